@@ -1,0 +1,53 @@
+namespace DispLlm;
+
+/// <summary>One selection vector of the model: where its gates stand in the flat vector of all gates.</summary>
+/// <param name="Block">Index of the block, from 0.</param>
+/// <param name="Site">The site within the block.</param>
+/// <param name="Offset">Position of the site's first gate in the flat vector.</param>
+/// <param name="Size">Number of gates.</param>
+public readonly record struct GateRange(int Block, SelectionSite Site, int Offset, int Size)
+{
+    /// <inheritdoc/>
+    public override string ToString() => $"block {Block} S{(int)Site} ({Site})";
+}
+
+/// <summary>
+/// All gates of a model as one flat vector, in block order and within a block S1 to S5: the order of the hypernetwork's
+/// sequence positions, of scores, and of gate gradients.
+/// </summary>
+public sealed class GateLayout
+{
+    /// <summary>Number of selection sites of one block.</summary>
+    public const int SitesPerBlock = 5;
+
+    private readonly GateRange[] _ranges;
+
+    /// <summary>Lays out the gates of a model.</summary>
+    /// <param name="spec">The model's spec.</param>
+    public GateLayout(DecoderSpec spec)
+    {
+        ArgumentNullException.ThrowIfNull(spec);
+        _ranges = new GateRange[spec.Blocks * SitesPerBlock];
+        int offset = 0;
+        for (int i = 0; i < _ranges.Length; i++)
+        {
+            var site = (SelectionSite)(i % SitesPerBlock + 1);
+            int size = site == SelectionSite.MlpHidden ? spec.MlpSize : spec.HiddenSize;
+            _ranges[i] = new GateRange(i / SitesPerBlock, site, offset, size);
+            offset = checked(offset + size);
+        }
+
+        Count = offset;
+    }
+
+    /// <summary>Number of gates of the model.</summary>
+    public int Count { get; }
+
+    /// <summary>The sites in order: block 0 S1 ... S5, block 1 S1 ...</summary>
+    public IReadOnlyList<GateRange> Sites => _ranges;
+
+    /// <summary>The range of one site.</summary>
+    /// <param name="block">Index of the block, from 0.</param>
+    /// <param name="site">The site.</param>
+    public GateRange this[int block, SelectionSite site] => _ranges[block * SitesPerBlock + (int)site - 1];
+}

@@ -1,0 +1,33 @@
+namespace DispLlm;
+
+/// <summary>
+/// The five places of a decoder block where features are selected (method, section 1). No two sites are tied: every block
+/// chooses for itself what it reads from the residual stream and what it writes to it.
+/// </summary>
+public enum SelectionSite
+{
+    /// <summary>S1, size <c>d</c>: what attention reads. Cuts input columns of the query, key and value projections.</summary>
+    AttentionInput = 1,
+
+    /// <summary>S2, size <c>d</c>: what attention writes. Cuts output rows (and bias) of the attention output projection.</summary>
+    AttentionOutput = 2,
+
+    /// <summary>S3, size <c>d</c>: what the MLP reads. Cuts input columns of the up (and gate) projection.</summary>
+    MlpInput = 3,
+
+    /// <summary>S4, size <c>d_ff</c>: the MLP's hidden features. Cuts rows (and bias) of up and gate, columns of down.</summary>
+    MlpHidden = 4,
+
+    /// <summary>S5, size <c>d</c>: what the MLP writes. Cuts output rows (and bias) of the down projection.</summary>
+    MlpOutput = 5,
+}
+
+/// <summary>Which comes first at S1 and S3: the norm or the selection. Used alike while learning and after cutting.</summary>
+public enum NormOrder
+{
+    /// <summary>The norm sees all features, then some are selected (released code; the default).</summary>
+    NormThenSelect,
+
+    /// <summary>Features are selected first; the norm's statistics come from the kept ones only (paper, Fig. 2).</summary>
+    SelectThenNorm,
+}

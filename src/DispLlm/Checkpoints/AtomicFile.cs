@@ -1,0 +1,89 @@
+using System.Text;
+
+namespace DispLlm;
+
+/// <summary>
+/// A file that appears whole or not at all. It is written beside its target under a name of its own, brought to the disk, and
+/// renamed over the target by <see cref="Complete"/>; a run that is killed before leaves the old file and at most one
+/// <c>*.part</c> file, which nothing reads and anyone may delete.
+/// </summary>
+internal sealed class AtomicFile : IDisposable
+{
+    private readonly string _temporary;
+    private readonly FileStream _stream;
+    private bool _closed;
+
+    /// <summary>Begins a file.</summary>
+    /// <param name="path">Path of the target; its folder must exist.</param>
+    public AtomicFile(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        Target = Path.GetFullPath(path);
+
+        // A random name: two runs that write the same target must not write into each other's file.
+        _temporary = $"{Target}.{Guid.NewGuid():N}.part";
+        _stream = new FileStream(_temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16);
+    }
+
+    /// <summary>Full path of the target.</summary>
+    public string Target { get; }
+
+    /// <summary>What is written here becomes the file.</summary>
+    public Stream Stream => _stream;
+
+    /// <summary>Puts the file in the target's place. The bytes are on the disk before the name is.</summary>
+    public void Complete()
+    {
+        ObjectDisposedException.ThrowIf(_closed, this);
+        _stream.Flush(flushToDisk: true);
+        _stream.Dispose();
+        File.Move(_temporary, Target, overwrite: true);
+        _closed = true;
+    }
+
+    /// <summary>Drops the file, unless it was completed.</summary>
+    public void Dispose()
+    {
+        if (_closed)
+        {
+            return;
+        }
+
+        _closed = true;
+        try
+        {
+            _stream.Dispose();
+        }
+        finally
+        {
+            // Closing flushes, and a full disk makes that fail: the leftover must go even then.
+            File.Delete(_temporary);
+        }
+    }
+
+    /// <summary>Writes a whole file.</summary>
+    public static void Write(string path, ReadOnlySpan<byte> bytes)
+    {
+        using var file = new AtomicFile(path);
+        file.Stream.Write(bytes);
+        file.Complete();
+    }
+
+    /// <summary>Writes a whole file of UTF-8 text without a byte order mark.</summary>
+    public static void Write(string path, string text) => Write(path, Encoding.UTF8.GetBytes(text).AsSpan());
+
+    /// <summary>Writes a whole file from what <paramref name="write"/> puts in the stream; an exception of it leaves the old file.</summary>
+    public static void Write(string path, Action<Stream> write)
+    {
+        using var file = new AtomicFile(path);
+        write(file.Stream);
+        file.Complete();
+    }
+
+    /// <summary>Copies a file; <paramref name="source"/> may be a link, the copy is not.</summary>
+    public static void Copy(string source, string path)
+    {
+        using var from = File.OpenRead(source);
+        Write(path, from.CopyTo);
+    }
+}

@@ -1,0 +1,210 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>One weights file of a checkpoint.</summary>
+/// <param name="FileName">Its name in the folder.</param>
+/// <param name="TensorNames">The tensors that it holds.</param>
+public sealed record CheckpointShard(string FileName, IReadOnlyList<string> TensorNames);
+
+/// <summary>
+/// A model's folder as it is downloaded: <c>config.json</c>, weights in safetensors (one file, or shards and their index), and the
+/// tokenizer's files. Opening reads the config and the names; a shard is opened when a tensor of it is first asked for. Reading is
+/// safe from several threads at once; nothing may be read during or after <see cref="Dispose"/>.
+/// </summary>
+public sealed class CheckpointFolder : IDisposable
+{
+    internal const string ConfigFile = "config.json";
+    internal const string WeightsFile = "model.safetensors";
+    internal const string IndexFile = "model.safetensors.index.json";
+
+    private static readonly string[] KnownTokenizerFiles =
+    [
+        "tokenizer.model", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt",
+        "special_tokens_map.json", "added_tokens.json", "generation_config.json", "chat_template.jinja",
+    ];
+
+    private readonly Dictionary<string, string> _shardOf;
+    private readonly Dictionary<string, SafetensorsFile> _open;
+    private readonly Lock _lock = new();
+    private bool _disposed;
+
+    private CheckpointFolder(string path, ModelConfig config, IReadOnlyList<CheckpointShard> shards, Dictionary<string, SafetensorsFile> open)
+    {
+        FolderPath = path;
+        Config = config;
+        Shards = shards;
+        _open = open;
+        _shardOf = new(StringComparer.Ordinal);
+        foreach (var shard in shards)
+        {
+            foreach (string name in shard.TensorNames)
+            {
+                _shardOf.Add(name, shard.FileName);
+            }
+        }
+    }
+
+    /// <summary>Full path of the folder.</summary>
+    public string FolderPath { get; }
+
+    /// <summary>The folder's <c>config.json</c>.</summary>
+    public ModelConfig Config { get; }
+
+    /// <summary>The weights files and what each holds, so that a writer can lay its files out alike.</summary>
+    public IReadOnlyList<CheckpointShard> Shards { get; }
+
+    /// <summary>The names of all tensors.</summary>
+    public IReadOnlyCollection<string> TensorNames => _shardOf.Keys;
+
+    /// <summary>Full paths of those files of the tokenizer and of text generation that the folder has.</summary>
+    public IEnumerable<string> TokenizerFiles => KnownTokenizerFiles.Select(name => Path.Combine(FolderPath, name)).Where(File.Exists);
+
+    /// <summary>Opens a folder.</summary>
+    /// <param name="path">Path of the folder.</param>
+    /// <exception cref="CheckpointException">The folder, its config or its weights are missing, damaged, or in a format that is not read.</exception>
+    public static CheckpointFolder Open(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        path = Path.GetFullPath(path);
+        if (!Directory.Exists(path))
+        {
+            throw new CheckpointException(
+                path, null, File.Exists(path) ? "this is a file. Give the folder that holds config.json and the weights." : "there is no such folder.");
+        }
+
+        var config = ModelConfig.Load(Path.Combine(path, ConfigFile));
+        var open = new Dictionary<string, SafetensorsFile>(StringComparer.Ordinal);
+        if (File.Exists(Path.Combine(path, WeightsFile)))
+        {
+            var file = SafetensorsFile.Open(Path.Combine(path, WeightsFile));
+            open.Add(WeightsFile, file);
+            return new CheckpointFolder(path, config, [new(WeightsFile, [.. file.Tensors.Select(tensor => tensor.Name)])], open);
+        }
+
+        if (File.Exists(Path.Combine(path, IndexFile)))
+        {
+            return new CheckpointFolder(path, config, ShardIndex.Load(Path.Combine(path, IndexFile)), open);
+        }
+
+        bool pickled = File.Exists(Path.Combine(path, "pytorch_model.bin")) || File.Exists(Path.Combine(path, "pytorch_model.bin.index.json"));
+        throw new CheckpointException(path, null, pickled
+            ? "the weights are in pytorch_model.bin; only safetensors is supported as yet. Convert them in Python with "
+                + "AutoModelForCausalLM.from_pretrained(folder, torch_dtype='auto').save_pretrained(folder, safe_serialization=True)."
+            : $"the folder has no weights: neither {WeightsFile} nor {IndexFile}. Is the download complete?");
+    }
+
+    /// <summary>Whether the checkpoint holds a tensor of that name.</summary>
+    /// <param name="name">The tensor's name.</param>
+    public bool Contains(string name) => _shardOf.ContainsKey(name);
+
+    /// <summary>What the checkpoint says about a tensor.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
+    public TensorInfo Info(string name) => FileOf(name).Info(name);
+
+    /// <summary>Reads a tensor. It owns its memory: it stays when the folder is closed.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <param name="device">Where the tensor goes; the CPU if null. On <c>meta</c> nothing is read.</param>
+    /// <param name="type">The type it is converted to; as in the file if null.</param>
+    /// <returns>A tensor of the shape that the file gives, in the caller's dispose scope.</returns>
+    /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
+    public Tensor Read(string name, Device? device = null, ScalarType? type = null) => FileOf(name).Read(name, device, type);
+
+    /// <summary>A tensor's bytes where they lie in the mapped shard: nothing is copied. Little-endian, row by row, not aligned.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <returns>The bytes, valid until <see cref="Dispose"/>.</returns>
+    /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The tensor has more bytes than a span can hold (2 GB): read it in slices.</exception>
+    public ReadOnlySpan<byte> Bytes(string name) => FileOf(name).Bytes(name);
+
+    /// <summary>A slice of a tensor's bytes where they lie in the mapped shard.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <param name="offset">The slice's first byte, counted from the tensor's first.</param>
+    /// <param name="count">The slice's length, in bytes.</param>
+    /// <returns>The bytes, valid until <see cref="Dispose"/>.</returns>
+    /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The slice leaves the tensor.</exception>
+    public ReadOnlySpan<byte> Bytes(string name, long offset, int count) => FileOf(name).Bytes(name, offset, count);
+
+    /// <summary>Opens every shard now, so that a damaged download is known before hours of work are spent on it.</summary>
+    /// <exception cref="CheckpointException">A shard is missing, damaged, or does not hold what the index says.</exception>
+    public void OpenAll()
+    {
+        foreach (var shard in Shards)
+        {
+            OpenShard(shard.FileName);
+        }
+    }
+
+    /// <summary>Closes the weights files. Spans into them are invalid from here on; tensors read from them are not.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _disposed = true;
+            foreach (var file in _open.Values)
+            {
+                file.Dispose();
+            }
+
+            _open.Clear();
+        }
+    }
+
+    private SafetensorsFile FileOf(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        return _shardOf.TryGetValue(name, out string? shard)
+            ? OpenShard(shard)
+            : throw new CheckpointException(
+                FolderPath, name, $"the checkpoint holds no tensor of that name among its {_shardOf.Count}. Do its weights belong to its config.json?");
+    }
+
+    private SafetensorsFile OpenShard(string shard)
+    {
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            if (!_open.TryGetValue(shard, out var file))
+            {
+                file = SafetensorsFile.Open(Path.Combine(FolderPath, shard));
+                try
+                {
+                    CheckAgainstIndex(file, shard);
+                }
+                catch
+                {
+                    file.Dispose();
+                    throw;
+                }
+
+                _open.Add(shard, file);
+            }
+
+            return file;
+        }
+    }
+
+    /// <summary>Index and shard must agree in both directions: a tensor known to one of them only means that the two are of different models.</summary>
+    private void CheckAgainstIndex(SafetensorsFile file, string shard)
+    {
+        foreach (string name in Shards.Single(candidate => candidate.FileName == shard).TensorNames)
+        {
+            if (!file.Contains(name))
+            {
+                throw new CheckpointException(file.FilePath, name, $"{IndexFile} says that this file holds the tensor, but it does not. Fetch both files again.");
+            }
+        }
+
+        foreach (var tensor in file.Tensors)
+        {
+            if (!_shardOf.TryGetValue(tensor.Name, out string? indexed) || indexed != shard)
+            {
+                string elsewhere = indexed is null ? "does not list it" : $"says that {indexed} holds it";
+                throw new CheckpointException(file.FilePath, tensor.Name, $"this file holds the tensor, but {IndexFile} {elsewhere}. Fetch both files again.");
+            }
+        }
+    }
+}

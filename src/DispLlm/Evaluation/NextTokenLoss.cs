@@ -1,0 +1,31 @@
+using TorchSharp;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace DispLlm;
+
+/// <summary>The loss that language models are trained, pruned and judged by.</summary>
+public static class NextTokenLoss
+{
+    /// <summary>Mean cross-entropy of <c>tokens[1:]</c> given <c>tokens[:-1]</c>, in nats a token.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="tokens"><c>[batch, seq]</c>, int64, with seq of at least 2.</param>
+    /// <param name="gates">Gates, or null for the model as it is.</param>
+    /// <returns>A float32 scalar, differentiable in the gates. The caller disposes it.</returns>
+    /// <exception cref="ArgumentException">Tokens of another shape.</exception>
+    public static Tensor Of(IPrunableModel model, Tensor tokens, Gates? gates = null)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(tokens);
+        if (tokens.dim() != 2 || tokens.shape[1] < 2)
+        {
+            throw new ArgumentException($"Tokens are [batch, seq] with seq of at least 2, not [{string.Join(", ", tokens.shape)}].", nameof(tokens));
+        }
+
+        using var scope = NewDisposeScope();
+        long length = tokens.shape[1];
+        Tensor logits = model.Logits(tokens.narrow(1, 0, length - 1), gates);
+        Tensor targets = tokens.narrow(1, 1, length - 1).reshape(-1).to(logits.device);
+        return functional.cross_entropy(logits.view(-1, logits.shape[^1]).to(ScalarType.Float32), targets).MoveToOuterDisposeScope();
+    }
+}

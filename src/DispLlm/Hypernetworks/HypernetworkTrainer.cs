@@ -1,0 +1,173 @@
+using System.Diagnostics;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>
+/// Learns a selection: <c>loss = L(next token; frozen weights, gates s) + lambda R(T(s), p T_total)</c> (method, section 5; paper, Eq. 6).
+/// A step has two halves that meet at the gates. The model's half (<see cref="GateGradients"/>) turns gates into the loss's gradient by each
+/// gate; the hypernetwork's half takes that gradient through ReinMax's slope to its weights. One draw of gates serves both losses.
+/// </summary>
+public sealed class HypernetworkTrainer : IDisposable
+{
+    private readonly IPrunableModel _model;
+    private readonly HypernetworkOptions _options;
+    private readonly NormOrder _normOrder;
+    private readonly RandomSource _random;
+    private readonly BudgetRegularizer _budget;
+    private readonly AdamW _optimizer;
+    private int _step;
+
+    /// <summary>Creates a trainer with a fresh hypernetwork.</summary>
+    /// <param name="model">The dense model; its weights never change.</param>
+    /// <param name="budget">What may be kept.</param>
+    /// <param name="options">How to learn.</param>
+    /// <param name="seed">Seed of the hypernetwork's weights and of every draw.</param>
+    /// <param name="normOrder">Norm or selection first; the cut model has to use the same.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
+    /// <exception cref="InvalidOperationException">The model is cut already.</exception>
+    public HypernetworkTrainer(
+        IPrunableModel model, PruningBudget budget, HypernetworkOptions options, long seed = 0, NormOrder normOrder = NormOrder.NormThenSelect)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(budget);
+        ArgumentNullException.ThrowIfNull(options);
+        options.Validate();
+        if (model.Plan is not null)
+        {
+            throw new InvalidOperationException("The model is cut already: load the dense checkpoint it was cut from.");
+        }
+
+        _model = model;
+        _options = options;
+        _normOrder = normOrder;
+        _random = model.Backend.Random(seed);
+        _budget = new BudgetRegularizer(model.Spec, budget);
+        Hypernetwork = new Hypernetwork(model.GateLayout, _random, model.Backend.Device);
+        _optimizer = optim.AdamW(Hypernetwork.Parameters, options.LearningRate, weight_decay: options.WeightDecay);
+    }
+
+    /// <summary>The network that learns.</summary>
+    public Hypernetwork Hypernetwork { get; }
+
+    /// <summary>Steps done.</summary>
+    public int StepsDone => _step;
+
+    /// <summary>What the hypernetwork now thinks of every gate: its logits. Deterministic, nothing is drawn.</summary>
+    /// <exception cref="NumericalException">A logit is not finite; its site is named.</exception>
+    public SelectionScores Scores()
+    {
+        using var scope = NewDisposeScope();
+        using var noGradient = no_grad();
+        Tensor logits = Hypernetwork.Logits();
+        ThrowIfNotFinite(logits, "a logit");
+        return new SelectionScores(_model.GateLayout, logits.cpu().data<float>().ToArray());
+    }
+
+    /// <summary>Learns for <see cref="HypernetworkOptions.Steps"/> steps.</summary>
+    /// <param name="windows">The calibration text in windows.</param>
+    /// <param name="progress">Told after every step.</param>
+    /// <param name="cancellationToken">Looked at in every step; the trainer stays usable.</param>
+    /// <returns>One entry a step.</returns>
+    /// <exception cref="NumericalException">A NaN or an infinity; step and place are named.</exception>
+    public IReadOnlyList<SelectionProgress> Run(
+        TokenWindows windows, IProgress<SelectionProgress>? progress = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(windows);
+        var history = new List<SelectionProgress>(_options.Steps);
+        var clock = Stopwatch.StartNew();
+        long tokens = 0;
+        while (_step < _options.Steps)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            using var scope = NewDisposeScope();
+            var batches = Enumerable.Range(0, _options.Accumulation)
+                .Select(i => windows.Batch((long)_step * _options.Accumulation + i))
+                .ToArray();
+            using var stream = _random.Stream("gates", _step);
+            var losses = Step(batches, stream.Uniform(_model.GateLayout.Count), cancellationToken);
+
+            tokens += batches.Sum(batch => batch.numel());
+            double seconds = clock.Elapsed.TotalSeconds;
+            var report = new SelectionProgress(
+                _step,
+                _options.Steps,
+                losses.CrossEntropy,
+                losses.BudgetLoss,
+                losses.KeptParameters / _budget.Dense,
+                losses.GradientNorm,
+                tokens,
+                tokens / seconds,
+                TimeSpan.FromSeconds(seconds / (history.Count + 1) * (_options.Steps - _step)));
+            history.Add(report);
+            progress?.Report(report);
+        }
+
+        return history;
+    }
+
+    /// <summary>One step with tokens and draws of the caller's choice.</summary>
+    /// <param name="batches">Windows <c>[batch, seq]</c>, int64, whose gate gradients make the step.</param>
+    /// <param name="uniforms"><c>[gates]</c>, uniform in [0, 1): the draws that open gates.</param>
+    /// <param name="cancellationToken">Looked at between windows; a step that is cancelled has changed nothing.</param>
+    /// <exception cref="NumericalException">A NaN or an infinity; nothing is changed by the step.</exception>
+    public StepLosses Step(IReadOnlyList<Tensor> batches, Tensor uniforms, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(batches);
+        ArgumentNullException.ThrowIfNull(uniforms);
+        using var scope = NewDisposeScope();
+        Tensor logits = Hypernetwork.Logits();
+        ThrowIfNotFinite(logits, "a logit");
+        var (gates, slope) = BinaryReinMax.Draw(logits, uniforms.to(logits.device), _options.GateOffset, _options.Temperature);
+
+        // The model's half: d cross-entropy / d gate.
+        using var data = GateGradients.Of(_model, gates, _normOrder, batches, cancellationToken);
+        if (!double.IsFinite(data.CrossEntropy))
+        {
+            throw new NumericalException(_step + 1, "the cross-entropy");
+        }
+
+        // The budget's part, through the same draw: d R / d gate.
+        Tensor leaf = gates.detach().requires_grad_();
+        Tensor kept = _budget.KeptParameters(leaf);
+        Tensor budgetLoss = _budget.Loss(kept);
+        budgetLoss.backward();
+
+        // The hypernetwork's half: d loss / d logit = d loss / d gate * slope, and on to its weights.
+        Tensor gateGradient = data.Gradient + _options.BudgetWeight * leaf.grad!;
+        ThrowIfNotFinite(gateGradient, "the gradient of a gate");
+        _optimizer.zero_grad();
+        autograd.backward([logits], [gateGradient * slope]);
+        _optimizer.step();
+        _step++;
+        return new StepLosses(data.CrossEntropy, budgetLoss.ToDouble(), kept.ToDouble(), gateGradient.norm().ToDouble());
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _optimizer.Dispose();
+        Hypernetwork.Dispose();
+    }
+
+    private void ThrowIfNotFinite(Tensor values, string what)
+    {
+        using var scope = NewDisposeScope();
+        Tensor bad = isfinite(values).logical_not();
+        if (bad.any().ToBoolean())
+        {
+            long index = bad.to(ScalarType.Int64).argmax().ToInt64();
+            var site = _model.GateLayout.Sites.Last(range => range.Offset <= index);
+            throw new NumericalException(_step + 1, $"{what} at {site}");
+        }
+    }
+}
+
+/// <summary>What one step measured, before its update.</summary>
+/// <param name="CrossEntropy">Next-token cross-entropy of the gated model, in nats a token.</param>
+/// <param name="BudgetLoss">R of the drawn gates.</param>
+/// <param name="KeptParameters">T of the drawn gates, in the budget's scope.</param>
+/// <param name="GradientNorm">Euclidean norm of the gradient by all gates.</param>
+public readonly record struct StepLosses(double CrossEntropy, double BudgetLoss, double KeptParameters, double GradientNorm);

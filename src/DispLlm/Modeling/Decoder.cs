@@ -1,0 +1,108 @@
+using TorchSharp;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace DispLlm;
+
+/// <summary>
+/// The one network that every family runs on: embedding, blocks, final norm, head. It reads a <see cref="DecoderSpec"/> and
+/// knows no family's name.
+/// </summary>
+internal sealed class Decoder : IDisposable
+{
+    private static readonly DensePassage s_dense = new();
+
+    private readonly DecoderSpec _spec;
+    private readonly DecoderWeights _weights;
+    private readonly ITensorBackend _backend;
+    private readonly GateLayout _layout;
+    private readonly DecoderBlock[] _blocks;
+    private readonly List<IDisposable> _owned = [];
+    private readonly BlockPassage[] _passages;
+    private readonly NormLayer _finalNorm;
+
+    public Decoder(DecoderSpec spec, DecoderWeights weights, ITensorBackend backend, GateLayout layout, SelectionPlan? plan)
+    {
+        _spec = spec;
+        _weights = weights;
+        _backend = backend;
+        _layout = layout;
+        _blocks = new DecoderBlock[spec.Blocks];
+        _passages = new BlockPassage[spec.Blocks];
+        var tables = new Dictionary<string, RotaryTable>(StringComparer.Ordinal);
+        for (int block = 0; block < spec.Blocks; block++)
+        {
+            var device = backend.DeviceOfBlock(block, spec.Blocks);
+            if (!tables.TryGetValue(device.ToString(), out var rotary))
+            {
+                tables.Add(device.ToString(), rotary = new RotaryTable(spec.Rotary, device));
+                _owned.Add(rotary);
+            }
+
+            _blocks[block] = new DecoderBlock(spec, block, weights, rotary);
+            if (plan is null)
+            {
+                _passages[block] = s_dense;
+            }
+            else
+            {
+                var indices = BlockIndices.From(plan.Blocks[block], device);
+                _owned.Add(indices);
+                _passages[block] = new PrunedPassage(indices, plan.NormOrder);
+            }
+        }
+
+        _finalNorm = new NormLayer(weights[WeightRole.FinalNorm, -1], spec.NormEpsilon);
+    }
+
+    /// <summary>Logits <c>[batch, seq, vocab]</c>, or <c>[batch, 1, vocab]</c> of the last position only. The caller disposes them.</summary>
+    public Tensor Logits(Tensor tokens, Gates? gates, bool lastOnly)
+    {
+        using var scope = NewDisposeScope();
+        Tensor stream = _weights[WeightRole.TokenEmbedding, -1].index(tokens.to(_backend.Device));
+        for (int block = 0; block < _blocks.Length; block++)
+        {
+            var device = _backend.DeviceOfBlock(block, _spec.Blocks);
+            Tensor entering = stream.to(device);
+            var passage = gates is null ? _passages[block] : GatesOf(block, gates, device);
+            Tensor leaving = _blocks[block].Forward(entering, passage);
+
+            // Autograd keeps what it needs; nobody else needs the stream before this block any more.
+            entering.Dispose();
+            stream.Dispose();
+            stream = leaving;
+        }
+
+        stream = stream.to(_backend.Device);
+        if (lastOnly)
+        {
+            stream = stream.narrow(1, stream.shape[1] - 1, 1);
+        }
+
+        Tensor head = _spec.TiedHead ? _weights[WeightRole.TokenEmbedding, -1] : _weights[WeightRole.Head, -1];
+        return functional.linear(_finalNorm.Apply(stream), head).MoveToOuterDisposeScope();
+    }
+
+    public void Dispose()
+    {
+        _owned.ForEach(item => item.Dispose());
+        _weights.Dispose();
+    }
+
+    private GatedPassage GatesOf(int block, Gates gates, Device device)
+    {
+        Tensor Site(SelectionSite site)
+        {
+            var range = _layout[block, site];
+            return gates.Values.narrow(0, range.Offset, range.Size).to(device);
+        }
+
+        return new GatedPassage(
+            Site(SelectionSite.AttentionInput),
+            Site(SelectionSite.AttentionOutput),
+            Site(SelectionSite.MlpInput),
+            Site(SelectionSite.MlpHidden),
+            Site(SelectionSite.MlpOutput),
+            gates.Order);
+    }
+}

@@ -1,0 +1,104 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>The tensors of a decoder by role, each on the device of its block, frozen.</summary>
+internal sealed class DecoderWeights : IDisposable
+{
+    private readonly Dictionary<(WeightRole Role, int Block, bool IsBias), Tensor> _tensors = [];
+
+    public Tensor this[WeightRole role, int block] => _tensors.TryGetValue((role, block, false), out var tensor)
+        ? tensor
+        : throw new ArgumentOutOfRangeException(nameof(role), role, $"The model has no such weight in block {block}.");
+
+    public Projection Projection(WeightRole role, int block) => new(this[role, block], _tensors.GetValueOrDefault((role, block, true)));
+
+    /// <summary>
+    /// Reads a checkpoint's tensors. Whatever is missing, left over or of another shape than the configuration asks for is named,
+    /// before the first tensor is read.
+    /// </summary>
+    public static DecoderWeights Read(
+        CheckpointFolder folder, DecoderSpec spec, IModelFamily family, SelectionPlan? plan, ITensorBackend backend, CancellationToken cancellation)
+    {
+        var slots = WeightCatalog.Of(spec, family);
+        CheckNames(folder, slots, family, plan);
+        var weights = new DecoderWeights();
+        try
+        {
+            foreach (var slot in slots)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                var device = slot.Block < 0 ? backend.Device : backend.DeviceOfBlock(slot.Block, spec.Blocks);
+                using var scope = NewDisposeScope();
+                weights._tensors.Add((slot.Role, slot.Block, slot.IsBias), folder.Read(slot.Name, device, backend.ComputeType).DetachFromDisposeScope());
+            }
+        }
+        catch
+        {
+            weights.Dispose();
+            throw;
+        }
+
+        return weights;
+    }
+
+    /// <summary>Weights of the right shapes with nothing in them, for the memory-free device.</summary>
+    public static DecoderWeights Empty(DecoderSpec spec, IModelFamily family, ITensorBackend backend)
+    {
+        var weights = new DecoderWeights();
+        foreach (var slot in WeightCatalog.Of(spec, family))
+        {
+            var device = slot.Block < 0 ? backend.Device : backend.DeviceOfBlock(slot.Block, spec.Blocks);
+            weights._tensors.Add(
+                (slot.Role, slot.Block, slot.IsBias), empty([.. slot.Shape], backend.ComputeType, device).DetachFromDisposeScope());
+        }
+
+        return weights;
+    }
+
+    public void Dispose()
+    {
+        foreach (var tensor in _tensors.Values)
+        {
+            tensor.Dispose();
+        }
+
+        _tensors.Clear();
+    }
+
+    /// <summary>Names what is missing, left over or misshapen.</summary>
+    public static void CheckNames(CheckpointFolder folder, IReadOnlyList<WeightSlot> slots, IModelFamily family, SelectionPlan? plan)
+    {
+        var expected = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var slot in slots)
+        {
+            expected.Add(slot.Name);
+            if (!folder.Contains(slot.Name))
+            {
+                throw new CheckpointException(
+                    folder.FolderPath, slot.Name, $"the checkpoint holds no tensor '{slot.Name}', which its config.json asks for. Is it complete, and of this model?");
+            }
+
+            long[] shape = WeightCuts.ShapeOf(slot, slot.Block < 0 ? null : plan?.Blocks[slot.Block]);
+            if (!folder.Info(slot.Name).Shape.SequenceEqual(shape))
+            {
+                throw new CheckpointException(
+                    folder.FolderPath,
+                    slot.Name,
+                    $"tensor '{slot.Name}' is [{string.Join(", ", folder.Info(slot.Name).Shape)}], but config.json asks for [{string.Join(", ", shape)}].");
+            }
+        }
+
+        // A tied head may be stored a second time; then it is the embedding's weight, and the embedding is read.
+        string tiedHead = family.ModuleName(WeightRole.Head, -1) + ".weight";
+        foreach (string name in folder.TensorNames)
+        {
+            if (!expected.Contains(name) && name != tiedHead && !family.IsHarmlessExtra(name) && !PrunedFormat.IsIndexTensor(name, plan))
+            {
+                throw new CheckpointException(
+                    folder.FolderPath, name, $"tensor '{name}' is not part of a model with this config.json. Does the configuration belong to these weights?");
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+using TorchSharp;
+
+namespace DispLlm;
+
+/// <summary>A value for every gate of a model.</summary>
+/// <param name="Values">
+/// <c>[gates]</c>, float32 on the backend's device, in the order of <see cref="GateLayout"/>: 1 lets a feature pass, 0 stops it.
+/// May require a gradient; the model's output is differentiable in it.
+/// </param>
+/// <param name="Order">Whether the norm or the selection comes first at S1 and S3.</param>
+public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.NormThenSelect);
+
+/// <summary>A model whose five selection sites per block can be gated and cut. Weights are frozen.</summary>
+public interface IPrunableModel : IDisposable
+{
+    /// <summary>What the model is built of.</summary>
+    DecoderSpec Spec { get; }
+
+    /// <summary>The family that names its tensors.</summary>
+    IModelFamily Family { get; }
+
+    /// <summary>Where its tensors live.</summary>
+    ITensorBackend Backend { get; }
+
+    /// <summary>The folder it was loaded from.</summary>
+    string Folder { get; }
+
+    /// <summary>Its gates in flat order.</summary>
+    GateLayout GateLayout { get; }
+
+    /// <summary>What has been cut from it; null for a dense model.</summary>
+    SelectionPlan? Plan { get; }
+
+    /// <summary>The logits of the next token at every position.</summary>
+    /// <param name="tokens"><c>[batch, seq]</c>, int64; moved to the model's device where needed.</param>
+    /// <param name="gates">Gates for a dense model; null to compute it as it is.</param>
+    /// <returns><c>[batch, seq, vocab]</c> in the backend's compute type. The caller disposes it.</returns>
+    /// <exception cref="ArgumentException">Tokens of another shape or type, outside the vocabulary, or longer than the model allows.</exception>
+    /// <exception cref="InvalidOperationException">Gates for a model that is cut already.</exception>
+    torch.Tensor Logits(torch.Tensor tokens, Gates? gates = null);
+
+    /// <summary>The logits of the token that follows the last position only: what generation needs.</summary>
+    /// <param name="tokens"><c>[batch, seq]</c>, int64.</param>
+    /// <param name="gates">Gates for a dense model; null to compute it as it is.</param>
+    /// <returns><c>[batch, vocab]</c> in the backend's compute type. The caller disposes it.</returns>
+    torch.Tensor NextTokenLogits(torch.Tensor tokens, Gates? gates = null);
+
+    /// <summary>A weight of the model, not a copy. The caller neither changes nor disposes it.</summary>
+    /// <param name="role">What the weight does.</param>
+    /// <param name="block">The block's index from 0; ignored for roles outside blocks.</param>
+    torch.Tensor Weight(WeightRole role, int block = -1);
+}

@@ -1,0 +1,186 @@
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>How a model is loaded.</summary>
+public sealed record LoadOptions
+{
+    /// <summary>The families to choose from. Default: those that come with the library.</summary>
+    public ModelFamilies Families { get; init; } = ModelFamilies.BuiltIn;
+
+    /// <summary>Told what is loaded. Default: nobody.</summary>
+    public ILogger Logger { get; init; } = NullLogger.Instance;
+}
+
+/// <summary>A language model loaded from a checkpoint folder, dense or pruned.</summary>
+public sealed class PrunableModel : IPrunableModel
+{
+    private readonly DecoderWeights _weights;
+    private readonly Decoder _decoder;
+
+    private PrunableModel(string folder, DecoderSpec spec, IModelFamily family, ITensorBackend backend, SelectionPlan? plan, DecoderWeights weights)
+    {
+        Folder = folder;
+        Spec = spec;
+        Family = family;
+        Backend = backend;
+        Plan = plan;
+        GateLayout = new GateLayout(spec);
+        _weights = weights;
+        _decoder = new Decoder(spec, weights, backend, GateLayout, plan);
+    }
+
+    /// <inheritdoc/>
+    public DecoderSpec Spec { get; }
+
+    /// <inheritdoc/>
+    public IModelFamily Family { get; }
+
+    /// <inheritdoc/>
+    public ITensorBackend Backend { get; }
+
+    /// <inheritdoc/>
+    public string Folder { get; }
+
+    /// <inheritdoc/>
+    public GateLayout GateLayout { get; }
+
+    /// <inheritdoc/>
+    public SelectionPlan? Plan { get; }
+
+    /// <summary>Loads a checkpoint folder as it is published, or as <see cref="PrunedModelBuilder"/> writes it.</summary>
+    /// <param name="folder">Folder with <c>config.json</c> and safetensors.</param>
+    /// <param name="backend">Where tensors live. Default: <see cref="TorchBackend.Cpu"/> in float32.</param>
+    /// <param name="options">How to load.</param>
+    /// <param name="cancellationToken">Stops loading; what was loaded is released.</param>
+    /// <exception cref="CheckpointException">The folder, a file in it or a tensor is not as its configuration says; it is named.</exception>
+    /// <exception cref="UnsupportedModelException">The configuration asks for something that is not computed here; it is named.</exception>
+    public static PrunableModel Load(
+        string folder, ITensorBackend? backend = null, LoadOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        options ??= new LoadOptions();
+        backend ??= TorchBackend.Cpu();
+        using var checkpoint = CheckpointFolder.Open(folder);
+        var pruned = PrunedFormat.TryRead(checkpoint, options.Families);
+        var family = pruned?.Family ?? options.Families.Of(checkpoint.Config);
+        var spec = family.ReadSpec(checkpoint.Config);
+        if (pruned is { } cut)
+        {
+            cut.Plan.Validate(spec);
+            PrunedFormat.CheckIndices(checkpoint, cut.Plan);
+        }
+
+        var weights = DecoderWeights.Read(checkpoint, spec, family, pruned?.Plan, backend, cancellationToken);
+        try
+        {
+            var model = new PrunableModel(checkpoint.FolderPath, spec, family, backend, pruned?.Plan, weights);
+            options.Logger.LogInformation(
+                "Loaded {Kind} {Family} model from {Folder}: {Parameters:N0} parameters on {Backend}",
+                pruned is null ? "dense" : "pruned",
+                family.Name,
+                checkpoint.FolderPath,
+                pruned is null ? new ParameterCounter(spec).Dense.WholeModel : new ParameterCounter(spec).Of(pruned.Value.Plan).WholeModel,
+                backend);
+            return model;
+        }
+        catch
+        {
+            weights.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// A model of a configuration with nothing in its weights, to check shapes and sizes: on <see cref="TorchBackend.Meta"/> it takes no memory,
+    /// whatever its size.
+    /// </summary>
+    /// <param name="config">A <c>config.json</c>.</param>
+    /// <param name="backend">Where tensors live. Default: <see cref="TorchBackend.Meta"/>.</param>
+    /// <param name="options">How to load.</param>
+    public static PrunableModel FromConfig(ModelConfig config, ITensorBackend? backend = null, LoadOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        options ??= new LoadOptions();
+        backend ??= TorchBackend.Meta();
+        var family = options.Families.Of(config);
+        var spec = family.ReadSpec(config);
+        return new PrunableModel(string.Empty, spec, family, backend, null, DecoderWeights.Empty(spec, family, backend));
+    }
+
+    /// <inheritdoc/>
+    public Tensor Logits(Tensor tokens, Gates? gates = null)
+    {
+        Check(tokens, gates);
+        return _decoder.Logits(tokens, gates, lastOnly: false);
+    }
+
+    /// <inheritdoc/>
+    public Tensor NextTokenLogits(Tensor tokens, Gates? gates = null)
+    {
+        Check(tokens, gates);
+        using var logits = _decoder.Logits(tokens, gates, lastOnly: true);
+        return logits.squeeze(1);
+    }
+
+    /// <inheritdoc/>
+    public Tensor Weight(WeightRole role, int block = -1) => _weights[role, block];
+
+    /// <inheritdoc/>
+    public void Dispose() => _decoder.Dispose();
+
+    private void Check(Tensor tokens, Gates? gates)
+    {
+        ArgumentNullException.ThrowIfNull(tokens);
+        if (tokens.dim() != 2 || tokens.dtype != ScalarType.Int64 || tokens.shape[1] == 0)
+        {
+            throw new ArgumentException(
+                $"Tokens are [batch, seq] of type Int64 with at least one position, not [{string.Join(", ", tokens.shape)}] of type {tokens.dtype}.",
+                nameof(tokens));
+        }
+
+        if (tokens.shape[1] > Spec.MaxPositions)
+        {
+            throw new ArgumentException(
+                $"{tokens.shape[1]} tokens are more than the {Spec.MaxPositions} positions that the model was made for.", nameof(tokens));
+        }
+
+        CheckVocabulary(tokens);
+        if (gates is null)
+        {
+            return;
+        }
+
+        if (Plan is not null)
+        {
+            throw new InvalidOperationException("A model that is cut already takes no gates: load the dense checkpoint it was cut from.");
+        }
+
+        if (gates.Values.dim() != 1 || gates.Values.shape[0] != GateLayout.Count)
+        {
+            throw new ArgumentException(
+                $"The model has [{GateLayout.Count}] gates, not [{string.Join(", ", gates.Values.shape)}].", nameof(gates));
+        }
+    }
+
+    /// <summary>An id outside the embedding would be a native error, or on an accelerator a broken device. It is looked at where it costs nothing: on the CPU.</summary>
+    private void CheckVocabulary(Tensor tokens)
+    {
+        if (tokens.device_type != DeviceType.CPU || tokens.numel() == 0)
+        {
+            return;
+        }
+
+        using var lowest = tokens.min();
+        using var highest = tokens.max();
+        long low = lowest.ToInt64(), high = highest.ToInt64();
+        if (low < 0 || high >= Spec.VocabularySize)
+        {
+            throw new ArgumentException(
+                $"Token id {(low < 0 ? low : high)} is outside the vocabulary of {Spec.VocabularySize}.", nameof(tokens));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+
+namespace DispLlm;
+
+/// <summary>
+/// What makes a folder a pruned checkpoint: the <c>displlm</c> section of <c>config.json</c>, a <c>model_type</c> that no other program
+/// takes for its own, index tensors beside the weights, and the plan as JSON.
+/// </summary>
+internal static class PrunedFormat
+{
+    public const int Version = 1;
+    public const string Section = "displlm";
+    public const string ModelType = "displlm_pruned";
+    public const string Architecture = "DispLlmPrunedForCausalLM";
+    public const string PlanFile = "selection-plan.json";
+
+    private const string IndexPrefix = "displlm.blocks.";
+
+    /// <summary>The sites whose index lists the pruned network needs; S4 has none, the weights on both its sides are cut.</summary>
+    public static IReadOnlyList<SelectionSite> IndexedSites { get; } =
+        [SelectionSite.AttentionInput, SelectionSite.AttentionOutput, SelectionSite.MlpInput, SelectionSite.MlpOutput];
+
+    public static string IndexTensor(int block, SelectionSite site) =>
+        string.Create(CultureInfo.InvariantCulture, $"{IndexPrefix}{block}.s{(int)site}");
+
+    public static bool IsIndexTensor(string name, SelectionPlan? plan) =>
+        plan is not null && name.StartsWith(IndexPrefix, StringComparison.Ordinal);
+
+    /// <summary>The configuration of the pruned folder: the original keys, made unreadable to programs that know nothing of pruning.</summary>
+    public static JsonObject Configure(ModelConfig dense, IModelFamily family, SelectionPlan plan, ParameterCounter counter)
+    {
+        var config = dense.ToJson();
+        var before = counter.Dense;
+        var after = counter.Of(plan);
+        config[Section] = new JsonObject
+        {
+            ["format_version"] = Version,
+            ["family"] = family.Name,
+            ["norm_order"] = plan.NormOrder.ToString(),
+            ["model_type"] = dense.GetString("model_type"),
+            ["architectures"] = config["architectures"]?.DeepClone(),
+            ["strategy"] = plan.Provenance.Strategy,
+            ["dense_block_weights"] = before.BlockWeights,
+            ["kept_block_weights"] = after.BlockWeights,
+            ["dense_parameters"] = before.WholeModel,
+            ["kept_parameters"] = after.WholeModel,
+        };
+        config["model_type"] = ModelType;
+        config["architectures"] = new JsonArray(Architecture);
+        return config;
+    }
+
+    /// <summary>The family and the plan of a pruned folder; null for a dense one.</summary>
+    public static (IModelFamily Family, SelectionPlan Plan)? TryRead(CheckpointFolder folder, ModelFamilies families)
+    {
+        var section = folder.Config.TryGetSection(Section);
+        if (section is null)
+        {
+            return null;
+        }
+
+        int version = section.GetInt("format_version");
+        if (version != Version)
+        {
+            throw section.Unsupported("format_version", $"this library reads version {Version}");
+        }
+
+        string name = section.GetString("family");
+        var family = families.Named(name)
+            ?? throw section.Unsupported("family", "no such family is registered; add it with ModelFamilies.With");
+        var plan = SelectionPlan.Load(Path.Combine(folder.FolderPath, PlanFile));
+        string order = section.GetString("norm_order");
+        if (order != plan.NormOrder.ToString())
+        {
+            throw section.Unsupported("norm_order", $"{PlanFile} says {plan.NormOrder}: the two do not belong together");
+        }
+
+        return (family, plan);
+    }
+
+    /// <summary>The index tensors and the plan say the same, or the folder is not one run's work.</summary>
+    public static void CheckIndices(CheckpointFolder folder, SelectionPlan plan)
+    {
+        for (int block = 0; block < plan.Blocks.Count; block++)
+        {
+            foreach (var site in IndexedSites)
+            {
+                string name = IndexTensor(block, site);
+                if (!folder.Contains(name))
+                {
+                    throw new CheckpointException(folder.FolderPath, name, $"the pruned checkpoint holds no index tensor '{name}'.");
+                }
+
+                using var stored = folder.Read(name);
+                if (stored.dtype != TorchSharp.torch.ScalarType.Int32 || !stored.data<int>().ToArray().SequenceEqual(plan.Blocks[block][site]))
+                {
+                    throw new CheckpointException(
+                        folder.FolderPath, name, $"index tensor '{name}' differs from {PlanFile}: the two do not belong together.");
+                }
+            }
+        }
+    }
+}

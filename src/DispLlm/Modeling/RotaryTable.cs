@@ -1,0 +1,77 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>
+/// Cosines and sines of rotary positions. Wavelengths are fixed with the model; the table of a sequence is computed when it is needed
+/// and kept by nobody, which costs little beside one projection.
+/// </summary>
+internal sealed class RotaryTable : IDisposable
+{
+    private readonly Tensor _frequencies;   // [dimensions / 2], float32
+
+    public RotaryTable(RotarySpec spec, Device device)
+    {
+        using var scope = NewDisposeScope();
+        float[] frequencies = new float[spec.Dimensions / 2];
+        for (int i = 0; i < frequencies.Length; i++)
+        {
+            // In float32 throughout, as the models were trained.
+            frequencies[i] = Scale(1.0f / MathF.Pow((float)spec.Theta, 2f * i / spec.Dimensions), spec.Scaling);
+        }
+
+        _frequencies = tensor(frequencies, ScalarType.Float32).to(device, copy: true).DetachFromDisposeScope();
+    }
+
+    /// <summary>Cosine and sine <c>[seq, dimensions]</c> of the positions from <paramref name="first"/>, in the compute type.</summary>
+    public (Tensor Cosine, Tensor Sine) Positions(long first, long length, ScalarType type)
+    {
+        Tensor positions = arange(first, first + length, ScalarType.Float32, _frequencies.device);
+        Tensor angles = positions.unsqueeze(1) * _frequencies.unsqueeze(0);
+        Tensor both = cat([angles, angles], -1);
+        return (both.cos().to(type), both.sin().to(type));
+    }
+
+    /// <summary>Turns the pairs (i, i + half) of the first <c>dimensions</c> features of <c>[batch, heads, seq, head]</c>.</summary>
+    public static Tensor Rotate(Tensor x, Tensor cosine, Tensor sine)
+    {
+        long dimensions = cosine.shape[^1];
+        bool partial = dimensions < x.shape[^1];
+        Tensor turned = partial ? x.narrow(-1, 0, dimensions) : x;
+        Tensor first = turned.narrow(-1, 0, dimensions / 2);
+        Tensor second = turned.narrow(-1, dimensions / 2, dimensions / 2);
+        Tensor rotated = turned * cosine + cat([second.neg(), first], -1) * sine;
+        return partial ? cat([rotated, x.narrow(-1, dimensions, x.shape[^1] - dimensions)], -1) : rotated;
+    }
+
+    public void Dispose() => _frequencies.Dispose();
+
+    private static float Scale(float frequency, RotaryScaling scaling) => scaling switch
+    {
+        RotaryScaling.None => frequency,
+        RotaryScaling.Linear linear => frequency / (float)linear.Factor,
+        RotaryScaling.Llama3 llama3 => Scale(frequency, llama3),
+        _ => throw new ArgumentOutOfRangeException(nameof(scaling), scaling, "Unknown rotary scaling."),
+    };
+
+    private static float Scale(float frequency, RotaryScaling.Llama3 scaling)
+    {
+        double wavelength = 2 * Math.PI / frequency;
+        double longest = scaling.OriginalMaxPositions / scaling.LowFrequencyFactor;
+        double shortest = scaling.OriginalMaxPositions / scaling.HighFrequencyFactor;
+        if (wavelength < shortest)
+        {
+            return frequency;
+        }
+
+        if (wavelength > longest)
+        {
+            return (float)(frequency / scaling.Factor);
+        }
+
+        double smooth = (scaling.OriginalMaxPositions / wavelength - scaling.LowFrequencyFactor)
+            / (scaling.HighFrequencyFactor - scaling.LowFrequencyFactor);
+        return (float)((1 - smooth) * frequency / scaling.Factor + smooth * frequency);
+    }
+}

@@ -1,0 +1,51 @@
+namespace DispLlm;
+
+/// <summary>What a pruning decided, and what it came to. Holds no tensors.</summary>
+public sealed class PruningResult
+{
+    private readonly IPrunableModel _model;
+
+    internal PruningResult(IPrunableModel model, PruningBudget budget, SelectionOutcome outcome)
+    {
+        _model = model;
+        Budget = budget;
+        Plan = outcome.Plan;
+        Scores = outcome.Scores;
+        History = outcome.History;
+        var counter = new ParameterCounter(model.Spec);
+        Before = counter.Dense;
+        After = counter.Of(Plan);
+    }
+
+    /// <summary>What was asked for.</summary>
+    public PruningBudget Budget { get; }
+
+    /// <summary>What is kept. It can be saved, read, edited and given to <see cref="PrunedModelBuilder"/>.</summary>
+    public SelectionPlan Plan { get; }
+
+    /// <summary>The scores behind the plan.</summary>
+    public SelectionScores Scores { get; }
+
+    /// <summary>Losses over time; empty for strategies that do not learn.</summary>
+    public IReadOnlyList<SelectionProgress> History { get; }
+
+    /// <summary>Parameters of the dense model.</summary>
+    public ParameterCount Before { get; }
+
+    /// <summary>Parameters that stay.</summary>
+    public ParameterCount After { get; }
+
+    /// <summary>The fraction that stays of what a scope counts.</summary>
+    /// <param name="scope">What is counted. Default: block weights.</param>
+    public double KeptFraction(ParameterScope scope = ParameterScope.BlockWeights) => (double)After[scope] / Before[scope];
+
+    /// <summary>Cuts the model's checkpoint by the plan into a new folder.</summary>
+    /// <param name="folder">The folder to make; it may not exist yet, or be empty.</param>
+    /// <param name="progress">Told the fraction that is done, 0 to 1.</param>
+    /// <param name="cancellationToken">Leaves no folder behind.</param>
+    public Task SaveAsync(string folder, IProgress<double>? progress = null, CancellationToken cancellationToken = default)
+    {
+        var builder = new PrunedModelBuilder(_model.Folder, _model.Family, Plan);
+        return Task.Run(() => builder.Build(folder, progress, cancellationToken), cancellationToken);
+    }
+}

@@ -1,0 +1,147 @@
+namespace DispLlm;
+
+/// <summary>
+/// What a selection must know about its model: the sizes of the sites and everything the parameter count depends on. A plan
+/// carries it, so that a plan file can be counted without the model and is never applied to a different one.
+/// </summary>
+public sealed record ModelShape
+{
+    /// <summary>Number of decoder blocks <c>L</c>.</summary>
+    public required int Blocks { get; init; }
+
+    /// <summary>Features <c>d</c> of the residual stream: the size of S1, S2, S3 and S5.</summary>
+    public required int HiddenSize { get; init; }
+
+    /// <summary>Hidden features <c>d_ff</c> of the MLP: the size of S4.</summary>
+    public required int MlpSize { get; init; }
+
+    /// <summary>Number of query heads.</summary>
+    public required int Heads { get; init; }
+
+    /// <summary>Number of key-value heads.</summary>
+    public required int KeyValueHeads { get; init; }
+
+    /// <summary>Features of one head.</summary>
+    public required int HeadSize { get; init; }
+
+    /// <summary>Whether the MLP has a gate projection beside the up projection.</summary>
+    public required bool GatedMlp { get; init; }
+
+    /// <summary>Whether query, key and value projections have biases.</summary>
+    public required bool QueryKeyValueBias { get; init; }
+
+    /// <summary>Whether the attention output projection has a bias.</summary>
+    public required bool AttentionOutputBias { get; init; }
+
+    /// <summary>Whether the MLP's projections have biases.</summary>
+    public required bool MlpBias { get; init; }
+
+    /// <summary>
+    /// Parameters that no site ever cuts and that are not part of a block's projections: embeddings, norms, an untied head. One number
+    /// instead of a list of parts, so that a family with other parts needs no new key in plan files.
+    /// </summary>
+    public required long OtherParameters { get; init; }
+
+    /// <summary>Output features of the query projection: <c>q = Heads * HeadSize</c>.</summary>
+    public long QuerySize => (long)Heads * HeadSize;
+
+    /// <summary>Output features of the key projection, and of the value projection: <c>kv = KeyValueHeads * HeadSize</c>.</summary>
+    public long KeyValueSize => (long)KeyValueHeads * HeadSize;
+
+    /// <summary>The shape of a model.</summary>
+    /// <param name="spec">The model's spec.</param>
+    /// <exception cref="SelectionException">A size is not positive, or so large that the count is no long.</exception>
+    public static ModelShape Of(DecoderSpec spec)
+    {
+        ArgumentNullException.ThrowIfNull(spec);
+        long normWeights = spec.Norm switch
+        {
+            NormKind.RootMeanSquare => spec.HiddenSize,
+            _ => throw new SelectionException($"Cannot count the parameters of norm kind {spec.Norm}."),
+        };
+
+        // Wide, so that sizes out of a damaged config cannot wrap around to a plausible number. Norms keep their full size: the default
+        // order norms all features before it selects (method, section 1).
+        Int128 other = (spec.TiedHead ? 1 : 2) * (Int128)spec.VocabularySize * spec.HiddenSize + ((Int128)2 * spec.Blocks + 1) * normWeights;
+        if (other > long.MaxValue)
+        {
+            throw new SelectionException($"The model is too large to be counted: {other} parameters in embeddings and norms.");
+        }
+
+        var shape = new ModelShape
+        {
+            Blocks = spec.Blocks,
+            HiddenSize = spec.HiddenSize,
+            MlpSize = spec.MlpSize,
+            Heads = spec.Heads,
+            KeyValueHeads = spec.KeyValueHeads,
+            HeadSize = spec.HeadSize,
+            GatedMlp = spec.GatedMlp,
+            QueryKeyValueBias = spec.QueryKeyValueBias,
+            AttentionOutputBias = spec.AttentionOutputBias,
+            MlpBias = spec.MlpBias,
+            OtherParameters = (long)other,
+        };
+        shape.EnsureValid();
+        return shape;
+    }
+
+    /// <summary>Number of gates at a site.</summary>
+    /// <param name="site">The site.</param>
+    public int SizeOf(SelectionSite site) => site == SelectionSite.MlpHidden ? MlpSize : HiddenSize;
+
+    /// <summary>The widths of a block of which nothing is cut.</summary>
+    public BlockWidths DenseWidths => new(HiddenSize, HiddenSize, HiddenSize, MlpSize, HiddenSize);
+
+    internal void EnsureValid()
+    {
+        EnsurePositive(Blocks, nameof(Blocks));
+        EnsurePositive(HiddenSize, nameof(HiddenSize));
+        EnsurePositive(MlpSize, nameof(MlpSize));
+        EnsurePositive(Heads, nameof(Heads));
+        EnsurePositive(KeyValueHeads, nameof(KeyValueHeads));
+        EnsurePositive(HeadSize, nameof(HeadSize));
+        if (OtherParameters < 0)
+        {
+            throw new SelectionException($"A model shape's {nameof(OtherParameters)} is {OtherParameters}; it cannot be negative.");
+        }
+    }
+
+    /// <summary>The first property in which two shapes differ, in words; null if they are the same.</summary>
+    internal string? FirstDifference(ModelShape other)
+    {
+        foreach (var (name, read) in Facts)
+        {
+            var (mine, its) = (read(this), read(other));
+            if (!mine.Equals(its))
+            {
+                return $"{name} is {mine} here and {its} there";
+            }
+        }
+
+        return null;
+    }
+
+    private static readonly (string Name, Func<ModelShape, object> Read)[] Facts =
+    [
+        (nameof(Blocks), s => s.Blocks),
+        (nameof(HiddenSize), s => s.HiddenSize),
+        (nameof(MlpSize), s => s.MlpSize),
+        (nameof(Heads), s => s.Heads),
+        (nameof(KeyValueHeads), s => s.KeyValueHeads),
+        (nameof(HeadSize), s => s.HeadSize),
+        (nameof(GatedMlp), s => s.GatedMlp),
+        (nameof(QueryKeyValueBias), s => s.QueryKeyValueBias),
+        (nameof(AttentionOutputBias), s => s.AttentionOutputBias),
+        (nameof(MlpBias), s => s.MlpBias),
+        (nameof(OtherParameters), s => s.OtherParameters),
+    ];
+
+    private static void EnsurePositive(int value, string name)
+    {
+        if (value < 1)
+        {
+            throw new SelectionException($"A model shape's {name} is {value}; it must be at least 1.");
+        }
+    }
+}

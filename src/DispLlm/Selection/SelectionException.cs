@@ -1,0 +1,31 @@
+namespace DispLlm;
+
+/// <summary>
+/// A selection that cannot be: indices out of order or range, scores that are no numbers, a plan made for another model, a damaged
+/// plan file.
+/// </summary>
+public sealed class SelectionException : DispLlmException
+{
+    /// <summary>Creates the error.</summary>
+    /// <param name="message">What is wrong, where (block, site, file, key), and what to do about it.</param>
+    /// <param name="innerException">What caused it, if anything.</param>
+    public SelectionException(string message, Exception? innerException = null)
+        : base(message, innerException)
+    {
+    }
+}
+
+/// <summary>A budget that makes no sense, or that no selection of the model can meet.</summary>
+public sealed class BudgetException : DispLlmException
+{
+    /// <summary>Creates the error.</summary>
+    /// <param name="message">What is wrong with which value, and what can be asked for instead.</param>
+    /// <param name="innerException">What caused it, if anything.</param>
+    public BudgetException(string message, Exception? innerException = null)
+        : base(message, innerException)
+    {
+    }
+
+    /// <summary>The smallest parameter count that can be reached, in the budget's scope; null where that is not what went wrong.</summary>
+    public long? SmallestReachable { get; init; }
+}

@@ -1,0 +1,238 @@
+using System.Globalization;
+
+namespace DispLlm;
+
+/// <summary>
+/// What of a model is kept: for every block five lists of indices (method, section 1). Immutable, and valid from the moment
+/// it exists: every list sorted, unique, in range and not empty. It knows its model's shape, so that it can be counted without
+/// the model and refused by any other, and is saved as text that one can read, compare and edit before anything is cut.
+/// </summary>
+public sealed record SelectionPlan
+{
+    /// <summary>The version of the plan file that this program writes, and the only one it reads.</summary>
+    public const int CurrentFormatVersion = 1;
+
+    private readonly NormOrder _normOrder;
+    private readonly PlanProvenance _provenance = PlanProvenance.Unknown;
+
+    /// <summary>Makes a plan from what each block keeps. The lists are copied.</summary>
+    /// <param name="model">The shape of the model that is selected from.</param>
+    /// <param name="blocks">What each block keeps, in block order.</param>
+    /// <exception cref="SelectionException">
+    /// Wrong number of blocks, or a list that is not sorted, unique, in range and not empty.
+    /// </exception>
+    public SelectionPlan(ModelShape model, IReadOnlyList<BlockSelection> blocks)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(blocks);
+        model.EnsureValid();
+        if (blocks.Count != model.Blocks)
+        {
+            throw new SelectionException($"The plan has {blocks.Count} blocks; the model has {model.Blocks}.");
+        }
+
+        Model = model;
+        Blocks = Array.AsReadOnly(blocks.Select((block, index) => ValidCopy(model, index, block)).ToArray());
+        var counter = new ParameterCounter(model);
+        DenseParameters = counter.Dense;
+        KeptParameters = counter.Of(Widths());
+    }
+
+    /// <summary>The version of the plan file that this plan is saved as.</summary>
+    public int FormatVersion { get; } = CurrentFormatVersion;
+
+    /// <summary>The name of the model's family, as in <c>llama</c>; null if it was not recorded.</summary>
+    public string? Family { get; init; }
+
+    /// <summary>The shape of the model that is selected from.</summary>
+    public ModelShape Model { get; }
+
+    /// <summary>Whether S1 and S3 select before or after the norm. Default: <see cref="NormOrder.NormThenSelect"/>.</summary>
+    /// <exception cref="SelectionException">No such order.</exception>
+    public NormOrder NormOrder
+    {
+        get => _normOrder;
+        init => _normOrder = Enum.IsDefined(value) ? value : throw new SelectionException($"There is no norm order {(int)value}.");
+    }
+
+    /// <summary>Where the plan came from.</summary>
+    public PlanProvenance Provenance
+    {
+        get => _provenance;
+        init => _provenance = value ?? throw new ArgumentNullException(nameof(Provenance));
+    }
+
+    /// <summary>What each block keeps, in block order.</summary>
+    public IReadOnlyList<BlockSelection> Blocks { get; }
+
+    /// <summary>Parameters of the dense model, computed from <see cref="Model"/>.</summary>
+    public ParameterCount DenseParameters { get; }
+
+    /// <summary>Parameters that stay, computed from the lists.</summary>
+    public ParameterCount KeptParameters { get; }
+
+    /// <summary>The fraction of a scope's parameters that stays, from 0 to 1.</summary>
+    /// <param name="scope">The scope.</param>
+    public double KeptFraction(ParameterScope scope = ParameterScope.BlockWeights) =>
+        (double)KeptParameters[scope] / DenseParameters[scope];
+
+    /// <summary>The plan that keeps everything.</summary>
+    /// <param name="spec">The model's spec.</param>
+    /// <exception cref="SelectionException">A size of the model is not positive.</exception>
+    public static SelectionPlan Dense(DecoderSpec spec)
+    {
+        var model = ModelShape.Of(spec);
+        int[] stream = Enumerable.Range(0, model.HiddenSize).ToArray();
+        var block = new BlockSelection
+        {
+            AttentionInput = stream,
+            AttentionOutput = stream,
+            MlpInput = stream,
+            MlpHidden = Enumerable.Range(0, model.MlpSize).ToArray(),
+            MlpOutput = stream,
+        };
+        return new SelectionPlan(model, Enumerable.Repeat(block, model.Blocks).ToArray());
+    }
+
+    /// <summary>Reads a plan file.</summary>
+    /// <param name="path">The file.</param>
+    /// <exception cref="SelectionException">The file is no valid plan; the message names the file, the key and the value.</exception>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public static SelectionPlan Load(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        return SelectionPlanReader.Read(File.ReadAllBytes(path), path);
+    }
+
+    /// <summary>Reads a plan from its JSON text.</summary>
+    /// <param name="json">The text, as <see cref="ToJson"/> writes it.</param>
+    /// <exception cref="SelectionException">The text is no valid plan; the message names the key and the value.</exception>
+    public static SelectionPlan FromJson(string json)
+    {
+        ArgumentNullException.ThrowIfNull(json);
+        return SelectionPlanReader.Read(json, "selection plan");
+    }
+
+    /// <summary>The plan as JSON text, one site's list per line; the same plan always gives the same text.</summary>
+    public string ToJson() => SelectionPlanWriter.Write(this);
+
+    /// <summary>Saves the plan. A crash leaves the old file or the new one, never a part.</summary>
+    /// <param name="path">The file, in a folder that exists; overwritten.</param>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    public void Save(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        AtomicFile.Write(path, ToJson());
+    }
+
+    /// <summary>Checks that the plan was made for a model; that its lists are sound was checked when it was made.</summary>
+    /// <param name="spec">The model's spec.</param>
+    /// <exception cref="SelectionException">The plan was made for another model; the message names the first difference.</exception>
+    public void Validate(DecoderSpec spec) => EnsureMadeFor(ModelShape.Of(spec));
+
+    /// <summary>The same plan with one list replaced.</summary>
+    /// <param name="block">Index of the block, from 0.</param>
+    /// <param name="site">The site.</param>
+    /// <param name="indices">The indices that this site keeps instead: sorted, unique, in range, not empty.</param>
+    /// <exception cref="SelectionException">No such block, or a bad list.</exception>
+    public SelectionPlan With(int block, SelectionSite site, IReadOnlyList<int> indices)
+    {
+        if (block < 0 || block >= Blocks.Count)
+        {
+            throw new SelectionException($"There is no block {block}; the model has {Blocks.Count}, counted from 0.");
+        }
+
+        var blocks = Blocks.ToArray();
+        blocks[block] = site switch
+        {
+            SelectionSite.AttentionInput => blocks[block] with { AttentionInput = indices },
+            SelectionSite.AttentionOutput => blocks[block] with { AttentionOutput = indices },
+            SelectionSite.MlpInput => blocks[block] with { MlpInput = indices },
+            SelectionSite.MlpHidden => blocks[block] with { MlpHidden = indices },
+            SelectionSite.MlpOutput => blocks[block] with { MlpOutput = indices },
+            _ => throw new ArgumentOutOfRangeException(nameof(site), site, "There are five sites, S1 to S5."),
+        };
+        return new SelectionPlan(Model, blocks) { Family = Family, NormOrder = NormOrder, Provenance = Provenance };
+    }
+
+    /// <summary>The widths of every block, in block order.</summary>
+    public IReadOnlyList<BlockWidths> Widths() => Blocks.Select(BlockWidths.Of).ToArray();
+
+    /// <summary>What another plan keeps more and less than this one.</summary>
+    /// <param name="other">The other plan, for the same model.</param>
+    /// <exception cref="SelectionException">The other plan was made for a model of another shape.</exception>
+    public SelectionPlanDiff Diff(SelectionPlan other) => new(this, other);
+
+    /// <summary>Whether both select the same from the same model, and say the same of where they came from.</summary>
+    /// <param name="other">The other plan.</param>
+    public bool Equals(SelectionPlan? other) =>
+        other is not null && Family == other.Family && NormOrder == other.NormOrder && Model == other.Model
+        && Provenance == other.Provenance && Blocks.SequenceEqual(other.Blocks);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => HashCode.Combine(Family, NormOrder, Model, Provenance, KeptParameters, Blocks[0]);
+
+    /// <inheritdoc/>
+    public override string ToString() => string.Create(
+        CultureInfo.InvariantCulture,
+        $"{Family ?? "model"}, {Model.Blocks} blocks: {KeptParameters.BlockWeights:N0} of {DenseParameters.BlockWeights:N0} block weights "
+        + $"stay ({KeptFraction():P2}), {KeptParameters.WholeModel:N0} of {DenseParameters.WholeModel:N0} parameters "
+        + $"({KeptFraction(ParameterScope.WholeModel):P2})");
+
+    internal void EnsureMadeFor(ModelShape model)
+    {
+        if (Model.FirstDifference(model) is { } difference)
+        {
+            throw new SelectionException($"The plan was made for another model: {difference} (here: the plan, there: the model).");
+        }
+    }
+
+    private static BlockSelection ValidCopy(ModelShape model, int index, BlockSelection? block)
+    {
+        if (block is null)
+        {
+            throw new SelectionException($"block {index}: the selection is missing.");
+        }
+
+        IReadOnlyList<int> Copy(SelectionSite site)
+        {
+            // Block and site are put into words only when something is wrong: a model has hundreds of thousands of indices.
+            int[] indices = block[site]?.ToArray() ?? [];
+            int size = model.SizeOf(site);
+            if (indices.Length == 0)
+            {
+                throw Bad(index, site, "keeps nothing; at least one index must stay");
+            }
+
+            for (int i = 0; i < indices.Length; i++)
+            {
+                if (indices[i] < 0 || indices[i] >= size)
+                {
+                    throw Bad(index, site, $"index {indices[i]} at position {i} is not within 0 to {size - 1}");
+                }
+
+                if (i > 0 && indices[i] <= indices[i - 1])
+                {
+                    string fault = indices[i] == indices[i - 1]
+                        ? "is listed twice"
+                        : $"comes after {indices[i - 1]}; indices must ascend";
+                    throw Bad(index, site, $"index {indices[i]} at position {i} {fault}");
+                }
+            }
+
+            return Array.AsReadOnly(indices);
+        }
+
+        return new BlockSelection
+        {
+            AttentionInput = Copy(SelectionSite.AttentionInput),
+            AttentionOutput = Copy(SelectionSite.AttentionOutput),
+            MlpInput = Copy(SelectionSite.MlpInput),
+            MlpHidden = Copy(SelectionSite.MlpHidden),
+            MlpOutput = Copy(SelectionSite.MlpOutput),
+        };
+    }
+
+    private static SelectionException Bad(int block, SelectionSite site, string what) =>
+        new($"block {block} S{(int)site} ({site}): {what}.");
+}

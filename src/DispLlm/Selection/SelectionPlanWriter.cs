@@ -1,0 +1,127 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+
+namespace DispLlm;
+
+/// <summary>The words of plan files, shared by writer and reader.</summary>
+internal static class SelectionPlanWords
+{
+    public static readonly (SelectionSite Value, string Word)[] Sites =
+    [
+        (SelectionSite.AttentionInput, "attention_input"),
+        (SelectionSite.AttentionOutput, "attention_output"),
+        (SelectionSite.MlpInput, "mlp_input"),
+        (SelectionSite.MlpHidden, "mlp_hidden"),
+        (SelectionSite.MlpOutput, "mlp_output"),
+    ];
+
+    public static readonly (NormOrder Value, string Word)[] NormOrders =
+    [
+        (NormOrder.NormThenSelect, "norm_then_select"),
+        (NormOrder.SelectThenNorm, "select_then_norm"),
+    ];
+
+    public static readonly (BudgetKind Value, string Word)[] BudgetKinds =
+    [
+        (BudgetKind.Ratio, "ratio"),
+        (BudgetKind.KeepFraction, "keep_fraction"),
+        (BudgetKind.Parameters, "parameters"),
+    ];
+
+    public static readonly (ParameterScope Value, string Word)[] Scopes =
+    [
+        (ParameterScope.BlockWeights, "block_weights"),
+        (ParameterScope.BlockWeightsAndBiases, "block_weights_and_biases"),
+        (ParameterScope.WholeModel, "whole_model"),
+    ];
+
+    public static string WordOf<T>(this (T Value, string Word)[] words, T value)
+        where T : struct, Enum => words.First(pair => pair.Value.Equals(value)).Word;
+}
+
+/// <summary>
+/// Writes plan files by hand rather than with a serialiser: a site's list belongs on one line, so that a file of half a million
+/// indices stays a page that one can read, and line tools show which site changed.
+/// </summary>
+internal static class SelectionPlanWriter
+{
+    public static string Write(SelectionPlan plan)
+    {
+        var text = new StringBuilder();
+        var model = plan.Model;
+        Append(text, $$"""
+            {
+              "format_version": {{plan.FormatVersion}},
+              "family": {{Text(plan.Family)}},
+              "norm_order": "{{SelectionPlanWords.NormOrders.WordOf(plan.NormOrder)}}",
+              "model": {
+                "blocks": {{model.Blocks}},
+                "hidden_size": {{model.HiddenSize}},
+                "mlp_size": {{model.MlpSize}},
+                "heads": {{model.Heads}},
+                "key_value_heads": {{model.KeyValueHeads}},
+                "head_size": {{model.HeadSize}},
+                "gated_mlp": {{Bool(model.GatedMlp)}},
+                "query_key_value_bias": {{Bool(model.QueryKeyValueBias)}},
+                "attention_output_bias": {{Bool(model.AttentionOutputBias)}},
+                "mlp_bias": {{Bool(model.MlpBias)}},
+                "other_parameters": {{model.OtherParameters}}
+              },
+              "provenance": {
+                "strategy": {{Text(plan.Provenance.Strategy)}},
+                "seed": {{Number(plan.Provenance.Seed)}},
+                "budget": {{Budget(plan.Provenance.Budget)}},
+                "width_multiple": {{Number(plan.Provenance.WidthMultiple)}},
+                "notes": {{Text(plan.Provenance.Notes)}}
+              },
+              "parameters": {
+                "dense": {{Count(plan.DenseParameters)}},
+                "kept": {{Count(plan.KeptParameters)}}
+              },
+              "blocks": [
+
+            """);
+        for (int block = 0; block < plan.Blocks.Count; block++)
+        {
+            text.Append("    {\n");
+            foreach (var (site, word) in SelectionPlanWords.Sites)
+            {
+                text.Append("      \"").Append(word).Append("\": [");
+                var indices = plan.Blocks[block][site];
+                for (int i = 0; i < indices.Count; i++)
+                {
+                    // No index is negative, so no culture has a say in its digits.
+                    text.Append(i == 0 ? "" : ", ").Append(indices[i]);
+                }
+
+                text.Append(site == SelectionSite.MlpOutput ? "]\n" : "],\n");
+            }
+
+            text.Append(block == plan.Blocks.Count - 1 ? "    }\n" : "    },\n");
+        }
+
+        return text.Append("  ]\n}\n").ToString();
+    }
+
+    private static void Append(StringBuilder text, FormattableString lines) =>
+        text.Append(lines.ToString(CultureInfo.InvariantCulture).ReplaceLineEndings("\n"));
+
+    private static string Budget(PruningBudget? budget) => budget is null
+        ? "null"
+        : $"{{ \"kind\": \"{SelectionPlanWords.BudgetKinds.WordOf(budget.Kind)}\", "
+            + $"\"value\": {budget.Value.ToString(CultureInfo.InvariantCulture)}, "
+            + $"\"scope\": \"{SelectionPlanWords.Scopes.WordOf(budget.Scope)}\" }}";
+
+    private static string Count(ParameterCount count) => "{ " + string.Join(", ", SelectionPlanWords.Scopes.Select(
+        scope => FormattableString.Invariant($"\"{scope.Word}\": {count[scope.Value]}"))) + " }";
+
+    private static string Bool(bool value) => value ? "true" : "false";
+
+    private static string Number(long? value) => value?.ToString(CultureInfo.InvariantCulture) ?? "null";
+
+    // Relaxed: the file is not part of a web page, and a note with an apostrophe should read like one.
+    private static string Text(string? value) =>
+        value is null ? "null" : $"\"{JsonEncodedText.Encode(value, JavaScriptEncoder.UnsafeRelaxedJsonEscaping)}\"";
+}

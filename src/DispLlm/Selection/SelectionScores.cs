@@ -1,0 +1,58 @@
+using System.Globalization;
+
+namespace DispLlm;
+
+/// <summary>
+/// How much each gate of a model is worth keeping: logits of a hypernetwork or the scores of any other strategy. Larger stays
+/// longer; only the order matters to <see cref="BudgetProjection"/>, within a site and between sites alike. Immutable, all finite.
+/// </summary>
+public sealed class SelectionScores
+{
+    private readonly float[] _values;
+
+    /// <summary>Takes a copy of the scores.</summary>
+    /// <param name="layout">Where each site's gates stand.</param>
+    /// <param name="values">The scores, <c>[layout.Count]</c>.</param>
+    /// <exception cref="SelectionException">Wrong number of scores, or one that is not finite.</exception>
+    public SelectionScores(GateLayout layout, ReadOnlySpan<float> values)
+    {
+        ArgumentNullException.ThrowIfNull(layout);
+        if (values.Length != layout.Count)
+        {
+            throw new SelectionException($"There are {values.Length} scores for a model of {layout.Count} gates.");
+        }
+
+        foreach (var range in layout.Sites)
+        {
+            var site = values.Slice(range.Offset, range.Size);
+            for (int i = 0; i < site.Length; i++)
+            {
+                if (!float.IsFinite(site[i]))
+                {
+                    throw new SelectionException(string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"{range}: the score of gate {i} is {site[i]}; scores must be finite."));
+                }
+            }
+        }
+
+        Layout = layout;
+        _values = values.ToArray();
+    }
+
+    /// <summary>Where each site's gates stand.</summary>
+    public GateLayout Layout { get; }
+
+    /// <summary>All scores, <c>[Layout.Count]</c>.</summary>
+    public ReadOnlySpan<float> Values => _values;
+
+    /// <summary>The scores of one site.</summary>
+    /// <param name="block">Index of the block, from 0.</param>
+    /// <param name="site">The site.</param>
+    /// <returns>The scores, <c>[size of the site]</c>.</returns>
+    public ReadOnlySpan<float> Of(int block, SelectionSite site)
+    {
+        var range = Layout[block, site];
+        return Values.Slice(range.Offset, range.Size);
+    }
+}

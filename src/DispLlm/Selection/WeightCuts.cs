@@ -1,0 +1,44 @@
+namespace DispLlm;
+
+/// <summary>Which site cuts which side of a weight (method, section 1): the one table that accounting, cutting and loading go by.</summary>
+/// <param name="Rows">The site that selects output rows, and with them the bias; null where all stay.</param>
+/// <param name="Columns">The site that selects input columns; null where all stay.</param>
+public readonly record struct WeightCuts(SelectionSite? Rows, SelectionSite? Columns)
+{
+    /// <summary>The cuts of a role.</summary>
+    /// <param name="role">What the weight does.</param>
+    public static WeightCuts Of(WeightRole role) => role switch
+    {
+        WeightRole.Query or WeightRole.Key or WeightRole.Value => new(null, SelectionSite.AttentionInput),
+        WeightRole.AttentionOutput => new(SelectionSite.AttentionOutput, null),
+        WeightRole.MlpGate or WeightRole.MlpUp => new(SelectionSite.MlpHidden, SelectionSite.MlpInput),
+        WeightRole.MlpDown => new(SelectionSite.MlpOutput, SelectionSite.MlpHidden),
+        _ => default,
+    };
+
+    /// <summary>The shape of a tensor once a block keeps only what is selected.</summary>
+    /// <param name="slot">The tensor.</param>
+    /// <param name="selection">What its block keeps; null for a dense block.</param>
+    public static long[] ShapeOf(WeightSlot slot, BlockSelection? selection)
+    {
+        ArgumentNullException.ThrowIfNull(slot);
+        long[] shape = [.. slot.Shape];
+        if (selection is null)
+        {
+            return shape;
+        }
+
+        var cuts = Of(slot.Role);
+        if (cuts.Rows is { } rows)
+        {
+            shape[0] = selection[rows].Count;
+        }
+
+        if (cuts.Columns is { } columns && !slot.IsBias)
+        {
+            shape[1] = selection[columns].Count;
+        }
+
+        return shape;
+    }
+}

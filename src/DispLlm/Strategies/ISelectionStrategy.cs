@@ -1,0 +1,95 @@
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace DispLlm;
+
+/// <summary>A way to decide what a model keeps.</summary>
+public interface ISelectionStrategy
+{
+    /// <summary>The strategy's name, as plans record it.</summary>
+    string Name { get; }
+
+    /// <summary>Whether it needs calibration text.</summary>
+    bool NeedsCalibration { get; }
+
+    /// <summary>Decides. Runs on the calling thread until it is done.</summary>
+    /// <param name="request">Model, budget and calibration.</param>
+    /// <param name="cancellationToken">Stops at the next step; nothing native is left behind.</param>
+    /// <exception cref="BudgetException">The budget cannot be met by this model; raised before any work.</exception>
+    SelectionOutcome Select(SelectionRequest request, CancellationToken cancellationToken = default);
+}
+
+/// <summary>What a strategy is asked.</summary>
+public sealed record SelectionRequest
+{
+    /// <summary>The dense model to select from.</summary>
+    public required IPrunableModel Model { get; init; }
+
+    /// <summary>How much of it may stay.</summary>
+    public required PruningBudget Budget { get; init; }
+
+    /// <summary>Calibration text; null where the strategy needs none.</summary>
+    public TokenCorpus? Calibration { get; init; }
+
+    /// <summary>Every width is a multiple of this, or uncut. Default 1; hardware likes 8 to 128.</summary>
+    public int WidthMultiple { get; init; } = 1;
+
+    /// <summary>Norm or selection first, while learning and after. Default <see cref="NormOrder.NormThenSelect"/>.</summary>
+    public NormOrder NormOrder { get; init; }
+
+    /// <summary>The run's seed. Default 0.</summary>
+    public long Seed { get; init; }
+
+    /// <summary>Told of every step. Default: nobody.</summary>
+    public IProgress<SelectionProgress>? Progress { get; init; }
+
+    /// <summary>Told of what matters. Default: nobody.</summary>
+    public ILogger Logger { get; init; } = NullLogger.Instance;
+
+    /// <summary>The projection that turns a strategy's scores into a plan within the budget.</summary>
+    /// <param name="strategy">The strategy's name.</param>
+    /// <param name="scores">Its scores.</param>
+    public SelectionPlan Project(string strategy, SelectionScores scores) =>
+        BudgetProjection.Project(Model.Spec, scores, Budget, Projection(strategy));
+
+    /// <summary>Refuses a budget that no selection of this model can meet.</summary>
+    /// <param name="strategy">The strategy's name.</param>
+    /// <exception cref="BudgetException">It cannot be met; the closest that can is named.</exception>
+    public void EnsureReachable(string strategy) => BudgetProjection.EnsureReachable(Model.Spec, Budget, Projection(strategy));
+
+    private BudgetProjectionOptions Projection(string strategy) => new()
+    {
+        WidthMultiple = WidthMultiple,
+        NormOrder = NormOrder,
+        Family = Model.Family.Name,
+        Strategy = strategy,
+        Seed = Seed,
+    };
+}
+
+/// <summary>What a strategy decided.</summary>
+/// <param name="Plan">What is kept: within the budget.</param>
+/// <param name="Scores">The real-valued scores behind it; they can be projected on other budgets.</param>
+/// <param name="History">One entry a learning step; empty for strategies that do not learn.</param>
+public sealed record SelectionOutcome(SelectionPlan Plan, SelectionScores Scores, IReadOnlyList<SelectionProgress> History);
+
+/// <summary>One step of a strategy that learns.</summary>
+/// <param name="Step">The step just done, from 1.</param>
+/// <param name="Steps">Steps in all.</param>
+/// <param name="CrossEntropy">Next-token cross-entropy of the gated model, in nats a token.</param>
+/// <param name="BudgetLoss">R: 0 where the gates keep just the target.</param>
+/// <param name="KeptFraction">Parameters that this step's gates keep, as a fraction of the dense model's in the budget's scope.</param>
+/// <param name="GradientNorm">Euclidean norm of the gradient by all gates.</param>
+/// <param name="Tokens">Tokens seen since the run began.</param>
+/// <param name="TokensPerSecond">Mean since the run began.</param>
+/// <param name="TimeLeft">At the mean speed so far.</param>
+public sealed record SelectionProgress(
+    int Step,
+    int Steps,
+    double CrossEntropy,
+    double BudgetLoss,
+    double KeptFraction,
+    double GradientNorm,
+    long Tokens,
+    double TokensPerSecond,
+    TimeSpan TimeLeft);

@@ -1,0 +1,27 @@
+namespace DispLlm;
+
+/// <summary>What a corpus may draw on to become tokens. A record, so that a corpus of another kind can be given more.</summary>
+/// <param name="Tokenizer">The model's tokenizer; <see langword="null"/> where its folder has none. A corpus of text needs it.</param>
+/// <param name="Model">The model, for a corpus that it samples from itself; <see langword="null"/> where there is none.</param>
+public record CorpusContext(TextTokenizer? Tokenizer, IPrunableModel? Model = null)
+{
+    private static readonly string[] s_tokenizerFiles = ["tokenizer.model", "tokenizer.json", "vocab.json"];
+
+    /// <summary>
+    /// How many ids the model knows: rows of its embedding. <see langword="null"/> stands for the tokenizer's own number.
+    /// </summary>
+    public int? VocabularySize { get; init; }
+
+    /// <summary>The context of a model and of the tokenizer in its folder, if there is one.</summary>
+    /// <param name="model">The model.</param>
+    /// <exception cref="TokenizerException">There is a tokenizer of a kind that is not supported.</exception>
+    public static CorpusContext For(IPrunableModel model)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        bool hasTokenizer = s_tokenizerFiles.Any(file => File.Exists(Path.Combine(model.Folder, file)));
+        return new CorpusContext(hasTokenizer ? TextTokenizer.FromFolder(model.Folder) : null, model)
+        {
+            VocabularySize = model.Spec.VocabularySize,
+        };
+    }
+}

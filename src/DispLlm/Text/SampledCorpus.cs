@@ -1,0 +1,59 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>How a model writes its own calibration text.</summary>
+public sealed record SampledCorpusOptions
+{
+    /// <summary>Tokens to write. Default 32,768; at least one window.</summary>
+    public int Tokens { get; init; } = 32_768;
+
+    /// <summary>Tokens of one sampled text. Default 256.</summary>
+    public int WindowLength { get; init; } = 256;
+
+    /// <summary>Texts written side by side. Default 64.</summary>
+    public int BatchSize { get; init; } = 64;
+
+    /// <summary>Sampling temperature. Default 1, the model's own distribution; above 0.</summary>
+    public double Temperature { get; init; } = 1;
+
+    /// <summary>Seed of the samples. Default 0.</summary>
+    public long Seed { get; init; }
+}
+
+/// <summary>Text that the model samples from itself, each text from its begin-of-text token on: calibration where there is no data.</summary>
+internal sealed class SampledCorpus(SampledCorpusOptions options) : TokenCorpus
+{
+    public override string Description => $"{options.Tokens} tokens sampled from the model";
+
+    protected override int[] ResolveTokens(CorpusContext context, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        var model = context.Model ?? throw new CorpusException("Text can be sampled only where there is a model to sample from.");
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.WindowLength, 2, nameof(options.WindowLength));
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.Tokens, options.WindowLength, nameof(options.Tokens));
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.BatchSize, 1, nameof(options.BatchSize));
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.Temperature, nameof(options.Temperature));
+        int begin = context.Tokenizer?.BeginOfTextId ?? context.Tokenizer?.EndOfTextId
+            ?? throw new CorpusException("The tokenizer names no begin-of-text or end-of-text token to start a sample from.");
+
+        int texts = (options.Tokens + options.WindowLength - 1) / options.WindowLength;
+        var ids = new List<int>(texts * options.WindowLength);
+        for (int first = 0; first < texts; first += options.BatchSize)
+        {
+            using var scope = NewDisposeScope();
+            var generation = new GenerationOptions
+            {
+                MaxNewTokens = options.WindowLength,
+                Temperature = options.Temperature,
+                Seed = unchecked(options.Seed * 1_000_003 + first),
+            };
+            Tensor start = full(Math.Min(options.BatchSize, texts - first), 1, begin, ScalarType.Int64);
+            Tensor written = TextGenerator.Continue(model, start, generation, cancellationToken).narrow(1, 1, options.WindowLength);
+            ids.AddRange(written.contiguous().data<long>().ToArray().Select(id => (int)id));
+        }
+
+        return [.. ids.Take(options.Tokens)];
+    }
+}

@@ -1,0 +1,87 @@
+using System.Text;
+
+namespace DispLlm;
+
+/// <summary>A corpus of one text in memory.</summary>
+internal sealed class InlineTextCorpus(string text) : TokenCorpus
+{
+    public override string Description => $"a text of {text.Length} characters";
+
+    protected override int[] ResolveTokens(CorpusContext context, CancellationToken cancellationToken) =>
+        text.Length == 0 ? [] : [.. RequireTokenizer(context).Encode(text)];
+}
+
+/// <summary>A corpus of token ids in memory.</summary>
+internal sealed class ReadyTokensCorpus(int[] tokens) : TokenCorpus
+{
+    public override string Description => $"{tokens.Length} ready tokens";
+
+    // A copy, since the caller owns what it gets and the corpus stays as it is.
+    protected override int[] ResolveTokens(CorpusContext context, CancellationToken cancellationToken) => [.. tokens];
+}
+
+/// <summary>A corpus of text files.</summary>
+internal sealed class TextFilesCorpus(string[] paths) : TokenCorpus
+{
+    // Throws on bytes that are no UTF-8: replacing them in silence would calibrate on replacement characters.
+    private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
+    public override string Description => paths.Length == 1 ? $"'{paths[0]}'" : $"'{paths[0]}' and {paths.Length - 1} more";
+
+    protected override int[] ResolveTokens(CorpusContext context, CancellationToken cancellationToken)
+    {
+        var tokenizer = RequireTokenizer(context);
+        var tokens = new List<int>();
+        foreach (string path in paths)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            string text = Read(path);
+            if (text.Length == 0)
+            {
+                throw new CorpusException($"The corpus file '{path}' is empty.");
+            }
+
+            tokens.AddRange(tokenizer.Encode(text));
+        }
+
+        return [.. tokens];
+    }
+
+    private static string Read(string path)
+    {
+        byte[] bytes;
+        try
+        {
+            bytes = File.ReadAllBytes(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException)
+        {
+            string reason = e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file" : e.Message;
+            throw new CorpusException($"The corpus file '{path}' cannot be read: {reason}.", e);
+        }
+
+        // A byte order mark is the editor's, not the author's.
+        var content = bytes.AsSpan();
+        if (content.StartsWith(Encoding.UTF8.Preamble))
+        {
+            content = content[Encoding.UTF8.Preamble.Length..];
+        }
+
+        try
+        {
+            // Published figures come from text whose line ends were read as \n; the same text saved on another system is the same text.
+            return Strict.GetString(content).Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
+        }
+        catch (DecoderFallbackException e)
+        {
+            int at = e.Index + bytes.Length - content.Length;
+            throw new CorpusException(
+                $"The corpus file '{path}' is not UTF-8 text: byte {at} begins no valid character. Convert it first.", e);
+        }
+        catch (ArgumentException e)
+        {
+            throw new CorpusException(
+                $"The corpus file '{path}' is too large to be read at once. Split it and use {nameof(FromTextFiles)}.", e);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+namespace DispLlm;
+
+/// <summary>
+/// Text or tokens to calibrate on or to evaluate with. A corpus is only a description until it meets a tokenizer in
+/// <see cref="Resolve"/>: nothing is read before that, and the same corpus serves several models. Immutable.
+/// </summary>
+public abstract class TokenCorpus
+{
+    /// <summary>What the corpus is, for messages and reports: a file's name, a number of tokens.</summary>
+    public abstract string Description { get; }
+
+    /// <summary>A corpus of one text.</summary>
+    /// <param name="text">The text.</param>
+    public static TokenCorpus FromText(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        return new InlineTextCorpus(text);
+    }
+
+    /// <summary>A corpus of one UTF-8 text file. Line ends are read as <c>\n</c>, whichever the file has.</summary>
+    /// <param name="path">The file. It is read when the corpus is resolved.</param>
+    public static TokenCorpus FromTextFile(string path) => FromTextFiles([path]);
+
+    /// <summary>A corpus of several UTF-8 text files, each tokenized by itself and put one after the other. Line ends are read as <c>\n</c>.</summary>
+    /// <param name="paths">The files, at least one. They are read when the corpus is resolved.</param>
+    public static TokenCorpus FromTextFiles(IEnumerable<string> paths)
+    {
+        ArgumentNullException.ThrowIfNull(paths);
+        string[] files = [.. paths];
+        foreach (string file in files)
+        {
+            ArgumentException.ThrowIfNullOrWhiteSpace(file, nameof(paths));
+        }
+
+        return files.Length > 0 ? new TextFilesCorpus(files) : throw new CorpusException("A corpus of text files was given no file.");
+    }
+
+    /// <summary>A corpus of ready token ids.</summary>
+    /// <param name="tokens">The ids, copied.</param>
+    public static TokenCorpus FromTokens(IReadOnlyList<int> tokens)
+    {
+        ArgumentNullException.ThrowIfNull(tokens);
+        return new ReadyTokensCorpus([.. tokens]);
+    }
+
+    /// <summary>A corpus that the model samples from itself: calibration where there is no data.</summary>
+    /// <param name="options">How much, and how freely; null for defaults.</param>
+    public static TokenCorpus SampledFromModel(SampledCorpusOptions? options = null) => new SampledCorpus(options ?? new SampledCorpusOptions());
+
+    /// <summary>
+    /// The corpus as token ids, checked: not empty, and every id known to the model. No special tokens are added: a corpus is one
+    /// stream, and what opens a text belongs to whoever cuts it into texts.
+    /// </summary>
+    /// <param name="context">The tokenizer and what else there is.</param>
+    /// <param name="cancellationToken">Stops between files.</param>
+    /// <exception cref="CorpusException">A file is missing or is no UTF-8, the corpus is empty, or an id is out of range.</exception>
+    public int[] Resolve(CorpusContext context, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        cancellationToken.ThrowIfCancellationRequested();
+        int[] tokens = ResolveTokens(context, cancellationToken);
+        if (tokens.Length == 0)
+        {
+            throw new CorpusException($"The corpus ({Description}) is empty: it has no token to learn or measure from.");
+        }
+
+        int limit = context.VocabularySize ?? context.Tokenizer?.VocabularySize ?? int.MaxValue;
+        for (int i = 0; i < tokens.Length; i++)
+        {
+            if ((uint)tokens[i] >= (uint)limit)
+            {
+                throw new CorpusException(
+                    $"The corpus ({Description}) has token id {tokens[i]} at position {i}, but the model's ids are 0 to {limit - 1}. " +
+                    "Was it tokenized for another model?");
+            }
+        }
+
+        return tokens;
+    }
+
+    /// <summary>The corpus as token ids. <see cref="Resolve"/> checks them afterwards.</summary>
+    /// <param name="context">The tokenizer and what else there is.</param>
+    /// <param name="cancellationToken">Stops the work.</param>
+    protected abstract int[] ResolveTokens(CorpusContext context, CancellationToken cancellationToken);
+
+    /// <summary>The context's tokenizer, or an error that says who needs it.</summary>
+    /// <param name="context">The context.</param>
+    /// <exception cref="CorpusException">The context has none.</exception>
+    protected TextTokenizer RequireTokenizer(CorpusContext context)
+    {
+        ArgumentNullException.ThrowIfNull(context);
+        return context.Tokenizer ?? throw new CorpusException(
+            $"The corpus ({Description}) is text, and the model has no tokenizer. Put the model's tokenizer files into its folder, " +
+            "or give the corpus as token ids.");
+    }
+}

@@ -1,0 +1,2 @@
+// Tensor code uses every core by itself, and tests that count live tensors need the process to themselves.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]

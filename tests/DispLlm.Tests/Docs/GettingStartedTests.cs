@@ -1,0 +1,72 @@
+namespace DispLlm.Tests.Docs;
+
+/// <summary>The code of docs/getting-started.md, on the small model: what the page shows compiles and runs.</summary>
+public sealed class GettingStartedTests
+{
+    [Fact]
+    public async Task What_the_page_shows_runs()
+    {
+        using var folder = new TemporaryFolder();
+        using var model = PrunableModel.Load(SampleModel.Folder, TorchBackend.Auto());
+        string words = TextTokenizer.FromFolder(SampleModel.Folder).Decode(SampleModel.Tokens(model));
+        File.WriteAllText(folder.Below("calibration.txt"), words);
+
+        var result = await DispLlm.Pruning.Of(model)
+            .ToRatio(0.2)
+            .CalibratedOn(TokenCorpus.FromTextFile(folder.Below("calibration.txt")))
+            .SelectedBy(new HypernetworkSelection { Steps = 3, WindowLength = 64, LearningRate = 5e-3, BudgetWeight = 16 })
+            .WithSeed(1)
+            .WithWidthsMultipleOf(8)
+            .RunAsync(TestContext.Current.CancellationToken);
+        Assert.True(result.After.BlockWeights < result.Before.BlockWeights);
+        await result.SaveAsync(folder.Below("pruned"), cancellationToken: TestContext.Current.CancellationToken);
+
+        result.Plan.Save(folder.Below("plan.json"));
+        var plan = SelectionPlan.Load(folder.Below("plan.json"));
+        var wider = plan.With(block: 0, SelectionSite.MlpInput, [.. Enumerable.Range(0, model.Spec.HiddenSize)]);
+        var difference = plan.Diff(wider);
+        Assert.Equal(wider == plan, difference.IsEmpty);
+        new PrunedModelBuilder(SampleModel.Folder, wider).Build(folder.Below("edited"));
+
+        using var pruned = PrunableModel.Load(folder.Below("pruned"), model.Backend);
+        var text = TokenCorpus.FromTextFile(folder.Below("calibration.txt"));
+        var options = new PerplexityOptions { WindowLength = 64, MaxWindows = 4 };
+        Assert.True(Perplexity.Of(model, text, options).Perplexity < Perplexity.Of(pruned, text, options).Perplexity);
+
+        Assert.All(Throughput.Prefill([model, pruned], length: 64, rounds: 1), speed => Assert.True(speed > 0));
+        var tokenizer = TextTokenizer.FromFolder(folder.Below("pruned"));
+        Assert.NotEmpty(TextGenerator.Continue(pruned, tokenizer, "Once upon a time", new GenerationOptions { MaxNewTokens = 4 }));
+    }
+
+    [Fact]
+    public void A_strategy_of_one_s_own_keeps_what_it_scores_highest()
+    {
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        var plan = new KeepTheFirst().Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5) }).Plan;
+        Assert.All(plan.Blocks, block => Assert.Equal(Enumerable.Range(0, block.MlpHidden.Count), block.MlpHidden));
+    }
+
+    private sealed class KeepTheFirst : ISelectionStrategy
+    {
+        public string Name => "keep the first";
+
+        public bool NeedsCalibration => false;
+
+        public SelectionOutcome Select(SelectionRequest request, CancellationToken cancellationToken = default)
+        {
+            request.EnsureReachable(Name);
+            var layout = request.Model.GateLayout;
+            float[] values = new float[layout.Count];
+            foreach (var site in layout.Sites)
+            {
+                for (int i = 0; i < site.Size; i++)
+                {
+                    values[site.Offset + i] = 1 - (float)i / site.Size;
+                }
+            }
+
+            var scores = new SelectionScores(layout, values);
+            return new SelectionOutcome(request.Project(Name, scores), scores, []);
+        }
+    }
+}

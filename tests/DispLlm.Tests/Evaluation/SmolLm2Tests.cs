@@ -1,0 +1,50 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Tests.Evaluation;
+
+/// <summary>A real model, end to end.</summary>
+[Trait("Category", "Slow")]
+public sealed class SmolLm2Tests
+{
+    [Fact]
+    public void Dense_perplexity_on_WikiText_2_is_the_reference_s()
+    {
+        using var model = PrunableModel.Load(Folder());
+        var text = TokenCorpus.FromTextFile(SharedData.Path("data/wikitext-2/wiki.test.raw"));
+        var result = Perplexity.Of(
+            model, text, new PerplexityOptions { WindowLength = 2048, MaxWindows = 20 }, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(20 * 2047, result.PredictedTokens);
+        Assert.InRange(result.Perplexity, 20.968 * 0.999, 20.968 * 1.001);
+    }
+
+    [Fact]
+    public async Task It_is_pruned_to_the_budget_and_reloads_to_the_same_logits()
+    {
+        using var folder = new TemporaryFolder();
+        var cancellation = TestContext.Current.CancellationToken;
+        using var model = PrunableModel.Load(Folder(), TorchBackend.Cpu(ScalarType.BFloat16));
+        var result = await DispLlm.Pruning.Of(model)
+            .ToRatio(0.2)
+            .CalibratedOn(TokenCorpus.FromTextFile(SharedData.Path("data/wikitext-2/wiki.train.first1MB.raw")))
+            .SelectedBy(new HypernetworkSelection { Steps = 24, WindowLength = 256, LearningRate = 5e-3, BudgetWeight = 16 })
+            .RunAsync(cancellation);
+        Assert.InRange(result.KeptFraction(), 0.8 * 0.999, 0.8);
+        await result.SaveAsync(folder.Below("pruned"), cancellationToken: cancellation);
+
+        using var scope = NewDisposeScope();
+        using var noGradient = no_grad();
+        using var dense = PrunableModel.Load(Folder());
+        using var pruned = PrunableModel.Load(folder.Below("pruned"));
+        Tensor tokens = (arange(64, ScalarType.Int64) * 331).remainder(model.Spec.VocabularySize).unsqueeze(0);
+        using var gates = TestPlans.ToGates(dense, result.Plan);
+        Close.Within(1e-4, dense.Logits(tokens, new Gates(gates)), pruned.Logits(tokens), "logits");
+    }
+
+    private static string Folder()
+    {
+        string folder = SharedData.Path("models/SmolLM2-135M-Instruct");
+        Assert.SkipUnless(File.Exists(Path.Combine(folder, "model.safetensors")), "The weights are not unpacked: run shared/models/unpack.sh.");
+        return folder;
+    }
+}

@@ -1,0 +1,194 @@
+using CsCheck;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Tests.Pruning;
+
+/// <summary>The whole way, through the fluent API, on a tiny model.</summary>
+public sealed class PipelineTests
+{
+    private static readonly TokenCorpus s_corpus = TokenCorpus.FromTokens([.. Enumerable.Range(0, 2000).Select(i => 3 + i * i % 61)]);
+
+    private static readonly HypernetworkSelection s_quick = new() { Steps = 4, WindowLength = 32, BatchSize = 2 };
+
+    [Fact]
+    public async Task A_model_is_pruned_saved_and_loaded()
+    {
+        using var folder = new TemporaryFolder();
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-gqa-biases-tied"));
+        var steps = new Steps();
+        var result = await Prune(model).ReportingTo(steps).RunAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(4, result.History.Count);
+        Assert.Equal(result.History, steps.Seen);
+        Assert.InRange(result.KeptFraction(), 0.65, 0.7);
+
+        await result.SaveAsync(folder.Below("pruned"), cancellationToken: TestContext.Current.CancellationToken);
+        using var pruned = PrunableModel.Load(folder.Below("pruned"));
+        Assert.Equal(result.Plan.Blocks, pruned.Plan!.Blocks);
+        using var scope = NewDisposeScope();
+        Tensor tokens = arange(20, ScalarType.Int64).unsqueeze(0);
+        Close.Within(1e-4, model.Logits(tokens, new Gates(OpenGates(model, result.Plan))), pruned.Logits(tokens), "logits");
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(7)]
+    public async Task The_same_seed_gives_the_same_plan_byte_for_byte(long seed)
+    {
+        using var folder = new TemporaryFolder();
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        foreach (string run in new[] { "a", "b" })
+        {
+            var result = await Prune(model).WithSeed(seed).RunAsync(TestContext.Current.CancellationToken);
+            result.Plan.Save(folder.Below(run));
+        }
+
+        Assert.Equal(File.ReadAllBytes(folder.Below("a")), File.ReadAllBytes(folder.Below("b")));
+    }
+
+    [Fact]
+    public async Task Another_seed_gives_another_plan()
+    {
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        var first = await Prune(model).WithSeed(1).RunAsync(TestContext.Current.CancellationToken);
+        var second = await Prune(model).WithSeed(2).RunAsync(TestContext.Current.CancellationToken);
+        Assert.NotEqual(first.Plan.Blocks, second.Plan.Blocks);
+    }
+
+    [Fact]
+    public async Task The_same_plan_writes_the_same_bytes()
+    {
+        using var folder = new TemporaryFolder();
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-sharded-bf16"));
+        var result = await Pruning(model, new RandomSelection()).RunAsync(TestContext.Current.CancellationToken);
+        await result.SaveAsync(folder.Below("a"), cancellationToken: TestContext.Current.CancellationToken);
+        await result.SaveAsync(folder.Below("b"), cancellationToken: TestContext.Current.CancellationToken);
+        string[] files = [.. Directory.GetFiles(folder.Below("a")).Select(file => Path.GetFileName(file)!)];
+        Assert.Contains("model.safetensors.index.json", files);
+        Assert.All(files, file => Assert.Equal(File.ReadAllBytes(Path.Combine(folder.Below("a"), file)), File.ReadAllBytes(Path.Combine(folder.Below("b"), file))));
+    }
+
+    [Fact]
+    public void Pruned_equals_masked_for_any_plan_of_any_fixture()
+    {
+        using var folder = new TemporaryFolder();
+        int run = 0;
+        Gen.Select(Gen.OneOfConst([.. Conformance.LlamaConformanceTests.Fixtures.Select(row => row.Data)]), Gen.Double[0.05, 0.95], Gen.Int[0, 9999], Gen.Enum<NormOrder>())
+            .Sample(
+                (name, ratio, seed, order) =>
+                {
+                    using var scope = NewDisposeScope();
+                    using var noGradient = no_grad();
+                    using var model = PrunableModel.Load(Fixture.FolderOf(name));
+                    var request = new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(ratio), Seed = seed, NormOrder = order };
+                    var plan = new RandomSelection().Select(request).Plan;
+                    string target = folder.Below($"{Interlocked.Increment(ref run)}");
+                    new PrunedModelBuilder(model.Folder, plan).Build(target);
+                    using var pruned = PrunableModel.Load(target);
+                    Tensor tokens = (arange(24, ScalarType.Int64) * 7 + seed).remainder(model.Spec.VocabularySize).view(2, 12);
+                    Close.Within(1e-4, model.Logits(tokens, new Gates(OpenGates(model, plan), order)), pruned.Logits(tokens), $"{name} at {ratio}");
+                },
+                iter: 30,
+                threads: 1);
+    }
+
+    [Fact]
+    public async Task Learning_beats_chance_and_reaches_its_budget()
+    {
+        using var model = PrunableModel.Load(SampleModel.Folder);
+        var text = TokenCorpus.FromTokens(SampleModel.Tokens(model));
+        var learned = await DispLlm.Pruning.Of(model).ToRatio(0.3).CalibratedOn(text)
+            .SelectedBy(new HypernetworkSelection { Steps = 40, WindowLength = 64, BatchSize = 2, LearningRate = 5e-3, BudgetWeight = 16 })
+            .RunAsync(TestContext.Current.CancellationToken);
+        var random = await DispLlm.Pruning.Of(model).ToRatio(0.3).SelectedBy(new RandomSelection()).RunAsync(TestContext.Current.CancellationToken);
+        Assert.InRange(learned.KeptFraction(), 0.699, 0.7);
+        Assert.InRange(random.KeptFraction(), 0.699, 0.7);
+        Assert.True(Loss(model, learned.Plan) < Loss(model, random.Plan) - 0.1, $"{Loss(model, learned.Plan)} against {Loss(model, random.Plan)}");
+    }
+
+    [Fact]
+    public void What_is_missing_is_said_before_any_work()
+    {
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        var pipeline = DispLlm.Pruning.Of(model);
+        Assert.Contains("ToRatio", Assert.Throws<InvalidOperationException>(() => { _ = pipeline.RunAsync(); }).Message, StringComparison.Ordinal);
+        Assert.Contains("CalibratedOn", Assert.Throws<InvalidOperationException>(() => { _ = pipeline.ToRatio(0.2).RunAsync(); }).Message, StringComparison.Ordinal);
+        Assert.Contains("1.2", Assert.Throws<BudgetException>(() => pipeline.ToRatio(1.2)).Message, StringComparison.Ordinal);
+        Assert.ThrowsAny<BudgetException>(() => { _ = pipeline.ToRatio(0.9999).SelectedBy(new RandomSelection()).RunAsync(); });
+        Assert.Throws<ArgumentOutOfRangeException>(() => pipeline.WithWidthsMultipleOf(0));
+    }
+
+    [Fact]
+    public async Task A_target_that_holds_files_is_left_alone()
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder.Below("mine.txt"), "mine");
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        var result = await Pruning(model, new MagnitudeSelection()).RunAsync(TestContext.Current.CancellationToken);
+        var error = await Assert.ThrowsAsync<DispLlmException>(() => result.SaveAsync(folder.Path));
+        Assert.Contains(folder.Path, error.Message, StringComparison.Ordinal);
+        Assert.Equal("mine", File.ReadAllText(folder.Below("mine.txt")));
+    }
+
+    [Fact]
+    public async Task A_cancelled_save_leaves_nothing()
+    {
+        using var folder = new TemporaryFolder();
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        var result = await Pruning(model, new MagnitudeSelection()).RunAsync(TestContext.Current.CancellationToken);
+        using var cancellation = new CancellationTokenSource();
+        var progress = new Callback<double>(_ => cancellation.Cancel());
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => result.SaveAsync(folder.Below("pruned"), progress, cancellation.Token));
+        Assert.Empty(Directory.GetFileSystemEntries(folder.Path));
+    }
+
+    [Fact]
+    public async Task A_pruned_folder_is_refused_by_those_who_do_not_know_and_where_it_makes_no_sense()
+    {
+        using var folder = new TemporaryFolder();
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        var result = await Pruning(model, new MagnitudeSelection()).RunAsync(TestContext.Current.CancellationToken);
+        string target = folder.Below("pruned");
+        await result.SaveAsync(target, cancellationToken: TestContext.Current.CancellationToken);
+
+        var config = ModelConfig.Load(Path.Combine(target, "config.json"));
+        Assert.Contains("model_type", Assert.Throws<UnsupportedModelException>(() => ModelFamilies.BuiltIn.Of(config)).Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("Llama", string.Join(',', config.GetStrings("architectures")), StringComparison.Ordinal);
+        using var pruned = PrunableModel.Load(target);
+        Assert.Throws<InvalidOperationException>(() => DispLlm.Pruning.Of(pruned));
+        Assert.Contains("cut already", Assert.Throws<DispLlmException>(() => new PrunedModelBuilder(target, result.Plan).Build(folder.Below("again"))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_edited_plan_no_longer_fits_its_folder()
+    {
+        using var folder = new TemporaryFolder();
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        var result = await Pruning(model, new RandomSelection()).RunAsync(TestContext.Current.CancellationToken);
+        string target = folder.Below("pruned");
+        await result.SaveAsync(target, cancellationToken: TestContext.Current.CancellationToken);
+        var kept = result.Plan.Blocks[0].AttentionInput;
+        int absent = Enumerable.Range(0, 32).Except(kept).First();
+        result.Plan.With(0, SelectionSite.AttentionInput, [.. kept.Skip(1).Append(absent).Order()]).Save(Path.Combine(target, "selection-plan.json"));
+        Assert.Contains("displlm.blocks.0.s1", Assert.Throws<CheckpointException>(() => PrunableModel.Load(target)).Message, StringComparison.Ordinal);
+    }
+
+    private static PruningPipeline Prune(IPrunableModel model) => DispLlm.Pruning.Of(model).ToRatio(0.3).CalibratedOn(s_corpus).SelectedBy(s_quick);
+
+    private static PruningPipeline Pruning(IPrunableModel model, ISelectionStrategy strategy) => DispLlm.Pruning.Of(model).ToRatio(0.3).SelectedBy(strategy);
+
+    private static double Loss(IPrunableModel model, SelectionPlan plan)
+    {
+        using var gates = OpenGates(model, plan);
+        return Perplexity.Of(model, SampleModel.Tokens(model), new PerplexityOptions { WindowLength = 64 }, new Gates(gates)).MeanLoss;
+    }
+
+    private static Tensor OpenGates(IPrunableModel model, SelectionPlan plan) => TestPlans.ToGates(model, plan);
+
+    private sealed class Steps : IProgress<SelectionProgress>
+    {
+        public List<SelectionProgress> Seen { get; } = [];
+
+        public void Report(SelectionProgress value) => Seen.Add(value);
+    }
+}

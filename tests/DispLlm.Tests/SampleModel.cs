@@ -1,0 +1,41 @@
+using TorchSharp;
+
+namespace DispLlm.Tests;
+
+/// <summary>The small trained LLaMA that comes with the first sample.</summary>
+public static class SampleModel
+{
+    public static string Folder => Path.Combine(Repository.Root, "samples/PruneFirstModel/model");
+
+    private static int[]? s_tokens;
+
+    /// <summary>About two thousand tokens that the model sampled from itself.</summary>
+    public static int[] Tokens(IPrunableModel model) => s_tokens ??= TokenCorpus
+        .SampledFromModel(new SampledCorpusOptions { Tokens = 2048, WindowLength = 64, BatchSize = 32, Seed = 3 })
+        .Resolve(CorpusContext.For(model));
+}
+
+/// <summary>The checkout that the tests were built in. A deterministic build tells no source paths, so it is looked for.</summary>
+public static class Repository
+{
+    public static string Root { get; } = Find();
+
+    private static string Find()
+    {
+        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+        {
+            if (File.Exists(Path.Combine(folder.FullName, "DispLlm.sln")))
+            {
+                return folder.FullName;
+            }
+        }
+
+        throw new DirectoryNotFoundException($"No checkout above {AppContext.BaseDirectory}.");
+    }
+}
+
+/// <summary>Progress that reports where it happens, unlike <see cref="Progress{T}"/>.</summary>
+public sealed class Callback<T>(Action<T> action) : IProgress<T>
+{
+    public void Report(T value) => action(value);
+}

@@ -1,0 +1,123 @@
+using CsCheck;
+using Xunit;
+
+namespace DispLlm.Tests;
+
+public class ParameterCounterTests
+{
+    private static readonly SelectionSite[] Sites = Enum.GetValues<SelectionSite>();
+
+    [Fact]
+    public void Fixtures_have_the_figures_their_script_counted()
+    {
+        // 2 blocks: 17408 weights; 2 * 64 * 32 embedding and head, 5 norms of 32.
+        Assert.Equal(new ParameterCount(17408, 17408, 21664), new ParameterCounter(SelectionModels.LlamaMha).Dense);
+        Assert.Equal(new ParameterCount(18432, 18944, 21152), new ParameterCounter(SelectionModels.LlamaGqaBiasesTied).Dense);
+    }
+
+    [Fact]
+    public void Known_models_have_their_known_sizes()
+    {
+        var llama2 = new ParameterCounter(SelectionModels.Llama2).Dense;
+        Assert.Equal(6_738_415_616, llama2.WholeModel);
+        Assert.Equal(6_476_005_376, llama2.BlockWeights);
+        Assert.Equal(134_515_008, new ParameterCounter(SelectionModels.SmolLm2).Dense.WholeModel);
+    }
+
+    [Fact]
+    public void Any_selection_counts_like_its_matrices_one_by_one() =>
+        Gen.Select(SelectionModels.Small, Gen.Int[0, 1_000_000]).Sample((spec, seed) =>
+        {
+            var plan = SelectionModels.RandomPlan(spec, seed);
+            var counter = new ParameterCounter(spec);
+            Assert.Equal(BruteForce(spec, plan), counter.Of(plan));
+            Assert.Equal(BruteForce(spec, plan), counter.Of(plan.Widths()));
+            Assert.Equal(BruteForce(spec, plan), plan.KeptParameters);
+            Assert.Equal(BruteForce(spec, SelectionPlan.Dense(spec)), counter.Dense);
+        });
+
+    [Fact]
+    public void Coefficients_give_the_count_and_its_derivatives() =>
+        Gen.Select(SelectionModels.Small, Gen.Int[0, 1_000_000], SelectionModels.Scope).Sample((spec, seed, scope) =>
+        {
+            var counter = new ParameterCounter(spec);
+            var widths = SelectionModels.RandomPlan(spec, seed).Widths().ToArray();
+            long b = scope == ParameterScope.BlockWeights ? 0 : 1;
+            long sum = counter.FixedParameters(scope) + widths.Sum(w =>
+                counter.WeightsPerAttentionInput * w.AttentionInput
+                + (counter.WeightsPerAttentionOutput + b * counter.BiasesPerAttentionOutput) * w.AttentionOutput
+                + counter.MlpInputProjections * w.MlpInput * w.MlpHidden + w.MlpHidden * w.MlpOutput
+                + b * (counter.BiasesPerMlpHidden * w.MlpHidden + counter.BiasesPerMlpOutput * w.MlpOutput));
+            Assert.Equal(counter.Of(widths)[scope], sum);
+
+            foreach (var site in Sites)
+            {
+                var narrower = widths.ToArray();
+                narrower[0] = widths[0].With(site, widths[0][site] - 1);
+                long freed = counter.Of(widths)[scope] - counter.Of(narrower)[scope];
+                Assert.Equal(freed, counter.CostPerIndex(site, widths[0], scope));
+            }
+        });
+
+    [Fact]
+    public void Widths_that_cannot_be_are_named()
+    {
+        var counter = new ParameterCounter(SelectionModels.LlamaMha);
+        var dense = counter.Shape.DenseWidths;
+        var three = Assert.Throws<SelectionException>(() => counter.Of([dense, dense, dense]));
+        Assert.Contains("3 blocks", three.Message, StringComparison.Ordinal);
+        var wide = Assert.Throws<SelectionException>(() => counter.Of([dense, dense with { MlpHidden = 49 }]));
+        Assert.Contains("block 1 S4 (MlpHidden): width 49 is not within 0 to 48", wide.Message, StringComparison.Ordinal);
+        var zero = Assert.Throws<SelectionException>(() => new ParameterCounter(SelectionModels.LlamaMha with { MlpSize = 0 }));
+        Assert.Contains("MlpSize is 0", zero.Message, StringComparison.Ordinal);
+        var huge = SelectionModels.LlamaMha with { HiddenSize = int.MaxValue, MlpSize = int.MaxValue, Blocks = int.MaxValue };
+        foreach (var spec in new[] { huge, huge with { HiddenSize = 9999999 } })
+        {
+            var large = Assert.Throws<SelectionException>(() => new ParameterCounter(spec));
+            Assert.Contains("too large to be counted", large.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void A_plan_of_another_model_is_not_counted()
+    {
+        var plan = SelectionPlan.Dense(SelectionModels.LlamaMha);
+        var counter = new ParameterCounter(SelectionModels.LlamaGqaBiasesTied);
+        Assert.Contains("KeyValueHeads is 4", Assert.Throws<SelectionException>(() => counter.Of(plan)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>The same count the long way: every matrix, every row, every column that is left.</summary>
+    private static ParameterCount BruteForce(DecoderSpec spec, SelectionPlan plan)
+    {
+        long weights = 0, biases = 0;
+        void Matrix(int rows, int columns, bool bias)
+        {
+            for (int row = 0; row < rows; row++)
+            {
+                biases += bias ? 1 : 0;
+                for (int column = 0; column < columns; column++)
+                {
+                    weights++;
+                }
+            }
+        }
+
+        foreach (var block in plan.Blocks)
+        {
+            Matrix(spec.QuerySize, block.AttentionInput.Count, spec.QueryKeyValueBias);
+            Matrix(spec.KeyValueSize, block.AttentionInput.Count, spec.QueryKeyValueBias);
+            Matrix(spec.KeyValueSize, block.AttentionInput.Count, spec.QueryKeyValueBias);
+            Matrix(block.AttentionOutput.Count, spec.QuerySize, spec.AttentionOutputBias);
+            Matrix(block.MlpHidden.Count, block.MlpInput.Count, spec.MlpBias);
+            if (spec.GatedMlp)
+            {
+                Matrix(block.MlpHidden.Count, block.MlpInput.Count, spec.MlpBias);
+            }
+
+            Matrix(block.MlpOutput.Count, block.MlpHidden.Count, spec.MlpBias);
+        }
+
+        long rest = (long)spec.VocabularySize * spec.HiddenSize * (spec.TiedHead ? 1 : 2) + (2L * spec.Blocks + 1) * spec.HiddenSize;
+        return new ParameterCount(weights, weights + biases, weights + biases + rest);
+    }
+}

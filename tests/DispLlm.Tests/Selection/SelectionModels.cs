@@ -1,0 +1,95 @@
+using CsCheck;
+
+namespace DispLlm.Tests;
+
+/// <summary>Hand-made specs, and generators of small random ones: this room needs sizes, not weights.</summary>
+internal static class SelectionModels
+{
+    /// <summary>The llama-mha fixture.</summary>
+    public static DecoderSpec LlamaMha { get; } = Spec(hidden: 32, mlp: 48, blocks: 2, heads: 4, keyValueHeads: 4, headSize: 8);
+
+    /// <summary>The llama-gqa-biases-tied fixture.</summary>
+    public static DecoderSpec LlamaGqaBiasesTied { get; } = LlamaMha with
+    {
+        KeyValueHeads = 2, HeadSize = 12, QueryKeyValueBias = true, AttentionOutputBias = true, MlpBias = true, TiedHead = true,
+    };
+
+    public static DecoderSpec SmolLm2 { get; } =
+        Spec(hidden: 576, mlp: 1536, blocks: 30, heads: 9, keyValueHeads: 3, headSize: 64) with { VocabularySize = 49152, TiedHead = true };
+
+    public static DecoderSpec Llama2 { get; } =
+        Spec(hidden: 4096, mlp: 11008, blocks: 32, heads: 32, keyValueHeads: 32, headSize: 128) with { VocabularySize = 32000 };
+
+    public static DecoderSpec Spec(int hidden, int mlp, int blocks, int heads, int keyValueHeads, int headSize) => new()
+    {
+        VocabularySize = 64,
+        HiddenSize = hidden,
+        Blocks = blocks,
+        Heads = heads,
+        KeyValueHeads = keyValueHeads,
+        HeadSize = headSize,
+        MlpSize = mlp,
+        GatedMlp = true,
+        Activation = Activation.Silu,
+        Norm = NormKind.RootMeanSquare,
+        NormEpsilon = 1e-5,
+        Rotary = new RotarySpec(10000, headSize, new RotaryScaling.None()),
+        MaxPositions = 128,
+    };
+
+    public static Gen<DecoderSpec> Small { get; } =
+        from sizes in Gen.Select(Gen.Int[1, 12], Gen.Int[1, 20], Gen.Int[1, 3], Gen.Int[1, 3], Gen.Int[1, 3], Gen.Int[1, 4])
+        from flags in Gen.Select(Gen.Bool, Gen.Bool, Gen.Bool, Gen.Bool, Gen.Bool)
+        select Spec(sizes.Item1, sizes.Item2, sizes.Item3, sizes.Item4 * sizes.Item5, sizes.Item5, sizes.Item6) with
+        {
+            VocabularySize = 7,
+            GatedMlp = flags.Item1,
+            QueryKeyValueBias = flags.Item2,
+            AttentionOutputBias = flags.Item3,
+            MlpBias = flags.Item4,
+            TiedHead = flags.Item5,
+        };
+
+    public static Gen<ParameterScope> Scope { get; } = Gen.Int[0, 2].Select(i => (ParameterScope)i);
+
+    /// <summary>A random plan of a model: every index stays with the same chance, the first where none would.</summary>
+    public static SelectionPlan RandomPlan(DecoderSpec spec, int seed, double chance = 0.5)
+    {
+        var random = new Random(seed);
+        int[] Some(int size)
+        {
+            int[] kept = Enumerable.Range(0, size).Where(_ => random.NextDouble() < chance).ToArray();
+            return kept.Length > 0 ? kept : [random.Next(size)];
+        }
+
+        return new SelectionPlan(ModelShape.Of(spec), Enumerable.Range(0, spec.Blocks).Select(_ => new BlockSelection
+        {
+            AttentionInput = Some(spec.HiddenSize),
+            AttentionOutput = Some(spec.HiddenSize),
+            MlpInput = Some(spec.HiddenSize),
+            MlpHidden = Some(spec.MlpSize),
+            MlpOutput = Some(spec.HiddenSize),
+        }).ToArray());
+    }
+
+    /// <summary>Random scores; few distinct values where ties are wanted.</summary>
+    public static SelectionScores RandomScores(DecoderSpec spec, int seed, int distinct = int.MaxValue)
+    {
+        var random = new Random(seed);
+        var layout = new GateLayout(spec);
+        float[] values = new float[layout.Count];
+        foreach (var range in layout.Sites)
+        {
+            // Sites of different level and spread, as learned ones are: some sites nearly close, others stay nearly whole.
+            double level = 4 * random.NextDouble() - 2, spread = 0.1 + random.NextDouble();
+            for (int i = 0; i < range.Size; i++)
+            {
+                values[range.Offset + i] = distinct == int.MaxValue
+                    ? (float)(level + spread * (random.NextDouble() + random.NextDouble() - 1))
+                    : random.Next(distinct) - distinct / 2;
+            }
+        }
+
+        return new SelectionScores(layout, values);
+    }
+}

@@ -1,0 +1,224 @@
+using System.Globalization;
+using System.Text;
+using CsCheck;
+using Xunit;
+
+namespace DispLlm.Tests;
+
+public sealed class SelectionPlanJsonTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("displlm-plan-").FullName;
+
+    private static SelectionPlan Example { get; } = new(
+        ModelShape.Of(SelectionModels.Spec(hidden: 4, mlp: 6, blocks: 1, heads: 2, keyValueHeads: 1, headSize: 2)),
+        [new() { AttentionInput = [0, 2], AttentionOutput = [1, 3], MlpInput = [2], MlpHidden = [0, 1, 5], MlpOutput = [0, 1, 2, 3] }])
+    {
+        Family = "llama",
+        Provenance = new PlanProvenance
+        {
+            Strategy = "hypernetwork",
+            Seed = 42,
+            Budget = PruningBudget.FromRatio(0.50),
+            WidthMultiple = 1,
+            Notes = "it's a \"try\"\nüber λ = 6",
+        },
+    };
+
+    // The format, to be read by a reviewer; a change of this text is a change of the format version.
+    private const string ExampleText = """
+        {
+          "format_version": 1,
+          "family": "llama",
+          "norm_order": "norm_then_select",
+          "model": {
+            "blocks": 1,
+            "hidden_size": 4,
+            "mlp_size": 6,
+            "heads": 2,
+            "key_value_heads": 1,
+            "head_size": 2,
+            "gated_mlp": true,
+            "query_key_value_bias": false,
+            "attention_output_bias": false,
+            "mlp_bias": false,
+            "other_parameters": 524
+          },
+          "provenance": {
+            "strategy": "hypernetwork",
+            "seed": 42,
+            "budget": { "kind": "ratio", "value": 0.5, "scope": "block_weights" },
+            "width_multiple": 1,
+            "notes": "it's a \"try\"\nüber λ = 6"
+          },
+          "parameters": {
+            "dense": { "block_weights": 120, "block_weights_and_biases": 120, "whole_model": 644 },
+            "kept": { "block_weights": 42, "block_weights_and_biases": 42, "whole_model": 566 }
+          },
+          "blocks": [
+            {
+              "attention_input": [0, 2],
+              "attention_output": [1, 3],
+              "mlp_input": [2],
+              "mlp_hidden": [0, 1, 5],
+              "mlp_output": [0, 1, 2, 3]
+            }
+          ]
+        }
+
+        """;
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
+
+    [Fact]
+    public void The_text_is_the_one_documented()
+    {
+        Assert.Equal(ExampleText.ReplaceLineEndings("\n"), Example.ToJson());
+        Assert.Equal(Example, SelectionPlan.FromJson(ExampleText));
+    }
+
+    [Fact]
+    public void Saving_and_loading_gives_the_same_plan_and_the_same_bytes() =>
+        Gen.Select(SelectionModels.Small, Gen.Int[0, 1_000_000], Gen.Long, Gen.Int[0, 2], SelectionModels.Scope)
+            .Sample((spec, seed, runSeed, kind, scope) =>
+            {
+                var budget = kind switch
+                {
+                    0 => PruningBudget.FromRatio(new Random(seed).NextDouble()),
+                    1 => PruningBudget.FromKeepFraction(1.0 / 3),
+                    _ => PruningBudget.FromParameters(1 + seed),
+                };
+                var plan = SelectionModels.RandomPlan(spec, seed) with
+                {
+                    NormOrder = (NormOrder)(seed % 2),
+                    Provenance = new PlanProvenance { Seed = runSeed, Budget = budget with { Scope = scope } },
+                };
+                string path = Path.Combine(_folder, FormattableString.Invariant($"plan-{Guid.NewGuid():N}.json"));
+                plan.Save(path);
+                var loaded = SelectionPlan.Load(path);
+                Assert.Equal(plan, loaded);
+                Assert.Equal(plan.KeptParameters, loaded.KeptParameters);
+                Assert.Equal(File.ReadAllBytes(path), Encoding.UTF8.GetBytes(loaded.ToJson()));
+            }, iter: 50);
+
+    [Fact]
+    public void Saving_replaces_the_file_and_leaves_nothing_beside_it()
+    {
+        string path = Path.Combine(_folder, "plan.json");
+        File.WriteAllText(path, "old");
+        Example.Save(path);
+        Assert.Equal(Example, SelectionPlan.Load(path));
+        Assert.Equal(["plan.json"], Directory.GetFiles(_folder).Select(Path.GetFileName));
+        Assert.Throws<DirectoryNotFoundException>(() => Example.Save(Path.Combine(_folder, "nowhere", "plan.json")));
+        Assert.Throws<FileNotFoundException>(() => SelectionPlan.Load(Path.Combine(_folder, "none.json")));
+    }
+
+    [Fact]
+    public void A_culture_with_commas_changes_nothing()
+    {
+        var culture = (CultureInfo)CultureInfo.InvariantCulture.Clone();
+        culture.NumberFormat.NumberDecimalSeparator = ",";
+        culture.NumberFormat.NegativeSign = "~";
+        var before = CultureInfo.CurrentCulture;
+        CultureInfo.CurrentCulture = culture;
+        try
+        {
+            var plan = Example with { Provenance = Example.Provenance with { Seed = -5 } };
+            Assert.Contains("\"seed\": -5", plan.ToJson(), StringComparison.Ordinal);
+            Assert.Contains("\"value\": 0.5", plan.ToJson(), StringComparison.Ordinal);
+            Assert.Equal(plan, SelectionPlan.FromJson(plan.ToJson()));
+        }
+        finally
+        {
+            CultureInfo.CurrentCulture = before;
+        }
+    }
+
+    [Fact]
+    public void A_list_edited_by_hand_is_counted_anew()
+    {
+        // The counts in the file are stale now; the plan's are not. A byte-order mark and Windows line ends come with some editors.
+        string edited = ExampleText
+            .Replace("\"mlp_input\": [2]", "\"mlp_input\": [ 1,2 ]", StringComparison.Ordinal)
+            .Replace("\"value\": 0.5", "\"value\": 0.500", StringComparison.Ordinal)
+            .ReplaceLineEndings("\r\n");
+        string path = Path.Combine(_folder, "edited.json");
+        File.WriteAllText(path, edited, new UTF8Encoding(encoderShouldEmitUTF8Identifier: true));
+        var plan = SelectionPlan.Load(path);
+        Assert.Equal(new ParameterCount(48, 48, 572), plan.KeptParameters);
+        var same = Example.With(0, SelectionSite.MlpInput, [1, 2]);
+        Assert.Equal(same, plan);
+        Assert.Equal(same.ToJson(), plan.ToJson());
+    }
+
+    [Theory]
+    [InlineData("\"format_version\": 1", "\"format_version\": 2", "format_version is 2; this program reads version 1")]
+    [InlineData("\"format_version\": 1", "\"format_version\": \"1\"", "format_version is \"1\"; it must be a whole number")]
+    [InlineData("\"format_version\": 1,", "", "lacks the key 'format_version'")]
+    [InlineData("\"format_version\": 1", "\"format_version\": 1, \"format_version\": 1", "'format_version' in the plan is there twice")]
+    [InlineData("\"family\": \"llama\"", "\"famly\": \"llama\"", "unknown key 'famly' in the plan")]
+    [InlineData("\"family\": \"llama\",", "", "the key 'family' is missing in the plan")]
+    [InlineData("\"family\": \"llama\"", "\"family\": 3", "family is 3; it must be a text or null")]
+    [InlineData("norm_then_select", "whatever", "norm_order is \"whatever\"; it must be one of \"norm_then_select\"")]
+    [InlineData("\"hidden_size\": 4", "\"hidden_size\": 4.5", "model.hidden_size is 4.5; it must be a whole number")]
+    [InlineData("\"hidden_size\": 4", "\"hidden_size\": 4, \"hidden_size\": 4", "the key 'hidden_size' in model is there twice")]
+    [InlineData("\"mlp_size\": 6", "\"mlp_size\": 0", "MlpSize is 0")]
+    [InlineData("\"mlp_size\": 6", "\"mlp_size\": 7", "dense.block_weights is 120, but the model of the 'model' section has 132")]
+    [InlineData("\"gated_mlp\": true", "\"gated_mlp\": 1", "model.gated_mlp is 1; it must be true or false")]
+    [InlineData("\"blocks\": 1,", "\"blocks\": 2,", "The plan has 1 blocks; the model has 2")]
+    [InlineData("\"blocks\": 1,", "\"blocks\": 2000000000,", "The plan has 1 blocks; the model has 2000000000")]
+    [InlineData("\"other_parameters\": 524", "\"other_parameters\": -1", "OtherParameters is -1")]
+    [InlineData("\"value\": 0.5", "\"value\": 1.5", "pruning ratio is 1.5; it must be from 0 to below 1")]
+    [InlineData("\"value\": 0.5", "\"value\": \"half\"", "provenance.budget.value is \"half\"; it must be a number")]
+    [InlineData("\"kind\": \"ratio\"", "\"kind\": \"parameters\"", "number of parameters is 0.5; it must be a whole number")]
+    [InlineData("\"kind\": \"ratio\"", "\"kind\": 1", "provenance.budget.kind is 1; it must be one of \"ratio\"")]
+    [InlineData("\"seed\": 42", "\"seed\": 4e40", "provenance.seed is 4e40; it must be a whole number")]
+    [InlineData("\"dense\": {", "\"dense\": 5, \"sparse\": {", "unknown key 'sparse' in parameters")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2, \"x\"]", "blocks[0].mlp_input is \"x\"; it must be a list of whole numbers")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2.0]", "blocks[0].mlp_input is 2.0; it must be a list of whole numbers")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": \"0-2\"", "blocks[0].mlp_input is \"0-2\"; it must be a list")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [4]", "block 0 S3 (MlpInput): index 4 at position 0 is not within 0 to 3")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": []", "block 0 S3 (MlpInput): keeps nothing")]
+    [InlineData("\"mlp_input\": [2],", "", "the key 'mlp_input' is missing in blocks[0]")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2,]", "not valid JSON")]
+    [InlineData("\"seed\": 42,", "\"seed\": 42, // the answer", "not valid JSON")]
+    [InlineData("\"strategy\": \"hypernetwork\"", "\"strategy\": \"\\ud800\"", "not valid JSON")]
+    public void A_bad_file_is_named_with_its_key_and_value(string good, string bad, string says)
+    {
+        Assert.Contains(good, ExampleText, StringComparison.Ordinal);
+        int at = ExampleText.IndexOf(good, StringComparison.Ordinal);
+        string path = Path.Combine(_folder, "bad.json");
+        File.WriteAllText(path, ExampleText.Remove(at, good.Length).Insert(at, bad));
+        var error = Assert.Throws<SelectionException>(() => SelectionPlan.Load(path));
+        Assert.StartsWith(path, error.Message, StringComparison.Ordinal);
+        Assert.Contains(says, error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("[]")]
+    [InlineData("null")]
+    [InlineData("{}")]
+    [InlineData("{\"format_version\": 1}")]
+    [InlineData("{\"format_version\": 1, \"blocks\": [[[[")]
+    public void Text_that_is_no_plan_is_refused(string json) => Assert.Throws<SelectionException>(() => SelectionPlan.FromJson(json));
+
+    [Fact]
+    public void Bytes_that_are_no_text_are_refused()
+    {
+        string path = Path.Combine(_folder, "bytes.json");
+        byte[] bytes = Encoding.UTF8.GetBytes(ExampleText);
+        bytes[ExampleText.IndexOf("llama", StringComparison.Ordinal)] = 0xFF;
+        File.WriteAllBytes(path, bytes);
+        Assert.StartsWith(path, Assert.Throws<SelectionException>(() => SelectionPlan.Load(path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_file_cut_anywhere_is_refused()
+    {
+        string whole = Example.ToJson().TrimEnd();
+        for (int length = 0; length < whole.Length; length++)
+        {
+            Assert.Throws<SelectionException>(() => SelectionPlan.FromJson(whole[..length]));
+        }
+    }
+}

@@ -1,0 +1,63 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Tests;
+
+/// <summary>Plans from gates and back.</summary>
+public static class TestPlans
+{
+    /// <summary>The plan that keeps the open gates of a flat vector of 0 and 1.</summary>
+    public static SelectionPlan FromGates(IPrunableModel model, Tensor gates, NormOrder order)
+    {
+        float[] open = gates.data<float>().ToArray();
+        IReadOnlyList<int> Kept(int block, SelectionSite site)
+        {
+            var range = model.GateLayout[block, site];
+            return [.. Enumerable.Range(0, range.Size).Where(i => open[range.Offset + i] == 1)];
+        }
+
+        return new SelectionPlan(
+            ModelShape.Of(model.Spec),
+            [
+                .. Enumerable.Range(0, model.Spec.Blocks).Select(block => new BlockSelection
+                {
+                    AttentionInput = Kept(block, SelectionSite.AttentionInput),
+                    AttentionOutput = Kept(block, SelectionSite.AttentionOutput),
+                    MlpInput = Kept(block, SelectionSite.MlpInput),
+                    MlpHidden = Kept(block, SelectionSite.MlpHidden),
+                    MlpOutput = Kept(block, SelectionSite.MlpOutput),
+                }),
+            ])
+        {
+            Family = model.Family.Name,
+            NormOrder = order,
+        };
+    }
+
+    /// <summary>The flat vector of gates that opens what a plan keeps. The caller disposes it.</summary>
+    public static Tensor ToGates(IPrunableModel model, SelectionPlan plan)
+    {
+        float[] open = new float[model.GateLayout.Count];
+        foreach (var site in model.GateLayout.Sites)
+        {
+            foreach (int index in plan.Blocks[site.Block][site.Site])
+            {
+                open[site.Offset + index] = 1;
+            }
+        }
+
+        return tensor(open);
+    }
+}
+
+/// <summary>A folder that goes when the test ends.</summary>
+public sealed class TemporaryFolder : IDisposable
+{
+    public TemporaryFolder() => Directory.CreateDirectory(Path);
+
+    public string Path { get; } = System.IO.Path.Combine(System.IO.Path.GetTempPath(), "displlm-test-" + Guid.NewGuid().ToString("N"));
+
+    public string Below(string name) => System.IO.Path.Combine(Path, name);
+
+    public void Dispose() => Directory.Delete(Path, recursive: true);
+}

@@ -1,0 +1,80 @@
+using BenchmarkDotNet.Attributes;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Benchmarks;
+
+/// <summary>
+/// One learning step at SmolLM2's shape, 512 tokens, against the plain matrix products that it cannot do without: forward, and backward to
+/// the inputs (weights are frozen), so twice the products of a forward pass. The ratio's inverse is the share of the machine's matrix speed.
+/// </summary>
+public class LearningBenchmark
+{
+    private SmolLm2Shape _shape = null!;
+    private HypernetworkTrainer _trainer = null!;
+    private Tensor _tokens = null!;
+    private Tensor _uniforms = null!;
+
+    [Params(ScalarType.Float32, ScalarType.BFloat16)]
+    public ScalarType Type { get; set; }
+
+    [GlobalSetup]
+    public void Setup()
+    {
+        _shape = new SmolLm2Shape(Type);
+        _trainer = new HypernetworkTrainer(_shape.Model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 1 });
+        using var random = new RandomSource(1).Stream("benchmark");
+        _tokens = (random.Uniform(1, SmolLm2Shape.Tokens + 1) * 49152).to(ScalarType.Int64);
+        _uniforms = random.Uniform(_shape.Model.GateLayout.Count);
+    }
+
+    [GlobalCleanup]
+    public void Cleanup()
+    {
+        _tokens.Dispose();
+        _uniforms.Dispose();
+        _trainer.Dispose();
+        _shape.Dispose();
+    }
+
+    [Benchmark(Baseline = true)]
+    public void ProductsOfAStep() => _shape.Products(2);
+
+    [Benchmark]
+    public void Step() => _trainer.Step([_tokens], _uniforms);
+}
+
+/// <summary>One forward pass at SmolLM2's shape, 512 tokens, against the plain matrix products of the same count.</summary>
+public class ForwardBenchmark
+{
+    private SmolLm2Shape _shape = null!;
+    private Tensor _tokens = null!;
+
+    [Params(ScalarType.Float32, ScalarType.BFloat16)]
+    public ScalarType Type { get; set; }
+
+    [GlobalSetup]
+    public void Setup()
+    {
+        _shape = new SmolLm2Shape(Type);
+        using var random = new RandomSource(1).Stream("benchmark");
+        _tokens = (random.Uniform(1, SmolLm2Shape.Tokens) * 49152).to(ScalarType.Int64);
+    }
+
+    [GlobalCleanup]
+    public void Cleanup()
+    {
+        _tokens.Dispose();
+        _shape.Dispose();
+    }
+
+    [Benchmark(Baseline = true)]
+    public void ProductsOfAPass() => _shape.Products(1);
+
+    [Benchmark]
+    public void Pass()
+    {
+        using var noGradient = no_grad();
+        _shape.Model.Logits(_tokens).Dispose();
+    }
+}

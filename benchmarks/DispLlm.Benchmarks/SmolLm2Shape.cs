@@ -1,0 +1,79 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Benchmarks;
+
+/// <summary>A model of SmolLM2-135M's shape with random weights, and the plain matrix products that its forward pass needs.</summary>
+internal sealed class SmolLm2Shape : IDisposable
+{
+    public const int Tokens = 512;
+
+    private readonly Tensor[] _inputs;
+    private readonly Tensor[] _weights;
+
+    public SmolLm2Shape(ScalarType type)
+    {
+        using var noGradient = no_grad();
+        Model = PrunableModel.FromConfig(
+            ModelConfig.Parse(
+                """
+                {"model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
+                 "num_key_value_heads": 3, "vocab_size": 49152, "max_position_embeddings": 8192, "tie_word_embeddings": true}
+                """,
+                "SmolLM2's shape"),
+            TorchBackend.Cpu(type));
+        var spec = Model.Spec;
+        using var random = new RandomSource(0).Stream("benchmark");
+        (long In, long Out)[] projections =
+        [
+            (spec.HiddenSize, spec.QuerySize), (spec.HiddenSize, spec.KeyValueSize), (spec.HiddenSize, spec.KeyValueSize), (spec.QuerySize, spec.HiddenSize),
+            (spec.HiddenSize, spec.MlpSize), (spec.HiddenSize, spec.MlpSize), (spec.MlpSize, spec.HiddenSize),
+        ];
+        foreach (var role in Enum.GetValues<WeightRole>().Where(role => role != WeightRole.Head))
+        {
+            bool inBlocks = role is not (WeightRole.TokenEmbedding or WeightRole.FinalNorm);
+            for (int block = 0; block < (inBlocks ? spec.Blocks : 1); block++)
+            {
+                using var scope = NewDisposeScope();
+                Tensor weight = Model.Weight(role, inBlocks ? block : -1);
+                weight.copy_(random.Normal(weight.shape) * 0.02);
+            }
+        }
+
+        _inputs = [.. projections.Select(size => random.Normal(Tokens, size.In).to(type))];
+        _weights = [.. projections.Select(size => random.Normal(size.Out, size.In).to(type))];
+        HeadInput = random.Normal(Tokens, spec.HiddenSize).to(type);
+    }
+
+    public PrunableModel Model { get; }
+
+    public Tensor HeadInput { get; }
+
+    /// <summary>The products of one dense forward pass, attention's scores left out, <paramref name="times"/> times.</summary>
+    public void Products(int times)
+    {
+        using var noGradient = no_grad();
+        for (int i = 0; i < times; i++)
+        {
+            for (int block = 0; block < Model.Spec.Blocks; block++)
+            {
+                for (int j = 0; j < _inputs.Length; j++)
+                {
+                    nn.functional.linear(_inputs[j], _weights[j]).Dispose();
+                }
+            }
+
+            nn.functional.linear(HeadInput, Model.Weight(WeightRole.TokenEmbedding)).Dispose();
+        }
+    }
+
+    public void Dispose()
+    {
+        Model.Dispose();
+        HeadInput.Dispose();
+        foreach (var tensor in _inputs.Concat(_weights))
+        {
+            tensor.Dispose();
+        }
+    }
+}

@@ -1,0 +1,51 @@
+using System.Globalization;
+
+namespace PruneFirstModel;
+
+/// <summary>What the command line asks for.</summary>
+internal sealed record Options
+{
+    public const string Usage = """
+        Prunes a language model and shows what it cost.
+
+          --ratio R    how much goes, of the block weights (0.2)
+          --model DIR  checkpoint folder to prune (the small LLaMA that comes with this sample)
+          --text FILE  calibration text (none: text sampled from the model itself)
+          --test FILE  text to measure perplexity on (none: another text sampled from the dense model)
+          --steps N    learning steps (150)
+          --out DIR    where the pruned checkpoint goes (a new folder below the system's temporary one)
+        """;
+
+    public double Ratio { get; init; } = 0.2;
+
+    public string Model { get; init; } = Path.Combine(AppContext.BaseDirectory, "model");
+
+    public string? Text { get; init; }
+
+    public string? Test { get; init; }
+
+    public int Steps { get; init; } = 150;
+
+    public string Out { get; init; } = Path.Combine(Path.GetTempPath(), "displlm-first-" + Guid.NewGuid().ToString("N")[..8]);
+
+    public static Options Parse(string[] args)
+    {
+        var options = new Options();
+        for (int i = 0; i < args.Length; i += 2)
+        {
+            string value = i + 1 < args.Length ? args[i + 1] : throw new FormatException($"{args[i]} needs a value.");
+            options = args[i] switch
+            {
+                "--ratio" => options with { Ratio = double.Parse(value, CultureInfo.InvariantCulture) },
+                "--model" => options with { Model = value },
+                "--text" => options with { Text = value },
+                "--test" => options with { Test = value },
+                "--steps" => options with { Steps = int.Parse(value, CultureInfo.InvariantCulture) },
+                "--out" => options with { Out = value },
+                _ => throw new FormatException($"{args[i]} is not an option."),
+            };
+        }
+
+        return options;
+    }
+}

@@ -1,0 +1,50 @@
+using DispLlm;
+
+namespace PruneFirstModel;
+
+/// <summary>Small pictures for the terminal.</summary>
+internal static class Picture
+{
+    private const string Levels = "▁▂▃▄▅▆▇█";
+
+    /// <summary>How much each block keeps at each site: one row a site, one bar a block.</summary>
+    public static void Widths(SelectionPlan plan, DecoderSpec spec)
+    {
+        Console.WriteLine("Kept widths, one bar a block, first block left:");
+        foreach (var site in Enum.GetValues<SelectionSite>())
+        {
+            int size = site == SelectionSite.MlpHidden ? spec.MlpSize : spec.HiddenSize;
+            string bars = string.Concat(plan.Blocks.Select(block => Levels[(int)Math.Ceiling(block[site].Count * 8.0 / size) - 1]));
+            string widths = string.Join(' ', plan.Blocks.Select(block => block[site].Count));
+            Console.WriteLine($"  S{(int)site} {site,-15} {bars}  {widths}  of {size}");
+        }
+    }
+
+    /// <summary>A table of three columns.</summary>
+    public static void Table(params (string What, string Before, string After)[] rows)
+    {
+        int what = rows.Max(row => row.What.Length), before = rows.Max(row => row.Before.Length);
+        foreach (var row in rows)
+        {
+            Console.WriteLine($"  {row.What.PadRight(what)}  {row.Before.PadLeft(before)}  {row.After}");
+        }
+    }
+}
+
+/// <summary>One line that follows the learning; plain lines now and then where the output is not a terminal.</summary>
+internal sealed class StepLine : IProgress<SelectionProgress>
+{
+    public void Report(SelectionProgress value)
+    {
+        string line = $"step {value.Step}/{value.Steps}  cross-entropy {value.CrossEntropy:F3}  budget loss {value.BudgetLoss:F4}  " +
+            $"kept {value.KeptFraction:P1}  {value.TokensPerSecond:N0} tokens/s  {value.TimeLeft.TotalSeconds:F0} s left";
+        if (!Console.IsOutputRedirected)
+        {
+            Console.Write("\r" + line.PadRight(100) + (value.Step == value.Steps ? "\n" : string.Empty));
+        }
+        else if (value.Step % 25 == 0 || value.Step == value.Steps)
+        {
+            Console.WriteLine(line);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+using System.Diagnostics;
+using System.Globalization;
+using DispLlm;
+using PruneFirstModel;
+
+CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+if (args.Any(arg => arg is "--help" or "-h"))
+{
+    Console.WriteLine(Options.Usage);
+    return 0;
+}
+
+using var cancellation = new CancellationTokenSource();
+Console.CancelKeyPress += (_, pressed) =>
+{
+    pressed.Cancel = true;
+    cancellation.Cancel();
+};
+try
+{
+    await RunAsync(Options.Parse(args), cancellation.Token);
+    return 0;
+}
+catch (OperationCanceledException)
+{
+    Console.Error.WriteLine("Stopped. Nothing was left behind.");
+    return 130;
+}
+catch (Exception error) when (error is DispLlmException or FormatException or ArgumentException)
+{
+    Console.Error.WriteLine(error.Message);
+    return 1;
+}
+
+static async Task RunAsync(Options options, CancellationToken cancellation)
+{
+    var clock = Stopwatch.StartNew();
+    using var model = PrunableModel.Load(options.Model, TorchBackend.Auto(), cancellationToken: cancellation);
+    var tokenizer = TextTokenizer.FromFolder(options.Model);
+    Console.WriteLine($"{model.Family.Name}, {model.Spec.Blocks} blocks of {model.Spec.HiddenSize} features, {new ParameterCounter(model.Spec).Dense.WholeModel:N0} parameters");
+
+    // No data needed: the model writes its own calibration text, and a second text of another seed to be judged by.
+    int window = Math.Min(256, model.Spec.MaxPositions);
+    Console.WriteLine(options.Text is null ? "Sampling calibration text from the model ..." : $"Calibration text: {options.Text}");
+    var calibration = options.Text is null
+        ? Sampled(tokens: 8_192, seed: 1)
+        : TokenCorpus.FromTextFile(options.Text);
+    var judged = options.Test is null ? Sampled(tokens: 4_096, seed: 2) : TokenCorpus.FromTextFile(options.Test);
+
+    var result = await Pruning.Of(model)
+        .ToRatio(options.Ratio)
+        .CalibratedOn(calibration)
+        .SelectedBy(new HypernetworkSelection { Steps = options.Steps, WindowLength = window / 4, BatchSize = 4, LearningRate = 5e-3, BudgetWeight = 16 })
+        .ReportingTo(new StepLine())
+        .RunAsync(cancellation);
+    await result.SaveAsync(options.Out, cancellationToken: cancellation);
+    using var pruned = PrunableModel.Load(options.Out, model.Backend, cancellationToken: cancellation);
+
+    Console.WriteLine();
+    Picture.Widths(result.Plan, model.Spec);
+    Console.WriteLine();
+    var perplexity = new PerplexityOptions { WindowLength = window };
+    var before = Perplexity.Of(model, judged, perplexity, cancellationToken: cancellation);
+    var after = Perplexity.Of(pruned, judged, perplexity, cancellationToken: cancellation);
+    var speed = Throughput.Prefill([model, pruned], window, cancellationToken: cancellation);
+    Picture.Table(
+        ("", "before", "after"),
+        ("block weights", $"{result.Before.BlockWeights:N0}", $"{result.After.BlockWeights:N0} ({result.KeptFraction():P2})"),
+        ("all parameters", $"{result.Before.WholeModel:N0}", $"{result.After.WholeModel:N0} ({result.KeptFraction(ParameterScope.WholeModel):P2})"),
+        ("weights on disk", Size(options.Model), Size(options.Out)),
+        ($"perplexity, {before.PredictedTokens:N0} tokens", $"{before.Perplexity:F2}", $"{after.Perplexity:F2}"),
+        ($"tokens/s, {window} at once", $"{speed[0]:N0}", $"{speed[1]:N0} ({speed[1] / speed[0]:F2}x)"));
+
+    const string Prompt = "The captain looked at the";
+    var generation = new GenerationOptions { MaxNewTokens = 24 };
+    Console.WriteLine();
+    Console.WriteLine($"before: {Prompt}{Glue(TextGenerator.Continue(model, tokenizer, Prompt, generation, cancellation))}");
+    Console.WriteLine($"after:  {Prompt}{Glue(TextGenerator.Continue(pruned, tokenizer, Prompt, generation, cancellation))}");
+    Console.WriteLine();
+    Console.WriteLine($"The pruned checkpoint is in {options.Out} ({clock.Elapsed.TotalSeconds:F0} s in all).");
+}
+
+static TokenCorpus Sampled(int tokens, long seed) =>
+    TokenCorpus.SampledFromModel(new SampledCorpusOptions { Tokens = tokens, WindowLength = 64, BatchSize = 128, Seed = seed });
+
+static string Size(string folder) =>
+    $"{Directory.EnumerateFiles(folder, "*.safetensors").Sum(file => new FileInfo(file).Length) / 1e6:F2} MB";
+
+static string Glue(string continuation) => " " + continuation.Replace('\n', ' ').Trim();

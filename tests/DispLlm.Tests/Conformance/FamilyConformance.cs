@@ -90,7 +90,8 @@ public abstract class FamilyConformance
         using var folder = new TemporaryFolder();
         using var checkpoint = CheckpointFolder.Open(Fixture.FolderOf(name));
         var tensors = checkpoint.TensorNames.ToDictionary(tensor => tensor, tensor => checkpoint.Read(tensor));
-        string victim = WeightCatalog.Of(new LlamaFamily().ReadSpec(checkpoint.Config), new LlamaFamily()).First(slot => slot.Role == WeightRole.MlpUp).Name;
+        var family = ModelFamilies.BuiltIn.Of(checkpoint.Config);
+        string victim = WeightCatalog.Of(family.ReadSpec(checkpoint.Config), family).First(slot => slot.Role == WeightRole.MlpUp).Name;
 
         void Refused(string what, Dictionary<string, Tensor> changed, string culprit)
         {

@@ -33,21 +33,6 @@ public static class TestPlans
             NormOrder = order,
         };
     }
-
-    /// <summary>The flat vector of gates that opens what a plan keeps. The caller disposes it.</summary>
-    public static Tensor ToGates(IPrunableModel model, SelectionPlan plan)
-    {
-        float[] open = new float[model.GateLayout.Count];
-        foreach (var site in model.GateLayout.Sites)
-        {
-            foreach (int index in plan.Blocks[site.Block][site.Site])
-            {
-                open[site.Offset + index] = 1;
-            }
-        }
-
-        return tensor(open);
-    }
 }
 
 /// <summary>A folder that goes when the test ends.</summary>

@@ -135,6 +135,16 @@ public sealed class ModelConfig
         ? value.ValueKind == JsonValueKind.Object ? new ModelConfig(value, File, $"{_prefix}{key}.") : throw Invalid(key, "An object is expected.")
         : null;
 
+    /// <summary>The same without a key, for a reader that hands a configuration on to another reader, which would take the key amiss.</summary>
+    /// <param name="key">The key.</param>
+    public ModelConfig Without(string key)
+    {
+        ArgumentNullException.ThrowIfNull(key);
+        var json = ToJson();
+        json.Remove(key);
+        return new(JsonSerializer.SerializeToElement(json), File, _prefix);
+    }
+
     /// <summary>A key's value as the file writes it, for messages; null if the key is absent.</summary>
     /// <param name="key">The key.</param>
     public string? GetRaw(string key) => Find(key)?.GetRawText();

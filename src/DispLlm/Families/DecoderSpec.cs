@@ -1,28 +1,5 @@
 namespace DispLlm;
 
-/// <summary>The normalisation in front of a sublayer.</summary>
-public enum NormKind
-{
-    /// <summary><c>w * x / sqrt(mean(x^2) + eps)</c>.</summary>
-    RootMeanSquare,
-}
-
-/// <summary>The nonlinearity of the MLP.</summary>
-public enum Activation
-{
-    /// <summary><c>x * sigmoid(x)</c>, also called swish.</summary>
-    Silu,
-
-    /// <summary>The exact Gaussian error linear unit.</summary>
-    Gelu,
-
-    /// <summary>The Gaussian error linear unit in its tanh approximation (<c>gelu_new</c>, <c>gelu_pytorch_tanh</c>).</summary>
-    GeluTanh,
-
-    /// <summary><c>max(x, 0)</c>.</summary>
-    Relu,
-}
-
 /// <summary>
 /// Everything the decoder network needs to know about a model: sizes, and which of the known parts it is built of.
 /// A family reads it from <c>config.json</c>; the network reads it and nothing else, so it holds no family's name.
@@ -62,11 +39,35 @@ public sealed record DecoderSpec
     /// <summary>The norm's epsilon, added to the variance.</summary>
     public required double NormEpsilon { get; init; }
 
-    /// <summary>Rotary position embedding of queries and keys.</summary>
-    public required RotarySpec Rotary { get; init; }
-
     /// <summary>Longest sequence the model was made for, in tokens.</summary>
     public required int MaxPositions { get; init; }
+
+    /// <summary>Rotary position embedding of queries and keys; null for a model with <see cref="LearnedPositions"/>.</summary>
+    public RotarySpec? Rotary { get; init; }
+
+    /// <summary>Learned positions, a table of <c>MaxPositions + Offset</c> rows; null for a model with <see cref="Rotary"/> ones.</summary>
+    public LearnedPositionsSpec? LearnedPositions { get; init; }
+
+    /// <summary>Where the blocks' norms stand. Default: before each sublayer.</summary>
+    public NormPlacement NormPlacement { get; init; }
+
+    /// <summary>How attention and MLP share the stream. Default: one after the other.</summary>
+    public ResidualLayout Residual { get; init; }
+
+    /// <summary>Whether there is a norm between the last block and the head. Default: yes.</summary>
+    public bool FinalNorm { get; init; } = true;
+
+    /// <summary>Whether each head's queries and keys are normed, over the head's features, before they are rotated. Default: no.</summary>
+    public bool QueryKeyNorm { get; init; }
+
+    /// <summary>How queries, keys and values are stored. Default: as three projections.</summary>
+    public QueryKeyValueLayout QueryKeyValueLayout { get; init; }
+
+    /// <summary>
+    /// Features of the token embedding. Where it is not <see cref="HiddenSize"/>, which is the default, one projection leads from it into the
+    /// stream and another from the stream to the head.
+    /// </summary>
+    public int? EmbeddingSize { get; init; }
 
     /// <summary>Whether query, key and value projections have biases.</summary>
     public bool QueryKeyValueBias { get; init; }
@@ -80,37 +81,91 @@ public sealed record DecoderSpec
     /// <summary>Whether the head shares the token embedding's weight.</summary>
     public bool TiedHead { get; init; }
 
+    /// <summary>Whether the head has a bias.</summary>
+    public bool HeadBias { get; init; }
+
+    /// <summary>Whether the token embedding is projected into the stream, and the stream to the head.</summary>
+    public bool ProjectsEmbedding => (EmbeddingSize ?? HiddenSize) != HiddenSize;
+
     /// <summary>Output features of the query projection: <c>Heads * HeadSize</c>.</summary>
     public int QuerySize => Heads * HeadSize;
 
     /// <summary>Output features of the key projection, and of the value projection: <c>KeyValueHeads * HeadSize</c>.</summary>
     public int KeyValueSize => KeyValueHeads * HeadSize;
-}
 
-/// <summary>How a rotary embedding stretches its wavelengths for contexts longer than those it was trained on.</summary>
-public abstract record RotaryScaling
-{
-    private RotaryScaling()
+    /// <summary>What in this spec cannot be together, as a sentence; null where everything fits.</summary>
+    public string? Contradiction()
     {
+        foreach (var (size, name) in new[]
+        {
+            (VocabularySize, nameof(VocabularySize)), (HiddenSize, nameof(HiddenSize)), (Blocks, nameof(Blocks)), (Heads, nameof(Heads)),
+            (KeyValueHeads, nameof(KeyValueHeads)), (HeadSize, nameof(HeadSize)), (MlpSize, nameof(MlpSize)), (MaxPositions, nameof(MaxPositions)),
+            (EmbeddingSize ?? HiddenSize, nameof(EmbeddingSize)),
+        })
+        {
+            if (size < 1)
+            {
+                return $"{name} is {size}; it has to be at least 1.";
+            }
+        }
+
+        if (!(NormEpsilon > 0 && double.IsFinite(NormEpsilon)))
+        {
+            return $"{nameof(NormEpsilon)} is {NormEpsilon}; it has to be above 0.";
+        }
+
+        if (Heads % KeyValueHeads != 0)
+        {
+            return $"{Heads} query heads cannot share {KeyValueHeads} key-value heads evenly.";
+        }
+
+        if ((Rotary is null) == (LearnedPositions is null))
+        {
+            return Rotary is null
+                ? $"The model has no positions: give it {nameof(Rotary)} or {nameof(LearnedPositions)}."
+                : $"The model has two kinds of positions: {nameof(Rotary)} and {nameof(LearnedPositions)}.";
+        }
+
+        if (Rotary is { } rotary && (rotary.Dimensions < 2 || rotary.Dimensions % 2 != 0 || rotary.Dimensions > HeadSize))
+        {
+            return $"{rotary.Dimensions} features of each head are rotated; it has to be an even number from 2 to the head's {HeadSize}.";
+        }
+
+        if (LearnedPositions is { Offset: < 0 } learned)
+        {
+            return $"The offset of the learned positions is {learned.Offset}; it has to be at least 0.";
+        }
+
+        if (NormPlacement == NormPlacement.After && Residual != ResidualLayout.Serial)
+        {
+            return $"Norms behind the residual sums need a sum behind each sublayer, but the residual layout is {Residual}.";
+        }
+
+        if (QueryKeyValueLayout == QueryKeyValueLayout.FusedByHead && KeyValueHeads != Heads)
+        {
+            return $"Queries, keys and values fused by head need as many key-value heads ({KeyValueHeads}) as query heads ({Heads}).";
+        }
+
+        return null;
     }
 
-    /// <summary>Wavelengths as they are.</summary>
-    public sealed record None : RotaryScaling;
+    /// <summary>What of a model's configuration a family makes, checked for contradictions.</summary>
+    /// <param name="config">The model's <c>config.json</c>.</param>
+    /// <param name="family">The model's family.</param>
+    /// <exception cref="CheckpointException">A value is missing or of the wrong kind, or the values contradict each other.</exception>
+    /// <exception cref="UnsupportedModelException">A value asks for something that the decoder does not compute.</exception>
+    public static DecoderSpec Read(ModelConfig config, IModelFamily family)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        ArgumentNullException.ThrowIfNull(family);
+        if (config.Has("quantization_config"))
+        {
+            throw config.Unsupported("quantization_config", "quantised weights cannot be cut; take the float checkpoint they were made from");
+        }
 
-    /// <summary>Every position divided by a factor.</summary>
-    /// <param name="Factor">The factor, above 0.</param>
-    public sealed record Linear(double Factor) : RotaryScaling;
-
-    /// <summary>LLaMA 3.1: long wavelengths divided by a factor, short ones kept, a smooth passage between.</summary>
-    /// <param name="Factor">Divisor of low frequencies.</param>
-    /// <param name="LowFrequencyFactor">Wavelengths above <c>OriginalMaxPositions / LowFrequencyFactor</c> are divided whole.</param>
-    /// <param name="HighFrequencyFactor">Wavelengths below <c>OriginalMaxPositions / HighFrequencyFactor</c> are kept.</param>
-    /// <param name="OriginalMaxPositions">Context length before the extension, in tokens.</param>
-    public sealed record Llama3(double Factor, double LowFrequencyFactor, double HighFrequencyFactor, int OriginalMaxPositions) : RotaryScaling;
+        var spec = family.ReadSpec(config);
+        return spec.Contradiction() is { } contradiction
+            ? throw new CheckpointException(config.File, null, $"as family '{family.Name}' reads it, the configuration contradicts itself. {contradiction}")
+            : spec;
+    }
 }
-
-/// <summary>Rotary position embedding.</summary>
-/// <param name="Theta">Base of the geometric series of wavelengths.</param>
-/// <param name="Dimensions">How many features of each head are rotated; the rest pass.</param>
-/// <param name="Scaling">How wavelengths are stretched.</param>
-public sealed record RotarySpec(double Theta, int Dimensions, RotaryScaling Scaling);

@@ -12,6 +12,17 @@ public interface IModelFamily
     /// <summary>Values of <c>model_type</c> in <c>config.json</c> that belong to this family.</summary>
     IReadOnlyCollection<string> ModelTypes { get; }
 
+    /// <summary>
+    /// The <c>config.json</c> of a published model of this family. Registration tries the family on it, so that a spec that contradicts itself,
+    /// or a name given twice, is found when the family is added and not with somebody's checkpoint.
+    /// </summary>
+    ModelConfig Example { get; }
+
+    /// <summary>
+    /// What tensor names may lack at the front, as where the model was saved without its head: <c>model.</c> in many families. Default: nothing.
+    /// </summary>
+    string OptionalPrefix => string.Empty;
+
     /// <summary>Reads the configuration of a checkpoint.</summary>
     /// <param name="config">The checkpoint's <c>config.json</c>.</param>
     /// <exception cref="UnsupportedModelException">A value asks for something the decoder does not compute; it is named.</exception>
@@ -23,7 +34,7 @@ public interface IModelFamily
     /// <param name="block">The block's index from 0; of no meaning for roles outside blocks.</param>
     string ModuleName(WeightRole role, int block);
 
-    /// <summary>Whether a tensor that the model does not use may lie in the checkpoint all the same.</summary>
+    /// <summary>Whether a tensor that the model does not use may lie in the checkpoint all the same. Default: no tensor may.</summary>
     /// <param name="tensorName">The tensor's name.</param>
-    bool IsHarmlessExtra(string tensorName);
+    bool IsHarmlessExtra(string tensorName) => false;
 }

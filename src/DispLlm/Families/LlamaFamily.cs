@@ -8,18 +8,8 @@ namespace DispLlm;
 /// </summary>
 public sealed class LlamaFamily : IModelFamily
 {
-    private static readonly Dictionary<string, Activation> s_activations = new(StringComparer.Ordinal)
-    {
-        ["silu"] = Activation.Silu,
-        ["swish"] = Activation.Silu,
-        ["gelu"] = Activation.Gelu,
-        ["gelu_new"] = Activation.GeluTanh,
-        ["gelu_pytorch_tanh"] = Activation.GeluTanh,
-        ["relu"] = Activation.Relu,
-    };
-
     private static readonly string[] s_factors =
-        ["partial_rotary_factor", "embedding_multiplier", "residual_multiplier", "logits_scaling", "logit_scale"];
+        ["embedding_multiplier", "residual_multiplier", "logits_scaling", "logit_scale"];
 
     /// <inheritdoc/>
     public string Name => "llama";
@@ -28,45 +18,44 @@ public sealed class LlamaFamily : IModelFamily
     public IReadOnlyCollection<string> ModelTypes { get; } = ["llama"];
 
     /// <inheritdoc/>
+    public ModelConfig Example { get; } = ModelConfig.Parse(
+        """
+        {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32,
+         "num_key_value_heads": 32, "vocab_size": 32000, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "hidden_act": "silu"}
+        """,
+        "LLaMA-2 7B");
+
+    /// <inheritdoc/>
+    public string OptionalPrefix => "model.";
+
+    /// <inheritdoc/>
     public DecoderSpec ReadSpec(ModelConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
         RefuseWhatChangesTheComputation(config);
 
-        int hidden = config.GetPositiveInt("hidden_size");
-        int heads = config.GetPositiveInt("num_attention_heads");
-        int keyValueHeads = config.GetPositiveInt("num_key_value_heads", heads);
-        int headSize = config.GetPositiveInt("head_dim", Math.Max(1, hidden / heads));
-        if (!config.Has("head_dim") && hidden % heads != 0)
+        var heads = HeadConfig.Read(config);
+        var rotary = RotaryConfig.Read(config, heads.HeadSize);
+        if (rotary.Dimensions != heads.HeadSize)
         {
-            throw config.Unsupported("num_attention_heads", $"hidden_size {hidden} is not a multiple of it, and there is no head_dim");
-        }
-
-        if (heads % keyValueHeads != 0)
-        {
-            throw config.Unsupported("num_key_value_heads", $"num_attention_heads {heads} is not a multiple of it");
-        }
-
-        if (headSize % 2 != 0)
-        {
-            throw config.Unsupported("head_dim", "rotary positions turn pairs of features, so it has to be even");
+            throw config.Unsupported("partial_rotary_factor", "models of this family rotate whole heads");
         }
 
         bool attentionBias = config.GetBool("attention_bias", false);
         return new DecoderSpec
         {
             VocabularySize = config.GetPositiveInt("vocab_size"),
-            HiddenSize = hidden,
+            HiddenSize = config.GetPositiveInt("hidden_size"),
             Blocks = config.GetPositiveInt("num_hidden_layers"),
-            Heads = heads,
-            KeyValueHeads = keyValueHeads,
-            HeadSize = headSize,
+            Heads = heads.Heads,
+            KeyValueHeads = heads.KeyValueHeads,
+            HeadSize = heads.HeadSize,
             MlpSize = config.GetPositiveInt("intermediate_size"),
             GatedMlp = true,
-            Activation = ReadActivation(config),
+            Activation = ActivationConfig.Read(config, "hidden_act", "silu"),
             Norm = NormKind.RootMeanSquare,
             NormEpsilon = config.GetPositiveDouble("rms_norm_eps", 1e-6),
-            Rotary = RotaryConfig.Read(config, headSize),
+            Rotary = rotary,
             MaxPositions = config.GetPositiveInt("max_position_embeddings", 2048),
             QueryKeyValueBias = attentionBias,
             AttentionOutputBias = attentionBias,
@@ -106,14 +95,6 @@ public sealed class LlamaFamily : IModelFamily
         return tensorName.EndsWith(".rotary_emb.inv_freq", StringComparison.Ordinal);
     }
 
-    private static Activation ReadActivation(ModelConfig config)
-    {
-        string name = config.GetString("hidden_act", "silu");
-        return s_activations.TryGetValue(name, out var activation)
-            ? activation
-            : throw config.Unsupported("hidden_act", $"known are {string.Join(", ", s_activations.Keys)}");
-    }
-
     /// <summary>Keys of relatives of LLaMA that would be read past in silence, were they not looked for.</summary>
     private static void RefuseWhatChangesTheComputation(ModelConfig config)
     {
@@ -123,11 +104,6 @@ public sealed class LlamaFamily : IModelFamily
             {
                 throw config.Unsupported(key, "only 1 is computed here");
             }
-        }
-
-        if (config.Has("quantization_config"))
-        {
-            throw config.Unsupported("quantization_config", "quantised weights cannot be cut; take the float checkpoint they were made from");
         }
 
         if (config.Has("sliding_window"))

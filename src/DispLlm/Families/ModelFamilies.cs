@@ -8,14 +8,20 @@ public sealed class ModelFamilies
     private ModelFamilies(Dictionary<string, IModelFamily> byModelType) => _byModelType = byModelType;
 
     /// <summary>The families that come with the library.</summary>
-    public static ModelFamilies BuiltIn { get; } = new ModelFamilies([]).With(new LlamaFamily());
+    public static ModelFamilies BuiltIn { get; } = new ModelFamilies([]).With(new LlamaFamily()).With(new OptFamily()).With(new PhiFamily());
 
     /// <summary>The <c>model_type</c> values that are known, in alphabetical order.</summary>
     public IReadOnlyList<string> ModelTypes => [.. _byModelType.Keys.Order(StringComparer.Ordinal)];
 
-    /// <summary>This set and one family more.</summary>
+    /// <summary>The families, each once, in alphabetical order of their names.</summary>
+    public IReadOnlyList<IModelFamily> All => [.. _byModelType.Values.Distinct().OrderBy(family => family.Name, StringComparer.Ordinal)];
+
+    /// <summary>This set and one family more. The family is tried on its <see cref="IModelFamily.Example"/>.</summary>
     /// <param name="family">The family to add.</param>
-    /// <exception cref="ArgumentException">The family claims no <c>model_type</c>, or one that another family has.</exception>
+    /// <exception cref="ArgumentException">
+    /// The family claims no <c>model_type</c>, or one that another family has; or what it makes of its example contradicts itself: a spec that
+    /// does not fit together, two weights of one name, or a weight without one.
+    /// </exception>
     public ModelFamilies With(IModelFamily family)
     {
         ArgumentNullException.ThrowIfNull(family);
@@ -34,6 +40,12 @@ public sealed class ModelFamilies
             }
         }
 
+        if (Named(family.Name) is not null)
+        {
+            throw new ArgumentException($"There is a family '{family.Name}' already; pruned checkpoints name their family, so names are given once.", nameof(family));
+        }
+
+        Try(family);
         return new ModelFamilies(extended);
     }
 
@@ -52,4 +64,38 @@ public sealed class ModelFamilies
     /// <summary>The family of a name, as pruned checkpoints record it; null where there is none.</summary>
     /// <param name="name">The family's <see cref="IModelFamily.Name"/>.</param>
     public IModelFamily? Named(string name) => _byModelType.Values.FirstOrDefault(family => family.Name == name);
+
+    /// <summary>What can be wrong with a family shows on one configuration, if it is read to the end.</summary>
+    private static void Try(IModelFamily family)
+    {
+        DecoderSpec spec;
+        IReadOnlyList<WeightSlot> slots;
+        try
+        {
+            if (!family.ModelTypes.Contains(family.Example.GetString("model_type")))
+            {
+                throw new ArgumentException($"Family '{family.Name}' does not claim the model_type of its own example, {family.Example.GetRaw("model_type")}.");
+            }
+
+            // Two blocks are enough to see whether names tell blocks apart.
+            spec = DecoderSpec.Read(family.Example, family);
+            slots = WeightCatalog.Of(spec with { Blocks = Math.Min(2, spec.Blocks) }, family);
+        }
+        catch (Exception e) when (e is DispLlmException or ArgumentOutOfRangeException)
+        {
+            throw new ArgumentException($"Family '{family.Name}' fails on its own example. {e.Message}", nameof(family), e);
+        }
+
+        var names = new Dictionary<string, WeightSlot>(StringComparer.Ordinal);
+        foreach (var slot in slots)
+        {
+            if (!names.TryAdd(slot.Name, slot))
+            {
+                throw new ArgumentException(
+                    $"Family '{family.Name}' gives the name '{slot.Name}' to {names[slot.Name].Role} of block {names[slot.Name].Block} "
+                    + $"and to {slot.Role} of block {slot.Block}.",
+                    nameof(family));
+            }
+        }
+    }
 }

@@ -1,5 +1,12 @@
 namespace DispLlm;
 
+/// <summary>One tensor that a spec asks for, before a family has named it.</summary>
+/// <param name="Role">What it does.</param>
+/// <param name="Block">The block's index from 0; -1 outside blocks.</param>
+/// <param name="IsBias">Whether it is the bias that goes with the role's weight.</param>
+/// <param name="Shape">Its dense shape.</param>
+public sealed record WeightPart(WeightRole Role, int Block, bool IsBias, IReadOnlyList<long> Shape);
+
 /// <summary>One tensor that a model consists of.</summary>
 /// <param name="Role">What it does.</param>
 /// <param name="Block">The block's index from 0; -1 outside blocks.</param>
@@ -8,38 +15,67 @@ namespace DispLlm;
 /// <param name="Shape">Its dense shape.</param>
 public sealed record WeightSlot(WeightRole Role, int Block, bool IsBias, string Name, IReadOnlyList<long> Shape);
 
-/// <summary>Lists every tensor that a checkpoint of a spec has to hold, with its dense shape.</summary>
+/// <summary>
+/// Lists every tensor that a checkpoint of a spec has to hold, with its dense shape. Reading, counting and cutting go by this one list.
+/// </summary>
 public static class WeightCatalog
 {
-    /// <summary>The tensors of a model, in the order of the data flow.</summary>
+    /// <summary>The tensors that a spec asks for, in the order of the data flow.</summary>
     /// <param name="spec">The model's spec.</param>
-    /// <param name="family">The family that names them.</param>
-    public static IReadOnlyList<WeightSlot> Of(DecoderSpec spec, IModelFamily family)
+    public static IReadOnlyList<WeightPart> Parts(DecoderSpec spec)
     {
         ArgumentNullException.ThrowIfNull(spec);
-        ArgumentNullException.ThrowIfNull(family);
-        var slots = new List<WeightSlot>();
-        long d = spec.HiddenSize;
+        var parts = new List<WeightPart>();
+        long d = spec.HiddenSize, embedding = spec.EmbeddingSize ?? d;
 
         void Add(WeightRole role, int block, bool bias, params long[] shape)
         {
-            string module = family.ModuleName(role, block);
-            slots.Add(new WeightSlot(role, block, false, module + ".weight", shape));
+            parts.Add(new WeightPart(role, block, false, shape));
             if (bias)
             {
-                slots.Add(new WeightSlot(role, block, true, module + ".bias", [shape[0]]));
+                parts.Add(new WeightPart(role, block, true, [shape[0]]));
             }
         }
 
-        Add(WeightRole.TokenEmbedding, -1, false, spec.VocabularySize, d);
+        void AddNorm(WeightRole role, int block, long size) => Add(role, block, spec.Norm == NormKind.Layer, size);
+
+        Add(WeightRole.TokenEmbedding, -1, false, spec.VocabularySize, embedding);
+        if (spec.ProjectsEmbedding)
+        {
+            Add(WeightRole.EmbeddingInput, -1, false, d, embedding);
+        }
+
+        if (spec.LearnedPositions is { } learned)
+        {
+            Add(WeightRole.PositionEmbedding, -1, false, (long)spec.MaxPositions + learned.Offset, d);
+        }
+
         for (int block = 0; block < spec.Blocks; block++)
         {
-            Add(WeightRole.AttentionNorm, block, false, d);
-            Add(WeightRole.Query, block, spec.QueryKeyValueBias, spec.QuerySize, d);
-            Add(WeightRole.Key, block, spec.QueryKeyValueBias, spec.KeyValueSize, d);
-            Add(WeightRole.Value, block, spec.QueryKeyValueBias, spec.KeyValueSize, d);
+            AddNorm(WeightRole.AttentionNorm, block, d);
+            if (spec.QueryKeyValueLayout == QueryKeyValueLayout.Separate)
+            {
+                Add(WeightRole.Query, block, spec.QueryKeyValueBias, spec.QuerySize, d);
+                Add(WeightRole.Key, block, spec.QueryKeyValueBias, spec.KeyValueSize, d);
+                Add(WeightRole.Value, block, spec.QueryKeyValueBias, spec.KeyValueSize, d);
+            }
+            else
+            {
+                Add(WeightRole.QueryKeyValue, block, spec.QueryKeyValueBias, 3L * spec.QuerySize, d);
+            }
+
+            if (spec.QueryKeyNorm)
+            {
+                AddNorm(WeightRole.QueryNorm, block, spec.HeadSize);
+                AddNorm(WeightRole.KeyNorm, block, spec.HeadSize);
+            }
+
             Add(WeightRole.AttentionOutput, block, spec.AttentionOutputBias, d, spec.QuerySize);
-            Add(WeightRole.MlpNorm, block, false, d);
+            if (spec.Residual != ResidualLayout.ParallelSharedNorm)
+            {
+                AddNorm(WeightRole.MlpNorm, block, d);
+            }
+
             if (spec.GatedMlp)
             {
                 Add(WeightRole.MlpGate, block, spec.MlpBias, spec.MlpSize, d);
@@ -49,12 +85,64 @@ public static class WeightCatalog
             Add(WeightRole.MlpDown, block, spec.MlpBias, d, spec.MlpSize);
         }
 
-        Add(WeightRole.FinalNorm, -1, false, d);
-        if (!spec.TiedHead)
+        if (spec.FinalNorm)
         {
-            Add(WeightRole.Head, -1, false, spec.VocabularySize, d);
+            AddNorm(WeightRole.FinalNorm, -1, d);
         }
 
-        return slots;
+        if (spec.ProjectsEmbedding)
+        {
+            Add(WeightRole.EmbeddingOutput, -1, false, embedding, d);
+        }
+
+        // A tied head has no weight of its own, but may have a bias.
+        if (!spec.TiedHead)
+        {
+            parts.Add(new WeightPart(WeightRole.Head, -1, false, [spec.VocabularySize, embedding]));
+        }
+
+        if (spec.HeadBias)
+        {
+            parts.Add(new WeightPart(WeightRole.Head, -1, true, [spec.VocabularySize]));
+        }
+
+        return parts;
     }
+
+    /// <summary>The tensors of a model under the family's own names, in the order of the data flow.</summary>
+    /// <param name="spec">The model's spec.</param>
+    /// <param name="family">The family that names them.</param>
+    public static IReadOnlyList<WeightSlot> Of(DecoderSpec spec, IModelFamily family)
+    {
+        ArgumentNullException.ThrowIfNull(family);
+        return [.. Parts(spec).Select(part => new WeightSlot(part.Role, part.Block, part.IsBias, NameOf(part.Role, part.Block, part.IsBias, family), part.Shape))];
+    }
+
+    /// <summary>
+    /// The tensors of a model under the names that a checkpoint gives them: the family's own, or those without
+    /// <see cref="IModelFamily.OptionalPrefix"/> where it was saved that way.
+    /// </summary>
+    /// <param name="spec">The model's spec.</param>
+    /// <param name="family">The family that names them.</param>
+    /// <param name="folder">The checkpoint.</param>
+    public static IReadOnlyList<WeightSlot> Of(DecoderSpec spec, IModelFamily family, CheckpointFolder folder)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        return [.. Of(spec, family).Select(slot => slot with { Name = NameIn(folder, slot.Name, family) })];
+    }
+
+    internal static string NameIn(CheckpointFolder folder, string name, IModelFamily family)
+    {
+        string prefix = family.OptionalPrefix;
+        if (prefix.Length == 0 || folder.Contains(name) || !name.StartsWith(prefix, StringComparison.Ordinal))
+        {
+            return name;
+        }
+
+        string bare = name[prefix.Length..];
+        return folder.Contains(bare) ? bare : name;
+    }
+
+    internal static string NameOf(WeightRole role, int block, bool isBias, IModelFamily family) =>
+        family.ModuleName(role, block) + (isBias ? ".bias" : ".weight");
 }

@@ -3,11 +3,20 @@ namespace DispLlm;
 /// <summary>What a weight does in the decoder; a family says under which tensor name it is stored.</summary>
 public enum WeightRole
 {
-    /// <summary>Token embedding, <c>[vocab, hidden]</c>.</summary>
+    /// <summary>Token embedding, <c>[vocab, embedding]</c>.</summary>
     TokenEmbedding,
 
-    /// <summary>Norm in front of attention, <c>[hidden]</c>.</summary>
+    /// <summary>Table of learned positions, <c>[positions + offset, hidden]</c>.</summary>
+    PositionEmbedding,
+
+    /// <summary>Projection from the token embedding into the stream, <c>[hidden, embedding]</c>.</summary>
+    EmbeddingInput,
+
+    /// <summary>Norm of attention, <c>[hidden]</c>; of the whole block where attention and MLP share one.</summary>
     AttentionNorm,
+
+    /// <summary>Queries, keys and values as one projection, <c>[heads * 3 * head, hidden]</c>. Site S1 cuts its columns.</summary>
+    QueryKeyValue,
 
     /// <summary>Query projection, <c>[heads * head, hidden]</c>. Site S1 cuts its columns.</summary>
     Query,
@@ -18,10 +27,16 @@ public enum WeightRole
     /// <summary>Value projection, <c>[kv heads * head, hidden]</c>. Site S1 cuts its columns.</summary>
     Value,
 
+    /// <summary>Norm of each head's queries, <c>[head]</c>.</summary>
+    QueryNorm,
+
+    /// <summary>Norm of each head's keys, <c>[head]</c>.</summary>
+    KeyNorm,
+
     /// <summary>Attention output projection, <c>[hidden, heads * head]</c>. Site S2 cuts its rows.</summary>
     AttentionOutput,
 
-    /// <summary>Norm in front of the MLP, <c>[hidden]</c>.</summary>
+    /// <summary>Norm of the MLP, <c>[hidden]</c>.</summary>
     MlpNorm,
 
     /// <summary>Gate projection of a gated MLP, <c>[mlp, hidden]</c>. S3 cuts its columns, S4 its rows.</summary>
@@ -36,6 +51,9 @@ public enum WeightRole
     /// <summary>Norm before the head, <c>[hidden]</c>.</summary>
     FinalNorm,
 
-    /// <summary>Language-model head, <c>[vocab, hidden]</c>.</summary>
+    /// <summary>Projection from the stream to the head, <c>[embedding, hidden]</c>.</summary>
+    EmbeddingOutput,
+
+    /// <summary>Language-model head, <c>[vocab, embedding]</c>.</summary>
     Head,
 }

@@ -9,14 +9,17 @@ namespace DispLlm;
 /// </summary>
 internal abstract class BlockPassage
 {
-    /// <summary>S1: what attention reads of the stream <c>[batch, seq, d]</c>.</summary>
-    public abstract Tensor EnterAttention(Tensor stream, NormLayer norm);
+    /// <summary>
+    /// S1: what attention reads of the stream <c>[batch, seq, d]</c>, through the norm that stands in front of it; none does where norms
+    /// stand behind the residual sums.
+    /// </summary>
+    public abstract Tensor EnterAttention(Tensor stream, NormLayer? norm);
 
     /// <summary>S2: the stream with what attention writes added.</summary>
     public abstract Tensor LeaveAttention(Tensor stream, Tensor output);
 
     /// <summary>S3: what the MLP reads of the stream.</summary>
-    public abstract Tensor EnterMlp(Tensor stream, NormLayer norm);
+    public abstract Tensor EnterMlp(Tensor stream, NormLayer? norm);
 
     /// <summary>S4: the MLP's hidden features <c>[batch, seq, d_ff]</c>, after activation and product.</summary>
     public abstract Tensor PassHidden(Tensor hidden);
@@ -28,11 +31,11 @@ internal abstract class BlockPassage
 /// <summary>Everything passes.</summary>
 internal sealed class DensePassage : BlockPassage
 {
-    public override Tensor EnterAttention(Tensor stream, NormLayer norm) => norm.Apply(stream);
+    public override Tensor EnterAttention(Tensor stream, NormLayer? norm) => norm?.Apply(stream) ?? stream;
 
     public override Tensor LeaveAttention(Tensor stream, Tensor output) => stream + output;
 
-    public override Tensor EnterMlp(Tensor stream, NormLayer norm) => norm.Apply(stream);
+    public override Tensor EnterMlp(Tensor stream, NormLayer? norm) => norm?.Apply(stream) ?? stream;
 
     public override Tensor PassHidden(Tensor hidden) => hidden;
 
@@ -45,39 +48,39 @@ internal sealed class DensePassage : BlockPassage
 /// </summary>
 internal sealed class GatedPassage(Tensor s1, Tensor s2, Tensor s3, Tensor s4, Tensor s5, NormOrder order) : BlockPassage
 {
-    public override Tensor EnterAttention(Tensor stream, NormLayer norm) => Enter(stream, norm, s1);
+    public override Tensor EnterAttention(Tensor stream, NormLayer? norm) => Enter(stream, norm, s1);
 
     public override Tensor LeaveAttention(Tensor stream, Tensor output) => stream + output * s2.to(output.dtype);
 
-    public override Tensor EnterMlp(Tensor stream, NormLayer norm) => Enter(stream, norm, s3);
+    public override Tensor EnterMlp(Tensor stream, NormLayer? norm) => Enter(stream, norm, s3);
 
     // Once, on the product: gating gate and up each, as the released code does, squares soft gates (method, section 1).
     public override Tensor PassHidden(Tensor hidden) => hidden * s4.to(hidden.dtype);
 
     public override Tensor LeaveMlp(Tensor stream, Tensor output) => stream + output * s5.to(output.dtype);
 
-    private Tensor Enter(Tensor stream, NormLayer norm, Tensor gate) => order == NormOrder.NormThenSelect
-        ? norm.Apply(stream) * gate.to(stream.dtype)
-        : norm.ApplyToGated(stream, gate);
+    private Tensor Enter(Tensor stream, NormLayer? norm, Tensor gate) => norm is not null && order == NormOrder.SelectThenNorm
+        ? norm.ApplyToGated(stream, gate)
+        : (norm?.Apply(stream) ?? stream) * gate.to(stream.dtype);
 }
 
 /// <summary>Only what is selected is read, computed and written: index selection in, index addition out.</summary>
 internal sealed class PrunedPassage(BlockIndices indices, NormOrder order) : BlockPassage
 {
-    public override Tensor EnterAttention(Tensor stream, NormLayer norm) => Enter(stream, norm, indices.AttentionInput);
+    public override Tensor EnterAttention(Tensor stream, NormLayer? norm) => Enter(stream, norm, indices.AttentionInput);
 
     public override Tensor LeaveAttention(Tensor stream, Tensor output) => stream.index_add(-1, indices.AttentionOutput, output, 1);
 
-    public override Tensor EnterMlp(Tensor stream, NormLayer norm) => Enter(stream, norm, indices.MlpInput);
+    public override Tensor EnterMlp(Tensor stream, NormLayer? norm) => Enter(stream, norm, indices.MlpInput);
 
     // The weights on both sides are cut: nothing is left to select.
     public override Tensor PassHidden(Tensor hidden) => hidden;
 
     public override Tensor LeaveMlp(Tensor stream, Tensor output) => stream.index_add(-1, indices.MlpOutput, output, 1);
 
-    private Tensor Enter(Tensor stream, NormLayer norm, Tensor index) => order == NormOrder.NormThenSelect
-        ? norm.Apply(stream).index_select(-1, index)
-        : norm.ApplyToSelected(stream, index);
+    private Tensor Enter(Tensor stream, NormLayer? norm, Tensor index) => norm is not null && order == NormOrder.SelectThenNorm
+        ? norm.ApplyToSelected(stream, index)
+        : (norm?.Apply(stream) ?? stream).index_select(-1, index);
 }
 
 /// <summary>The index lists of a pruned block as int64 tensors on the block's device.</summary>

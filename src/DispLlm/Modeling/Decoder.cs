@@ -19,7 +19,7 @@ internal sealed class Decoder : IDisposable
     private readonly DecoderBlock[] _blocks;
     private readonly List<IDisposable> _owned = [];
     private readonly BlockPassage[] _passages;
-    private readonly NormLayer _finalNorm;
+    private readonly NormLayer? _finalNorm;
 
     public Decoder(DecoderSpec spec, DecoderWeights weights, ITensorBackend backend, GateLayout layout, SelectionPlan? plan)
     {
@@ -33,7 +33,8 @@ internal sealed class Decoder : IDisposable
         for (int block = 0; block < spec.Blocks; block++)
         {
             var device = backend.DeviceOfBlock(block, spec.Blocks);
-            if (!tables.TryGetValue(device.ToString(), out var rotary))
+            RotaryTable? rotary = null;
+            if (spec.Rotary is not null && !tables.TryGetValue(device.ToString(), out rotary))
             {
                 tables.Add(device.ToString(), rotary = new RotaryTable(spec.Rotary, device));
                 _owned.Add(rotary);
@@ -52,14 +53,14 @@ internal sealed class Decoder : IDisposable
             }
         }
 
-        _finalNorm = new NormLayer(weights[WeightRole.FinalNorm, -1], spec.NormEpsilon);
+        _finalNorm = spec.FinalNorm ? weights.Norm(spec, WeightRole.FinalNorm, -1) : null;
     }
 
     /// <summary>Logits <c>[batch, seq, vocab]</c>, or <c>[batch, 1, vocab]</c> of the last position only. The caller disposes them.</summary>
     public Tensor Logits(Tensor tokens, Gates? gates, bool lastOnly)
     {
         using var scope = NewDisposeScope();
-        Tensor stream = _weights[WeightRole.TokenEmbedding, -1].index(tokens.to(_backend.Device));
+        Tensor stream = Embed(tokens.to(_backend.Device));
         for (int block = 0; block < _blocks.Length; block++)
         {
             var device = _backend.DeviceOfBlock(block, _spec.Blocks);
@@ -79,14 +80,30 @@ internal sealed class Decoder : IDisposable
             stream = stream.narrow(1, stream.shape[1] - 1, 1);
         }
 
-        Tensor head = _spec.TiedHead ? _weights[WeightRole.TokenEmbedding, -1] : _weights[WeightRole.Head, -1];
-        return functional.linear(_finalNorm.Apply(stream), head).MoveToOuterDisposeScope();
+        return Predict(stream).MoveToOuterDisposeScope();
     }
 
     public void Dispose()
     {
         _owned.ForEach(item => item.Dispose());
         _weights.Dispose();
+    }
+
+    private Tensor Embed(Tensor tokens)
+    {
+        Tensor embedded = _weights[WeightRole.TokenEmbedding, -1].index(tokens);
+        Tensor stream = _spec.ProjectsEmbedding ? _weights.Projection(WeightRole.EmbeddingInput, -1).Apply(embedded) : embedded;
+        return _spec.LearnedPositions is { } learned
+            ? stream + _weights[WeightRole.PositionEmbedding, -1].narrow(0, learned.Offset, tokens.shape[1])
+            : stream;
+    }
+
+    private Tensor Predict(Tensor stream)
+    {
+        Tensor normed = _finalNorm?.Apply(stream) ?? stream;
+        Tensor features = _spec.ProjectsEmbedding ? _weights.Projection(WeightRole.EmbeddingOutput, -1).Apply(normed) : normed;
+        var headRole = _spec.TiedHead ? WeightRole.TokenEmbedding : WeightRole.Head;
+        return functional.linear(features, _weights[headRole, -1], _weights.Bias(WeightRole.Head, -1));
     }
 
     private GatedPassage GatesOf(int block, Gates gates, Device device)

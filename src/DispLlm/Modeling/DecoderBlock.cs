@@ -4,23 +4,19 @@ using static TorchSharp.torch.nn;
 
 namespace DispLlm;
 
-/// <summary>A linear projection: <c>[..., in] -> [..., out]</c>.</summary>
-internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
-{
-    public Tensor Apply(Tensor x) => functional.linear(x, Weight, Bias);
-}
-
 /// <summary>
 /// One decoder block: attention and MLP over the residual stream. It works on whatever width its passage lets in and its weights have,
 /// so that dense, gated and pruned models run the same lines.
 /// </summary>
-internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights weights, RotaryTable rotary)
+internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights weights, RotaryTable? rotary)
 {
-    private readonly NormLayer _attentionNorm = new(weights[WeightRole.AttentionNorm, index], spec.NormEpsilon);
-    private readonly NormLayer _mlpNorm = new(weights[WeightRole.MlpNorm, index], spec.NormEpsilon);
-    private readonly Projection _query = weights.Projection(WeightRole.Query, index);
-    private readonly Projection _key = weights.Projection(WeightRole.Key, index);
-    private readonly Projection _value = weights.Projection(WeightRole.Value, index);
+    private readonly NormLayer _attentionNorm = weights.Norm(spec, WeightRole.AttentionNorm, index);
+    private readonly NormLayer _mlpNorm = weights.Norm(
+        spec, spec.Residual == ResidualLayout.ParallelSharedNorm ? WeightRole.AttentionNorm : WeightRole.MlpNorm, index);
+
+    private readonly QueryKeyValueProjection _queryKeyValue = QueryKeyValueProjection.Of(spec, weights, index);
+    private readonly NormLayer? _queryNorm = spec.QueryKeyNorm ? weights.Norm(spec, WeightRole.QueryNorm, index) : null;
+    private readonly NormLayer? _keyNorm = spec.QueryKeyNorm ? weights.Norm(spec, WeightRole.KeyNorm, index) : null;
     private readonly Projection _output = weights.Projection(WeightRole.AttentionOutput, index);
     private readonly Projection? _gate = spec.GatedMlp ? weights.Projection(WeightRole.MlpGate, index) : null;
     private readonly Projection _up = weights.Projection(WeightRole.MlpUp, index);
@@ -30,21 +26,31 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     public Tensor Forward(Tensor stream, BlockPassage passage)
     {
         using var scope = NewDisposeScope();
-        Tensor attended = passage.LeaveAttention(stream, Attention(passage.EnterAttention(stream, _attentionNorm)));
-        Tensor result = passage.LeaveMlp(attended, Mlp(passage.EnterMlp(attended, _mlpNorm), passage));
-        return result.MoveToOuterDisposeScope();
+        bool normsBefore = spec.NormPlacement == NormPlacement.Before;
+        Tensor Behind(Tensor sum, NormLayer norm) => normsBefore ? sum : norm.Apply(sum);
+
+        Tensor written = Attention(passage.EnterAttention(stream, normsBefore ? _attentionNorm : null));
+        Tensor attended = Behind(passage.LeaveAttention(stream, written), _attentionNorm);
+        Tensor read = spec.Residual == ResidualLayout.Serial ? attended : stream;
+        Tensor computed = Mlp(passage.EnterMlp(read, normsBefore ? _mlpNorm : null), passage);
+        return Behind(passage.LeaveMlp(attended, computed), _mlpNorm).MoveToOuterDisposeScope();
     }
 
     private Tensor Attention(Tensor x)
     {
         long batch = x.shape[0], length = x.shape[1];
-        Tensor Heads(Tensor projected, int heads) => projected.view(batch, length, heads, spec.HeadSize).transpose(1, 2);
+        var (query, key, value) = _queryKeyValue.Apply(x);
+        query = _queryNorm?.Apply(query) ?? query;
+        key = _keyNorm?.Apply(key) ?? key;
 
         // A key-value cache would stand here: earlier keys and values in front of these, positions counted on from them.
-        var (cosine, sine) = rotary.Positions(0, length, x.dtype);
-        Tensor query = RotaryTable.Rotate(Heads(_query.Apply(x), spec.Heads), cosine, sine);
-        Tensor key = RotaryTable.Rotate(Heads(_key.Apply(x), spec.KeyValueHeads), cosine, sine);
-        Tensor value = Heads(_value.Apply(x), spec.KeyValueHeads);
+        if (rotary is not null)
+        {
+            var (cosine, sine) = rotary.Positions(0, length, x.dtype);
+            query = RotaryTable.Rotate(query, cosine, sine);
+            key = RotaryTable.Rotate(key, cosine, sine);
+        }
+
         if (spec.KeyValueHeads < spec.Heads)
         {
             key = key.repeat_interleave(spec.Heads / spec.KeyValueHeads, dim: 1);
@@ -66,7 +72,7 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
         Activation.Silu => functional.silu(x),
         Activation.Gelu => functional.gelu(x),
         Activation.GeluTanh => GeluTanh(x),
-        Activation.Relu => functional.relu(x),
+        Activation.Relu => DeviceKernels.Relu(x),
         _ => throw new InvalidOperationException($"Activation {spec.Activation} is not computed here."),
     };
 

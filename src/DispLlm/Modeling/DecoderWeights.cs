@@ -12,7 +12,11 @@ internal sealed class DecoderWeights : IDisposable
         ? tensor
         : throw new ArgumentOutOfRangeException(nameof(role), role, $"The model has no such weight in block {block}.");
 
-    public Projection Projection(WeightRole role, int block) => new(this[role, block], _tensors.GetValueOrDefault((role, block, true)));
+    public Tensor? Bias(WeightRole role, int block) => _tensors.GetValueOrDefault((role, block, true));
+
+    public Projection Projection(WeightRole role, int block) => new(this[role, block], Bias(role, block));
+
+    public NormLayer Norm(DecoderSpec spec, WeightRole role, int block) => NormLayer.Of(spec, this[role, block], Bias(role, block));
 
     /// <summary>
     /// Reads a checkpoint's tensors. Whatever is missing, left over or of another shape than the configuration asks for is named,
@@ -21,7 +25,7 @@ internal sealed class DecoderWeights : IDisposable
     public static DecoderWeights Read(
         CheckpointFolder folder, DecoderSpec spec, IModelFamily family, SelectionPlan? plan, ITensorBackend backend, CancellationToken cancellation)
     {
-        var slots = WeightCatalog.Of(spec, family);
+        var slots = WeightCatalog.Of(spec, family, folder);
         CheckNames(folder, slots, family, plan);
         var weights = new DecoderWeights();
         try
@@ -91,7 +95,7 @@ internal sealed class DecoderWeights : IDisposable
         }
 
         // A tied head may be stored a second time; then it is the embedding's weight, and the embedding is read.
-        string tiedHead = family.ModuleName(WeightRole.Head, -1) + ".weight";
+        string tiedHead = WeightCatalog.NameOf(WeightRole.Head, -1, isBias: false, family);
         foreach (string name in folder.TensorNames)
         {
             if (!expected.Contains(name) && name != tiedHead && !family.IsHarmlessExtra(name) && !PrunedFormat.IsIndexTensor(name, plan))

@@ -8,7 +8,30 @@ namespace DispLlm;
 /// May require a gradient; the model's output is differentiable in it.
 /// </param>
 /// <param name="Order">Whether the norm or the selection comes first at S1 and S3.</param>
-public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.NormThenSelect);
+public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.NormThenSelect)
+{
+    /// <summary>The gates that open what a plan keeps: the dense model under them computes what the cut model will.</summary>
+    /// <param name="plan">The plan.</param>
+    /// <param name="backend">The model's backend.</param>
+    /// <returns>Gates of 0 and 1. The caller disposes <see cref="Values"/>.</returns>
+    public static Gates Of(SelectionPlan plan, ITensorBackend backend)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        ArgumentNullException.ThrowIfNull(backend);
+        var layout = new GateLayout(plan.Model);
+        float[] open = new float[layout.Count];
+        foreach (var site in layout.Sites)
+        {
+            foreach (int index in plan.Blocks[site.Block][site.Site])
+            {
+                open[site.Offset + index] = 1;
+            }
+        }
+
+        using var host = torch.tensor(open);
+        return new Gates(host.to(backend.Device, copy: true), plan.NormOrder);
+    }
+}
 
 /// <summary>A model whose five selection sites per block can be gated and cut. Weights are frozen.</summary>
 public interface IPrunableModel : IDisposable
@@ -37,6 +60,7 @@ public interface IPrunableModel : IDisposable
     /// <returns><c>[batch, seq, vocab]</c> in the backend's compute type. The caller disposes it.</returns>
     /// <exception cref="ArgumentException">Tokens of another shape or type, outside the vocabulary, or longer than the model allows.</exception>
     /// <exception cref="InvalidOperationException">Gates for a model that is cut already.</exception>
+    /// <exception cref="SelectionException">The gates' norm order is none that the model's norms leave.</exception>
     torch.Tensor Logits(torch.Tensor tokens, Gates? gates = null);
 
     /// <summary>The logits of the token that follows the last position only: what generation needs.</summary>

@@ -4,32 +4,67 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// The norm in front of a sublayer. Statistics are taken in float32 whatever the compute type: squares of bfloat16 numbers lose too much.
+/// A norm over the last dimension. Statistics are taken in float32 whatever the compute type: squares of bfloat16 numbers lose too much.
 /// </summary>
-internal sealed class NormLayer(Tensor weight, double epsilon)
+internal abstract class NormLayer
 {
     /// <summary>The norm over all features of <c>[..., d]</c>.</summary>
-    public Tensor Apply(Tensor x) => RootMeanSquare(x, weight);
+    public abstract Tensor Apply(Tensor x);
 
     /// <summary>SelectThenNorm in the pruned network: the norm over the selected features only.</summary>
-    public Tensor ApplyToSelected(Tensor x, Tensor index) => RootMeanSquare(x.index_select(-1, index), weight.index_select(0, index));
+    public abstract Tensor ApplyToSelected(Tensor x, Tensor index);
 
     /// <summary>
     /// SelectThenNorm in the gated network: sums run over gated features and are divided by how many gates are open,
     /// so that closed features neither appear nor count. Differentiable in the gate.
     /// </summary>
-    public Tensor ApplyToGated(Tensor x, Tensor gate)
+    public abstract Tensor ApplyToGated(Tensor x, Tensor gate);
+
+    public static NormLayer Of(DecoderSpec spec, Tensor weight, Tensor? bias) => spec.Norm switch
     {
-        Tensor gated = x.to(ScalarType.Float32) * gate;
-        Tensor meanSquare = gated.pow(2).sum(-1, keepdim: true) / gate.sum();
-        Tensor normed = gated * (meanSquare + epsilon).rsqrt();
-        return normed.to(x.dtype) * weight * gate.to(x.dtype);
+        NormKind.RootMeanSquare => new RootMeanSquareNorm(weight, spec.NormEpsilon),
+        NormKind.Layer => new MeanVarianceNorm(weight, bias!, spec.NormEpsilon),
+        _ => throw new InvalidOperationException($"Norm {spec.Norm} is not computed here."),
+    };
+
+    private sealed class RootMeanSquareNorm(Tensor weight, double epsilon) : NormLayer
+    {
+        public override Tensor Apply(Tensor x) => Norm(x, weight);
+
+        public override Tensor ApplyToSelected(Tensor x, Tensor index) => Norm(x.index_select(-1, index), weight.index_select(0, index));
+
+        public override Tensor ApplyToGated(Tensor x, Tensor gate)
+        {
+            Tensor gated = x.to(ScalarType.Float32) * gate;
+            Tensor meanSquare = gated.pow(2).sum(-1, keepdim: true) / gate.sum();
+            Tensor normed = gated * (meanSquare + epsilon).rsqrt();
+            return normed.to(x.dtype) * weight * gate.to(x.dtype);
+        }
+
+        private Tensor Norm(Tensor x, Tensor weight)
+        {
+            Tensor wide = x.to(ScalarType.Float32);
+            Tensor meanSquare = wide.pow(2).mean([-1L], keepdim: true);
+            return (wide * (meanSquare + epsilon).rsqrt()).to(x.dtype) * weight;
+        }
     }
 
-    private Tensor RootMeanSquare(Tensor x, Tensor weight)
+    private sealed class MeanVarianceNorm(Tensor weight, Tensor bias, double epsilon) : NormLayer
     {
-        Tensor wide = x.to(ScalarType.Float32);
-        Tensor meanSquare = wide.pow(2).mean([-1L], keepdim: true);
-        return (wide * (meanSquare + epsilon).rsqrt()).to(x.dtype) * weight;
+        public override Tensor Apply(Tensor x) => DeviceKernels.LayerNorm(x, weight, bias, epsilon);
+
+        public override Tensor ApplyToSelected(Tensor x, Tensor index) => DeviceKernels.LayerNorm(
+            x.index_select(-1, index), weight.index_select(0, index), bias.index_select(0, index), epsilon);
+
+        public override Tensor ApplyToGated(Tensor x, Tensor gate)
+        {
+            Tensor wide = x.to(ScalarType.Float32);
+            Tensor open = gate.sum();
+            Tensor mean = (wide * gate).sum(-1, keepdim: true) / open;
+            Tensor centred = (wide - mean) * gate;
+            Tensor variance = centred.pow(2).sum(-1, keepdim: true) / open;
+            Tensor normed = centred * (variance + epsilon).rsqrt();
+            return (normed.to(x.dtype) * weight + bias) * gate.to(x.dtype);
+        }
     }
 }

@@ -67,7 +67,7 @@ public sealed class PrunableModel : IPrunableModel
         using var checkpoint = CheckpointFolder.Open(folder);
         var pruned = PrunedFormat.TryRead(checkpoint, options.Families);
         var family = pruned?.Family ?? options.Families.Of(checkpoint.Config);
-        var spec = family.ReadSpec(checkpoint.Config);
+        var spec = DecoderSpec.Read(checkpoint.Config, family);
         if (pruned is { } cut)
         {
             cut.Plan.Validate(spec);
@@ -107,7 +107,7 @@ public sealed class PrunableModel : IPrunableModel
         options ??= new LoadOptions();
         backend ??= TorchBackend.Meta();
         var family = options.Families.Of(config);
-        var spec = family.ReadSpec(config);
+        var spec = DecoderSpec.Read(config, family);
         return new PrunableModel(string.Empty, spec, family, backend, null, DecoderWeights.Empty(spec, family, backend));
     }
 
@@ -164,6 +164,8 @@ public sealed class PrunableModel : IPrunableModel
             throw new ArgumentException(
                 $"The model has [{GateLayout.Count}] gates, not [{string.Join(", ", gates.Values.shape)}].", nameof(gates));
         }
+
+        gates.Order.EnsureFits(Spec);
     }
 
     /// <summary>An id outside the embedding would be a native error, or on an accelerator a broken device. It is looked at where it costs nothing: on the CPU.</summary>

@@ -64,14 +64,14 @@ public sealed class PrunedModelBuilder
         }
 
         var family = _family ?? ModelFamilies.BuiltIn.Of(source.Config);
-        var spec = family.ReadSpec(source.Config);
+        var spec = DecoderSpec.Read(source.Config, family);
         _plan.Validate(spec);
         if (_plan.Family != family.Name)
         {
             throw new DispLlmException($"The plan is for a model of family '{_plan.Family}', but {_source} is of family '{family.Name}'.");
         }
 
-        DecoderWeights.CheckNames(source, WeightCatalog.Of(spec, family), family, null);
+        DecoderWeights.CheckNames(source, WeightCatalog.Of(spec, family, source), family, null);
         string partial = $"{target}.{Guid.NewGuid():N}.part";
         try
         {
@@ -106,7 +106,7 @@ public sealed class PrunedModelBuilder
     private void WriteWeights(
         CheckpointFolder source, DecoderSpec spec, IModelFamily family, string folder, IProgress<double>? progress, CancellationToken cancellation)
     {
-        var slots = WeightCatalog.Of(spec, family).ToDictionary(slot => slot.Name, StringComparer.Ordinal);
+        var slots = WeightCatalog.Of(spec, family, source).ToDictionary(slot => slot.Name, StringComparer.Ordinal);
         string[][] shards = [.. source.Shards
             .Select(shard => shard.TensorNames.Where(slots.ContainsKey).ToArray())
             .Where(names => names.Length > 0)];

@@ -46,10 +46,13 @@ public static class BudgetProjection
     /// <param name="options">The options that the projection will get; null for defaults.</param>
     /// <returns>The most parameters that may stay, in the budget's scope.</returns>
     /// <exception cref="BudgetException">No selection is that small; the message names the closest that is.</exception>
+    /// <exception cref="SelectionException">The model's norms do not leave the order that the options ask for.</exception>
     public static long EnsureReachable(DecoderSpec spec, PruningBudget budget, BudgetProjectionOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(budget);
-        return EnsureReachable(new ParameterCounter(spec), budget, (options ?? new()).WidthMultiple);
+        options ??= new();
+        options.NormOrder.EnsureFits(spec);
+        return EnsureReachable(new ParameterCounter(spec), budget, options.WidthMultiple);
     }
 
     /// <summary>
@@ -64,13 +67,14 @@ public static class BudgetProjection
     /// <param name="budget">The budget.</param>
     /// <param name="options">Width multiple, and what the plan says of itself; null for defaults.</param>
     /// <exception cref="BudgetException">No selection is that small; the message names the closest that is.</exception>
-    /// <exception cref="SelectionException">The scores are laid out for another model.</exception>
+    /// <exception cref="SelectionException">The scores are laid out for another model, or its norms do not leave the order asked for.</exception>
     public static SelectionPlan Project(
         DecoderSpec spec, SelectionScores scores, PruningBudget budget, BudgetProjectionOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(scores);
         ArgumentNullException.ThrowIfNull(budget);
         options ??= new();
+        options.NormOrder.EnsureFits(spec);
         var counter = new ParameterCounter(spec);
         var layout = scores.Layout;
         if (!layout.Sites.SequenceEqual(new GateLayout(spec).Sites))

@@ -25,14 +25,21 @@ public sealed class GateLayout
     /// <summary>Lays out the gates of a model.</summary>
     /// <param name="spec">The model's spec.</param>
     public GateLayout(DecoderSpec spec)
+        : this(ModelShape.Of(spec))
     {
-        ArgumentNullException.ThrowIfNull(spec);
-        _ranges = new GateRange[spec.Blocks * SitesPerBlock];
+    }
+
+    /// <summary>Lays out the gates of a model of which only the shape is known, as in a plan.</summary>
+    /// <param name="shape">The model's shape.</param>
+    public GateLayout(ModelShape shape)
+    {
+        ArgumentNullException.ThrowIfNull(shape);
+        _ranges = new GateRange[shape.Blocks * SitesPerBlock];
         int offset = 0;
         for (int i = 0; i < _ranges.Length; i++)
         {
             var site = (SelectionSite)(i % SitesPerBlock + 1);
-            int size = site == SelectionSite.MlpHidden ? spec.MlpSize : spec.HiddenSize;
+            int size = shape.SizeOf(site);
             _ranges[i] = new GateRange(i / SitesPerBlock, site, offset, size);
             offset = checked(offset + size);
         }

@@ -54,15 +54,16 @@ public sealed record ModelShape
     public static ModelShape Of(DecoderSpec spec)
     {
         ArgumentNullException.ThrowIfNull(spec);
-        long normWeights = spec.Norm switch
-        {
-            NormKind.RootMeanSquare => spec.HiddenSize,
-            _ => throw new SelectionException($"Cannot count the parameters of norm kind {spec.Norm}."),
-        };
+        EnsurePositive(spec.Blocks, nameof(Blocks));
 
         // Wide, so that sizes out of a damaged config cannot wrap around to a plausible number. Norms keep their full size: the default
         // order norms all features before it selects (method, section 1).
-        Int128 other = (spec.TiedHead ? 1 : 2) * (Int128)spec.VocabularySize * spec.HiddenSize + ((Int128)2 * spec.Blocks + 1) * normWeights;
+        Int128 other = 0;
+        foreach (var part in WeightCatalog.Parts(spec).Where(part => WeightCuts.Of(part.Role) == default))
+        {
+            other += part.Shape.Aggregate(Int128.One, (product, size) => product * size);
+        }
+
         if (other > long.MaxValue)
         {
             throw new SelectionException($"The model is too large to be counted: {other} parameters in embeddings and norms.");

@@ -128,7 +128,11 @@ public sealed record SelectionPlan
     /// <summary>Checks that the plan was made for a model; that its lists are sound was checked when it was made.</summary>
     /// <param name="spec">The model's spec.</param>
     /// <exception cref="SelectionException">The plan was made for another model; the message names the first difference.</exception>
-    public void Validate(DecoderSpec spec) => EnsureMadeFor(ModelShape.Of(spec));
+    public void Validate(DecoderSpec spec)
+    {
+        EnsureMadeFor(ModelShape.Of(spec));
+        NormOrder.EnsureFits(spec);
+    }
 
     /// <summary>The same plan with one list replaced.</summary>
     /// <param name="block">Index of the block, from 0.</param>

@@ -21,13 +21,3 @@ public enum SelectionSite
     /// <summary>S5, size <c>d</c>: what the MLP writes. Cuts output rows (and bias) of the down projection.</summary>
     MlpOutput = 5,
 }
-
-/// <summary>Which comes first at S1 and S3: the norm or the selection. Used alike while learning and after cutting.</summary>
-public enum NormOrder
-{
-    /// <summary>The norm sees all features, then some are selected (released code; the default).</summary>
-    NormThenSelect,
-
-    /// <summary>Features are selected first; the norm's statistics come from the kept ones only (paper, Fig. 2).</summary>
-    SelectThenNorm,
-}

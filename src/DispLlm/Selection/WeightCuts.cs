@@ -9,7 +9,7 @@ public readonly record struct WeightCuts(SelectionSite? Rows, SelectionSite? Col
     /// <param name="role">What the weight does.</param>
     public static WeightCuts Of(WeightRole role) => role switch
     {
-        WeightRole.Query or WeightRole.Key or WeightRole.Value => new(null, SelectionSite.AttentionInput),
+        WeightRole.Query or WeightRole.Key or WeightRole.Value or WeightRole.QueryKeyValue => new(null, SelectionSite.AttentionInput),
         WeightRole.AttentionOutput => new(SelectionSite.AttentionOutput, null),
         WeightRole.MlpGate or WeightRole.MlpUp => new(SelectionSite.MlpHidden, SelectionSite.MlpInput),
         WeightRole.MlpDown => new(SelectionSite.MlpOutput, SelectionSite.MlpHidden),

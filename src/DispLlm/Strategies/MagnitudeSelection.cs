@@ -39,18 +39,15 @@ public sealed record MagnitudeSelection : ISelectionStrategy
     private static Tensor SquaredNorms(IPrunableModel model, GateRange site)
     {
         Tensor? sum = null;
-        foreach (var role in Enum.GetValues<WeightRole>())
+        foreach (var part in WeightCatalog.Parts(model.Spec).Where(part => part.Block == site.Block && !part.IsBias))
         {
-            var cuts = WeightCuts.Of(role);
-            bool exists = role != WeightRole.MlpGate || model.Spec.GatedMlp;
-            if (!exists || (cuts.Rows != site.Site && cuts.Columns != site.Site))
+            var cuts = WeightCuts.Of(part.Role);
+            if (cuts.Rows == site.Site || cuts.Columns == site.Site)
             {
-                continue;
+                int acrossDimension = cuts.Rows == site.Site ? 1 : 0;
+                Tensor squares = model.Weight(part.Role, site.Block).to(ScalarType.Float32).pow(2).sum(acrossDimension);
+                sum = sum is null ? squares : sum + squares;
             }
-
-            int acrossDimension = cuts.Rows == site.Site ? 1 : 0;
-            Tensor part = model.Weight(role, site.Block).to(ScalarType.Float32).pow(2).sum(acrossDimension);
-            sum = sum is null ? part : sum + part;
         }
 
         return sum ?? throw new InvalidOperationException($"No weight is cut by {site}.");

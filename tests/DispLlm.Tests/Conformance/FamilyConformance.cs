@@ -3,45 +3,69 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Conformance;
 
-/// <summary>
-/// What every family has to hold, on each of its fixtures. A family's class derives from this and names its fixtures; nothing else.
-/// </summary>
-public abstract class FamilyConformance
+/// <summary>What a family's conformance class says of its family; everything else is the suite's.</summary>
+public interface IFamilyUnderTest
+{
+    static abstract IModelFamily Family { get; }
+
+    /// <summary>Names of its fixture folders.</summary>
+    static abstract IReadOnlyList<string> Fixtures { get; }
+
+    /// <summary>Models as they are published: the keys of their configuration that matter, and their total of parameters.</summary>
+    static abstract IReadOnlyList<PublishedModel> Published { get; }
+}
+
+public sealed record PublishedModel(string Name, string Config, long Parameters);
+
+/// <summary>What every family has to hold, on each of its fixtures and at the sizes of its published models.</summary>
+public abstract class FamilyConformance<T>
+    where T : IFamilyUnderTest
 {
     private const double Tolerance = 1e-4;
 
-    protected static void Run(string name, Action<Fixture, PrunableModel> check)
-    {
-        using var scope = NewDisposeScope();
-        using var noGradient = no_grad();
-        using var fixture = new Fixture(name);
-        using var model = PrunableModel.Load(fixture.Folder);
-        check(fixture, model);
-    }
+    public static TheoryData<string> Fixtures => [.. T.Fixtures];
 
-    protected static void DenseLogits(string name) => Run(name, (fixture, model) =>
+    public static TheoryData<string> FixturesThatSelectFirst =>
+        [.. T.Fixtures.Where(name => { using var fixture = new Fixture(name); return fixture.Has("masked_logits_select_then_norm"); })];
+
+    public static TheoryData<string> PublishedModels => [.. T.Published.Select(model => model.Name)];
+
+    private static LoadOptions Options => new() { Families = FamiliesWith(T.Family) };
+
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void Dense_logits_are_those_of_the_reference(string name) => Run(name, (fixture, model) =>
         Close.Within(Tolerance, fixture.Expected("logits"), model.Logits(fixture.Expected("input_ids")), name));
 
-    protected static void MaskedLogits(string name, NormOrder order) => Run(name, (fixture, model) =>
-    {
-        string tensor = order == NormOrder.NormThenSelect ? "masked_logits" : "masked_logits_select_then_norm";
-        var gates = new Gates(fixture.Gates(model.GateLayout), order);
-        Close.Within(Tolerance, fixture.Expected(tensor), model.Logits(fixture.Expected("input_ids"), gates), name);
-    });
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void Masked_logits_are_those_of_the_reference(string name) => Run(name, (fixture, model) => Close.Within(
+        Tolerance,
+        fixture.Expected("masked_logits"),
+        model.Logits(fixture.Expected("input_ids"), new Gates(fixture.Gates(model.GateLayout))),
+        name));
 
-    protected static void GreedyContinuation(string name, bool masked) => Run(name, (fixture, model) =>
-    {
-        long[] expected = fixture.Expected(masked ? "masked_generated" : "generated").data<long>().ToArray();
-        Tensor prompt = fixture.Expected("input_ids").narrow(0, 0, 1);
-        var options = new GenerationOptions
-        {
-            MaxNewTokens = expected.Length - (int)prompt.shape[1],
-            Gates = masked ? new Gates(fixture.Gates(model.GateLayout)) : null,
-        };
-        Assert.Equal(expected, TextGenerator.Continue(model, prompt, options).data<long>().ToArray());
-    });
+    [Theory(SkipTestWithoutData = true)]
+    [MemberData(nameof(FixturesThatSelectFirst))]
+    public void Masked_logits_with_selection_first_are_those_of_the_reference(string name) => Run(name, (fixture, model) => Close.Within(
+        Tolerance,
+        fixture.Expected("masked_logits_select_then_norm"),
+        model.Logits(fixture.Expected("input_ids"), new Gates(fixture.Gates(model.GateLayout), NormOrder.SelectThenNorm)),
+        name));
 
-    protected static void ParameterCounts(string name) => Run(name, (fixture, model) =>
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void Greedy_continuation_is_that_of_the_reference(string name) =>
+        Run(name, (fixture, model) => AssertContinues(fixture, model, "generated", null));
+
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void Masked_greedy_continuation_is_that_of_the_reference(string name) =>
+        Run(name, (fixture, model) => AssertContinues(fixture, model, "masked_generated", new Gates(fixture.Gates(model.GateLayout))));
+
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void Parameters_are_counted_as_in_the_reference(string name) => Run(name, (fixture, model) =>
     {
         var counter = new ParameterCounter(model.Spec);
         Assert.Equal(fixture.Facts.GetProperty("block_linear_weights").GetInt64(), counter.Dense.BlockWeights);
@@ -51,47 +75,72 @@ public abstract class FamilyConformance
             counter.Of(fixture.Plan(model, NormOrder.NormThenSelect)).BlockWeights);
     });
 
-    /// <summary>Cut by the fixture's masks, saved and loaded, the model computes what the masked dense one does.</summary>
-    protected static void PrunedEqualsMasked(string name, NormOrder order) => Run(name, (fixture, model) =>
+    /// <summary>Cut by the fixture's masks, saved and loaded, the model computes what the masked dense one does, in either order.</summary>
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void Pruned_equals_masked(string name) => Run(name, (fixture, model) =>
     {
         using var folder = new TemporaryFolder();
-        string target = folder.Below("pruned");
-        var plan = fixture.Plan(model, order);
-        new PrunedModelBuilder(fixture.Folder, plan).Build(target);
-        using var pruned = PrunableModel.Load(target);
-        Assert.Equal(plan.Blocks, pruned.Plan!.Blocks);
         Tensor tokens = fixture.Expected("input_ids");
-        Tensor masked = model.Logits(tokens, new Gates(fixture.Gates(model.GateLayout), order));
-        Close.Within(Tolerance, masked, pruned.Logits(tokens), name);
-        if (order == NormOrder.NormThenSelect)
+        foreach (var order in Orders(model))
         {
-            Close.Within(Tolerance, fixture.Expected("masked_logits"), pruned.Logits(tokens), name);
+            string target = folder.Below(order.ToString());
+            var plan = fixture.Plan(model, order);
+            new PrunedModelBuilder(fixture.Folder, T.Family, plan).Build(target);
+            using var pruned = PrunableModel.Load(target, options: Options);
+            Assert.Equal(plan.Blocks, pruned.Plan!.Blocks);
+            Tensor masked = model.Logits(tokens, new Gates(fixture.Gates(model.GateLayout), order));
+            Close.Within(Tolerance, masked, pruned.Logits(tokens), name);
+            Assert.Equal(new ParameterCounter(model.Spec).Of(plan).WholeModel, WeightsIn(target));
+        }
+    });
+
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void An_order_that_the_norms_do_not_leave_is_refused(string name) => Run(name, (fixture, model) =>
+    {
+        Assert.Equal(model.Spec.NormPlacement == NormPlacement.Before, Orders(model).Contains(NormOrder.SelectThenNorm));
+        if (model.Spec.NormPlacement == NormPlacement.After)
+        {
+            var gates = new Gates(fixture.Gates(model.GateLayout), NormOrder.SelectThenNorm);
+            Assert.Contains(
+                "stand behind", Assert.Throws<SelectionException>(() => model.Logits(fixture.Expected("input_ids"), gates)).Message, StringComparison.Ordinal);
+            Assert.Throws<SelectionException>(() => fixture.Plan(model, NormOrder.SelectThenNorm).Validate(model.Spec));
+            Assert.Throws<SelectionException>(() => BudgetProjection.EnsureReachable(
+                model.Spec, PruningBudget.FromRatio(0.5), new BudgetProjectionOptions { NormOrder = NormOrder.SelectThenNorm }));
         }
     });
 
     /// <summary>A plan that keeps everything writes the very bytes of every weight, under the very names.</summary>
-    protected static void KeepingEverythingChangesNothing(string name) => Run(name, (fixture, model) =>
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void A_plan_that_keeps_everything_changes_nothing(string name) => Run(name, (fixture, model) =>
     {
         using var folder = new TemporaryFolder();
         string target = folder.Below("whole");
-        new PrunedModelBuilder(fixture.Folder, SelectionPlan.Dense(model.Spec) with { Family = model.Family.Name }).Build(target);
+        new PrunedModelBuilder(fixture.Folder, T.Family, SelectionPlan.Dense(model.Spec) with { Family = T.Family.Name }).Build(target);
         using var dense = CheckpointFolder.Open(fixture.Folder);
         using var whole = CheckpointFolder.Open(target);
-        foreach (string tensor in dense.TensorNames.Where(tensor => !model.Family.IsHarmlessExtra(tensor)))
+        string[] read = [.. WeightCatalog.Of(model.Spec, T.Family, dense).Select(slot => slot.Name)];
+        Assert.Equal(read.Order(), whole.TensorNames.Where(tensor => !tensor.StartsWith("displlm.", StringComparison.Ordinal)).Order());
+        Assert.All(dense.TensorNames.Except(read), tensor => Assert.True(T.Family.IsHarmlessExtra(tensor) || tensor.StartsWith("lm_head", StringComparison.Ordinal), tensor));
+        foreach (string tensor in read)
         {
             Assert.Equal(dense.Info(tensor).Shape, whole.Info(tensor).Shape);
             Assert.True(dense.Bytes(tensor).SequenceEqual(whole.Bytes(tensor)), tensor);
         }
     });
 
-    protected static void BrokenTensorsAreNamed(string name)
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void A_missing_extra_or_misshapen_tensor_is_named(string name)
     {
         using var scope = NewDisposeScope();
         using var folder = new TemporaryFolder();
         using var checkpoint = CheckpointFolder.Open(Fixture.FolderOf(name));
         var tensors = checkpoint.TensorNames.ToDictionary(tensor => tensor, tensor => checkpoint.Read(tensor));
-        var family = ModelFamilies.BuiltIn.Of(checkpoint.Config);
-        string victim = WeightCatalog.Of(family.ReadSpec(checkpoint.Config), family).First(slot => slot.Role == WeightRole.MlpUp).Name;
+        var slots = WeightCatalog.Of(DecoderSpec.Read(checkpoint.Config, T.Family), T.Family, checkpoint);
+        string victim = slots.First(slot => slot.Role == WeightRole.MlpUp).Name;
 
         void Refused(string what, Dictionary<string, Tensor> changed, string culprit)
         {
@@ -99,13 +148,67 @@ public abstract class FamilyConformance
             Directory.CreateDirectory(broken);
             File.Copy(Path.Combine(checkpoint.FolderPath, "config.json"), Path.Combine(broken, "config.json"));
             Write(Path.Combine(broken, "model.safetensors"), changed);
-            var error = Assert.Throws<CheckpointException>(() => PrunableModel.Load(broken));
+            var error = Assert.Throws<CheckpointException>(() => PrunableModel.Load(broken, options: Options));
             Assert.Contains(culprit, error.Message, StringComparison.Ordinal);
         }
 
-        Refused("missing", tensors.Where(entry => entry.Key != victim).ToDictionary(), victim);
+        foreach (var slot in slots)
+        {
+            Refused("missing " + slot.Name, tensors.Where(entry => entry.Key != slot.Name).ToDictionary(), slot.Name);
+        }
+
         Refused("extra", new(tensors) { ["model.layers.0.adapter.weight"] = ones(2, 2) }, "model.layers.0.adapter.weight");
         Refused("misshapen", new(tensors) { [victim] = tensors[victim].t().contiguous() }, victim);
+    }
+
+    /// <summary>Published sizes on the memory-free device: right counts, right shapes, and no tensor that hides on the CPU.</summary>
+    [Theory]
+    [MemberData(nameof(PublishedModels))]
+    public void A_published_model_has_its_published_size(string name)
+    {
+        var published = T.Published.Single(model => model.Name == name);
+        using var scope = NewDisposeScope();
+        using var noGradient = no_grad();
+        using var model = PrunableModel.FromConfig(ModelConfig.Parse(published.Config, name), TorchBackend.Meta(ScalarType.BFloat16), Options);
+        Assert.Equal(published.Parameters, new ParameterCounter(model.Spec).Dense.WholeModel);
+
+        Tensor gates = empty(model.GateLayout.Count, ScalarType.Float32, model.Backend.Device);
+        foreach (var use in Orders(model).Select(order => new Gates(gates, order)).Prepend(null))
+        {
+            Tensor logits = model.Logits(empty([1, 16], ScalarType.Int64, model.Backend.Device), use);
+            Assert.Equal([1, 16, model.Spec.VocabularySize], logits.shape);
+            Assert.Equal(DeviceType.META, logits.device_type);
+        }
+    }
+
+    private static void Run(string name, Action<Fixture, PrunableModel> check)
+    {
+        using var scope = NewDisposeScope();
+        using var noGradient = no_grad();
+        using var fixture = new Fixture(name);
+        using var model = PrunableModel.Load(fixture.Folder, options: Options);
+        Assert.Same(T.Family, model.Family);
+        check(fixture, model);
+    }
+
+    private static ModelFamilies FamiliesWith(IModelFamily family) =>
+        ModelFamilies.BuiltIn.Named(family.Name) is null ? ModelFamilies.BuiltIn.With(family) : ModelFamilies.BuiltIn;
+
+    private static NormOrder[] Orders(PrunableModel model) =>
+        model.Spec.NormPlacement == NormPlacement.Before ? [NormOrder.NormThenSelect, NormOrder.SelectThenNorm] : [NormOrder.NormThenSelect];
+
+    private static void AssertContinues(Fixture fixture, PrunableModel model, string tensor, Gates? gates)
+    {
+        long[] expected = fixture.Expected(tensor).data<long>().ToArray();
+        Tensor prompt = fixture.Expected("input_ids").narrow(0, 0, 1);
+        var options = new GenerationOptions { MaxNewTokens = expected.Length - (int)prompt.shape[1], Gates = gates };
+        Assert.Equal(expected, TextGenerator.Continue(model, prompt, options).data<long>().ToArray());
+    }
+
+    private static long WeightsIn(string folder)
+    {
+        using var checkpoint = CheckpointFolder.Open(folder);
+        return checkpoint.TensorNames.Where(name => !name.StartsWith("displlm.", StringComparison.Ordinal)).Sum(name => checkpoint.Info(name).Elements);
     }
 
     private static void Write(string path, Dictionary<string, Tensor> tensors)

@@ -1,49 +1,27 @@
 namespace DispLlm.Tests.Conformance;
 
-public sealed class LlamaConformanceTests : FamilyConformance
+public sealed class LlamaConformanceTests : FamilyConformance<LlamaConformanceTests>, IFamilyUnderTest
 {
-    public static TheoryData<string> Fixtures =>
+    public static IModelFamily Family { get; } = ModelFamilies.BuiltIn.Named("llama")!;
+
+    static IReadOnlyList<string> IFamilyUnderTest.Fixtures { get; } =
     [
         "llama-mha", "llama-2023", "llama-gqa-biases-tied", "llama-rope-linear", "llama-rope-llama3", "llama-config-v5", "llama-sharded-bf16",
     ];
 
-    [Theory]
-    [MemberData(nameof(Fixtures))]
-    public void Dense_logits_are_those_of_the_reference(string fixture) => DenseLogits(fixture);
+    public static IReadOnlyList<PublishedModel> Published { get; } =
+    [
+        new("LLaMA-2 7B", Config(4096, 11008, 32, 32, 32, 32000), 6_738_415_616),
+        new("LLaMA-2 13B", Config(5120, 13824, 40, 40, 40, 32000), 13_015_864_320),
+        new("LLaMA-2 70B", Config(8192, 28672, 80, 64, 8, 32000), 68_976_648_192),
+        new("LLaMA-3 8B", Config(4096, 14336, 32, 32, 8, 128256), 8_030_261_248),
+        new("SmolLM2-135M", Config(576, 1536, 30, 9, 3, 49152, tied: true), 134_515_008),
+    ];
 
-    [Theory]
-    [MemberData(nameof(Fixtures))]
-    public void Masked_logits_are_those_of_the_reference(string fixture) => MaskedLogits(fixture, NormOrder.NormThenSelect);
-
-    [Theory]
-    [MemberData(nameof(Fixtures))]
-    public void Masked_logits_with_selection_first_are_those_of_the_reference(string fixture) => MaskedLogits(fixture, NormOrder.SelectThenNorm);
-
-    [Theory]
-    [MemberData(nameof(Fixtures))]
-    public void Greedy_continuation_is_that_of_the_reference(string fixture) => GreedyContinuation(fixture, masked: false);
-
-    [Theory]
-    [MemberData(nameof(Fixtures))]
-    public void Masked_greedy_continuation_is_that_of_the_reference(string fixture) => GreedyContinuation(fixture, masked: true);
-
-    [Theory]
-    [MemberData(nameof(Fixtures))]
-    public void Parameters_are_counted_as_in_the_reference(string fixture) => ParameterCounts(fixture);
-
-    [Theory]
-    [MemberData(nameof(Fixtures))]
-    public void Pruned_equals_masked(string fixture) => PrunedEqualsMasked(fixture, NormOrder.NormThenSelect);
-
-    [Theory]
-    [MemberData(nameof(Fixtures))]
-    public void Pruned_equals_masked_with_selection_first(string fixture) => PrunedEqualsMasked(fixture, NormOrder.SelectThenNorm);
-
-    [Theory]
-    [MemberData(nameof(Fixtures))]
-    public void A_plan_that_keeps_everything_changes_nothing(string fixture) => KeepingEverythingChangesNothing(fixture);
-
-    [Theory]
-    [MemberData(nameof(Fixtures))]
-    public void A_missing_extra_or_misshapen_tensor_is_named(string fixture) => BrokenTensorsAreNamed(fixture);
+    private static string Config(int hidden, int mlp, int blocks, int heads, int keyValueHeads, int vocabulary, bool tied = false) =>
+        $$"""
+        {"model_type": "llama", "hidden_size": {{hidden}}, "intermediate_size": {{mlp}}, "num_hidden_layers": {{blocks}},
+         "num_attention_heads": {{heads}}, "num_key_value_heads": {{keyValueHeads}}, "vocab_size": {{vocabulary}},
+         "max_position_embeddings": 4096, "tie_word_embeddings": {{(tied ? "true" : "false")}}}
+        """;
 }

@@ -37,7 +37,7 @@ public sealed class SmolLm2Tests
         using var dense = PrunableModel.Load(Folder());
         using var pruned = PrunableModel.Load(folder.Below("pruned"));
         Tensor tokens = (arange(64, ScalarType.Int64) * 331).remainder(model.Spec.VocabularySize).unsqueeze(0);
-        using var gates = TestPlans.ToGates(dense, result.Plan);
+        using var gates = Gates.Of(result.Plan, dense.Backend).Values;
         Close.Within(1e-4, dense.Logits(tokens, new Gates(gates)), pruned.Logits(tokens), "logits");
     }
 

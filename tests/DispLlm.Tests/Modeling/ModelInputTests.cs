@@ -91,7 +91,7 @@ public sealed class ModelInputTests
             "\"model_type\": \"llama\"", "\"hidden_size\": 32", "\"intermediate_size\": 48", "\"num_hidden_layers\": 2", "\"num_attention_heads\": 4", "\"vocab_size\": 64",
         ];
         var config = ModelConfig.Parse("{" + string.Join(',', settings.Where(other => !other.StartsWith(key, StringComparison.Ordinal)).Append(setting)) + "}", "test.json");
-        return ModelFamilies.BuiltIn.Of(config).ReadSpec(config);
+        return DecoderSpec.Read(config, ModelFamilies.BuiltIn.Of(config));
     }
 
     private sealed class OddBlocksElsewhere : ITensorBackend

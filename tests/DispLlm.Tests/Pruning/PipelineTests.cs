@@ -183,7 +183,7 @@ public sealed class PipelineTests
         return Perplexity.Of(model, SampleModel.Tokens(model), new PerplexityOptions { WindowLength = 64 }, new Gates(gates)).MeanLoss;
     }
 
-    private static Tensor OpenGates(IPrunableModel model, SelectionPlan plan) => TestPlans.ToGates(model, plan);
+    private static Tensor OpenGates(IPrunableModel model, SelectionPlan plan) => Gates.Of(plan, model.Backend).Values;
 
     private sealed class Steps : IProgress<SelectionProgress>
     {

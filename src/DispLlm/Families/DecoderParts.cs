@@ -1,0 +1,64 @@
+namespace DispLlm;
+
+/// <summary>The kind of a model's norms.</summary>
+public enum NormKind
+{
+    /// <summary><c>w * x / sqrt(mean(x^2) + eps)</c>.</summary>
+    RootMeanSquare,
+
+    /// <summary><c>w * (x - mean(x)) / sqrt(var(x) + eps) + b</c>.</summary>
+    Layer,
+}
+
+/// <summary>Where a block's norms stand.</summary>
+public enum NormPlacement
+{
+    /// <summary>In front of each sublayer: <c>x + f(norm(x))</c>.</summary>
+    Before,
+
+    /// <summary>Behind each residual sum: <c>norm(x + f(x))</c>. Sites then select from the stream itself, and no final norm is needed.</summary>
+    After,
+}
+
+/// <summary>How attention and MLP of a block share the residual stream.</summary>
+public enum ResidualLayout
+{
+    /// <summary>One after the other: <c>y = x + attention(norm1(x)); y + mlp(norm2(y))</c>.</summary>
+    Serial,
+
+    /// <summary>Side by side, each with its own norm: <c>x + attention(norm1(x)) + mlp(norm2(x))</c>.</summary>
+    Parallel,
+
+    /// <summary>Side by side from one norm: <c>x + attention(norm(x)) + mlp(norm(x))</c>.</summary>
+    ParallelSharedNorm,
+}
+
+/// <summary>How queries, keys and values are stored.</summary>
+public enum QueryKeyValueLayout
+{
+    /// <summary>Three projections.</summary>
+    Separate,
+
+    /// <summary>One projection whose rows are, head by head, that head's query, key and value.</summary>
+    FusedByHead,
+}
+
+/// <summary>The nonlinearity of the MLP.</summary>
+public enum Activation
+{
+    /// <summary><c>x * sigmoid(x)</c>, also called swish.</summary>
+    Silu,
+
+    /// <summary>The exact Gaussian error linear unit.</summary>
+    Gelu,
+
+    /// <summary>The Gaussian error linear unit in its tanh approximation (<c>gelu_new</c>, <c>gelu_pytorch_tanh</c>).</summary>
+    GeluTanh,
+
+    /// <summary><c>max(x, 0)</c>.</summary>
+    Relu,
+}
+
+/// <summary>A table of learned positions, added to the token embeddings.</summary>
+/// <param name="Offset">Rows of the table in front of the one for position 0.</param>
+public sealed record LearnedPositionsSpec(int Offset = 0);

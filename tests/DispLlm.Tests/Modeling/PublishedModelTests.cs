@@ -1,0 +1,16 @@
+namespace DispLlm.Tests.Modeling;
+
+/// <summary>Facts of published models that need no weights.</summary>
+public sealed class PublishedModelTests
+{
+    [Fact]
+    public void LLaMA_2_7B_has_the_gates_of_the_paper()
+    {
+        var config = ModelConfig.Parse(
+            """
+            {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000}
+            """,
+            "7B");
+        Assert.Equal(876_544, new GateLayout(new LlamaFamily().ReadSpec(config)).Count);
+    }
+}

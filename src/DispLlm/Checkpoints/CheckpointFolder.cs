@@ -9,15 +9,13 @@ namespace DispLlm;
 public sealed record CheckpointShard(string FileName, IReadOnlyList<string> TensorNames);
 
 /// <summary>
-/// A model's folder as it is downloaded: <c>config.json</c>, weights in safetensors (one file, or shards and their index), and the
-/// tokenizer's files. Opening reads the config and the names; a shard is opened when a tensor of it is first asked for. Reading is
+/// A model's folder as it is downloaded: <c>config.json</c>, weights (in safetensors or as PyTorch saves them, one file, or shards and their
+/// index), and the tokenizer's files. Where both kinds of weights are there, safetensors are read. Opening reads the config and the names; a shard is opened when a tensor of it is first asked for. Reading is
 /// safe from several threads at once; nothing may be read during or after <see cref="Dispose"/>.
 /// </summary>
 public sealed class CheckpointFolder : IDisposable
 {
     internal const string ConfigFile = "config.json";
-    internal const string WeightsFile = "model.safetensors";
-    internal const string IndexFile = "model.safetensors.index.json";
 
     private static readonly string[] KnownTokenizerFiles =
     [
@@ -25,15 +23,18 @@ public sealed class CheckpointFolder : IDisposable
         "special_tokens_map.json", "added_tokens.json", "generation_config.json", "chat_template.jinja",
     ];
 
+    private readonly WeightsFormat _format;
     private readonly Dictionary<string, string> _shardOf;
-    private readonly Dictionary<string, SafetensorsFile> _open;
+    private readonly Dictionary<string, WeightsFile> _open;
     private readonly Lock _lock = new();
     private bool _disposed;
 
-    private CheckpointFolder(string path, ModelConfig config, IReadOnlyList<CheckpointShard> shards, Dictionary<string, SafetensorsFile> open)
+    private CheckpointFolder(
+        string path, ModelConfig config, WeightsFormat format, IReadOnlyList<CheckpointShard> shards, Dictionary<string, WeightsFile> open)
     {
         FolderPath = path;
         Config = config;
+        _format = format;
         Shards = shards;
         _open = open;
         _shardOf = new(StringComparer.Ordinal);
@@ -75,24 +76,27 @@ public sealed class CheckpointFolder : IDisposable
         }
 
         var config = ModelConfig.Load(Path.Combine(path, ConfigFile));
-        var open = new Dictionary<string, SafetensorsFile>(StringComparer.Ordinal);
-        if (File.Exists(Path.Combine(path, WeightsFile)))
+        foreach (var format in WeightsFormat.All)
         {
-            var file = SafetensorsFile.Open(Path.Combine(path, WeightsFile));
-            open.Add(WeightsFile, file);
-            return new CheckpointFolder(path, config, [new(WeightsFile, [.. file.Tensors.Select(tensor => tensor.Name)])], open);
+            if (File.Exists(Path.Combine(path, format.SingleFile)))
+            {
+                var file = format.Open(Path.Combine(path, format.SingleFile));
+                return new CheckpointFolder(
+                    path,
+                    config,
+                    format,
+                    [new(format.SingleFile, [.. file.Tensors.Select(tensor => tensor.Name)])],
+                    new(StringComparer.Ordinal) { [format.SingleFile] = file });
+            }
+
+            if (File.Exists(Path.Combine(path, format.IndexFile)))
+            {
+                return new CheckpointFolder(path, config, format, ShardIndex.Load(Path.Combine(path, format.IndexFile)), new(StringComparer.Ordinal));
+            }
         }
 
-        if (File.Exists(Path.Combine(path, IndexFile)))
-        {
-            return new CheckpointFolder(path, config, ShardIndex.Load(Path.Combine(path, IndexFile)), open);
-        }
-
-        bool pickled = File.Exists(Path.Combine(path, "pytorch_model.bin")) || File.Exists(Path.Combine(path, "pytorch_model.bin.index.json"));
-        throw new CheckpointException(path, null, pickled
-            ? "the weights are in pytorch_model.bin; only safetensors is supported as yet. Convert them in Python with "
-                + "AutoModelForCausalLM.from_pretrained(folder, torch_dtype='auto').save_pretrained(folder, safe_serialization=True)."
-            : $"the folder has no weights: neither {WeightsFile} nor {IndexFile}. Is the download complete?");
+        string wanted = string.Join(", ", WeightsFormat.All.SelectMany(format => new[] { format.SingleFile, format.IndexFile }));
+        throw new CheckpointException(path, null, $"the folder has no weights: none of {wanted}. Is the download complete?");
     }
 
     /// <summary>Whether the checkpoint holds a tensor of that name.</summary>
@@ -153,7 +157,7 @@ public sealed class CheckpointFolder : IDisposable
         }
     }
 
-    private SafetensorsFile FileOf(string name)
+    private WeightsFile FileOf(string name)
     {
         ArgumentNullException.ThrowIfNull(name);
         return _shardOf.TryGetValue(name, out string? shard)
@@ -162,14 +166,14 @@ public sealed class CheckpointFolder : IDisposable
                 FolderPath, name, $"the checkpoint holds no tensor of that name among its {_shardOf.Count}. Do its weights belong to its config.json?");
     }
 
-    private SafetensorsFile OpenShard(string shard)
+    private WeightsFile OpenShard(string shard)
     {
         lock (_lock)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
             if (!_open.TryGetValue(shard, out var file))
             {
-                file = SafetensorsFile.Open(Path.Combine(FolderPath, shard));
+                file = _format.Open(Path.Combine(FolderPath, shard));
                 try
                 {
                     CheckAgainstIndex(file, shard);
@@ -188,13 +192,13 @@ public sealed class CheckpointFolder : IDisposable
     }
 
     /// <summary>Index and shard must agree in both directions: a tensor known to one of them only means that the two are of different models.</summary>
-    private void CheckAgainstIndex(SafetensorsFile file, string shard)
+    private void CheckAgainstIndex(WeightsFile file, string shard)
     {
         foreach (string name in Shards.Single(candidate => candidate.FileName == shard).TensorNames)
         {
             if (!file.Contains(name))
             {
-                throw new CheckpointException(file.FilePath, name, $"{IndexFile} says that this file holds the tensor, but it does not. Fetch both files again.");
+                throw new CheckpointException(file.FilePath, name, $"{_format.IndexFile} says that this file holds the tensor, but it does not. Fetch both files again.");
             }
         }
 
@@ -203,7 +207,7 @@ public sealed class CheckpointFolder : IDisposable
             if (!_shardOf.TryGetValue(tensor.Name, out string? indexed) || indexed != shard)
             {
                 string elsewhere = indexed is null ? "does not list it" : $"says that {indexed} holds it";
-                throw new CheckpointException(file.FilePath, tensor.Name, $"this file holds the tensor, but {IndexFile} {elsewhere}. Fetch both files again.");
+                throw new CheckpointException(file.FilePath, tensor.Name, $"this file holds the tensor, but {_format.IndexFile} {elsewhere}. Fetch both files again.");
             }
         }
     }

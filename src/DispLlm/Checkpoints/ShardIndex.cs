@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace DispLlm;
 
-/// <summary>Reads <c>model.safetensors.index.json</c>: which shard holds which tensor.</summary>
+/// <summary>Reads <c>model.safetensors.index.json</c> or <c>pytorch_model.bin.index.json</c>: which shard holds which tensor.</summary>
 internal static class ShardIndex
 {
     private const string MapKey = "weight_map";

@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// What a safetensors file says about one tensor. The same record declares a tensor to be written, so a copy with one size changed
+/// What a weights file says about one tensor. The same record declares a tensor to be written, so a copy with one size changed
 /// is <c>info with { Shape = [kept, columns] }</c>.
 /// </summary>
 /// <param name="Name">The tensor's name, unique in its file.</param>
@@ -11,7 +11,10 @@ namespace DispLlm;
 /// <param name="Shape">Its sizes, outermost first; empty for a single number.</param>
 public sealed record TensorInfo(string Name, ScalarType Type, IReadOnlyList<long> Shape)
 {
-    /// <summary>Position of the tensor's first byte, counted from the end of the file's header. 0 in a declaration.</summary>
+    /// <summary>
+    /// Position of the tensor's first byte, counted from the end of the header in a safetensors file, from the start of a PyTorch file. 0 in a
+    /// declaration.
+    /// </summary>
     public long Offset { get; internal init; }
 
     /// <summary>Number of elements.</summary>

@@ -1,0 +1,186 @@
+using System.Text;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>
+/// A PyTorch checkpoint (<c>pytorch_model.bin</c>), open for reading: a zip archive with a pickled state dict and one entry of bytes per
+/// storage. The pickle is read for what it says about tensors; code is never run, and a file that wants it is refused. Tensors that share
+/// a storage, such as a tied head, are two names of the same bytes.
+/// </summary>
+public sealed class PyTorchFile : WeightsFile
+{
+    private const int NewestVersion = 10;
+
+    private PyTorchFile(string path, FileStream stream, IReadOnlyList<TensorInfo> tensors)
+        : base(path, stream, tensors, dataOffset: 0)
+    {
+    }
+
+    /// <summary>Opens a file, reads which tensors it holds, and checks that each lies in its storage and each storage in the file.</summary>
+    /// <param name="path">Path of the file.</param>
+    /// <exception cref="CheckpointException">
+    /// There is no such file; it is damaged; it is of PyTorch's format before 1.6; it was written on a big-endian machine; it holds anything but
+    /// tensors; a tensor does not lie row by row.
+    /// </exception>
+    public static PyTorchFile Open(string path) => Open(path, (stream, full) =>
+    {
+        CheckIsZip(stream, full);
+        var zip = StoredZip.Read(stream, full);
+        string root = RootOf(zip, full);
+        CheckWrittenAlike(zip, root, full);
+        string pickle = $"{root}/data.pkl";
+        if (zip.Find(pickle) is not { } range)
+        {
+            throw new CheckpointException(full, pickle, "the archive has no such entry, so it is no PyTorch checkpoint.");
+        }
+
+        var state = StateDictPickle.Read(zip.ReadAll(pickle, range, StateDictPickle.Longest), full, pickle);
+        return new PyTorchFile(full, stream, Place(state, zip, root, full));
+    });
+
+    private static void CheckIsZip(FileStream stream, string file)
+    {
+        Span<byte> start = stackalloc byte[512];
+        start = start[..stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false)];
+        if (start.StartsWith("PK\x03\x04"u8))
+        {
+            return;
+        }
+
+        const string Rewrite = "Write it anew in Python with PyTorch 1.6 or later: torch.save(torch.load(file, weights_only=True), file).";
+        throw new CheckpointException(file, null, start switch
+        {
+            [] => "the file is empty. Fetch it again.",
+            [0x80, ..] => $"this is PyTorch's format before version 1.6, a bare pickle instead of a zip archive, which is not read. {Rewrite}",
+            _ when start.Length > 262 && start[257..].StartsWith("ustar"u8) => $"this is PyTorch's format before version 0.1, a tar archive, which is not read. {Rewrite}",
+            _ when start.StartsWith("version https://git-lfs"u8) => "this is Git LFS's pointer to the weights, not the weights. Fetch them: git lfs pull.",
+            _ => "the file does not begin as a zip archive does, so it is no PyTorch checkpoint, or it is damaged.",
+        });
+    }
+
+    /// <summary>The folder in which PyTorch puts all entries; it is named after the file as it was first saved.</summary>
+    private static string RootOf(StoredZip zip, string file)
+    {
+        string first = zip.Names.FirstOrDefault() ?? throw new CheckpointException(file, null, "the archive is empty, so it is no PyTorch checkpoint.");
+        string root = first.Split('/')[0];
+        string? stray = zip.Names.FirstOrDefault(name => !name.StartsWith($"{root}/", StringComparison.Ordinal));
+        return stray is null
+            ? root
+            : throw new CheckpointException(file, stray, $"this entry of the archive is not in one folder with {CheckpointException.Quote(first)}, so this is no PyTorch checkpoint.");
+    }
+
+    /// <summary>Refuses bytes in another order and a later format. Both entries came with time: older files lack them, and are little-endian.</summary>
+    private static void CheckWrittenAlike(StoredZip zip, string root, string file)
+    {
+        if (TextOf(zip, $"{root}/byteorder") is { } order and not "little")
+        {
+            throw new CheckpointException(file, $"{root}/byteorder", $"the file's bytes are in {CheckpointException.Quote(order)} order; only little is read. Save it on a little-endian machine.");
+        }
+
+        if (TextOf(zip, $"{root}/version") is { } text && !(int.TryParse(text, out int version) && version is > 0 and <= NewestVersion))
+        {
+            throw new CheckpointException(file, $"{root}/version", $"the archive is of version {CheckpointException.Quote(text)}; known are 1 to {NewestVersion}.");
+        }
+    }
+
+    private static string? TextOf(StoredZip zip, string name) =>
+        zip.Find(name) is { } range ? Encoding.Latin1.GetString(zip.ReadAll(name, range, 64)).Trim() : null;
+
+    private static IReadOnlyList<TensorInfo> Place(object? state, StoredZip zip, string root, string file)
+    {
+        if (state is not PickledDictionary dictionary)
+        {
+            throw new CheckpointException(file, $"{root}/data.pkl", "the file does not hold a dictionary of tensors. Save a model's state dict: torch.save(model.state_dict(), file).");
+        }
+
+        var names = new HashSet<string>(StringComparer.Ordinal);
+        var tensors = new List<TensorInfo>();
+        foreach (var (key, value) in dictionary.Items)
+        {
+            string name = key as string
+                ?? throw new CheckpointException(file, FormattableString.Invariant($"{key}"), "the dictionary has a key that is no text, so it is no state dict.");
+            if (!names.Add(name))
+            {
+                throw new CheckpointException(file, name, "the dictionary has it twice; which one counts is undefined. Write the file again.");
+            }
+
+            tensors.Add(value switch
+            {
+                PickledTensor tensor => Place(name, tensor, zip, root, file),
+                PickledDictionary => throw new CheckpointException(
+                    file, name, "it is a dictionary, as in a checkpoint of training, instead of a tensor. Save the model's state dict alone: torch.save(checkpoint[key], file)."),
+                _ => throw new CheckpointException(file, name, "it is no tensor. Save the model's state dict without it."),
+            });
+        }
+
+        return [.. tensors.OrderBy(tensor => tensor.Offset)];
+    }
+
+    private static TensorInfo Place(string name, PickledTensor tensor, StoredZip zip, string root, string file)
+    {
+        var storage = tensor.Storage;
+        if (zip.Find($"{root}/data/{storage.Key}") is not { } range)
+        {
+            throw new CheckpointException(file, name, $"its storage {CheckpointException.Quote(storage.Key)} is not in the archive. The file is damaged: fetch it again.");
+        }
+
+        long elementSize = SafetensorsType.SizeOf(storage.Type);
+        if (storage.Elements != range.Length / elementSize || range.Length % elementSize != 0)
+        {
+            throw new CheckpointException(
+                file,
+                name,
+                $"its storage {CheckpointException.Quote(storage.Key)} is said to hold {storage.Elements} numbers of {SafetensorsType.NameOf(storage.Type)}, but has {range.Length} bytes. The file is damaged: fetch it again.");
+        }
+
+        long elements = CheckShape(name, tensor, file);
+        if (tensor.Offset < 0 || tensor.Offset > storage.Elements || elements > storage.Elements - tensor.Offset)
+        {
+            throw new CheckpointException(
+                file,
+                name,
+                $"its shape {Join(tensor.Shape)} takes {elements} numbers from number {tensor.Offset} of its storage, which has {storage.Elements}. The file is damaged: fetch it again.");
+        }
+
+        return new TensorInfo(name, storage.Type, tensor.Shape.AsReadOnly()) { Offset = range.Offset + (tensor.Offset * elementSize) };
+    }
+
+    /// <summary>Counts a tensor's elements, and refuses what does not lie row by row: its bytes in the file would be another tensor's.</summary>
+    private static long CheckShape(string name, PickledTensor tensor, string file)
+    {
+        long[] shape = tensor.Shape, strides = tensor.Strides;
+        if (shape.Length != strides.Length || shape.Any(size => size < 0))
+        {
+            throw new CheckpointException(file, name, $"its shape {Join(shape)} and strides {Join(strides)} describe no tensor. The file is damaged: fetch it again.");
+        }
+
+        long step = 1;
+        bool empty = shape.Contains(0), rows = true;
+        for (int i = shape.Length - 1; i >= 0; i--)
+        {
+            // A size of 1 is never stepped over: PyTorch leaves any stride there.
+            rows &= empty || shape[i] == 1 || strides[i] == step;
+            try
+            {
+                step = checked(step * Math.Max(1, shape[i]));
+            }
+            catch (OverflowException e)
+            {
+                throw new CheckpointException(file, name, $"its shape {Join(shape)} has more numbers than 64 bits can count. The file is damaged: fetch it again.", e);
+            }
+        }
+
+        if (!rows)
+        {
+            throw new CheckpointException(
+                file,
+                name,
+                $"it does not lie row by row: its shape is {Join(shape)}, its strides are {Join(strides)}. Save it in rows: {{name: tensor.contiguous() for name, tensor in model.state_dict().items()}}.");
+        }
+
+        return empty ? 0 : step;
+    }
+
+    private static string Join(long[] numbers) => $"[{string.Join(", ", numbers.Take(16))}]";
+}

@@ -1,0 +1,162 @@
+using System.IO.MemoryMappedFiles;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>
+/// A file of named tensors, open for reading, whatever its format. Opening reads and checks what the file says about its tensors; their
+/// bytes are mapped into memory, and the system brings in those that are read. Reading is safe from several threads at once; nothing may be
+/// read during or after <see cref="Dispose"/>, and the file must not be shortened while it is open.
+/// </summary>
+public abstract unsafe class WeightsFile : IDisposable
+{
+    private readonly Dictionary<string, TensorInfo> _byName;
+    private readonly MemoryMappedFile? _map;
+    private readonly MemoryMappedViewAccessor? _view;
+    private readonly byte* _data;
+    private bool _disposed;
+
+    /// <summary>Maps a file whose description has been read, and found to stay within the file.</summary>
+    private protected WeightsFile(string path, FileStream stream, IReadOnlyList<TensorInfo> tensors, long dataOffset)
+    {
+        FilePath = path;
+        Tensors = tensors;
+        _byName = tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
+        if (stream.Length > dataOffset)
+        {
+            _map = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+            _view = _map.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
+            byte* start = null;
+            _view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
+            _data = start + _view.PointerOffset + dataOffset;
+        }
+    }
+
+    /// <summary>Full path of the file.</summary>
+    public string FilePath { get; }
+
+    /// <summary>The tensors in the order of their bytes in the file.</summary>
+    public IReadOnlyList<TensorInfo> Tensors { get; }
+
+    /// <summary>Whether the file holds a tensor of that name.</summary>
+    /// <param name="name">The tensor's name.</param>
+    public bool Contains(string name) => _byName.ContainsKey(name);
+
+    /// <summary>What the file says about a tensor.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <exception cref="CheckpointException">The file holds no tensor of that name.</exception>
+    public TensorInfo Info(string name)
+    {
+        ArgumentNullException.ThrowIfNull(name);
+        return _byName.TryGetValue(name, out var info)
+            ? info
+            : throw new CheckpointException(FilePath, name, $"the file holds no tensor of that name among its {_byName.Count}.");
+    }
+
+    /// <summary>Reads a tensor. It owns its memory: it stays when the file is closed.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <param name="device">Where the tensor goes; the CPU if null. On <c>meta</c> nothing is read.</param>
+    /// <param name="type">The type it is converted to; as in the file if null.</param>
+    /// <returns>A tensor of the shape that the file gives, in the caller's dispose scope.</returns>
+    /// <exception cref="CheckpointException">The file holds no tensor of that name.</exception>
+    public Tensor Read(string name, Device? device = null, ScalarType? type = null)
+    {
+        var info = Info(name);
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        NativeTorch.EnsureLoaded();
+        var wanted = type ?? info.Type;
+        if (!device.HoldsNumbers())
+        {
+            return empty([.. info.Shape], wanted, device);
+        }
+
+        var tensor = empty([.. info.Shape], info.Type, CPU);
+        try
+        {
+            TensorBytes.Visit(tensor, (bytes, offset) => Bytes(info, offset, bytes.Length).CopyTo(bytes));
+            bool stays = wanted == info.Type && (device is null || device.type == DeviceType.CPU);
+            if (stays)
+            {
+                return tensor;
+            }
+
+            var moved = tensor.to(wanted, device ?? CPU);
+            tensor.Dispose();
+            return moved;
+        }
+        catch
+        {
+            tensor.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>A tensor's bytes where they lie in the mapped file: nothing is copied. Little-endian, row by row, not aligned.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <returns>The bytes, valid until <see cref="Dispose"/>.</returns>
+    /// <exception cref="CheckpointException">The file holds no tensor of that name.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The tensor has more bytes than a span can hold (2 GB): read it in slices.</exception>
+    public ReadOnlySpan<byte> Bytes(string name)
+    {
+        var info = Info(name);
+        return info.ByteCount <= int.MaxValue
+            ? Bytes(info, 0, (int)info.ByteCount)
+            : throw new ArgumentOutOfRangeException(nameof(name), name, $"Tensor {info} has {info.ByteCount} bytes, more than a span can hold: read it in slices.");
+    }
+
+    /// <summary>A slice of a tensor's bytes where they lie in the mapped file.</summary>
+    /// <param name="name">The tensor's name.</param>
+    /// <param name="offset">The slice's first byte, counted from the tensor's first.</param>
+    /// <param name="count">The slice's length, in bytes.</param>
+    /// <returns>The bytes, valid until <see cref="Dispose"/>.</returns>
+    /// <exception cref="CheckpointException">The file holds no tensor of that name.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The slice leaves the tensor.</exception>
+    public ReadOnlySpan<byte> Bytes(string name, long offset, int count) => Bytes(Info(name), offset, count);
+
+    /// <summary>Closes the file. Spans into it are invalid from here on; tensors read from it are not.</summary>
+    public void Dispose()
+    {
+        if (_disposed)
+        {
+            return;
+        }
+
+        _disposed = true;
+        _view?.SafeMemoryMappedViewHandle.ReleasePointer();
+        _view?.Dispose();
+        _map?.Dispose();
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Opens a file's stream for one of the formats; what the system says when it cannot becomes the library's own error.</summary>
+    private protected static T Open<T>(string path, Func<FileStream, string, T> read)
+        where T : WeightsFile
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        path = Path.GetFullPath(path);
+        try
+        {
+            // Delete is shared so that a run can put a new file in this one's place while it is being read.
+            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0);
+            return read(stream, path);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new CheckpointException(path, null, "there is no such file.", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new CheckpointException(path, null, $"the file cannot be read: {e.Message}", e);
+        }
+    }
+
+    private ReadOnlySpan<byte> Bytes(TensorInfo info, long offset, int count)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        ArgumentOutOfRangeException.ThrowIfNegative(offset);
+        ArgumentOutOfRangeException.ThrowIfNegative(count);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, info.ByteCount - count);
+        return count == 0 ? [] : new ReadOnlySpan<byte>(_data + info.Offset + offset, count);
+    }
+}

@@ -52,7 +52,7 @@ public sealed class PrunableModel : IPrunableModel
     public SelectionPlan? Plan { get; }
 
     /// <summary>Loads a checkpoint folder as it is published, or as <see cref="PrunedModelBuilder"/> writes it.</summary>
-    /// <param name="folder">Folder with <c>config.json</c> and safetensors.</param>
+    /// <param name="folder">Folder with <c>config.json</c> and weights, in safetensors or as <c>pytorch_model.bin</c>.</param>
     /// <param name="backend">Where tensors live. Default: <see cref="TorchBackend.Cpu"/> in float32.</param>
     /// <param name="options">How to load.</param>
     /// <param name="cancellationToken">Stops loading; what was loaded is released.</param>

@@ -1,0 +1,58 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Tests.Evaluation;
+
+/// <summary>Small trained models of the other families, end to end: what their cards say, and what the pipeline makes of them.</summary>
+public sealed class SmallModelTests
+{
+    [Theory]
+    [InlineData("small-llama", 54.100)]
+    [InlineData("small-opt", 94.740)]
+    [InlineData("small-phi", 60.433)]
+    public void Dense_perplexity_is_the_card_s(string name, double perplexity)
+    {
+        using var model = PrunableModel.Load(SharedData.Path("models", name));
+        Assert.InRange(HeldOut(model, 40), perplexity * 0.999, perplexity * 1.001);
+    }
+
+    [Theory]
+    [Trait("Category", "Slow")]
+    [InlineData("small-opt", 0.2)]
+    [InlineData("small-opt", 0.5)]
+    [InlineData("small-phi", 0.2)]
+    [InlineData("small-phi", 0.5)]
+    public async Task It_is_pruned_to_the_budget_and_beats_chance(string name, double ratio)
+    {
+        using var folder = new TemporaryFolder();
+        var cancellation = TestContext.Current.CancellationToken;
+        using var model = PrunableModel.Load(SharedData.Path("models", name));
+        var run = DispLlm.Pruning.Of(model).ToRatio(ratio).CalibratedOn(TokenCorpus.FromTextFile(SharedData.Path("data/gutenberg/train.txt")));
+        var result = await run
+            .SelectedBy(new HypernetworkSelection { Steps = 60, WindowLength = 128, BatchSize = 2, LearningRate = 5e-3, BudgetWeight = 16 })
+            .RunAsync(cancellation);
+        Assert.InRange(result.KeptFraction(), (1 - ratio) * 0.999, 1 - ratio);
+
+        await result.SaveAsync(folder.Below("pruned"), cancellationToken: cancellation);
+        using var pruned = PrunableModel.Load(folder.Below("pruned"));
+        using (var scope = NewDisposeScope())
+        {
+            using var noGradient = no_grad();
+            Tensor tokens = (arange(64, ScalarType.Int64) * 331).remainder(model.Spec.VocabularySize).unsqueeze(0);
+            Close.Within(1e-4, model.Logits(tokens, Gates.Of(result.Plan, model.Backend)), pruned.Logits(tokens), name);
+        }
+
+        var chance = await run.SelectedBy(new RandomSelection()).RunAsync(cancellation);
+        await chance.SaveAsync(folder.Below("random"), cancellationToken: cancellation);
+        using var random = PrunableModel.Load(folder.Below("random"));
+        double dense = HeldOut(model, 10), learned = HeldOut(pruned, 10), drawn = HeldOut(random, 10);
+        TestContext.Current.TestOutputHelper!.WriteLine($"{name} at {ratio:P0}: dense {dense:F1}, learned {learned:F1}, random {drawn:F1}");
+        Assert.True(learned - dense < (drawn - dense) / 2, $"dense {dense:F1}, learned {learned:F1}, random {drawn:F1}");
+    }
+
+    private static double HeldOut(PrunableModel model, int windows) => Perplexity.Of(
+        model,
+        TokenCorpus.FromTextFile(SharedData.Path("data/gutenberg/heldout.txt")),
+        new PerplexityOptions { WindowLength = 256, MaxWindows = windows },
+        cancellationToken: TestContext.Current.CancellationToken).Perplexity;
+}

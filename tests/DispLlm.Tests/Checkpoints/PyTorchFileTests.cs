@@ -154,6 +154,22 @@ public sealed class PyTorchFileTests : IDisposable
     }
 
     [Fact]
+    public void Storages_beyond_four_gigabytes_are_found_and_read_in_slices()
+    {
+        const long Hole = 5_000_000_000;
+        var pickle = PickleBuilder.Dictionary.Text("large").Tensor("0", "ByteStorage", Hole + 1).Text("behind").Tensor("1", "ByteStorage", 2);
+        using (var stream = File.Create(_folder["big"]))
+        {
+            new ZipBuilder { Zip64 = true }.Add("a/data.pkl", pickle.End()).AddSparse("a/data/0", Hole, [42]).Add("a/data/1", [8, 9]).WriteTo(stream);
+        }
+
+        using var file = PyTorchFile.Open(_folder["big"]);
+        Assert.Equal([0, 42], file.Bytes("large", Hole - 1, 2).ToArray());
+        Assert.Equal([8, 9], file.Bytes("behind").ToArray());
+        Assert.Contains("slices", Assert.Throws<ArgumentOutOfRangeException>(() => file.Bytes("large").Length).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_tensor_stays_when_its_file_is_closed_and_nothing_is_read_after()
     {
         using var scope = NewDisposeScope();

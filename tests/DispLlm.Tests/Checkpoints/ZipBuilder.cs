@@ -29,17 +29,30 @@ internal sealed class ZipBuilder
         return Add("archive/version", "3\n"u8.ToArray());
     }
 
-    public ZipBuilder Add(string name, byte[] bytes, ushort method = 0, ushort flags = 0x808, string? localName = null, uint? storedSize = null, uint? header = null)
+    public ZipBuilder Add(string name, byte[] bytes, ushort method = 0, ushort flags = 0x808, string? localName = null, long? storedSize = null, long? header = null)
     {
-        _entries.Add(new Entry(name, bytes, method, flags, localName ?? name, storedSize ?? (uint)bytes.Length, header));
+        _entries.Add(new Entry(name, 0, bytes, method, flags, localName ?? name, storedSize ?? bytes.Length, header));
+        return this;
+    }
+
+    /// <summary>Adds an entry that begins with a hole: it takes no room on disks that know sparse files.</summary>
+    public ZipBuilder AddSparse(string name, long hole, byte[] bytes)
+    {
+        _entries.Add(new Entry(name, hole, bytes, 0, 0x808, name, hole + bytes.Length, null));
         return this;
     }
 
     public byte[] ToArray()
     {
         using var stream = new MemoryStream();
-        using var writer = new BinaryWriter(stream);
-        var headers = _entries.Select(entry => WriteLocal(writer, entry)).ToArray();
+        WriteTo(stream);
+        return stream.ToArray();
+    }
+
+    public void WriteTo(Stream stream)
+    {
+        using var writer = new BinaryWriter(stream, Encoding.UTF8, leaveOpen: true);
+        long[] headers = [.. _entries.Select(entry => WriteLocal(writer, entry))];
         long directory = stream.Position;
         foreach (var (entry, header) in _entries.Zip(headers))
         {
@@ -47,12 +60,11 @@ internal sealed class ZipBuilder
         }
 
         WriteEnd(writer, directory, stream.Position - directory);
-        return stream.ToArray();
     }
 
-    private static uint WriteLocal(BinaryWriter writer, Entry entry)
+    private static long WriteLocal(BinaryWriter writer, Entry entry)
     {
-        uint header = (uint)writer.BaseStream.Position;
+        long header = writer.BaseStream.Position;
         byte[] name = Encoding.UTF8.GetBytes(entry.LocalName);
         int padding = (int)(64 - ((header + 30 + name.Length) % 64));
         writer.Write("PK\x03\x04"u8);
@@ -64,13 +76,14 @@ internal sealed class ZipBuilder
         writer.Write((ushort)padding);
         writer.Write(name);
         writer.Write(new byte[padding]);
+        writer.BaseStream.Position += entry.Hole;
         writer.Write(entry.Bytes);
         writer.Write("PK\x07\x08"u8);
         writer.Write(new byte[12]);
         return header;
     }
 
-    private void WriteEntry(BinaryWriter writer, Entry entry, uint header)
+    private void WriteEntry(BinaryWriter writer, Entry entry, long header)
     {
         byte[] name = Encoding.UTF8.GetBytes(entry.Name);
         writer.Write("PK\x01\x02"u8);
@@ -78,12 +91,12 @@ internal sealed class ZipBuilder
         writer.Write(entry.Flags);
         writer.Write(entry.Method);
         writer.Write(new byte[8]);
-        writer.Write(Zip64 ? Big : entry.StoredSize);
-        writer.Write(Zip64 ? Big : (uint)entry.Bytes.Length);
+        writer.Write(Zip64 ? Big : (uint)entry.StoredSize);
+        writer.Write(Zip64 ? Big : (uint)entry.Size);
         writer.Write((ushort)name.Length);
         writer.Write((ushort)(Zip64 ? 33 : 0));
         writer.Write(new byte[10]);
-        writer.Write(Zip64 ? Big : header);
+        writer.Write(Zip64 ? Big : (uint)header);
         writer.Write(name);
         if (Zip64)
         {
@@ -92,9 +105,9 @@ internal sealed class ZipBuilder
             writer.Write((byte)0);
             writer.Write((ushort)1);
             writer.Write((ushort)24);
-            writer.Write((long)entry.Bytes.Length);
-            writer.Write((long)entry.StoredSize);
-            writer.Write((long)header);
+            writer.Write(entry.Size);
+            writer.Write(entry.StoredSize);
+            writer.Write(header);
         }
     }
 
@@ -126,5 +139,8 @@ internal sealed class ZipBuilder
         writer.Write(Encoding.Latin1.GetBytes(Comment));
     }
 
-    private sealed record Entry(string Name, byte[] Bytes, ushort Method, ushort Flags, string LocalName, uint StoredSize, uint? Header);
+    private sealed record Entry(string Name, long Hole, byte[] Bytes, ushort Method, ushort Flags, string LocalName, long StoredSize, long? Header)
+    {
+        public long Size => Hole + Bytes.Length;
+    }
 }

@@ -65,9 +65,10 @@ public sealed class CheckpointFolderTests : IDisposable
         Assert.Contains("Give the folder", Error(_folder.Write("file", "")), StringComparison.Ordinal);
         Assert.Contains("config.json", Error(_folder.FullPath), StringComparison.Ordinal);
         _folder.Write("config.json", "{}");
-        Assert.Contains("neither model.safetensors nor model.safetensors.index.json", Error(_folder.FullPath), StringComparison.Ordinal);
+        Assert.Contains(
+            "none of model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json", Error(_folder.FullPath), StringComparison.Ordinal);
         _folder.Write("pytorch_model.bin", "");
-        Assert.Contains("only safetensors is supported as yet", Error(_folder.FullPath), StringComparison.Ordinal);
+        Assert.Contains("pytorch_model.bin: the file is empty", Error(_folder.FullPath), StringComparison.Ordinal);
     }
 
     [Theory]
@@ -136,6 +137,51 @@ public sealed class CheckpointFolderTests : IDisposable
         using var folder = CheckpointFolder.Open(_folder.FullPath);
         Assert.Equal(1, folder.Info("a").ByteCount);
         Assert.Equal(_folder["2.safetensors"], Assert.Throws<CheckpointException>(() => folder.Info("b")).File);
+    }
+
+    [Fact]
+    public void Where_a_folder_has_both_formats_safetensors_are_read()
+    {
+        _folder.Write("config.json", "{}");
+        _folder.Write("pytorch_model.bin.index.json", """{"weight_map":{"a":"1.bin"}}""");
+        _folder.Write("1.bin", Pickled("a"));
+        Assert.Equal(["1.bin"], Files());
+        _folder.Write("pytorch_model.bin", Pickled("b"));
+        Assert.Equal(["pytorch_model.bin"], Files());
+        Sharded("""{"a":"1.safetensors"}""", ("1.safetensors", ["a"]));
+        Assert.Equal(["1.safetensors"], Files());
+        File.Copy(_folder["1.safetensors"], _folder["model.safetensors"]);
+        Assert.Equal(["model.safetensors"], Files());
+    }
+
+    [Fact]
+    public void A_PyTorch_shard_that_is_not_what_its_index_says_is_refused()
+    {
+        _folder.Write("config.json", "{}");
+        _folder.Write("pytorch_model.bin.index.json", """{"weight_map":{"a":"1.bin","b":"2.bin"}}""");
+        _folder.Write("1.bin", Pickled("a", "x"));
+        _folder.Write("2.bin", "damaged");
+        using var folder = CheckpointFolder.Open(_folder.FullPath);
+        Assert.Contains("pytorch_model.bin.index.json does not list it", Assert.Throws<CheckpointException>(() => folder.Info("a")).Message, StringComparison.Ordinal);
+        Assert.Equal(_folder["2.bin"], Assert.Throws<CheckpointException>(() => folder.Info("b")).File);
+    }
+
+    private string[] Files()
+    {
+        using var folder = CheckpointFolder.Open(_folder.FullPath);
+        folder.OpenAll();
+        return [.. folder.Shards.Select(shard => shard.FileName)];
+    }
+
+    private static byte[] Pickled(params string[] names)
+    {
+        var pickle = PickleBuilder.Dictionary;
+        foreach (string name in names)
+        {
+            pickle.Text(name).Tensor("0", "ByteStorage", 1);
+        }
+
+        return ZipBuilder.Checkpoint(pickle.End(), [1]).ToArray();
     }
 
     private static string Error(string path) => Assert.Throws<CheckpointException>(() => CheckpointFolder.Open(path)).Message;

@@ -151,7 +151,7 @@ public sealed class PyTorchMalformedTests : IDisposable
     private static PickleBuilder Item => PickleBuilder.Dictionary.Text("w");
 
     [Theory]
-    [MemberData(nameof(Attacks))]
+    [MemberData(nameof(Attacks), DisableDiscoveryEnumeration = true)]
     public void A_pickle_that_would_run_something_is_refused_where_it_says_so(string what, byte[] pickle, string expected)
     {
         var error = Refused(ZipBuilder.Checkpoint(pickle, new byte[8]).ToArray());
@@ -161,7 +161,7 @@ public sealed class PyTorchMalformedTests : IDisposable
     }
 
     [Theory]
-    [MemberData(nameof(Faults))]
+    [MemberData(nameof(Faults), DisableDiscoveryEnumeration = true)]
     public void A_pickle_that_is_no_state_dict_is_refused(string what, byte[] pickle, string expected)
     {
         var error = Refused(ZipBuilder.Checkpoint(pickle, new byte[8]).ToArray());
@@ -169,7 +169,7 @@ public sealed class PyTorchMalformedTests : IDisposable
     }
 
     [Theory]
-    [MemberData(nameof(Tensors))]
+    [MemberData(nameof(Tensors), DisableDiscoveryEnumeration = true)]
     public void A_tensor_that_cannot_be_is_refused_by_name(string what, byte[] pickle, string expected)
     {
         var error = Refused(ZipBuilder.Checkpoint(pickle, new byte[8]).ToArray());
@@ -178,7 +178,7 @@ public sealed class PyTorchMalformedTests : IDisposable
     }
 
     [Theory]
-    [MemberData(nameof(Archives))]
+    [MemberData(nameof(Archives), DisableDiscoveryEnumeration = true)]
     public void An_archive_that_is_not_as_PyTorch_writes_it_is_refused(string what, byte[] file, string? key, string expected)
     {
         var error = Refused(file);
@@ -187,7 +187,7 @@ public sealed class PyTorchMalformedTests : IDisposable
     }
 
     [Theory]
-    [MemberData(nameof(Strangers))]
+    [MemberData(nameof(Strangers), DisableDiscoveryEnumeration = true)]
     public void A_file_of_another_kind_is_told_from_a_damaged_one(string what, byte[] file, string expected)
     {
         var error = Refused(file);

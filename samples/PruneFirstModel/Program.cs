@@ -50,7 +50,7 @@ static async Task RunAsync(Options options, CancellationToken cancellation)
     var result = await Pruning.Of(model)
         .ToRatio(options.Ratio)
         .CalibratedOn(calibration)
-        .SelectedBy(new HypernetworkSelection { Steps = options.Steps, WindowLength = window / 4, BatchSize = 4, LearningRate = 5e-3, BudgetWeight = 16 })
+        .SelectedBy(new HypernetworkSelection { Steps = options.Steps, WindowLength = window / 4, BatchSize = 4 })
         .ReportingTo(new StepLine())
         .RunAsync(cancellation);
     await result.SaveAsync(options.Out, cancellationToken: cancellation);

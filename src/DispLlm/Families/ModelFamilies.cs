@@ -79,7 +79,7 @@ public sealed class ModelFamilies
 
             // Two blocks are enough to see whether names tell blocks apart.
             spec = DecoderSpec.Read(family.Example, family);
-            slots = WeightCatalog.Of(spec with { Blocks = Math.Min(2, spec.Blocks) }, family);
+            slots = [.. WeightCatalog.Of(spec with { Blocks = Math.Min(2, spec.Blocks) }, family)];
         }
         catch (Exception e) when (e is DispLlmException or ArgumentOutOfRangeException)
         {

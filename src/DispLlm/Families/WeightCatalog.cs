@@ -20,102 +20,69 @@ public sealed record WeightSlot(WeightRole Role, int Block, bool IsBias, string 
 /// </summary>
 public static class WeightCatalog
 {
-    /// <summary>The tensors that a spec asks for, in the order of the data flow.</summary>
+    /// <summary>
+    /// The tensors that a spec asks for, in the order of the data flow. They are listed one by one as they are asked for: a damaged configuration with two
+    /// billion blocks fails at its first missing tensor, not for want of memory.
+    /// </summary>
     /// <param name="spec">The model's spec.</param>
-    public static IReadOnlyList<WeightPart> Parts(DecoderSpec spec)
+    public static IEnumerable<WeightPart> Parts(DecoderSpec spec)
     {
         ArgumentNullException.ThrowIfNull(spec);
+        return BeforeBlocks(spec).Concat(Enumerable.Range(0, spec.Blocks).SelectMany(block => OfBlock(spec, block))).Concat(BehindBlocks(spec));
+    }
+
+    /// <summary>The tensors of one block, in the order of the data flow.</summary>
+    /// <param name="spec">The model's spec.</param>
+    /// <param name="block">The block's index from 0.</param>
+    public static IReadOnlyList<WeightPart> OfBlock(DecoderSpec spec, int block)
+    {
+        ArgumentNullException.ThrowIfNull(spec);
+        long d = spec.HiddenSize;
         var parts = new List<WeightPart>();
-        long d = spec.HiddenSize, embedding = spec.EmbeddingSize ?? d;
+        void Add(WeightRole role, bool bias, params long[] shape) => parts.AddRange(WithBias(role, block, bias, shape));
+        void AddNorm(WeightRole role, long size) => parts.AddRange(Norm(spec, role, block, size));
 
-        void Add(WeightRole role, int block, bool bias, params long[] shape)
+        AddNorm(WeightRole.AttentionNorm, d);
+        if (spec.QueryKeyValueLayout == QueryKeyValueLayout.Separate)
         {
-            parts.Add(new WeightPart(role, block, false, shape));
-            if (bias)
-            {
-                parts.Add(new WeightPart(role, block, true, [shape[0]]));
-            }
+            Add(WeightRole.Query, spec.QueryKeyValueBias, spec.QuerySize, d);
+            Add(WeightRole.Key, spec.QueryKeyValueBias, spec.KeyValueSize, d);
+            Add(WeightRole.Value, spec.QueryKeyValueBias, spec.KeyValueSize, d);
+        }
+        else
+        {
+            Add(WeightRole.QueryKeyValue, spec.QueryKeyValueBias, 3L * spec.QuerySize, d);
         }
 
-        void AddNorm(WeightRole role, int block, long size) => Add(role, block, spec.Norm == NormKind.Layer, size);
-
-        Add(WeightRole.TokenEmbedding, -1, false, spec.VocabularySize, embedding);
-        if (spec.ProjectsEmbedding)
+        if (spec.QueryKeyNorm)
         {
-            Add(WeightRole.EmbeddingInput, -1, false, d, embedding);
+            AddNorm(WeightRole.QueryNorm, spec.HeadSize);
+            AddNorm(WeightRole.KeyNorm, spec.HeadSize);
         }
 
-        if (spec.LearnedPositions is { } learned)
+        Add(WeightRole.AttentionOutput, spec.AttentionOutputBias, d, spec.QuerySize);
+        if (spec.Residual != ResidualLayout.ParallelSharedNorm)
         {
-            Add(WeightRole.PositionEmbedding, -1, false, (long)spec.MaxPositions + learned.Offset, d);
+            AddNorm(WeightRole.MlpNorm, d);
         }
 
-        for (int block = 0; block < spec.Blocks; block++)
+        if (spec.GatedMlp)
         {
-            AddNorm(WeightRole.AttentionNorm, block, d);
-            if (spec.QueryKeyValueLayout == QueryKeyValueLayout.Separate)
-            {
-                Add(WeightRole.Query, block, spec.QueryKeyValueBias, spec.QuerySize, d);
-                Add(WeightRole.Key, block, spec.QueryKeyValueBias, spec.KeyValueSize, d);
-                Add(WeightRole.Value, block, spec.QueryKeyValueBias, spec.KeyValueSize, d);
-            }
-            else
-            {
-                Add(WeightRole.QueryKeyValue, block, spec.QueryKeyValueBias, 3L * spec.QuerySize, d);
-            }
-
-            if (spec.QueryKeyNorm)
-            {
-                AddNorm(WeightRole.QueryNorm, block, spec.HeadSize);
-                AddNorm(WeightRole.KeyNorm, block, spec.HeadSize);
-            }
-
-            Add(WeightRole.AttentionOutput, block, spec.AttentionOutputBias, d, spec.QuerySize);
-            if (spec.Residual != ResidualLayout.ParallelSharedNorm)
-            {
-                AddNorm(WeightRole.MlpNorm, block, d);
-            }
-
-            if (spec.GatedMlp)
-            {
-                Add(WeightRole.MlpGate, block, spec.MlpBias, spec.MlpSize, d);
-            }
-
-            Add(WeightRole.MlpUp, block, spec.MlpBias, spec.MlpSize, d);
-            Add(WeightRole.MlpDown, block, spec.MlpBias, d, spec.MlpSize);
+            Add(WeightRole.MlpGate, spec.MlpBias, spec.MlpSize, d);
         }
 
-        if (spec.FinalNorm)
-        {
-            AddNorm(WeightRole.FinalNorm, -1, d);
-        }
-
-        if (spec.ProjectsEmbedding)
-        {
-            Add(WeightRole.EmbeddingOutput, -1, false, embedding, d);
-        }
-
-        // A tied head has no weight of its own, but may have a bias.
-        if (!spec.TiedHead)
-        {
-            parts.Add(new WeightPart(WeightRole.Head, -1, false, [spec.VocabularySize, embedding]));
-        }
-
-        if (spec.HeadBias)
-        {
-            parts.Add(new WeightPart(WeightRole.Head, -1, true, [spec.VocabularySize]));
-        }
-
+        Add(WeightRole.MlpUp, spec.MlpBias, spec.MlpSize, d);
+        Add(WeightRole.MlpDown, spec.MlpBias, d, spec.MlpSize);
         return parts;
     }
 
     /// <summary>The tensors of a model under the family's own names, in the order of the data flow.</summary>
     /// <param name="spec">The model's spec.</param>
     /// <param name="family">The family that names them.</param>
-    public static IReadOnlyList<WeightSlot> Of(DecoderSpec spec, IModelFamily family)
+    public static IEnumerable<WeightSlot> Of(DecoderSpec spec, IModelFamily family)
     {
         ArgumentNullException.ThrowIfNull(family);
-        return [.. Parts(spec).Select(part => new WeightSlot(part.Role, part.Block, part.IsBias, NameOf(part.Role, part.Block, part.IsBias, family), part.Shape))];
+        return Parts(spec).Select(part => new WeightSlot(part.Role, part.Block, part.IsBias, NameOf(part.Role, part.Block, part.IsBias, family), part.Shape));
     }
 
     /// <summary>
@@ -125,10 +92,10 @@ public static class WeightCatalog
     /// <param name="spec">The model's spec.</param>
     /// <param name="family">The family that names them.</param>
     /// <param name="folder">The checkpoint.</param>
-    public static IReadOnlyList<WeightSlot> Of(DecoderSpec spec, IModelFamily family, CheckpointFolder folder)
+    public static IEnumerable<WeightSlot> Of(DecoderSpec spec, IModelFamily family, CheckpointFolder folder)
     {
         ArgumentNullException.ThrowIfNull(folder);
-        return [.. Of(spec, family).Select(slot => slot with { Name = NameIn(folder, slot.Name, family) })];
+        return Of(spec, family).Select(slot => slot with { Name = NameIn(folder, slot.Name, family) });
     }
 
     internal static string NameIn(CheckpointFolder folder, string name, IModelFamily family)
@@ -145,4 +112,56 @@ public static class WeightCatalog
 
     internal static string NameOf(WeightRole role, int block, bool isBias, IModelFamily family) =>
         family.ModuleName(role, block) + (isBias ? ".bias" : ".weight");
+
+    private static IEnumerable<WeightPart> BeforeBlocks(DecoderSpec spec)
+    {
+        long d = spec.HiddenSize, embedding = spec.EmbeddingSize ?? d;
+        yield return new WeightPart(WeightRole.TokenEmbedding, -1, false, [spec.VocabularySize, embedding]);
+        if (spec.ProjectsEmbedding)
+        {
+            yield return new WeightPart(WeightRole.EmbeddingInput, -1, false, [d, embedding]);
+        }
+
+        if (spec.LearnedPositions is { } learned)
+        {
+            yield return new WeightPart(WeightRole.PositionEmbedding, -1, false, [(long)spec.MaxPositions + learned.Offset, d]);
+        }
+    }
+
+    private static IEnumerable<WeightPart> BehindBlocks(DecoderSpec spec)
+    {
+        long d = spec.HiddenSize, embedding = spec.EmbeddingSize ?? d;
+        foreach (var part in spec.FinalNorm ? Norm(spec, WeightRole.FinalNorm, -1, d) : [])
+        {
+            yield return part;
+        }
+
+        if (spec.ProjectsEmbedding)
+        {
+            yield return new WeightPart(WeightRole.EmbeddingOutput, -1, false, [embedding, d]);
+        }
+
+        // A tied head has no weight of its own, but may have a bias.
+        if (!spec.TiedHead)
+        {
+            yield return new WeightPart(WeightRole.Head, -1, false, [spec.VocabularySize, embedding]);
+        }
+
+        if (spec.HeadBias)
+        {
+            yield return new WeightPart(WeightRole.Head, -1, true, [spec.VocabularySize]);
+        }
+    }
+
+    private static IEnumerable<WeightPart> Norm(DecoderSpec spec, WeightRole role, int block, long size) =>
+        WithBias(role, block, spec.Norm == NormKind.Layer, size);
+
+    private static IEnumerable<WeightPart> WithBias(WeightRole role, int block, bool bias, params long[] shape)
+    {
+        yield return new WeightPart(role, block, false, shape);
+        if (bias)
+        {
+            yield return new WeightPart(role, block, true, [shape[0]]);
+        }
+    }
 }

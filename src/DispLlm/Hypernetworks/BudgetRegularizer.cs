@@ -45,10 +45,11 @@ public sealed class BudgetRegularizer
 
     /// <summary>R: 0 where the gates keep just the target, growing alike above and below it.</summary>
     /// <param name="kept">What <see cref="KeptParameters"/> returned.</param>
-    public Tensor Loss(Tensor kept)
+    /// <param name="share">How much of the way from the dense model to the target is asked for. Default: all of it.</param>
+    public Tensor Loss(Tensor kept, double share = 1)
     {
         ArgumentNullException.ThrowIfNull(kept);
-        return (kept / (double)Target).log().abs();
+        return (kept / (Dense - share * (Dense - Target))).log().abs();
     }
 
     private Tensor Gated(Tensor gates)

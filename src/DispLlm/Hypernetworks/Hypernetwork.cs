@@ -20,30 +20,38 @@ public sealed class Hypernetwork : IDisposable
     private const int RecurrentSize = 64;
     private const int FeatureSize = 2 * RecurrentSize;
 
-    private readonly Tensor _input;
-    private readonly GRU _gru;
-    private readonly LayerNorm _norm;
+    private readonly Tensor? _input;
+    private readonly GRU? _gru;
+    private readonly LayerNorm? _norm;
     private readonly Parameter[] _heads;
 
     /// <summary>Creates a hypernetwork with fresh weights.</summary>
     /// <param name="layout">The gates to produce logits for.</param>
     /// <param name="random">Where the fresh weights and the fixed input come from.</param>
     /// <param name="device">Where it lives.</param>
-    public Hypernetwork(GateLayout layout, RandomSource random, Device device)
+    /// <param name="network">The paper's network, or one of its ablations.</param>
+    public Hypernetwork(GateLayout layout, RandomSource random, Device device, LogitNetwork network = LogitNetwork.Recurrent)
     {
         ArgumentNullException.ThrowIfNull(layout);
         ArgumentNullException.ThrowIfNull(random);
         using var scope = NewDisposeScope();
         using var stream = random.Stream("hypernetwork");
-        _input = stream.Normal(layout.Sites.Count, 1, InputSize).to(device, copy: true).DetachFromDisposeScope();
-        _gru = GRU(InputSize, RecurrentSize, bidirectional: true, device: device);
-        _norm = LayerNorm(FeatureSize, device: device);
-        _heads = [.. layout.Sites.Select(site => new Parameter(
-            Spread(stream, FeatureSize, site.Size, FeatureSize).to(device, copy: true)))];
+        if (network == LogitNetwork.Free)
+        {
+            _heads = [.. layout.Sites.Select(site => new Parameter(zeros(site.Size, ScalarType.Float32, device)))];
+        }
+        else
+        {
+            int features = network == LogitNetwork.Recurrent ? FeatureSize : InputSize;
+            _input = stream.Normal(layout.Sites.Count, 1, InputSize).to(device, copy: true).DetachFromDisposeScope();
+            _gru = network == LogitNetwork.Recurrent ? GRU(InputSize, RecurrentSize, bidirectional: true, device: device) : null;
+            _norm = LayerNorm(features, device: device);
+            _heads = [.. layout.Sites.Select(site => new Parameter(Spread(stream, features, site.Size, features).to(device, copy: true)))];
+        }
 
         // The framework has drawn from its global generator; every number of a run comes from the run's seed instead.
         using var noGradient = no_grad();
-        foreach (var (_, parameter) in _gru.named_parameters())
+        foreach (var (_, parameter) in _gru?.named_parameters() ?? [])
         {
             parameter.copy_(Spread(stream, RecurrentSize, parameter.shape));
         }
@@ -55,20 +63,25 @@ public sealed class Hypernetwork : IDisposable
     }
 
     /// <summary>Everything that learns.</summary>
-    public IEnumerable<Parameter> Parameters => [.. _gru.parameters(), .. _norm.parameters(), .. _heads];
+    public IEnumerable<Parameter> Parameters => [.. _gru?.parameters() ?? [], .. _norm?.parameters() ?? [], .. _heads];
 
     /// <summary>
     /// Everything that decides the logits, by name: <c>z</c>, <c>gru.*</c>, <c>ln.*</c>, <c>heads.{i}.weight</c>. Not copies.
     /// </summary>
     public IReadOnlyDictionary<string, Tensor> State()
     {
-        var state = new Dictionary<string, Tensor>(StringComparer.Ordinal) { ["z"] = _input };
-        foreach (var (name, parameter) in _gru.named_parameters())
+        var state = new Dictionary<string, Tensor>(StringComparer.Ordinal);
+        if (_input is not null)
+        {
+            state["z"] = _input;
+        }
+
+        foreach (var (name, parameter) in _gru?.named_parameters() ?? [])
         {
             state["gru." + name] = parameter;
         }
 
-        foreach (var (name, parameter) in _norm.named_parameters())
+        foreach (var (name, parameter) in _norm?.named_parameters() ?? [])
         {
             state["ln." + name] = parameter;
         }
@@ -113,8 +126,13 @@ public sealed class Hypernetwork : IDisposable
     public Tensor Logits()
     {
         using var scope = NewDisposeScope();
-        var (recurrent, _) = _gru.call(_input);
-        Tensor features = functional.gelu(_norm.call(recurrent.squeeze(1)));
+        if (_input is null)
+        {
+            return cat(_heads).MoveToOuterDisposeScope();
+        }
+
+        Tensor seen = _gru is null ? _input : _gru.call(_input).Item1;
+        Tensor features = functional.gelu(_norm!.call(seen.squeeze(1)));
         var logits = new Tensor[_heads.Length];
         for (int i = 0; i < logits.Length; i++)
         {
@@ -127,9 +145,9 @@ public sealed class Hypernetwork : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        _input.Dispose();
-        _gru.Dispose();
-        _norm.Dispose();
+        _input?.Dispose();
+        _gru?.Dispose();
+        _norm?.Dispose();
         foreach (var head in _heads)
         {
             head.Dispose();

@@ -1,25 +1,77 @@
 namespace DispLlm;
 
-/// <summary>How a selection is learned. Defaults are the paper's (method, sections 3 to 5).</summary>
+/// <summary>What stands behind the logits of the gates.</summary>
+public enum LogitNetwork
+{
+    /// <summary>A bidirectional GRU over the sites, then one linear layer per site: sites know of each other (the paper's).</summary>
+    Recurrent,
+
+    /// <summary>One linear layer per site on a fixed random input of its own: the paper's ablation without GRU.</summary>
+    Feedforward,
+
+    /// <summary>One free parameter per gate: the paper's ablation without hypernetwork.</summary>
+    Free,
+}
+
+/// <summary>
+/// How a selection is learned. The defaults are what measured best (docs/results.md); <see cref="HypernetworkSelection.Paper"/> and
+/// <see cref="HypernetworkSelection.Released"/> are the published settings.
+/// </summary>
 public record HypernetworkOptions
 {
-    /// <summary>Optimizer steps. Default 10,000; at least 1.</summary>
-    public int Steps { get; init; } = 10_000;
+    /// <summary>Optimizer steps. Default 300; the paper takes 10,000. At least 1.</summary>
+    public int Steps { get; init; } = 300;
 
-    /// <summary>AdamW's learning rate, constant. Default 1e-3; above 0.</summary>
-    public double LearningRate { get; init; } = 1e-3;
+    /// <summary>AdamW's learning rate at the first step. Default 5e-3 (paper: 1e-3); above 0.</summary>
+    public double LearningRate { get; init; } = 5e-3;
 
-    /// <summary>AdamW's weight decay. Default 0.05; at least 0.</summary>
+    /// <summary>The last step's learning rate as a share of the first one's; a cosine lies between. Default 0.05; 1 keeps it constant (paper). Above 0, at most 1.</summary>
+    public double FinalLearningRate { get; init; } = 0.05;
+
+    /// <summary>AdamW's weight decay. Default 0.05; at least 0. Free logits do not decay.</summary>
     public double WeightDecay { get; init; } = 0.05;
 
-    /// <summary>lambda, the weight of the budget loss. Default 6: smaller ones may not converge. Above 0.</summary>
-    public double BudgetWeight { get; init; } = 6;
+    /// <summary>lambda, the weight of the budget loss. Default 16 (paper: 6, smaller ones may not converge). Above 0.</summary>
+    public double BudgetWeight { get; init; } = 16;
 
     /// <summary>c, what is added to every logit. Default 3: at the start 95 % of all gates are open. Finite.</summary>
     public double GateOffset { get; init; } = 3;
 
-    /// <summary>tau, ReinMax's temperature. Default 1; above 0.</summary>
+    /// <summary>How gates are drawn. Default <see cref="GateEstimator.ReinMax"/>.</summary>
+    public GateEstimator Estimator { get; init; }
+
+    /// <summary>tau: ReinMax's temperature, or the Gumbel-sigmoid's. Default 1; the released code takes 0.4. Above 0.</summary>
     public double Temperature { get; init; } = 1;
+
+    /// <summary>
+    /// A factor on the logits that grows from 1 at the first step to this at the last: draws become more decided, until the networks that learning
+    /// sees are the one that will be cut. Default 3; 1 leaves it out (paper). Above 0.
+    /// </summary>
+    public double FinalSharpness { get; init; } = 3;
+
+    /// <summary>
+    /// How much the starting scores weigh in the logits: <c>logit = network + weight * score</c>, scores centred and scaled to a deviation of 1. Default
+    /// 2.5; 0 starts from nothing (paper). At least 0.
+    /// </summary>
+    public double StartingWeight { get; init; } = 2.5;
+
+    /// <summary>
+    /// How much of the loss is the divergence from the dense model's predictions, instead of the text's: 0 (default, paper) to 1. It costs another
+    /// forward pass a step.
+    /// </summary>
+    public double Distillation { get; init; }
+
+    /// <summary>The share of the steps in which the budget closes in on its target from the dense model. Default 0: from the first step on. 0 to 1.</summary>
+    public double BudgetRamp { get; init; }
+
+    /// <summary>What stands behind the logits. Default <see cref="LogitNetwork.Recurrent"/>.</summary>
+    public LogitNetwork Network { get; init; }
+
+    /// <summary>
+    /// Whether the hidden gate (S4) acts twice and each loss gets a draw of its own, rounded for the budget, as in the released code. Default no;
+    /// it is there for comparison.
+    /// </summary>
+    public bool AsReleased { get; init; }
 
     /// <summary>Windows in one forward pass. Default 1; at least 1.</summary>
     public int BatchSize { get; init; } = 1;
@@ -36,14 +88,34 @@ public record HypernetworkOptions
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(Steps, 1);
         Require(LearningRate > 0 && double.IsFinite(LearningRate), nameof(LearningRate), LearningRate, "above 0");
+        Require(FinalLearningRate is > 0 and <= 1, nameof(FinalLearningRate), FinalLearningRate, "above 0 and at most 1");
         Require(WeightDecay >= 0 && double.IsFinite(WeightDecay), nameof(WeightDecay), WeightDecay, "at least 0");
         Require(BudgetWeight > 0 && double.IsFinite(BudgetWeight), nameof(BudgetWeight), BudgetWeight, "above 0");
         Require(double.IsFinite(GateOffset), nameof(GateOffset), GateOffset, "finite");
+        Require(Enum.IsDefined(Estimator), nameof(Estimator), (int)Estimator, "one of the three estimators");
         Require(Temperature > 0 && double.IsFinite(Temperature), nameof(Temperature), Temperature, "above 0");
+        Require(FinalSharpness > 0 && double.IsFinite(FinalSharpness), nameof(FinalSharpness), FinalSharpness, "above 0");
+        Require(StartingWeight >= 0 && double.IsFinite(StartingWeight), nameof(StartingWeight), StartingWeight, "at least 0");
+        Require(Distillation is >= 0 and <= 1, nameof(Distillation), Distillation, "from 0 to 1");
+        Require(BudgetRamp is >= 0 and <= 1, nameof(BudgetRamp), BudgetRamp, "from 0 to 1");
+        Require(Enum.IsDefined(Network), nameof(Network), (int)Network, "one of the three networks");
         ArgumentOutOfRangeException.ThrowIfLessThan(BatchSize, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(Accumulation, 1);
         Require(WindowLength is null or >= 2, nameof(WindowLength), WindowLength ?? 0, "at least 2");
     }
+
+    /// <summary>The learning rate of a step.</summary>
+    /// <param name="step">The step, from 0.</param>
+    public double LearningRateAt(int step) =>
+        LearningRate * (FinalLearningRate + (1 - FinalLearningRate) * 0.5 * (1 + Math.Cos(Math.PI * step / Steps)));
+
+    /// <summary>The factor on the logits at a step.</summary>
+    /// <param name="step">The step, from 0.</param>
+    public double SharpnessAt(int step) => 1 + (FinalSharpness - 1) * step / Steps;
+
+    /// <summary>The share of the cut that the budget asks for at a step: 1 is all of it.</summary>
+    /// <param name="step">The step, from 0.</param>
+    public double BudgetShareAt(int step) => BudgetRamp == 0 ? 1 : Math.Min(1, (step + 1) / (BudgetRamp * Steps));
 
     private static void Require(bool holds, string name, double value, string range)
     {

@@ -18,6 +18,8 @@ public sealed class HypernetworkTrainer : IDisposable
     private readonly RandomSource _random;
     private readonly BudgetRegularizer _budget;
     private readonly AdamW _optimizer;
+    private readonly Tensor? _start;
+    private readonly Tensor? _squared;
     private int _step;
 
     /// <summary>Creates a trainer with a fresh hypernetwork.</summary>
@@ -26,10 +28,18 @@ public sealed class HypernetworkTrainer : IDisposable
     /// <param name="options">How to learn.</param>
     /// <param name="seed">Seed of the hypernetwork's weights and of every draw.</param>
     /// <param name="normOrder">Norm or selection first; the cut model has to use the same.</param>
+    /// <param name="start">
+    /// Scores that the logits start from, <see cref="HypernetworkOptions.StartingWeight"/> times, standardised; null to start from nothing.
+    /// </param>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
     /// <exception cref="InvalidOperationException">The model is cut already.</exception>
     public HypernetworkTrainer(
-        IPrunableModel model, PruningBudget budget, HypernetworkOptions options, long seed = 0, NormOrder normOrder = NormOrder.NormThenSelect)
+        IPrunableModel model,
+        PruningBudget budget,
+        HypernetworkOptions options,
+        long seed = 0,
+        NormOrder normOrder = NormOrder.NormThenSelect,
+        SelectionScores? start = null)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(budget);
@@ -45,8 +55,23 @@ public sealed class HypernetworkTrainer : IDisposable
         _normOrder = normOrder;
         _random = model.Backend.Random(seed);
         _budget = new BudgetRegularizer(model.Spec, budget);
-        Hypernetwork = new Hypernetwork(model.GateLayout, _random, model.Backend.Device);
-        _optimizer = optim.AdamW(Hypernetwork.Parameters, options.LearningRate, weight_decay: options.WeightDecay);
+        Hypernetwork = new Hypernetwork(model.GateLayout, _random, model.Backend.Device, options.Network);
+        double decay = options.Network == LogitNetwork.Free ? 0 : options.WeightDecay;
+        _optimizer = optim.AdamW(Hypernetwork.Parameters, options.LearningRate, weight_decay: decay);
+        using var scope = NewDisposeScope();
+        if (start is not null && options.StartingWeight > 0)
+        {
+            Tensor scores = tensor(GateScores.Standardised(start).Values.ToArray());
+            _start = (scores * options.StartingWeight).to(model.Backend.Device, copy: true).DetachFromDisposeScope();
+        }
+
+        if (options.AsReleased)
+        {
+            // 1 at S4's gates: there the released code gates both factors of a gated MLP, which squares them.
+            Tensor hidden = cat([.. model.GateLayout.Sites.Select(site =>
+                full(site.Size, site.Site == SelectionSite.MlpHidden && model.Spec.GatedMlp ? 1f : 0f, ScalarType.Float32))]);
+            _squared = hidden.to(model.Backend.Device, copy: true).DetachFromDisposeScope();
+        }
     }
 
     /// <summary>The network that learns.</summary>
@@ -55,13 +80,13 @@ public sealed class HypernetworkTrainer : IDisposable
     /// <summary>Steps done.</summary>
     public int StepsDone => _step;
 
-    /// <summary>What the hypernetwork now thinks of every gate: its logits. Deterministic, nothing is drawn.</summary>
+    /// <summary>What the run now thinks of every gate: its logit. Deterministic, nothing is drawn.</summary>
     /// <exception cref="NumericalException">A logit is not finite; its site is named.</exception>
     public SelectionScores Scores()
     {
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
-        Tensor logits = Hypernetwork.Logits();
+        Tensor logits = Logits();
         ThrowIfNotFinite(logits, "a logit");
         return new SelectionScores(_model.GateLayout, logits.cpu().data<float>().ToArray());
     }
@@ -87,7 +112,9 @@ public sealed class HypernetworkTrainer : IDisposable
                 .Select(i => windows.Batch((long)_step * _options.Accumulation + i))
                 .ToArray();
             using var stream = _random.Stream("gates", _step);
-            var losses = Step(batches, stream.Uniform(_model.GateLayout.Count), cancellationToken);
+            Tensor uniforms = stream.Uniform(_model.GateLayout.Count);
+            using var second = _options.AsReleased ? _random.Stream("gates.budget", _step) : null;
+            var losses = Step(batches, uniforms, second?.Uniform(_model.GateLayout.Count), cancellationToken);
 
             tokens += batches.Sum(batch => batch.numel());
             double seconds = clock.Elapsed.TotalSeconds;
@@ -111,35 +138,47 @@ public sealed class HypernetworkTrainer : IDisposable
     /// <summary>One step with tokens and draws of the caller's choice.</summary>
     /// <param name="batches">Windows <c>[batch, seq]</c>, int64, whose gate gradients make the step.</param>
     /// <param name="uniforms"><c>[gates]</c>, uniform in [0, 1): the draws that open gates.</param>
+    /// <param name="budgetUniforms">Draws of the budget's own, with <see cref="HypernetworkOptions.AsReleased"/>; null for one draw that serves both losses.</param>
     /// <param name="cancellationToken">Looked at between windows; a step that is cancelled has changed nothing.</param>
     /// <exception cref="NumericalException">A NaN or an infinity; nothing is changed by the step.</exception>
-    public StepLosses Step(IReadOnlyList<Tensor> batches, Tensor uniforms, CancellationToken cancellationToken = default)
+    public StepLosses Step(
+        IReadOnlyList<Tensor> batches, Tensor uniforms, Tensor? budgetUniforms = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(batches);
         ArgumentNullException.ThrowIfNull(uniforms);
         using var scope = NewDisposeScope();
-        Tensor logits = Hypernetwork.Logits();
+        Tensor logits = Logits();
         ThrowIfNotFinite(logits, "a logit");
-        var (gates, slope) = BinaryReinMax.Draw(logits, uniforms.to(logits.device), _options.GateOffset, _options.Temperature);
+        var draw = Draw(logits, uniforms);
 
         // The model's half: d cross-entropy / d gate.
-        using var data = GateGradients.Of(_model, gates, _normOrder, batches, cancellationToken);
+        Tensor seen = _squared is null ? draw.Gates : draw.Gates * (1 - _squared) + draw.Gates.pow(2) * _squared;
+        using var data = GateGradients.Of(_model, seen, _normOrder, batches, _options.Distillation, cancellationToken);
         if (!double.IsFinite(data.CrossEntropy))
         {
             throw new NumericalException(_step + 1, "the cross-entropy");
         }
 
-        // The budget's part, through the same draw: d R / d gate.
-        Tensor leaf = gates.detach().requires_grad_();
+        Tensor slope = _squared is null ? draw.Slope : draw.Slope * (1 - _squared + 2 * draw.Gates * _squared);
+
+        // The budget's part, through the same draw unless one of its own is asked for: d R / d gate.
+        var counted = budgetUniforms is null ? draw : GateDraws.Rounded(Draw(logits, budgetUniforms));
+        Tensor leaf = counted.Gates.detach().clone().requires_grad_();
         Tensor kept = _budget.KeptParameters(leaf);
-        Tensor budgetLoss = _budget.Loss(kept);
+        Tensor budgetLoss = _budget.Loss(kept, _options.BudgetShareAt(_step));
         budgetLoss.backward();
 
         // The hypernetwork's half: d loss / d logit = d loss / d gate * slope, and on to its weights.
-        Tensor gateGradient = data.Gradient + _options.BudgetWeight * leaf.grad!;
+        Tensor budgetGradient = _options.BudgetWeight * leaf.grad!;
+        Tensor gateGradient = data.Gradient + budgetGradient;
         ThrowIfNotFinite(gateGradient, "the gradient of a gate");
+        foreach (var group in _optimizer.ParamGroups)
+        {
+            group.LearningRate = _options.LearningRateAt(_step);
+        }
+
         _optimizer.zero_grad();
-        autograd.backward([logits], [gateGradient * slope]);
+        autograd.backward([logits], [data.Gradient * slope + budgetGradient * counted.Slope]);
         _optimizer.step();
         _step++;
         return new StepLosses(data.CrossEntropy, budgetLoss.ToDouble(), kept.ToDouble(), gateGradient.norm().ToDouble());
@@ -149,8 +188,19 @@ public sealed class HypernetworkTrainer : IDisposable
     public void Dispose()
     {
         _optimizer.Dispose();
+        _start?.Dispose();
+        _squared?.Dispose();
         Hypernetwork.Dispose();
     }
+
+    private Tensor Logits()
+    {
+        Tensor learned = Hypernetwork.Logits();
+        return _start is null ? learned : learned + _start;
+    }
+
+    private GateDraw Draw(Tensor logits, Tensor uniforms) => GateDraws.Draw(
+        _options.Estimator, logits, uniforms.to(logits.device), _options.GateOffset, _options.Temperature, _options.SharpnessAt(_step));
 
     private void ThrowIfNotFinite(Tensor values, string what)
     {

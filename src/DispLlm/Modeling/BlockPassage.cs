@@ -64,6 +64,32 @@ internal sealed class GatedPassage(Tensor s1, Tensor s2, Tensor s3, Tensor s4, T
         : (norm?.Apply(stream) ?? stream) * gate.to(stream.dtype);
 }
 
+/// <summary>Everything passes, and the mean square of every feature is noted on the way.</summary>
+internal sealed class MeasuringPassage : BlockPassage
+{
+    private readonly Dictionary<SelectionSite, Tensor> _squares = [];
+
+    public override Tensor EnterAttention(Tensor stream, NormLayer? norm) => Note(SelectionSite.AttentionInput, norm?.Apply(stream) ?? stream);
+
+    public override Tensor LeaveAttention(Tensor stream, Tensor output) => stream + Note(SelectionSite.AttentionOutput, output);
+
+    public override Tensor EnterMlp(Tensor stream, NormLayer? norm) => Note(SelectionSite.MlpInput, norm?.Apply(stream) ?? stream);
+
+    public override Tensor PassHidden(Tensor hidden) => Note(SelectionSite.MlpHidden, hidden);
+
+    public override Tensor LeaveMlp(Tensor stream, Tensor output) => stream + Note(SelectionSite.MlpOutput, output);
+
+    /// <summary>S1 to S5, each of its site's size.</summary>
+    public IEnumerable<Tensor> InSiteOrder() => _squares.OrderBy(entry => entry.Key).Select(entry => entry.Value);
+
+    private Tensor Note(SelectionSite site, Tensor features)
+    {
+        // It outlives the block's dispose scope; the caller's owns it.
+        _squares[site] = features.to(ScalarType.Float32).pow(2).mean([0L, 1L]).MoveToOuterDisposeScope();
+        return features;
+    }
+}
+
 /// <summary>Only what is selected is read, computed and written: index selection in, index addition out.</summary>
 internal sealed class PrunedPassage(BlockIndices indices, NormOrder order) : BlockPassage
 {

@@ -60,13 +60,33 @@ internal sealed class Decoder : IDisposable
     public Tensor Logits(Tensor tokens, Gates? gates, bool lastOnly)
     {
         using var scope = NewDisposeScope();
+        Tensor stream = Stream(tokens, (block, device) => gates is null ? _passages[block] : GatesOf(block, gates, device));
+        if (lastOnly)
+        {
+            stream = stream.narrow(1, stream.shape[1] - 1, 1);
+        }
+
+        return Predict(stream).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The mean square of what passes each gate: <c>[gates]</c>, float32. The caller disposes it.</summary>
+    public Tensor GateActivity(Tensor tokens)
+    {
+        using var scope = NewDisposeScope();
+        using var noGradient = no_grad();
+        var measuring = _blocks.Select(_ => new MeasuringPassage()).ToArray();
+        Stream(tokens, (block, _) => measuring[block]);
+        return cat([.. measuring.SelectMany(passage => passage.InSiteOrder()).Select(square => square.to(_backend.Device))]).MoveToOuterDisposeScope();
+    }
+
+    private Tensor Stream(Tensor tokens, Func<int, Device, BlockPassage> passageOf)
+    {
         Tensor stream = Embed(tokens.to(_backend.Device));
         for (int block = 0; block < _blocks.Length; block++)
         {
             var device = _backend.DeviceOfBlock(block, _spec.Blocks);
             Tensor entering = stream.to(device);
-            var passage = gates is null ? _passages[block] : GatesOf(block, gates, device);
-            Tensor leaving = _blocks[block].Forward(entering, passage);
+            Tensor leaving = _blocks[block].Forward(entering, passageOf(block, device));
 
             // Autograd keeps what it needs; nobody else needs the stream before this block any more.
             entering.Dispose();
@@ -74,13 +94,7 @@ internal sealed class Decoder : IDisposable
             stream = leaving;
         }
 
-        stream = stream.to(_backend.Device);
-        if (lastOnly)
-        {
-            stream = stream.narrow(1, stream.shape[1] - 1, 1);
-        }
-
-        return Predict(stream).MoveToOuterDisposeScope();
+        return stream.to(_backend.Device);
     }
 
     public void Dispose()

@@ -72,7 +72,7 @@ internal sealed class DecoderWeights : IDisposable
     }
 
     /// <summary>Names what is missing, left over or misshapen.</summary>
-    public static void CheckNames(CheckpointFolder folder, IReadOnlyList<WeightSlot> slots, IModelFamily family, SelectionPlan? plan)
+    public static void CheckNames(CheckpointFolder folder, IEnumerable<WeightSlot> slots, IModelFamily family, SelectionPlan? plan)
     {
         var expected = new HashSet<string>(StringComparer.Ordinal);
         foreach (var slot in slots)

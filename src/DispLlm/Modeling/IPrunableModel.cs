@@ -69,6 +69,12 @@ public interface IPrunableModel : IDisposable
     /// <returns><c>[batch, vocab]</c> in the backend's compute type. The caller disposes it.</returns>
     torch.Tensor NextTokenLogits(torch.Tensor tokens, Gates? gates = null);
 
+    /// <summary>How strongly each gate's feature is used: the mean square, over all positions, of what passes it in the dense model.</summary>
+    /// <param name="tokens"><c>[batch, seq]</c>, int64.</param>
+    /// <returns><c>[gates]</c>, float32 on the backend's device, without gradient. The caller disposes it.</returns>
+    /// <exception cref="InvalidOperationException">The model is cut already.</exception>
+    torch.Tensor GateActivity(torch.Tensor tokens);
+
     /// <summary>A weight of the model, not a copy. The caller neither changes nor disposes it.</summary>
     /// <param name="role">What the weight does.</param>
     /// <param name="block">The block's index from 0; ignored for roles outside blocks.</param>

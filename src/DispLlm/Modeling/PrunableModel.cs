@@ -127,6 +127,15 @@ public sealed class PrunableModel : IPrunableModel
     }
 
     /// <inheritdoc/>
+    public Tensor GateActivity(Tensor tokens)
+    {
+        Check(tokens, null);
+        return Plan is null
+            ? _decoder.GateActivity(tokens)
+            : throw new InvalidOperationException("A model that is cut already has no gates: load the dense checkpoint it was cut from.");
+    }
+
+    /// <inheritdoc/>
     public Tensor Weight(WeightRole role, int block = -1) => _weights[role, block];
 
     /// <inheritdoc/>

@@ -39,6 +39,24 @@ public sealed class PruningResult
     /// <param name="scope">What is counted. Default: block weights.</param>
     public double KeptFraction(ParameterScope scope = ParameterScope.BlockWeights) => (double)After[scope] / Before[scope];
 
+    /// <summary>
+    /// The plan that the same scores give for another ratio: one run serves many budgets. A run of its own for the ratio is a little better where the two are far apart.
+    /// </summary>
+    /// <param name="ratio">The share that is to go, of what this run's budget counts.</param>
+    /// <exception cref="BudgetException">The ratio is out of range, or cannot be met by this model.</exception>
+    public SelectionPlan PlanFor(double ratio)
+    {
+        var budget = PruningBudget.FromRatio(ratio) with { Scope = Budget.Scope };
+        return BudgetProjection.Project(_model.Spec, Scores, budget, new BudgetProjectionOptions
+        {
+            WidthMultiple = Plan.Provenance.WidthMultiple ?? 1,
+            NormOrder = Plan.NormOrder,
+            Family = Plan.Family,
+            Strategy = Plan.Provenance.Strategy,
+            Seed = Plan.Provenance.Seed,
+        });
+    }
+
     /// <summary>Cuts the model's checkpoint by the plan into a new folder.</summary>
     /// <param name="folder">The folder to make; it may not exist yet, or be empty.</param>
     /// <param name="progress">Told the fraction that is done, 0 to 1.</param>

@@ -59,9 +59,9 @@ public sealed record ModelShape
         // Wide, so that sizes out of a damaged config cannot wrap around to a plausible number. Norms keep their full size: the default
         // order norms all features before it selects (method, section 1).
         Int128 other = 0;
-        foreach (var part in WeightCatalog.Parts(spec).Where(part => WeightCuts.Of(part.Role) == default))
+        foreach (var part in WeightCatalog.Parts(spec with { Blocks = 1 }).Where(part => WeightCuts.Of(part.Role) == default))
         {
-            other += part.Shape.Aggregate(Int128.One, (product, size) => product * size);
+            other += part.Shape.Aggregate(part.Block < 0 ? Int128.One : spec.Blocks, (product, size) => product * size);
         }
 
         if (other > long.MaxValue)

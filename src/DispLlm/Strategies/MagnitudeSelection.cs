@@ -39,7 +39,7 @@ public sealed record MagnitudeSelection : ISelectionStrategy
     private static Tensor SquaredNorms(IPrunableModel model, GateRange site)
     {
         Tensor? sum = null;
-        foreach (var part in WeightCatalog.Parts(model.Spec).Where(part => part.Block == site.Block && !part.IsBias))
+        foreach (var part in WeightCatalog.OfBlock(model.Spec, site.Block).Where(part => !part.IsBias))
         {
             var cuts = WeightCuts.Of(part.Role);
             if (cuts.Rows == site.Site || cuts.Columns == site.Site)

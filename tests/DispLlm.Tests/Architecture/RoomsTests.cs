@@ -68,7 +68,8 @@ public sealed partial class RoomsTests
 
     private static string Strip(string code) => Regex.Replace(StripComments(code), "\"(\\\\.|[^\"\\\\])*\"", "\"\"");
 
-    [GeneratedRegex(@"\b(?:class|struct|interface|enum|record|delegate \w+)\s+(?:struct\s+|class\s+)?([A-Z]\w+)")]
+    // At the start of a line only: a nested type is named behind the type around it, and that one is found.
+    [GeneratedRegex(@"^(?:[a-z]+ )*(?:class|struct|interface|enum|record|delegate \w+)\s+(?:struct\s+|class\s+)?([A-Z]\w+)", RegexOptions.Multiline)]
     private static partial Regex Declaration();
 
     [GeneratedRegex(@"(?<![.\w])[A-Z]\w+")]

@@ -14,7 +14,7 @@ public sealed class GettingStartedTests
         var result = await DispLlm.Pruning.Of(model)
             .ToRatio(0.2)
             .CalibratedOn(TokenCorpus.FromTextFile(folder.Below("calibration.txt")))
-            .SelectedBy(new HypernetworkSelection { Steps = 3, WindowLength = 64, LearningRate = 5e-3, BudgetWeight = 16 })
+            .SelectedBy(new HypernetworkSelection { Steps = 3, WindowLength = 64 })
             .WithSeed(1)
             .WithWidthsMultipleOf(8)
             .RunAsync(TestContext.Current.CancellationToken);

@@ -29,7 +29,7 @@ public sealed class SmallModelTests
         using var model = PrunableModel.Load(SharedData.Path("models", name));
         var run = DispLlm.Pruning.Of(model).ToRatio(ratio).CalibratedOn(TokenCorpus.FromTextFile(SharedData.Path("data/gutenberg/train.txt")));
         var result = await run
-            .SelectedBy(new HypernetworkSelection { Steps = 60, WindowLength = 128, BatchSize = 2, LearningRate = 5e-3, BudgetWeight = 16 })
+            .SelectedBy(new HypernetworkSelection { Steps = 60, WindowLength = 128, BatchSize = 2 })
             .RunAsync(cancellation);
         Assert.InRange(result.KeptFraction(), (1 - ratio) * 0.999, 1 - ratio);
 

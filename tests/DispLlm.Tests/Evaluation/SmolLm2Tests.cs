@@ -27,7 +27,7 @@ public sealed class SmolLm2Tests
         var result = await DispLlm.Pruning.Of(model)
             .ToRatio(0.2)
             .CalibratedOn(TokenCorpus.FromTextFile(SharedData.Path("data/wikitext-2/wiki.train.first1MB.raw")))
-            .SelectedBy(new HypernetworkSelection { Steps = 24, WindowLength = 256, LearningRate = 5e-3, BudgetWeight = 16 })
+            .SelectedBy(new HypernetworkSelection { Steps = 24, WindowLength = 256 })
             .RunAsync(cancellation);
         Assert.InRange(result.KeptFraction(), 0.8 * 0.999, 0.8);
         await result.SaveAsync(folder.Below("pruned"), cancellationToken: cancellation);

@@ -153,7 +153,7 @@ public sealed class TrainerTests
     }
 
     private static void Learn(IPrunableModel model, IProgress<SelectionProgress>? progress = null, CancellationToken cancellation = default) =>
-        new HypernetworkSelection { Steps = 4, WindowLength = 32, BatchSize = 2 }.Select(
+        new HypernetworkSelection { Steps = 4, WindowLength = 32, BatchSize = 2, StartingWeight = 0 }.Select(
             new SelectionRequest
             {
                 Model = model,

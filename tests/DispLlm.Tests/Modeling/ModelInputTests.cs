@@ -83,6 +83,23 @@ public sealed class ModelInputTests
         Assert.NotEqual(0, difference);
     }
 
+    [Fact]
+    public void A_configuration_of_two_billion_blocks_fails_at_the_first_that_is_missing()
+    {
+        using var folder = new Checkpoints.TemporaryFolder();
+        foreach (string file in Directory.GetFiles(Fixture.FolderOf("llama-mha")))
+        {
+            File.Copy(file, folder[Path.GetFileName(file)]);
+        }
+
+        string config = File.ReadAllText(folder["config.json"]);
+        string damaged = System.Text.RegularExpressions.Regex.Replace(config, "\"num_hidden_layers\": *[0-9]+", "\"num_hidden_layers\": 2000000000");
+        Assert.NotEqual(config, damaged);
+        File.WriteAllText(folder["config.json"], damaged);
+        var error = Assert.Throws<CheckpointException>(() => PrunableModel.Load(folder.FullPath));
+        Assert.Equal("model.layers.2.input_layernorm.weight", error.Key);
+    }
+
     private static DecoderSpec Read(string setting)
     {
         string key = setting[..setting.IndexOf(':', StringComparison.Ordinal)];

@@ -98,7 +98,7 @@ public sealed class PipelineTests
         using var model = PrunableModel.Load(SampleModel.Folder);
         var text = TokenCorpus.FromTokens(SampleModel.Tokens(model));
         var learned = await DispLlm.Pruning.Of(model).ToRatio(0.3).CalibratedOn(text)
-            .SelectedBy(new HypernetworkSelection { Steps = 40, WindowLength = 64, BatchSize = 2, LearningRate = 5e-3, BudgetWeight = 16 })
+            .SelectedBy(new HypernetworkSelection { Steps = 40, WindowLength = 64, BatchSize = 2 })
             .RunAsync(TestContext.Current.CancellationToken);
         var random = await DispLlm.Pruning.Of(model).ToRatio(0.3).SelectedBy(new RandomSelection()).RunAsync(TestContext.Current.CancellationToken);
         Assert.InRange(learned.KeptFraction(), 0.699, 0.7);

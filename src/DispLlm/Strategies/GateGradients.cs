@@ -16,9 +16,15 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
     /// <param name="gates"><c>[gates]</c>, float32. The same draw serves every window.</param>
     /// <param name="order">Norm or selection first.</param>
     /// <param name="windows">Token windows <c>[batch, seq]</c>; loss is the mean over their next-token predictions.</param>
+    /// <param name="distillation">How much of the loss is the divergence from the dense model's predictions: 0 (default) to 1.</param>
     /// <param name="cancellationToken">Looked at between windows.</param>
     public static GateGradients Of(
-        IPrunableModel model, Tensor gates, NormOrder order, IReadOnlyList<Tensor> windows, CancellationToken cancellationToken = default)
+        IPrunableModel model,
+        Tensor gates,
+        NormOrder order,
+        IReadOnlyList<Tensor> windows,
+        double distillation = 0,
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(gates);
@@ -31,9 +37,11 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var step = NewDisposeScope();
-            Tensor share = NextTokenLoss.Of(model, window, new Gates(leaf, order)) * ((double)Predictions(window) / predictions);
-            share.backward();
-            crossEntropy += share.ToDouble();
+            double share = (double)Predictions(window) / predictions;
+            var (text, dense) = Losses(model, window, new Gates(leaf, order), distillation);
+            Tensor loss = dense is null ? text : text * (1 - distillation) + dense * distillation;
+            (loss * share).backward();
+            crossEntropy += text.ToDouble() * share;
         }
 
         Tensor gradient = leaf.grad ?? zeros_like(leaf);
@@ -42,6 +50,26 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
 
     /// <inheritdoc/>
     public void Dispose() => Gradient.Dispose();
+
+    /// <summary>The text's cross-entropy and, where asked for, the Kullback-Leibler divergence from the dense model's predictions, in nats a token.</summary>
+    private static (Tensor Text, Tensor? Dense) Losses(IPrunableModel model, Tensor window, Gates gates, double distillation)
+    {
+        if (distillation == 0)
+        {
+            return (NextTokenLoss.Of(model, window, gates), null);
+        }
+
+        long last = window.shape[1] - 1;
+        Tensor teacher;
+        using (no_grad())
+        {
+            teacher = model.Logits(window).narrow(1, 0, last).to(ScalarType.Float32).log_softmax(-1);
+        }
+
+        Tensor student = model.Logits(window, gates).narrow(1, 0, last).to(ScalarType.Float32).log_softmax(-1);
+        Tensor next = window.narrow(1, 1, last).to(student.device).unsqueeze(-1);
+        return (-student.gather(-1, next).mean(), (teacher.exp() * (teacher - student)).sum(-1).mean());
+    }
 
     private static long Predictions(Tensor tokens) => tokens.shape[0] * (tokens.shape[1] - 1);
 }

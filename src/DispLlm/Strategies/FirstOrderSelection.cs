@@ -1,0 +1,47 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>
+/// Keeps what the loss changes most with at first order: the score of a gate is <c>log(|mean over windows of d loss / d gate| / parameters that
+/// closing it frees)</c>. Needs no training; <see cref="FisherSelection"/>, which sums squares, does not let windows cancel each other.
+/// </summary>
+public sealed record FirstOrderSelection : ISelectionStrategy
+{
+    /// <inheritdoc/>
+    public string Name => "first-order";
+
+    /// <inheritdoc/>
+    public bool NeedsCalibration => true;
+
+    /// <summary>Windows measured. Default 16; at least 1.</summary>
+    public int Windows { get; init; } = 16;
+
+    /// <summary>Window length in tokens. Default: 2,048 or what the model was made for, whichever is less. At least 2.</summary>
+    public int? WindowLength { get; init; }
+
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of its range; it is named.</exception>
+    public SelectionOutcome Select(SelectionRequest request, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        ArgumentOutOfRangeException.ThrowIfLessThan(Windows, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(WindowLength ?? 2, 2, nameof(WindowLength));
+        request.EnsureReachable(Name);
+        var model = request.Model;
+        var windows = CalibrationWindows.Of(request, Name, WindowLength, cancellationToken);
+        using var scope = NewDisposeScope();
+        Tensor open = ones(model.GateLayout.Count, device: model.Backend.Device);
+        Tensor[] batches = [.. Enumerable.Range(0, Windows).Select(i => windows.Batch(i))];
+        using var gradients = GateGradients.Of(model, open, request.NormOrder, batches, cancellationToken: cancellationToken);
+        float[] slopes = gradients.Gradient.abs().cpu().data<float>().ToArray();
+        if (slopes.Any(slope => !float.IsFinite(slope)))
+        {
+            throw new NumericalException(1, "a gate gradient of the first-order scores");
+        }
+
+        var scores = GateScores.PerParameter(model.GateLayout, slopes, SelectionPlan.Dense(model.Spec), request.Budget.Scope);
+        return new SelectionOutcome(request.Project(Name, scores), scores, []);
+    }
+}

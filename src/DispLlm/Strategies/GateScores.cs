@@ -1,0 +1,39 @@
+namespace DispLlm;
+
+/// <summary>Turns what was measured at the gates into scores that compare across sites of different size and cost.</summary>
+internal static class GateScores
+{
+    // What was measured may be exactly 0 (a feature that nothing reads): its logarithm is held finite, far below all others.
+    private const double Least = 1e-30;
+
+    /// <summary>
+    /// log(measured / parameters that closing the gate frees), given what each block keeps at present: what is cheap to lose and dear to keep goes first.
+    /// </summary>
+    public static SelectionScores PerParameter(GateLayout layout, ReadOnlySpan<float> measured, SelectionPlan present, ParameterScope scope)
+    {
+        var counter = new ParameterCounter(present.Model);
+        var widths = present.Widths();
+        float[] scores = new float[layout.Count];
+        foreach (var site in layout.Sites)
+        {
+            double cost = Math.Max(1, counter.CostPerIndex(site.Site, widths[site.Block], scope));
+            for (int i = 0; i < site.Size; i++)
+            {
+                scores[site.Offset + i] = (float)Math.Log(measured[site.Offset + i] / cost + Least);
+            }
+        }
+
+        return new SelectionScores(layout, scores);
+    }
+
+    /// <summary>Centred on the median and divided by the standard deviation over all gates: the scale that logits start from.</summary>
+    public static SelectionScores Standardised(SelectionScores scores)
+    {
+        float[] values = scores.Values.ToArray();
+        float[] sorted = [.. values.Order()];
+        double median = sorted[sorted.Length / 2];
+        double mean = values.Average(value => (double)value);
+        double deviation = Math.Sqrt(values.Average(value => (value - mean) * (value - mean)));
+        return new SelectionScores(scores.Layout, [.. values.Select(value => (float)((value - median) / Math.Max(deviation, 1e-12)))]);
+    }
+}

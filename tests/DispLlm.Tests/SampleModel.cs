@@ -39,3 +39,11 @@ public sealed class Callback<T>(Action<T> action) : IProgress<T>
 {
     public void Report(T value) => action(value);
 }
+
+/// <summary>Keeps every step that it is told of.</summary>
+public sealed class Steps : IProgress<SelectionProgress>
+{
+    public List<SelectionProgress> Seen { get; } = [];
+
+    public void Report(SelectionProgress value) => Seen.Add(value);
+}

@@ -31,22 +31,26 @@ public sealed class Hypernetwork : IDisposable
     /// <param name="device">Where it lives.</param>
     /// <param name="network">The paper's network, or one of its ablations.</param>
     public Hypernetwork(GateLayout layout, RandomSource random, Device device, LogitNetwork network = LogitNetwork.Recurrent)
+        : this([.. (layout ?? throw new ArgumentNullException(nameof(layout))).Sites.Select(site => site.Size)], random, device, network)
     {
-        ArgumentNullException.ThrowIfNull(layout);
+    }
+
+    internal Hypernetwork(IReadOnlyList<int> sizes, RandomSource random, Device device, LogitNetwork network)
+    {
         ArgumentNullException.ThrowIfNull(random);
         using var scope = NewDisposeScope();
         using var stream = random.Stream("hypernetwork");
         if (network == LogitNetwork.Free)
         {
-            _heads = [.. layout.Sites.Select(site => new Parameter(zeros(site.Size, ScalarType.Float32, device)))];
+            _heads = [.. sizes.Select(size => new Parameter(zeros(size, ScalarType.Float32, device)))];
         }
         else
         {
             int features = network == LogitNetwork.Recurrent ? FeatureSize : InputSize;
-            _input = stream.Normal(layout.Sites.Count, 1, InputSize).to(device, copy: true).DetachFromDisposeScope();
+            _input = stream.Normal(sizes.Count, 1, InputSize).to(device, copy: true).DetachFromDisposeScope();
             _gru = network == LogitNetwork.Recurrent ? GRU(InputSize, RecurrentSize, bidirectional: true, device: device) : null;
             _norm = LayerNorm(features, device: device);
-            _heads = [.. layout.Sites.Select(site => new Parameter(Spread(stream, features, site.Size, features).to(device, copy: true)))];
+            _heads = [.. sizes.Select(size => new Parameter(Spread(stream, features, size, features).to(device, copy: true)))];
         }
 
         // The framework has drawn from its global generator; every number of a run comes from the run's seed instead.

@@ -68,6 +68,11 @@ public record HypernetworkOptions
     public LogitNetwork Network { get; init; }
 
     /// <summary>
+    /// Whether S1, S2, S3 and S5 of all blocks share one selection: regular structural pruning (paper, Fig. 1), for comparison. Default no.
+    /// </summary>
+    public bool SharedStream { get; init; }
+
+    /// <summary>
     /// Whether the hidden gate (S4) acts twice and each loss gets a draw of its own, rounded for the budget, as in the released code. Default no;
     /// it is there for comparison.
     /// </summary>

@@ -63,14 +63,30 @@ public sealed record HypernetworkSelection : HypernetworkOptions, ISelectionStra
             length,
             tokens.Length);
 
-        using var trainer = new HypernetworkTrainer(
-            model, request.Budget, this, request.Seed, request.NormOrder, Start(request with { Calibration = TokenCorpus.FromTokens(tokens) }, length, cancellationToken));
-        var history = trainer.Run(windows, request.Progress, cancellationToken);
+        using var folder = request.Checkpoint is { } kept ? RunFolder.Open(kept, RunIdentity.Of(request, this, tokens), request.Logger) : null;
+        bool goesOn = folder?.HasState == true;
+        var start = goesOn ? null : Start(request with { Calibration = TokenCorpus.FromTokens(tokens) }, length, cancellationToken);
+        using var trainer = new HypernetworkTrainer(model, request.Budget, this, request.Seed, request.NormOrder, start);
+        IReadOnlyList<SelectionProgress> before = [];
+        if (goesOn)
+        {
+            before = folder!.Restore(trainer);
+        }
+        else
+        {
+            folder?.Begin(trainer);
+        }
+
+        var history = new LearningRun(trainer, Steps, folder, request.Progress, request.Logger).Go(windows, before, cancellationToken);
         var scores = trainer.Scores();
-        var plan = request.Project(Name, scores);
-        request.Logger.LogInformation(
-            "Learned: last cross-entropy {CrossEntropy:F3}, budget loss {BudgetLoss:F4}", history[^1].CrossEntropy, history[^1].BudgetLoss);
-        return new SelectionOutcome(plan, scores, history);
+        var plan = request.Project(Name, scores, SharedStream);
+        if (history.Count > 0)
+        {
+            request.Logger.LogInformation(
+                "Learned: last cross-entropy {CrossEntropy:F3}, budget loss {BudgetLoss:F4}", history[^1].CrossEntropy, history[^1].BudgetLoss);
+        }
+
+        return new SelectionOutcome(plan, scores, history) { SharedStream = SharedStream };
     }
 
     private SelectionScores? Start(SelectionRequest request, int length, CancellationToken cancellation)

@@ -1,4 +1,4 @@
-using System.Diagnostics;
+using Microsoft.Extensions.Logging.Abstractions;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -12,14 +12,18 @@ namespace DispLlm;
 /// </summary>
 public sealed class HypernetworkTrainer : IDisposable
 {
+    private const string StartName = "start";
+
     private readonly IPrunableModel _model;
     private readonly HypernetworkOptions _options;
     private readonly NormOrder _normOrder;
     private readonly RandomSource _random;
     private readonly BudgetRegularizer _budget;
     private readonly AdamW _optimizer;
-    private readonly Tensor? _start;
+    private readonly SharedGates? _shared;
+    private readonly Tensor _siteOf;       // [gates], int64: each gate's place among the sites
     private readonly Tensor? _squared;
+    private Tensor? _start;
     private int _step;
 
     /// <summary>Creates a trainer with a fresh hypernetwork.</summary>
@@ -55,14 +59,19 @@ public sealed class HypernetworkTrainer : IDisposable
         _normOrder = normOrder;
         _random = model.Backend.Random(seed);
         _budget = new BudgetRegularizer(model.Spec, budget);
-        Hypernetwork = new Hypernetwork(model.GateLayout, _random, model.Backend.Device, options.Network);
+        _shared = options.SharedStream ? new SharedGates(model.GateLayout, model.Backend.Device) : null;
+        Hypernetwork = _shared is null
+            ? new Hypernetwork(model.GateLayout, _random, model.Backend.Device, options.Network)
+            : new Hypernetwork(_shared.Sizes, _random, model.Backend.Device, options.Network);
         double decay = options.Network == LogitNetwork.Free ? 0 : options.WeightDecay;
         _optimizer = optim.AdamW(Hypernetwork.Parameters, options.LearningRate, weight_decay: decay);
         using var scope = NewDisposeScope();
+        long[] siteOf = [.. model.GateLayout.Sites.SelectMany((site, place) => Enumerable.Repeat((long)place, site.Size))];
+        _siteOf = tensor(siteOf, ScalarType.Int64).to(model.Backend.Device, copy: true).DetachFromDisposeScope();
         if (start is not null && options.StartingWeight > 0)
         {
-            Tensor scores = tensor(GateScores.Standardised(start).Values.ToArray());
-            _start = (scores * options.StartingWeight).to(model.Backend.Device, copy: true).DetachFromDisposeScope();
+            Tensor scores = (tensor(GateScores.Standardised(start).Values.ToArray()) * options.StartingWeight).to(model.Backend.Device, copy: true);
+            _start = (_shared?.Average(scores) ?? scores).DetachFromDisposeScope();
         }
 
         if (options.AsReleased)
@@ -79,6 +88,11 @@ public sealed class HypernetworkTrainer : IDisposable
 
     /// <summary>Steps done.</summary>
     public int StepsDone => _step;
+
+    /// <summary>The dense model's parameters in the budget's scope.</summary>
+    public long DenseParameters => _budget.Dense;
+
+    internal GateLayout Layout => _model.GateLayout;
 
     /// <summary>What the run now thinks of every gate: its logit. Deterministic, nothing is drawn.</summary>
     /// <exception cref="NumericalException">A logit is not finite; its site is named.</exception>
@@ -101,38 +115,21 @@ public sealed class HypernetworkTrainer : IDisposable
         TokenWindows windows, IProgress<SelectionProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(windows);
-        var history = new List<SelectionProgress>(_options.Steps);
-        var clock = Stopwatch.StartNew();
-        long tokens = 0;
-        while (_step < _options.Steps)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            using var scope = NewDisposeScope();
-            var batches = Enumerable.Range(0, _options.Accumulation)
-                .Select(i => windows.Batch((long)_step * _options.Accumulation + i))
-                .ToArray();
-            using var stream = _random.Stream("gates", _step);
-            Tensor uniforms = stream.Uniform(_model.GateLayout.Count);
-            using var second = _options.AsReleased ? _random.Stream("gates.budget", _step) : null;
-            var losses = Step(batches, uniforms, second?.Uniform(_model.GateLayout.Count), cancellationToken);
+        return new LearningRun(this, _options.Steps, null, progress, NullLogger.Instance).Go(windows, [], cancellationToken);
+    }
 
-            tokens += batches.Sum(batch => batch.numel());
-            double seconds = clock.Elapsed.TotalSeconds;
-            var report = new SelectionProgress(
-                _step,
-                _options.Steps,
-                losses.CrossEntropy,
-                losses.BudgetLoss,
-                losses.KeptParameters / _budget.Dense,
-                losses.GradientNorm,
-                tokens,
-                tokens / seconds,
-                TimeSpan.FromSeconds(seconds / (history.Count + 1) * (_options.Steps - _step)));
-            history.Add(report);
-            progress?.Report(report);
-        }
-
-        return history;
+    /// <summary>The next step: its windows and its draws follow from the seed and the step's number alone.</summary>
+    /// <param name="windows">The calibration text in windows.</param>
+    /// <param name="cancellationToken">Looked at between windows; a step that is cancelled has changed nothing.</param>
+    /// <exception cref="NumericalException">A NaN or an infinity; nothing is changed by the step.</exception>
+    public StepLosses Step(TokenWindows windows, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(windows);
+        using var scope = NewDisposeScope();
+        var batches = Enumerable.Range(0, _options.Accumulation)
+            .Select(i => windows.Batch((long)_step * _options.Accumulation + i))
+            .ToArray();
+        return Step(batches, Uniforms("gates"), _options.AsReleased ? Uniforms("gates.budget") : null, cancellationToken);
     }
 
     /// <summary>One step with tokens and draws of the caller's choice.</summary>
@@ -181,7 +178,74 @@ public sealed class HypernetworkTrainer : IDisposable
         autograd.backward([logits], [data.Gradient * slope + budgetGradient * counted.Slope]);
         _optimizer.step();
         _step++;
-        return new StepLosses(data.CrossEntropy, budgetLoss.ToDouble(), kept.ToDouble(), gateGradient.norm().ToDouble());
+        return new StepLosses(data.CrossEntropy, budgetLoss.ToDouble(), kept.ToDouble(), gateGradient.norm().ToDouble())
+        {
+            Tokens = batches.Sum(batch => batch.numel()),
+            CollapsedSites = Collapsed(draw.Gates),
+        };
+    }
+
+    /// <summary>
+    /// Everything that the next step depends on but the number of steps done, by name: the hypernetwork, the optimizer's moments, the scores that the run started
+    /// from. Not copies.
+    /// </summary>
+    public IReadOnlyDictionary<string, Tensor> State()
+    {
+        var state = Hypernetwork.State().ToDictionary(entry => "hypernetwork." + entry.Key, entry => entry.Value, StringComparer.Ordinal);
+        foreach (var (moments, i) in Moments())
+        {
+            state[$"optimizer.{i}.exp_avg"] = moments.exp_avg;
+            state[$"optimizer.{i}.exp_avg_sq"] = moments.exp_avg_sq;
+        }
+
+        if (_start is not null)
+        {
+            state[StartName] = _start;
+        }
+
+        return state;
+    }
+
+    /// <summary>Goes on from where another trainer with the same model and options was.</summary>
+    /// <param name="values">What its <see cref="State"/> returned. The scores that it started from are taken over.</param>
+    /// <param name="stepsDone">Its <see cref="StepsDone"/>.</param>
+    /// <exception cref="ArgumentException">A name is missing or unknown, or a shape differs; it is named, and nothing is changed.</exception>
+    public void LoadState(IReadOnlyDictionary<string, Tensor> values, int stepsDone)
+    {
+        ArgumentNullException.ThrowIfNull(values);
+        ArgumentOutOfRangeException.ThrowIfNegative(stepsDone);
+        using var noGradient = no_grad();
+        using var scope = NewDisposeScope();
+        const string Network = "hypernetwork.";
+        var moments = State().Where(entry => entry.Key.StartsWith("optimizer.", StringComparison.Ordinal)).ToArray();
+        foreach (var (name, target) in moments)
+        {
+            if (!values.TryGetValue(name, out var value) || !value.shape.SequenceEqual(target.shape))
+            {
+                throw new ArgumentException($"'{name}' is missing or has another shape than [{string.Join(", ", target.shape)}].", nameof(values));
+            }
+        }
+
+        if (values.TryGetValue(StartName, out var start) && !start.shape.SequenceEqual([_model.GateLayout.Count]))
+        {
+            throw new ArgumentException($"'{StartName}' is [{string.Join(", ", start.shape)}], not [{_model.GateLayout.Count}].", nameof(values));
+        }
+
+        Hypernetwork.LoadState(values.Where(entry => entry.Key.StartsWith(Network, StringComparison.Ordinal))
+            .ToDictionary(entry => entry.Key[Network.Length..], entry => entry.Value, StringComparer.Ordinal));
+        foreach (var (name, target) in moments)
+        {
+            target.copy_(values[name]);
+        }
+
+        foreach (var (state, _) in Moments())
+        {
+            state.step = stepsDone;
+        }
+
+        _start?.Dispose();
+        _start = start?.to(_model.Backend.Device, copy: true).DetachFromDisposeScope();
+        _step = stepsDone;
     }
 
     /// <inheritdoc/>
@@ -190,17 +254,39 @@ public sealed class HypernetworkTrainer : IDisposable
         _optimizer.Dispose();
         _start?.Dispose();
         _squared?.Dispose();
+        _siteOf.Dispose();
+        _shared?.Dispose();
         Hypernetwork.Dispose();
+    }
+
+    private IEnumerable<(AdamW.State Moments, int Index)> Moments() => _optimizer.state_dict().State.Cast<AdamW.State>().Select((state, i) => (state, i));
+
+    private Tensor Uniforms(string name)
+    {
+        using var stream = _random.Stream(name, _step);
+        return stream.Uniform(_model.GateLayout.Count);
+    }
+
+    private IReadOnlyList<GateRange> Collapsed(Tensor gates)
+    {
+        var sites = _model.GateLayout.Sites;
+        using var noGradient = no_grad();
+        float[] open = zeros(sites.Count, ScalarType.Float32, gates.device).index_add(0, _siteOf, gates.round(), 1).cpu().data<float>().ToArray();
+        return [.. sites.Where((_, place) => open[place] == 0)];
     }
 
     private Tensor Logits()
     {
         Tensor learned = Hypernetwork.Logits();
+        learned = _shared?.Expand(learned) ?? learned;
         return _start is null ? learned : learned + _start;
     }
 
     private GateDraw Draw(Tensor logits, Tensor uniforms) => GateDraws.Draw(
-        _options.Estimator, logits, uniforms.to(logits.device), _options.GateOffset, _options.Temperature, _options.SharpnessAt(_step));
+        _options.Estimator, logits, Shared(uniforms.to(logits.device)), _options.GateOffset, _options.Temperature, _options.SharpnessAt(_step));
+
+    /// <summary>Gates that are shared are drawn once.</summary>
+    private Tensor Shared(Tensor uniforms) => _shared?.Expand(uniforms.narrow(0, 0, _shared.Count)) ?? uniforms;
 
     private void ThrowIfNotFinite(Tensor values, string what)
     {
@@ -220,4 +306,11 @@ public sealed class HypernetworkTrainer : IDisposable
 /// <param name="BudgetLoss">R of the drawn gates.</param>
 /// <param name="KeptParameters">T of the drawn gates, in the budget's scope.</param>
 /// <param name="GradientNorm">Euclidean norm of the gradient by all gates.</param>
-public readonly record struct StepLosses(double CrossEntropy, double BudgetLoss, double KeptParameters, double GradientNorm);
+public readonly record struct StepLosses(double CrossEntropy, double BudgetLoss, double KeptParameters, double GradientNorm)
+{
+    /// <summary>Tokens in the step's windows.</summary>
+    public long Tokens { get; init; }
+
+    /// <summary>Sites of which the draw closed every gate.</summary>
+    public IReadOnlyList<GateRange> CollapsedSites { get; init; } = [];
+}

@@ -27,6 +27,9 @@ internal abstract class NormLayer
         _ => throw new InvalidOperationException($"Norm {spec.Norm} is not computed here."),
     };
 
+    // A draw may close every gate of a site; what passes is 0 then, and not 0 / 0.
+    private static Tensor Open(Tensor gate) => gate.sum().clamp_min(1e-6);
+
     private sealed class RootMeanSquareNorm(Tensor weight, double epsilon) : NormLayer
     {
         public override Tensor Apply(Tensor x) => Norm(x, weight);
@@ -36,7 +39,7 @@ internal abstract class NormLayer
         public override Tensor ApplyToGated(Tensor x, Tensor gate)
         {
             Tensor gated = x.to(ScalarType.Float32) * gate;
-            Tensor meanSquare = gated.pow(2).sum(-1, keepdim: true) / gate.sum();
+            Tensor meanSquare = gated.pow(2).sum(-1, keepdim: true) / Open(gate);
             Tensor normed = gated * (meanSquare + epsilon).rsqrt();
             return normed.to(x.dtype) * weight * gate.to(x.dtype);
         }
@@ -59,7 +62,7 @@ internal abstract class NormLayer
         public override Tensor ApplyToGated(Tensor x, Tensor gate)
         {
             Tensor wide = x.to(ScalarType.Float32);
-            Tensor open = gate.sum();
+            Tensor open = Open(gate);
             Tensor mean = (wide * gate).sum(-1, keepdim: true) / open;
             Tensor centred = (wide - mean) * gate;
             Tensor variance = centred.pow(2).sum(-1, keepdim: true) / open;

@@ -31,6 +31,7 @@ public sealed class PruningPipeline
     private int _widthMultiple = 1;
     private NormOrder _normOrder = NormOrder.NormThenSelect;
     private long _seed;
+    private RunCheckpoint? _checkpoint;
     private ILogger _logger = NullLogger.Instance;
     private IProgress<SelectionProgress>? _progress;
 
@@ -57,7 +58,7 @@ public sealed class PruningPipeline
         return With(pipeline => pipeline._calibration = corpus);
     }
 
-    /// <summary>How it is decided what stays. Default: <see cref="HypernetworkSelection"/> with the paper's settings.</summary>
+    /// <summary>How it is decided what stays. Default: <see cref="HypernetworkSelection"/> with its own defaults.</summary>
     /// <param name="strategy">The strategy.</param>
     public PruningPipeline SelectedBy(ISelectionStrategy strategy)
     {
@@ -82,6 +83,19 @@ public sealed class PruningPipeline
     /// <param name="seed">The seed.</param>
     public PruningPipeline WithSeed(long seed) => With(pipeline => pipeline._seed = seed);
 
+    /// <summary>
+    /// Where the run keeps its state and its log. Stopped at any moment and run again as it was, it goes on and ends with the same plan, byte for byte, on the same machine.
+    /// </summary>
+    /// <param name="folder">A folder for this run alone; it is made where there is none. <c>steps.jsonl</c> in it has a line a step.</param>
+    /// <param name="everySteps">Steps between two saves. Default 25.</param>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="everySteps"/> is below 1.</exception>
+    public PruningPipeline CheckpointedIn(string folder, int everySteps = 25)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(folder);
+        ArgumentOutOfRangeException.ThrowIfLessThan(everySteps, 1);
+        return With(pipeline => pipeline._checkpoint = new RunCheckpoint(folder) { EverySteps = everySteps });
+    }
+
     /// <summary>Who is told of every learning step.</summary>
     /// <param name="progress">The listener.</param>
     public PruningPipeline ReportingTo(IProgress<SelectionProgress> progress)
@@ -103,6 +117,9 @@ public sealed class PruningPipeline
     /// <exception cref="InvalidOperationException">There is no budget, or no text for a strategy that needs one.</exception>
     /// <exception cref="BudgetException">The budget cannot be met by this model; raised before any work.</exception>
     /// <exception cref="NumericalException">A NaN or an infinity while learning.</exception>
+    /// <exception cref="CheckpointException">
+    /// The folder of <see cref="CheckpointedIn"/> cannot be written, is another run's at this moment, or holds the state of a run with another model, text or settings.
+    /// </exception>
     public Task<PruningResult> RunAsync(CancellationToken cancellationToken = default)
     {
         var request = new SelectionRequest
@@ -113,6 +130,7 @@ public sealed class PruningPipeline
             WidthMultiple = _widthMultiple,
             NormOrder = _normOrder,
             Seed = _seed,
+            Checkpoint = _checkpoint,
             Progress = _progress,
             Logger = _logger,
         };

@@ -4,6 +4,7 @@ namespace DispLlm;
 public sealed class PruningResult
 {
     private readonly IPrunableModel _model;
+    private readonly bool _sharedStream;
 
     internal PruningResult(IPrunableModel model, PruningBudget budget, SelectionOutcome outcome)
     {
@@ -12,6 +13,7 @@ public sealed class PruningResult
         Plan = outcome.Plan;
         Scores = outcome.Scores;
         History = outcome.History;
+        _sharedStream = outcome.SharedStream;
         var counter = new ParameterCounter(model.Spec);
         Before = counter.Dense;
         After = counter.Of(Plan);
@@ -50,6 +52,7 @@ public sealed class PruningResult
         return BudgetProjection.Project(_model.Spec, Scores, budget, new BudgetProjectionOptions
         {
             WidthMultiple = Plan.Provenance.WidthMultiple ?? 1,
+            SharedStream = _sharedStream,
             NormOrder = Plan.NormOrder,
             Family = Plan.Family,
             Strategy = Plan.Provenance.Strategy,

@@ -18,6 +18,12 @@ public sealed record BudgetProjectionOptions
         init => _widthMultiple = value >= 1 ? value : throw new BudgetException($"The width multiple is {value}; it must be at least 1.");
     }
 
+    /// <summary>
+    /// Whether S1, S2, S3 and S5 of all blocks keep the same features of the stream, as regular structural pruning does (paper, Fig. 1). A
+    /// feature's score is then its mean over all those sites. Default no: that no two sites are tied is the point of the method.
+    /// </summary>
+    public bool SharedStream { get; init; }
+
     /// <summary>The order of norm and selection that the plan will say. Default: <see cref="NormOrder.NormThenSelect"/>.</summary>
     public NormOrder NormOrder { get; init; }
 
@@ -84,8 +90,9 @@ public static class BudgetProjection
 
         long target = EnsureReachable(counter, budget, options.WidthMultiple);
         int[] ranked = new int[layout.Count];
-        var chunks = Rank(scores, options.WidthMultiple, ranked);
-        var widths = Fill(counter, layout, chunks, options.WidthMultiple, budget.Scope, target);
+        int[][] groups = Groups(layout, options.SharedStream);
+        var chunks = Rank(scores, groups, options.WidthMultiple, ranked);
+        var widths = Fill(counter, layout, groups, chunks, options.WidthMultiple, budget.Scope, target);
         return new SelectionPlan(counter.Shape, Take(layout, ranked, widths))
         {
             Family = options.Family,
@@ -129,33 +136,47 @@ public static class BudgetProjection
         return Enumerable.Repeat(new BlockWidths(stream, stream, stream, hidden, stream), shape.Blocks).ToArray();
     }
 
-    /// <summary>Some gates of one site, taken together.</summary>
+    /// <summary>Sites that select alike, by their places in the layout: each by itself, or all of the stream together.</summary>
+    private static int[][] Groups(GateLayout layout, bool sharedStream)
+    {
+        var sites = Enumerable.Range(0, layout.Sites.Count);
+        if (!sharedStream)
+        {
+            return [.. sites.Select(site => new[] { site })];
+        }
+
+        var hidden = sites.ToLookup(site => layout.Sites[site].Site == SelectionSite.MlpHidden);
+        return [[.. hidden[false]], .. hidden[true].Select(site => new[] { site })];
+    }
+
+    /// <summary>Some gates of one group of sites, taken together.</summary>
     /// <param name="Score">Mean score of its gates.</param>
-    /// <param name="Site">Which site, in layout order.</param>
-    /// <param name="Index">Which chunk of its site, from 0 for the best.</param>
-    private readonly record struct Chunk(double Score, int Site, int Index) : IComparable<Chunk>
+    /// <param name="Group">Which group, in layout order.</param>
+    /// <param name="Index">Which chunk of its group, from 0 for the best.</param>
+    private readonly record struct Chunk(double Score, int Group, int Index) : IComparable<Chunk>
     {
         public int CompareTo(Chunk other)
         {
             int order = other.Score.CompareTo(Score);
-            order = order != 0 ? order : Site.CompareTo(other.Site);
+            order = order != 0 ? order : Group.CompareTo(other.Group);
             return order != 0 ? order : Index.CompareTo(other.Index);
         }
     }
 
     /// <summary>Ranks every site's gates into <paramref name="ranked"/> (indices in the site); returns all chunks, best first.</summary>
-    private static Chunk[] Rank(SelectionScores scores, int multiple, int[] ranked)
+    private static Chunk[] Rank(SelectionScores scores, int[][] groups, int multiple, int[] ranked)
     {
-        var chunks = new List<Chunk>(ranked.Length / multiple + scores.Layout.Sites.Count);
-        for (int s = 0; s < scores.Layout.Sites.Count; s++)
+        var sites = scores.Layout.Sites;
+        var chunks = new List<Chunk>(ranked.Length / multiple + sites.Count);
+        for (int g = 0; g < groups.Length; g++)
         {
-            var range = scores.Layout.Sites[s];
-            var site = scores.Values.Slice(range.Offset, range.Size);
+            float[] values = Mean(scores, groups[g]);
+
             // Score and index in one integer: sorts fast, and ties fall to the smaller index on every machine.
-            ulong[] keys = new ulong[site.Length];
+            ulong[] keys = new ulong[values.Length];
             for (int i = 0; i < keys.Length; i++)
             {
-                keys[i] = (ulong)~Ascending(site[i]) << 32 | (uint)i;
+                keys[i] = (ulong)~Ascending(values[i]) << 32 | (uint)i;
             }
 
             Array.Sort(keys);
@@ -167,13 +188,16 @@ public static class BudgetProjection
                 for (int i = start; i < end; i++)
                 {
                     int gate = (int)(uint)keys[i];
-                    ranked[range.Offset + i] = gate;
-                    sum += site[gate];
+                    sum += values[gate];
+                    foreach (int site in groups[g])
+                    {
+                        ranked[sites[site].Offset + i] = gate;
+                    }
                 }
 
                 // Means of a descending list descend, but for rounding; the order within a site must not depend on it.
                 previous = Math.Min(previous, sum / (end - start));
-                chunks.Add(new Chunk(previous, s, start / multiple));
+                chunks.Add(new Chunk(previous, g, start / multiple));
             }
         }
 
@@ -182,40 +206,67 @@ public static class BudgetProjection
         return sorted;
     }
 
+    private static float[] Mean(SelectionScores scores, int[] group)
+    {
+        var first = scores.Layout.Sites[group[0]];
+        float[] values = scores.Values.Slice(first.Offset, first.Size).ToArray();
+        if (group.Length > 1)
+        {
+            for (int i = 0; i < values.Length; i++)
+            {
+                int gate = i;
+                values[i] = (float)group.Average(site => (double)scores.Values[scores.Layout.Sites[site].Offset + gate]);
+            }
+        }
+
+        return values;
+    }
+
     /// <summary>
     /// One pass finds the threshold and fills what it leaves: up to the threshold every chunk fits, since counts only grow. A chunk that
-    /// does not fit closes its site for good, because the room only shrinks and costs only rise as other sites widen.
+    /// does not fit closes its group for good, because the room only shrinks and costs only rise as other sites widen.
     /// </summary>
     private static BlockWidths[] Fill(
-        ParameterCounter counter, GateLayout layout, Chunk[] chunks, int multiple, ParameterScope scope, long target)
+        ParameterCounter counter, GateLayout layout, int[][] groups, Chunk[] chunks, int multiple, ParameterScope scope, long target)
     {
         var widths = Smallest(counter.Shape, multiple);
-        int[] taken = new int[layout.Sites.Count];
+        int[] taken = new int[groups.Length];
         Array.Fill(taken, 1);
         long room = target - counter.Of(widths)[scope];
         foreach (var chunk in chunks)
         {
-            if (chunk.Index != taken[chunk.Site])
+            if (chunk.Index != taken[chunk.Group])
             {
                 // The first chunk, which stays anyway, or one whose predecessor did not fit.
                 continue;
             }
 
-            var range = layout.Sites[chunk.Site];
-            ref var block = ref widths[range.Block];
-            int width = block[range.Site];
-            int wider = (int)Math.Min((long)width + multiple, range.Size);
-            long cost = checked((wider - width) * counter.CostPerIndex(range.Site, block, scope));
+            // No two sites of a group multiply each other in the count, so that their costs add.
+            long cost = 0;
+            foreach (int place in groups[chunk.Group])
+            {
+                var site = layout.Sites[place];
+                var block = widths[site.Block];
+                cost = checked(cost + (Wider(block[site.Site], multiple, site.Size) - block[site.Site]) * counter.CostPerIndex(site.Site, block, scope));
+            }
+
             if (cost <= room)
             {
                 room -= cost;
-                block = block.With(range.Site, wider);
-                taken[chunk.Site]++;
+                taken[chunk.Group]++;
+                foreach (int place in groups[chunk.Group])
+                {
+                    var site = layout.Sites[place];
+                    ref var block = ref widths[site.Block];
+                    block = block.With(site.Site, Wider(block[site.Site], multiple, site.Size));
+                }
             }
         }
 
         return widths;
     }
+
+    private static int Wider(int width, int multiple, int size) => (int)Math.Min((long)width + multiple, size);
 
     private static BlockSelection[] Take(GateLayout layout, int[] ranked, BlockWidths[] widths)
     {

@@ -40,6 +40,9 @@ public sealed record SelectionRequest
     /// <summary>The run's seed. Default 0.</summary>
     public long Seed { get; init; }
 
+    /// <summary>Where a strategy that learns keeps its state, so that a run that was stopped goes on. Default: nowhere.</summary>
+    public RunCheckpoint? Checkpoint { get; init; }
+
     /// <summary>Told of every step. Default: nobody.</summary>
     public IProgress<SelectionProgress>? Progress { get; init; }
 
@@ -49,8 +52,9 @@ public sealed record SelectionRequest
     /// <summary>The projection that turns a strategy's scores into a plan within the budget.</summary>
     /// <param name="strategy">The strategy's name.</param>
     /// <param name="scores">Its scores.</param>
-    public SelectionPlan Project(string strategy, SelectionScores scores) =>
-        BudgetProjection.Project(Model.Spec, scores, Budget, Projection(strategy));
+    /// <param name="sharedStream">Whether all sites of the stream share one selection (<see cref="BudgetProjectionOptions.SharedStream"/>).</param>
+    public SelectionPlan Project(string strategy, SelectionScores scores, bool sharedStream = false) =>
+        BudgetProjection.Project(Model.Spec, scores, Budget, Projection(strategy) with { SharedStream = sharedStream });
 
     /// <summary>Refuses a budget that no selection of this model can meet.</summary>
     /// <param name="strategy">The strategy's name.</param>
@@ -67,11 +71,23 @@ public sealed record SelectionRequest
     };
 }
 
+/// <summary>A folder in which a run that learns keeps its state and its log: killed at any moment and started again, it ends with the same plan.</summary>
+/// <param name="Folder">The folder; it is made where there is none. One run has it at a time.</param>
+public sealed record RunCheckpoint(string Folder)
+{
+    /// <summary>Steps between two saves. Default 25; at least 1. A save writes three times the hypernetwork's size.</summary>
+    public int EverySteps { get; init; } = 25;
+}
+
 /// <summary>What a strategy decided.</summary>
 /// <param name="Plan">What is kept: within the budget.</param>
 /// <param name="Scores">The real-valued scores behind it; they can be projected on other budgets.</param>
 /// <param name="History">One entry a learning step; empty for strategies that do not learn.</param>
-public sealed record SelectionOutcome(SelectionPlan Plan, SelectionScores Scores, IReadOnlyList<SelectionProgress> History);
+public sealed record SelectionOutcome(SelectionPlan Plan, SelectionScores Scores, IReadOnlyList<SelectionProgress> History)
+{
+    /// <summary>Whether the scores are to be projected with one selection for all sites of the stream. Default no.</summary>
+    public bool SharedStream { get; init; }
+}
 
 /// <summary>One step of a strategy that learns.</summary>
 /// <param name="Step">The step just done, from 1.</param>
@@ -81,8 +97,7 @@ public sealed record SelectionOutcome(SelectionPlan Plan, SelectionScores Scores
 /// <param name="KeptFraction">Parameters that this step's gates keep, as a fraction of the dense model's in the budget's scope.</param>
 /// <param name="GradientNorm">Euclidean norm of the gradient by all gates.</param>
 /// <param name="Tokens">Tokens seen since the run began.</param>
-/// <param name="TokensPerSecond">Mean since the run began.</param>
-/// <param name="TimeLeft">At the mean speed so far.</param>
+/// <param name="Elapsed">Time since the run began; of a run that went on, the time that it ran.</param>
 public sealed record SelectionProgress(
     int Step,
     int Steps,
@@ -91,5 +106,14 @@ public sealed record SelectionProgress(
     double KeptFraction,
     double GradientNorm,
     long Tokens,
-    double TokensPerSecond,
-    TimeSpan TimeLeft);
+    TimeSpan Elapsed)
+{
+    /// <summary>Sites of which this step's draw closed every gate. A cut model keeps at least one index of each.</summary>
+    public IReadOnlyList<GateRange> CollapsedSites { get; init; } = [];
+
+    /// <summary>Mean speed since the run began.</summary>
+    public double TokensPerSecond => Tokens / Math.Max(1e-9, Elapsed.TotalSeconds);
+
+    /// <summary>At the mean speed so far.</summary>
+    public TimeSpan TimeLeft => Elapsed / Step * (Steps - Step);
+}

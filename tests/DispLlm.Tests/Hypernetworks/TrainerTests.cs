@@ -143,6 +143,48 @@ public sealed class TrainerTests
     }
 
     [Fact]
+    public void A_site_that_collapses_is_named_once_with_its_step()
+    {
+        using var scope = NewDisposeScope();
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        foreach (var order in Enum.GetValues<NormOrder>())
+        {
+            using var trainer = new HypernetworkTrainer(
+                model, PruningBudget.FromRatio(0.4), HypernetworkSelection.Paper with { Steps = 2 }, normOrder: order);
+            var site = model.GateLayout[1, SelectionSite.MlpInput];
+            Tensor uniforms = zeros(model.GateLayout.Count);
+            uniforms.narrow(0, site.Offset, site.Size).fill_(0.999999f);
+            var losses = trainer.Step([tensor(s_tokens[..32].Select(id => (long)id).ToArray()).view(1, 32)], uniforms);
+            Assert.Equal([site], losses.CollapsedSites);
+            Assert.True(double.IsFinite(losses.CrossEntropy));
+        }
+    }
+
+    [Fact]
+    public void Schedules_start_and_end_where_they_say()
+    {
+        var options = new HypernetworkOptions { Steps = 100, LearningRate = 0.01, FinalLearningRate = 0.1, FinalSharpness = 3, BudgetRamp = 0.5 };
+        Assert.Equal(0.01, options.LearningRateAt(0), 1e-12);
+        Assert.Equal(0.0055, options.LearningRateAt(50), 1e-12);
+        Assert.Equal(0.001, options.LearningRateAt(100), 1e-12);
+        Assert.Equal([1, 2, 3], new[] { 0, 50, 100 }.Select(options.SharpnessAt));
+        Assert.Equal([0.02, 0.5, 1, 1], new[] { 0, 24, 49, 80 }.Select(options.BudgetShareAt));
+        var paper = HypernetworkSelection.Paper;
+        Assert.All(new[] { 0, 17, 9999 }, step => Assert.Equal((1e-3, 1.0, 1.0), (paper.LearningRateAt(step), paper.SharpnessAt(step), paper.BudgetShareAt(step))));
+    }
+
+    [Fact]
+    public void Presets_are_what_was_published()
+    {
+        var paper = HypernetworkSelection.Paper;
+        Assert.Equal((10_000, 6.0, 3.0, 1.0, 0.05), (paper.Steps, paper.BudgetWeight, paper.GateOffset, paper.Temperature, paper.WeightDecay));
+        Assert.Equal((GateEstimator.ReinMax, LogitNetwork.Recurrent, 0.0, false), (paper.Estimator, paper.Network, paper.StartingWeight, paper.AsReleased));
+        var released = HypernetworkSelection.Released;
+        Assert.Equal((16.0, 0.4, GateEstimator.GumbelSigmoid, true), (released.BudgetWeight, released.Temperature, released.Estimator, released.AsReleased));
+        Assert.Equal((1e-3, 0.0, 1.0), (released.LearningRate, released.StartingWeight, released.FinalSharpness));
+    }
+
+    [Fact]
     public void Options_out_of_range_are_named()
     {
         using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));

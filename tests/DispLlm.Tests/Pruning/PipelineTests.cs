@@ -184,11 +184,4 @@ public sealed class PipelineTests
     }
 
     private static Tensor OpenGates(IPrunableModel model, SelectionPlan plan) => Gates.Of(plan, model.Backend).Values;
-
-    private sealed class Steps : IProgress<SelectionProgress>
-    {
-        public List<SelectionProgress> Seen { get; } = [];
-
-        public void Report(SelectionProgress value) => Seen.Add(value);
-    }
 }

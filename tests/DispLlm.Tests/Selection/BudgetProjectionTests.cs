@@ -36,6 +36,36 @@ public class BudgetProjectionTests
             });
 
     [Fact]
+    public void A_shared_stream_keeps_its_promises_too() =>
+        Gen.Select(SelectionModels.Small, Gen.Int[0, 1_000_000], SelectionModels.Scope, Gen.Int[1, 5], Gen.Int[0, 90]).Sample((spec, seed, scope, multiple, percent) =>
+        {
+            var scores = SelectionModels.RandomScores(spec, seed, int.MaxValue);
+            var budget = PruningBudget.FromRatio(percent / 100.0) with { Scope = scope };
+            var options = new BudgetProjectionOptions { WidthMultiple = multiple, SharedStream = true };
+            try
+            {
+                BudgetProjection.EnsureReachable(spec, budget, options);
+            }
+            catch (BudgetException)
+            {
+                return;
+            }
+
+            var counter = new ParameterCounter(spec);
+            var plan = BudgetProjection.Project(spec, scores, budget, options);
+            long target = budget.TargetFor(counter);
+            Assert.True(plan.KeptParameters[scope] <= target);
+            EnsureWidths(plan, multiple);
+            var stream = plan.Blocks[0].AttentionInput;
+            Assert.All(plan.Blocks, block => Assert.All(Sites.Where(site => site != SelectionSite.MlpHidden), site => Assert.Equal(stream, block[site])));
+
+            // One more chunk of the stream, in all sites at once, does not fit.
+            int wider = Math.Min(stream.Count + multiple, spec.HiddenSize);
+            var widths = plan.Widths().Select(width => width with { AttentionInput = wider, AttentionOutput = wider, MlpInput = wider, MlpOutput = wider }).ToArray();
+            Assert.True(wider == stream.Count || counter.Of(widths)[scope] > target, "The stream could be wider.");
+        });
+
+    [Fact]
     public void Small_models_give_what_the_method_says_word_by_word() =>
         Gen.Select(SelectionModels.Small, Gen.Int[0, 1_000_000], SelectionModels.Scope, Gen.Int[1, 5], Gen.Int[0, 90])
             .Sample((spec, seed, scope, multiple, percent) =>

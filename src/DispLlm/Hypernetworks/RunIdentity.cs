@@ -1,0 +1,83 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace DispLlm;
+
+/// <summary>
+/// What a run's outcome follows from, as names and values in text: model, calibration text and settings. A state is taken up only by a run of which all of it is
+/// the same.
+/// </summary>
+internal static class RunIdentity
+{
+    public static IReadOnlyDictionary<string, string> Of(SelectionRequest request, HypernetworkSelection strategy, int[] tokens)
+    {
+        var identity = new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            ["model.spec"] = Hash(System.Text.Encoding.UTF8.GetBytes(request.Model.Spec.ToString())),
+            ["model.weights"] = HashOfWeights(request.Model),
+            ["model.compute_type"] = request.Model.Backend.ComputeType.ToString(),
+            ["text.tokens"] = tokens.Length.ToString(CultureInfo.InvariantCulture),
+            ["text.ids"] = HashOf(tokens),
+            ["budget"] = request.Budget.ToString(),
+            ["norm_order"] = request.NormOrder.ToString(),
+            ["width_multiple"] = request.WidthMultiple.ToString(CultureInfo.InvariantCulture),
+            ["seed"] = request.Seed.ToString(CultureInfo.InvariantCulture),
+        };
+        Add(identity, "settings", strategy);
+        return identity;
+    }
+
+    /// <summary>What differs, in words; empty where nothing does.</summary>
+    public static IReadOnlyList<string> Differences(IReadOnlyDictionary<string, string> mine, IReadOnlyDictionary<string, string> stored) =>
+    [
+        .. mine.Where(entry => stored.GetValueOrDefault(entry.Key) != entry.Value)
+            .Select(entry => $"{entry.Key} is {entry.Value} here and {stored.GetValueOrDefault(entry.Key) ?? "unknown"} there"),
+    ];
+
+    private static void Add(Dictionary<string, string> identity, string name, object settings)
+    {
+        // A strategy to start from is an interface: its own settings count, so it is written by what it is.
+        var json = (JsonObject)JsonSerializer.SerializeToNode(settings, settings.GetType())!;
+        foreach (var (key, value) in json)
+        {
+            if (key != nameof(HypernetworkSelection.StartingFrom))
+            {
+                identity[$"{name}.{key}"] = value?.ToJsonString() ?? "null";
+            }
+        }
+
+        if (settings is HypernetworkSelection { StartingFrom: { } start })
+        {
+            Add(identity, $"{name}.{nameof(HypernetworkSelection.StartingFrom)}", start);
+        }
+    }
+
+    /// <summary>Every byte of the weights. It takes less time than one step of learning.</summary>
+    private static string HashOfWeights(IPrunableModel model)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var part in WeightCatalog.Parts(model.Spec).Where(part => !part.IsBias))
+        {
+            using var scope = TorchSharp.torch.NewDisposeScope();
+            TensorBytes.Visit(model.Weight(part.Role, part.Block), (bytes, _) => hash.AppendData(bytes));
+        }
+
+        return Convert.ToHexStringLower(hash.GetHashAndReset())[..16];
+    }
+
+    private static string HashOf(int[] tokens)
+    {
+        byte[] bytes = new byte[tokens.Length * sizeof(int)];
+        for (int i = 0; i < tokens.Length; i++)
+        {
+            BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(i * sizeof(int)), tokens[i]);
+        }
+
+        return Hash(bytes);
+    }
+
+    private static string Hash(ReadOnlySpan<byte> bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes))[..16];
+}

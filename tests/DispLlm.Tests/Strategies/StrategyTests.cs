@@ -1,0 +1,239 @@
+using CsCheck;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Tests.Strategies;
+
+/// <summary>What every strategy promises, and what each one measures.</summary>
+public sealed class StrategyTests
+{
+    private static readonly TokenCorpus s_text = TokenCorpus.FromTokens([.. Enumerable.Range(0, 1500).Select(i => 3 + i * i % 61)]);
+
+    private static readonly HypernetworkSelection s_learned = new()
+    {
+        Steps = 6, WindowLength = 32, StartingFrom = new FisherSelection { Rounds = 1, WindowsPerRound = 2, WindowLength = 32 },
+    };
+
+    private static readonly Dictionary<string, ISelectionStrategy> s_strategies = new()
+    {
+        ["random"] = new RandomSelection(),
+        ["magnitude"] = new MagnitudeSelection(),
+        ["activation"] = new ActivationMagnitudeSelection { Windows = 2, WindowLength = 32 },
+        ["first order"] = new FirstOrderSelection { Windows = 2, WindowLength = 32 },
+        ["fisher"] = new FisherSelection { Rounds = 2, WindowsPerRound = 2, WindowLength = 32 },
+        ["learned"] = s_learned,
+        ["paper"] = HypernetworkSelection.Paper with { Steps = 6, WindowLength = 32 },
+        ["released"] = HypernetworkSelection.Released with { Steps = 6, WindowLength = 32 },
+        ["straight-through"] = s_learned with { Estimator = GateEstimator.StraightThrough },
+        ["soft"] = s_learned with { Estimator = GateEstimator.GumbelSigmoid, Temperature = 0.4 },
+        ["no recurrence"] = s_learned with { Network = LogitNetwork.Feedforward },
+        ["no hypernetwork"] = s_learned with { Network = LogitNetwork.Free },
+        ["shared stream"] = s_learned with { SharedStream = true },
+        ["distilled"] = s_learned with { Distillation = 0.5, BudgetRamp = 0.5, Accumulation = 2 },
+    };
+
+    public static TheoryData<string> Names => [.. s_strategies.Keys];
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void It_meets_any_budget_exactly_and_honours_widths(string name)
+    {
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-gqa-biases-tied"));
+        Gen.Select(Gen.Double[0.1, 0.7], Gen.Enum<ParameterScope>(), Gen.OneOfConst(1, 4), Gen.Int[0, 99]).Sample((keep, scope, multiple, seed) =>
+        {
+            var budget = PruningBudget.FromKeepFraction(keep) with { Scope = scope };
+            var options = new BudgetProjectionOptions { WidthMultiple = multiple };
+            try
+            {
+                BudgetProjection.EnsureReachable(model.Spec, budget, options);
+            }
+            catch (BudgetException)
+            {
+                return;
+            }
+
+            var plan = Select(model, s_strategies[name], budget, seed, multiple).Plan;
+            long target = budget.TargetFor(new ParameterCounter(model.Spec));
+            Assert.True(plan.KeptParameters[scope] <= target, $"{plan.KeptParameters[scope]} of {target}");
+            Assert.All(plan.Widths(), widths => Assert.All(Enum.GetValues<SelectionSite>(), site =>
+                Assert.True(widths[site] > 0 && (widths[site] % multiple == 0 || widths[site] == plan.Model.SizeOf(site)), $"{site}: {widths[site]}")));
+        }, iter: 5, threads: 1);
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void The_same_seed_gives_the_same_scores(string name)
+    {
+        using var model = PrunableModel.Load(Fixture.FolderOf("phi-2-style"));
+        var budget = PruningBudget.FromRatio(0.4);
+        var first = Select(model, s_strategies[name], budget, 3);
+        var second = Select(model, s_strategies[name], budget, 3);
+        Assert.Equal(first.Scores.Values.ToArray(), second.Scores.Values.ToArray());
+        Assert.Equal(first.Plan, second.Plan);
+        Assert.True(first.Scores.Values.ToArray().Distinct().Count() > 10, "The scores tell hardly any gates apart.");
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void A_budget_that_cannot_be_met_is_refused_before_any_work(string name)
+    {
+        using var model = PrunableModel.Load(Fixture.FolderOf("opt-pre-norm"));
+        var seen = new Steps();
+        var error = Assert.Throws<BudgetException>(() => s_strategies[name].Select(new SelectionRequest
+        {
+            Model = model, Budget = PruningBudget.FromRatio(0.9999), Calibration = s_text, Progress = seen,
+        }));
+        Assert.NotNull(error.SmallestReachable);
+        Assert.Empty(seen.Seen);
+    }
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public void It_leaves_no_tensor_behind(string name)
+    {
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        long Growth()
+        {
+            long before = Tensor.TotalCount;
+            Select(model, s_strategies[name], PruningBudget.FromRatio(0.4), 0);
+            return Tensor.TotalCount - before;
+        }
+
+        // A Parameter's source tensor is counted as live for ever, though it holds no memory: the hypernetwork's own.
+        long Counted()
+        {
+            long before = Tensor.TotalCount;
+            if (s_strategies[name] is HypernetworkSelection options)
+            {
+                new HypernetworkTrainer(model, PruningBudget.FromRatio(0.4), options).Dispose();
+            }
+
+            return Tensor.TotalCount - before;
+        }
+
+        Growth();
+        Assert.Equal(Counted(), Growth());
+    }
+
+    [Fact]
+    public void Fisher_scores_are_squared_gate_gradients_per_parameter()
+    {
+        using var scope = NewDisposeScope();
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        var strategy = new FisherSelection { Rounds = 1, WindowsPerRound = 3, WindowLength = 32 };
+        var outcome = Select(model, strategy, PruningBudget.FromRatio(0.4), 5);
+        var windows = new TokenWindows(s_text.Resolve(CorpusContext.For(model), default), 32, 1, model.Backend.Random(5));
+        Tensor sum = zeros(model.GateLayout.Count);
+        for (int i = 0; i < 3; i++)
+        {
+            using var gradients = GateGradients.Of(model, ones(model.GateLayout.Count), NormOrder.NormThenSelect, [windows.Batch(i)]);
+            sum += gradients.Gradient.pow(2);
+        }
+
+        var counter = new ParameterCounter(model.Spec);
+        foreach (var site in model.GateLayout.Sites)
+        {
+            long cost = counter.CostPerIndex(site.Site, counter.Shape.DenseWidths, ParameterScope.BlockWeights);
+            float[] expected = sum.narrow(0, site.Offset, site.Size).data<float>().Select(value => (float)Math.Log(value / (double)cost + 1e-30)).ToArray();
+            Assert.Equal(expected, outcome.Scores.Of(site.Block, site.Site).ToArray(), (a, b) => Math.Abs(a - b) < 1e-3);
+        }
+    }
+
+    [Fact]
+    public void Activation_is_the_mean_square_of_what_passes_the_gate()
+    {
+        using var scope = NewDisposeScope();
+        using var noGradient = no_grad();
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        Tensor tokens = (arange(40, ScalarType.Int64) * 7).remainder(model.Spec.VocabularySize).view(2, 20);
+        Tensor stream = model.Weight(WeightRole.TokenEmbedding).index(tokens);
+        Tensor normed = stream * (stream.pow(2).mean([-1L], keepdim: true) + model.Spec.NormEpsilon).rsqrt() * model.Weight(WeightRole.AttentionNorm, 0);
+        var first = model.GateLayout[0, SelectionSite.AttentionInput];
+        Tensor activity = model.GateActivity(tokens);
+        Assert.Equal([model.GateLayout.Count], activity.shape);
+        Close.Within(1e-5, normed.pow(2).mean([0L, 1L]), activity.narrow(0, first.Offset, first.Size), "S1 of block 0");
+        Assert.True(activity.min().ToSingle() > 0);
+    }
+
+    [Fact]
+    public void A_feature_that_nothing_carries_comes_last_by_activation_and_by_gradient()
+    {
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using (no_grad())
+        {
+            // Hidden feature 5 of block 1 is never written, stream feature 7 never read by attention of block 0.
+            using var hidden = model.Weight(WeightRole.MlpUp, 1).narrow(0, 5, 1);
+            hidden.zero_();
+            foreach (var role in new[] { WeightRole.Query, WeightRole.Key, WeightRole.Value })
+            {
+                using var column = model.Weight(role, 0).narrow(1, 7, 1);
+                column.zero_();
+            }
+        }
+
+        foreach (string name in new[] { "activation", "first order", "fisher" })
+        {
+            // Of one round: a feature that was cut in an earlier one is as worthless as one that nothing carries.
+            var strategy = s_strategies[name] is FisherSelection fisher ? fisher with { Rounds = 1 } : s_strategies[name];
+            var scores = Select(model, strategy, PruningBudget.FromRatio(0.1), 0).Scores;
+            Assert.Equal(scores.Values.ToArray().Min(), scores.Of(1, SelectionSite.MlpHidden)[5]);
+            Assert.Equal(scores.Values.ToArray().Min(), scores.Of(0, SelectionSite.AttentionInput)[7], 1e-3);
+        }
+    }
+
+    [Fact]
+    public void A_shared_stream_is_one_selection_in_every_block()
+    {
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        var outcome = Select(model, s_strategies["shared stream"], PruningBudget.FromRatio(0.4), 0);
+        var stream = outcome.Plan.Blocks[0].AttentionInput;
+        Assert.InRange(stream.Count, 1, model.Spec.HiddenSize - 1);
+        foreach (var block in outcome.Plan.Blocks)
+        {
+            Assert.All([block.AttentionInput, block.AttentionOutput, block.MlpInput, block.MlpOutput], site => Assert.Equal(stream, site));
+        }
+    }
+
+    [Fact]
+    public async Task One_run_serves_other_ratios_with_its_scores()
+    {
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        foreach (string name in new[] { "learned", "shared stream" })
+        {
+            var result = await DispLlm.Pruning.Of(model).ToRatio(0.4).CalibratedOn(s_text).SelectedBy(s_strategies[name]).WithWidthsMultipleOf(2)
+                .RunAsync(TestContext.Current.CancellationToken);
+            Assert.Equal(result.Plan.Blocks, result.PlanFor(0.4).Blocks);
+            foreach (double ratio in new[] { 0.1, 0.3, 0.6 })
+            {
+                var plan = result.PlanFor(ratio);
+                double kept = (double)plan.KeptParameters.BlockWeights / result.Before.BlockWeights;
+                Assert.InRange(kept, 1 - ratio - 0.05, 1 - ratio);
+                Assert.All(plan.Widths(), widths => Assert.Equal(0, widths.MlpHidden % 2));
+                Assert.True(name != "shared stream" || plan.Blocks[0].AttentionInput.SequenceEqual(plan.Blocks[1].MlpOutput));
+            }
+
+            Assert.Throws<BudgetException>(() => result.PlanFor(1.2));
+        }
+    }
+
+    [Fact]
+    public void Both_compute_types_choose_plans_of_one_quality()
+    {
+        var losses = new List<double>();
+        int[]? tokens = null;
+        foreach (var type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
+        {
+            using var chosen = PrunableModel.Load(SampleModel.Folder, TorchBackend.Cpu(type));
+            using var judge = PrunableModel.Load(SampleModel.Folder);
+            tokens ??= SampleModel.Tokens(judge);
+            var outcome = s_learned with { Steps = 20, WindowLength = 64, StartingFrom = new FisherSelection { WindowLength = 64 } };
+            var plan = outcome.Select(new SelectionRequest { Model = chosen, Budget = PruningBudget.FromRatio(0.3), Calibration = TokenCorpus.FromTokens(tokens) }).Plan;
+            losses.Add(Perplexity.Of(judge, tokens, new PerplexityOptions { WindowLength = 64 }, Gates.Of(plan, judge.Backend)).MeanLoss);
+        }
+
+        Assert.Equal(losses[0], losses[1], 0.05);
+    }
+
+    private static SelectionOutcome Select(IPrunableModel model, ISelectionStrategy strategy, PruningBudget budget, long seed, int multiple = 1) =>
+        strategy.Select(new SelectionRequest { Model = model, Budget = budget, Calibration = s_text, Seed = seed, WidthMultiple = multiple });
+}

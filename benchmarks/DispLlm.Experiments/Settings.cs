@@ -1,0 +1,83 @@
+using System.Globalization;
+using TorchSharp;
+
+namespace DispLlm.Experiments;
+
+/// <summary>What the command line asks for.</summary>
+internal sealed record Settings
+{
+    public const string Usage = """
+        Prints comparison tables as Markdown.
+
+          dotnet run --project benchmarks/DispLlm.Experiments -c Release -- <table> --model <folder> --calibration <text file> --heldout <text file>
+
+        Tables:
+          strategies   every strategy without learning, and learning, at each kept fraction
+          steps        the default recipe at each number of steps, beside the paper's and the released code's at --published steps
+          estimators   ReinMax, straight-through and soft gates at the first number of steps
+          ablations    without hypernetwork, without recurrence, with one shared stream selection, without each of our additions
+          ratios       one run projected on other ratios, beside runs of their own
+          text         given text, text sampled from the model, both; and how much of it
+          compute      float32 against bfloat16
+
+        Options:
+          --keep 0.5,0.7        kept fractions of the block weights          (0.5)
+          --steps 75,200        numbers of learning steps                    (75)
+          --published 300       steps of the published recipes; 0 leaves out (300)
+          --seeds 1             runs with seeds 0, 1, ... of each row        (1)
+          --window 512          tokens of a window                           (512)
+          --heldout-windows 40  windows that the result is judged on         (40)
+          --type bfloat16       compute type, or float32                     (bfloat16)
+        """;
+
+    public required string Table { get; init; }
+
+    public required string Model { get; init; }
+
+    public required string Calibration { get; init; }
+
+    public required string Heldout { get; init; }
+
+    public double[] Keep { get; init; } = [0.5];
+
+    public int[] Steps { get; init; } = [75];
+
+    public int Published { get; init; } = 300;
+
+    public int Seeds { get; init; } = 1;
+
+    public int Window { get; init; } = 512;
+
+    public int HeldoutWindows { get; init; } = 40;
+
+    public torch.ScalarType Type { get; init; } = torch.ScalarType.BFloat16;
+
+    public static Settings Parse(string[] args)
+    {
+        if (args.Length % 2 == 0)
+        {
+            throw new ArgumentException("A table's name comes first, then options with a value each.");
+        }
+
+        var options = args.Skip(1).Chunk(2).ToDictionary(pair => pair[0], pair => pair[1]);
+        string Take(string name, string? otherwise) =>
+            options.Remove(name, out string? value) ? value : otherwise ?? throw new ArgumentException($"{name} is missing.");
+        T[] List<T>(string name, string otherwise)
+            where T : IParsable<T> => [.. Take(name, otherwise).Split(',').Select(text => T.Parse(text, CultureInfo.InvariantCulture))];
+        var settings = new Settings
+        {
+            Table = args[0],
+            Model = Take("--model", null),
+            Calibration = Take("--calibration", null),
+            Heldout = Take("--heldout", null),
+            Keep = List<double>("--keep", "0.5"),
+            Steps = List<int>("--steps", "75"),
+            Published = List<int>("--published", "300")[0],
+            Seeds = List<int>("--seeds", "1")[0],
+            Window = List<int>("--window", "512")[0],
+            HeldoutWindows = List<int>("--heldout-windows", "40")[0],
+            Type = Enum.Parse<torch.ScalarType>(Take("--type", "bfloat16"), ignoreCase: true),
+        };
+        return options.Count == 0 ? settings : throw new ArgumentException($"There is no option {options.Keys.First()}.");
+    }
+}

@@ -1,0 +1,171 @@
+using System.Globalization;
+using TorchSharp;
+
+namespace DispLlm.Experiments;
+
+/// <summary>The tables of docs/results.md, row by row as they come.</summary>
+internal sealed class Tables(Settings settings, TextWriter output)
+{
+    private static readonly int[] s_textSizes = [131_072, 32_768, 8_192, 2_048];
+
+    private const string Head = "| selection | kept | perplexity | seconds |\n|---|---|---|---|";
+
+    public void Print()
+    {
+        if (settings.Table == "compute")
+        {
+            Compute();
+            return;
+        }
+
+        using var laboratory = new Laboratory(settings);
+        output.WriteLine(laboratory.Conditions() + "\n");
+        Action<Laboratory> table = settings.Table switch
+        {
+            "strategies" => Strategies,
+            "steps" => Steps,
+            "estimators" => Estimators,
+            "ablations" => Ablations,
+            "ratios" => Ratios,
+            "text" => Texts,
+            _ => throw new ArgumentException($"There is no table '{settings.Table}'."),
+        };
+        table(laboratory);
+    }
+
+    private HypernetworkSelection Ours(int? steps = null) => new() { Steps = steps ?? settings.Steps[0], WindowLength = settings.Window };
+
+    private FisherSelection Fisher(int rounds) => new() { Rounds = rounds, WindowLength = settings.Window };
+
+    private void Strategies(Laboratory laboratory)
+    {
+        output.WriteLine(Head);
+        foreach (double keep in settings.Keep)
+        {
+            Row(laboratory, "random", new RandomSelection(), keep);
+            Row(laboratory, "weight magnitude", new MagnitudeSelection(), keep);
+            Row(laboratory, "activation-weighted magnitude", new ActivationMagnitudeSelection { WindowLength = settings.Window }, keep);
+            Row(laboratory, "first order", new FirstOrderSelection { WindowLength = settings.Window }, keep);
+            Row(laboratory, "Fisher, one round", Fisher(1), keep);
+            Row(laboratory, "Fisher, 8 rounds", Fisher(8), keep);
+            Row(laboratory, "Fisher, 16 rounds, memory 0.8", Fisher(16) with { Memory = 0.8 }, keep);
+            foreach (int steps in settings.Steps.Where(steps => steps > 0))
+            {
+                Row(laboratory, $"learned, {steps} steps", Ours(steps), keep);
+            }
+        }
+    }
+
+    private void Steps(Laboratory laboratory)
+    {
+        output.WriteLine(Head);
+        foreach (double keep in settings.Keep)
+        {
+            if (settings.Published > 0)
+            {
+                var released = HypernetworkSelection.Released with { Steps = settings.Published, WindowLength = settings.Window };
+                var outcome = laboratory.Run(released, keep, 0);
+                output.WriteLine(Line($"released code, {settings.Published} steps, projected", laboratory.Perplexity(outcome.Plan), keep));
+                var drawn = Laboratory.DrawnAsReleased(outcome.Scores, released, 0);
+                double kept = laboratory.Kept(drawn);
+                output.WriteLine(Line("the same, masks as its code draws them", laboratory.Judge(drawn), kept));
+                Row(laboratory, $"paper, {settings.Published} steps", HypernetworkSelection.Paper with { Steps = settings.Published, WindowLength = settings.Window }, keep);
+            }
+
+            foreach (int steps in settings.Steps)
+            {
+                Row(laboratory, $"ours, {steps} steps", Ours(steps), keep);
+            }
+        }
+    }
+
+    private void Estimators(Laboratory laboratory)
+    {
+        output.WriteLine(Head);
+        foreach (double keep in settings.Keep)
+        {
+            Row(laboratory, "ReinMax", Ours(), keep);
+            Row(laboratory, "straight-through", Ours() with { Estimator = GateEstimator.StraightThrough }, keep);
+            Row(laboratory, "soft Gumbel-sigmoid, tau 0.4", Ours() with { Estimator = GateEstimator.GumbelSigmoid, Temperature = 0.4 }, keep);
+        }
+    }
+
+    private void Ablations(Laboratory laboratory)
+    {
+        output.WriteLine(Head);
+        foreach (double keep in settings.Keep)
+        {
+            Row(laboratory, "as it is", Ours(), keep);
+            Row(laboratory, "one selection for the whole stream (regular structural pruning)", Ours() with { SharedStream = true }, keep);
+            Row(laboratory, "no hypernetwork (free logits, learning rate 0.2)", Ours() with { Network = LogitNetwork.Free, LearningRate = 0.2 }, keep);
+            Row(laboratory, "no recurrence", Ours() with { Network = LogitNetwork.Feedforward }, keep);
+            Row(laboratory, "without starting scores", Ours() with { StartingWeight = 0 }, keep);
+            Row(laboratory, "without sharpening", Ours() with { FinalSharpness = 1 }, keep);
+            Row(laboratory, "learning rate constant", Ours() with { FinalLearningRate = 1 }, keep);
+            Row(laboratory, "lambda 6", Ours() with { BudgetWeight = 6 }, keep);
+            Row(laboratory, "budget ramps down over half of the steps", Ours() with { BudgetRamp = 0.5 }, keep);
+            Row(laboratory, "half of the loss towards the dense model", Ours() with { Distillation = 0.5 }, keep);
+            Row(laboratory, "two windows a step", Ours() with { Accumulation = 2 }, keep);
+            Row(laboratory, "starting scores in 8 rounds", Ours() with { StartingFrom = Fisher(8) }, keep);
+        }
+    }
+
+    private void Ratios(Laboratory laboratory)
+    {
+        output.WriteLine("| kept | run of its own | " + string.Join(" | ", settings.Keep.Select(keep => $"projected from the run at {keep:P0}")) + " |");
+        output.WriteLine("|---|---|" + string.Concat(settings.Keep.Select(_ => "---|")));
+        var runs = settings.Keep.Select(keep => laboratory.Run(Ours(), keep, 0)).ToArray();
+        for (int i = 0; i < settings.Keep.Length; i++)
+        {
+            var budget = PruningBudget.FromKeepFraction(settings.Keep[i]);
+            var cells = runs.Select(run => laboratory.Perplexity(BudgetProjection.Project(laboratory.Model.Spec, run.Scores, budget)));
+            output.WriteLine($"| {settings.Keep[i]:P0} | {Laboratory.Figure([laboratory.Perplexity(runs[i].Plan)])} | "
+                + string.Join(" | ", cells.Select(cell => Laboratory.Figure([cell]))) + " |");
+        }
+    }
+
+    private void Texts(Laboratory laboratory)
+    {
+        var context = CorpusContext.For(laboratory.Model);
+        int[] given = laboratory.Text.Resolve(context);
+        int[] sampled = TokenCorpus.SampledFromModel(new SampledCorpusOptions { Tokens = 32_768, WindowLength = 256, BatchSize = 32 }).Resolve(context);
+        output.WriteLine(Head);
+        foreach (double keep in settings.Keep)
+        {
+            void Text(string name, IEnumerable<int> tokens) => Row(laboratory, name, Ours(), keep, TokenCorpus.FromTokens([.. tokens]));
+            Text($"given text, {given.Length:N0} tokens", given);
+            foreach (int tokens in s_textSizes.Where(tokens => tokens < given.Length))
+            {
+                Text($"given text, {tokens:N0} tokens", given.Take(tokens));
+            }
+
+            Text("sampled from the model, 32,768 tokens", sampled);
+            Text("sampled from the model, 8,192 tokens", sampled.Take(8_192));
+            Text("16,384 tokens of each", given.Take(16_384).Concat(sampled.Take(16_384)));
+        }
+    }
+
+    private void Compute()
+    {
+        foreach (var type in new[] { torch.ScalarType.Float32, torch.ScalarType.BFloat16 })
+        {
+            using var laboratory = new Laboratory(settings with { Type = type });
+            output.WriteLine(laboratory.Conditions() + "\n\n" + Head);
+            foreach (double keep in settings.Keep)
+            {
+                Row(laboratory, $"learned in {type}", Ours(), keep);
+            }
+
+            output.WriteLine();
+        }
+    }
+
+    private void Row(Laboratory laboratory, string name, ISelectionStrategy strategy, double keep, TokenCorpus? text = null)
+    {
+        output.WriteLine(laboratory.Row(name, strategy, keep, settings.Seeds, text));
+        output.Flush();
+    }
+
+    private static string Line(string name, double perplexity, double kept) =>
+        string.Create(CultureInfo.InvariantCulture, $"| {name} | {kept:P2} | {Laboratory.Figure([perplexity])} | |");
+}

@@ -60,6 +60,24 @@ internal sealed class Laboratory : IDisposable
         return string.Create(CultureInfo.InvariantCulture, $"| {name} | {kept:P2} | {Figure(perplexities)} | {seconds:F0} |");
     }
 
+    /// <summary>Perplexity of a plan whose weights are corrected, read back from its pruned folder.</summary>
+    public (double Perplexity, int Corrected) Compensated(SelectionPlan plan)
+    {
+        using var compensation = Compensation.Of(Model, plan, Text, new CompensationOptions { WindowLength = _settings.Window });
+        string folder = Path.Combine(Path.GetTempPath(), $"displlm-compensated-{Guid.NewGuid():N}");
+        try
+        {
+            new PrunedModelBuilder(Model.Folder, Model.Family, plan, compensation).Build(folder);
+            using var pruned = PrunableModel.Load(folder, Model.Backend);
+            var options = new PerplexityOptions { WindowLength = _settings.Window, MaxWindows = _settings.HeldoutWindows };
+            return (DispLlm.Perplexity.Of(pruned, _heldout, options, null).Perplexity, compensation.Blocks.Count(block => block.Ridge is not null));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
     /// <summary>Mean, and each where there are several.</summary>
     public static string Figure(double[] values)
     {

@@ -18,6 +18,7 @@ internal sealed record Settings
           ablations    without hypernetwork, without recurrence, with one shared stream selection, without each of our additions
           ratios       one run projected on other ratios, beside runs of their own
           text         given text, text sampled from the model, both; and how much of it
+          compensation weights corrected in closed form after the selection, or not
           compute      float32 against bfloat16
 
         Options:

@@ -28,6 +28,7 @@ internal sealed class Tables(Settings settings, TextWriter output)
             "ablations" => Ablations,
             "ratios" => Ratios,
             "text" => Texts,
+            "compensation" => Compensations,
             _ => throw new ArgumentException($"There is no table '{settings.Table}'."),
         };
         table(laboratory);
@@ -142,6 +143,28 @@ internal sealed class Tables(Settings settings, TextWriter output)
             Text("sampled from the model, 32,768 tokens", sampled);
             Text("sampled from the model, 8,192 tokens", sampled.Take(8_192));
             Text("16,384 tokens of each", given.Take(16_384).Concat(sampled.Take(16_384)));
+        }
+    }
+
+    private void Compensations(Laboratory laboratory)
+    {
+        output.WriteLine("| selection | kept | perplexity | compensated | blocks corrected |\n|---|---|---|---|---|");
+        foreach (double keep in settings.Keep)
+        {
+            void Both(string name, ISelectionStrategy strategy)
+            {
+                var plan = laboratory.Run(strategy, keep, 0).Plan;
+                var (compensated, blocks) = laboratory.Compensated(plan);
+                output.WriteLine($"| {name} | {keep:P0} | {Laboratory.Figure([laboratory.Perplexity(plan)])} | {Laboratory.Figure([compensated])} | {blocks} of {plan.Blocks.Count} |");
+                output.Flush();
+            }
+
+            Both("Fisher, one round", Fisher(1));
+            Both("Fisher, 8 rounds", Fisher(8));
+            foreach (int steps in settings.Steps.Where(steps => steps > 0))
+            {
+                Both($"learned, {steps} steps", Ours(steps));
+            }
         }
     }
 

@@ -64,29 +64,37 @@ internal sealed class GatedPassage(Tensor s1, Tensor s2, Tensor s3, Tensor s4, T
         : (norm?.Apply(stream) ?? stream) * gate.to(stream.dtype);
 }
 
-/// <summary>Everything passes, and the mean square of every feature is noted on the way.</summary>
-internal sealed class MeasuringPassage : BlockPassage
+/// <summary>Passes as another passage does, and shows what stands in front of each gate.</summary>
+internal sealed class ObservingPassage(BlockPassage inner, Action<SelectionSite, Tensor> observe) : BlockPassage
 {
-    private readonly Dictionary<SelectionSite, Tensor> _squares = [];
-
-    public override Tensor EnterAttention(Tensor stream, NormLayer? norm) => Note(SelectionSite.AttentionInput, norm?.Apply(stream) ?? stream);
-
-    public override Tensor LeaveAttention(Tensor stream, Tensor output) => stream + Note(SelectionSite.AttentionOutput, output);
-
-    public override Tensor EnterMlp(Tensor stream, NormLayer? norm) => Note(SelectionSite.MlpInput, norm?.Apply(stream) ?? stream);
-
-    public override Tensor PassHidden(Tensor hidden) => Note(SelectionSite.MlpHidden, hidden);
-
-    public override Tensor LeaveMlp(Tensor stream, Tensor output) => stream + Note(SelectionSite.MlpOutput, output);
-
-    /// <summary>S1 to S5, each of its site's size.</summary>
-    public IEnumerable<Tensor> InSiteOrder() => _squares.OrderBy(entry => entry.Key).Select(entry => entry.Value);
-
-    private Tensor Note(SelectionSite site, Tensor features)
+    public override Tensor EnterAttention(Tensor stream, NormLayer? norm)
     {
-        // It outlives the block's dispose scope; the caller's owns it.
-        _squares[site] = features.to(ScalarType.Float32).pow(2).mean([0L, 1L]).MoveToOuterDisposeScope();
-        return features;
+        observe(SelectionSite.AttentionInput, norm?.Apply(stream) ?? stream);
+        return inner.EnterAttention(stream, norm);
+    }
+
+    public override Tensor LeaveAttention(Tensor stream, Tensor output)
+    {
+        observe(SelectionSite.AttentionOutput, output);
+        return inner.LeaveAttention(stream, output);
+    }
+
+    public override Tensor EnterMlp(Tensor stream, NormLayer? norm)
+    {
+        observe(SelectionSite.MlpInput, norm?.Apply(stream) ?? stream);
+        return inner.EnterMlp(stream, norm);
+    }
+
+    public override Tensor PassHidden(Tensor hidden)
+    {
+        observe(SelectionSite.MlpHidden, hidden);
+        return inner.PassHidden(hidden);
+    }
+
+    public override Tensor LeaveMlp(Tensor stream, Tensor output)
+    {
+        observe(SelectionSite.MlpOutput, output);
+        return inner.LeaveMlp(stream, output);
     }
 }
 

@@ -74,10 +74,49 @@ internal sealed class Decoder : IDisposable
     {
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
-        var measuring = _blocks.Select(_ => new MeasuringPassage()).ToArray();
-        Stream(tokens, (block, _) => measuring[block]);
-        return cat([.. measuring.SelectMany(passage => passage.InSiteOrder()).Select(square => square.to(_backend.Device))]).MoveToOuterDisposeScope();
+        var squares = new Tensor[_layout.Sites.Count];
+        void Note(int block, SelectionSite site, Tensor features) =>
+
+            // It outlives the block's dispose scope.
+            squares[block * GateLayout.SitesPerBlock + (int)site - 1] = features.to(ScalarType.Float32).pow(2).mean([0L, 1L]).DetachFromDisposeScope();
+
+        try
+        {
+            Stream(tokens, (block, _) => new ObservingPassage(s_dense, (site, features) => Note(block, site, features)));
+            return cat([.. squares.Select(square => square.to(_backend.Device))]).MoveToOuterDisposeScope();
+        }
+        finally
+        {
+            foreach (var square in squares)
+            {
+                square?.Dispose();
+            }
+        }
     }
+
+    /// <summary>The stream <c>[batch, seq, d]</c> in front of the first block. The caller disposes it.</summary>
+    public Tensor Enter(Tensor tokens)
+    {
+        using var scope = NewDisposeScope();
+        return Embed(tokens.to(_backend.Device)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The stream behind one block. The caller disposes it.</summary>
+    public Tensor Pass(int block, Tensor stream, BlockPassage passage)
+    {
+        using var scope = NewDisposeScope();
+        return _blocks[block].Forward(stream.to(_backend.DeviceOfBlock(block, _spec.Blocks)), passage).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The logits of the stream behind the last block. The caller disposes them.</summary>
+    public Tensor LogitsOf(Tensor stream)
+    {
+        using var scope = NewDisposeScope();
+        return Predict(stream.to(_backend.Device)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The way through one block under gates. Its tensors belong to the dispose scope of the caller.</summary>
+    public BlockPassage PassageOf(int block, Gates gates) => GatesOf(block, gates, _backend.DeviceOfBlock(block, _spec.Blocks));
 
     private Tensor Stream(Tensor tokens, Func<int, Device, BlockPassage> passageOf)
     {

@@ -51,6 +51,9 @@ public sealed class PrunableModel : IPrunableModel
     /// <inheritdoc/>
     public SelectionPlan? Plan { get; }
 
+    /// <summary>The network itself, for steps that go through it block by block.</summary>
+    internal Decoder Network => _decoder;
+
     /// <summary>Loads a checkpoint folder as it is published, or as <see cref="PrunedModelBuilder"/> writes it.</summary>
     /// <param name="folder">Folder with <c>config.json</c> and weights, in safetensors or as <c>pytorch_model.bin</c>.</param>
     /// <param name="backend">Where tensors live. Default: <see cref="TorchBackend.Cpu"/> in float32.</param>

@@ -18,6 +18,7 @@ public sealed class PrunedModelBuilder
     private readonly string _source;
     private readonly IModelFamily? _family;
     private readonly SelectionPlan _plan;
+    private readonly Compensation? _compensation;
 
     /// <summary>Creates a builder.</summary>
     /// <param name="denseFolder">The checkpoint folder to cut. It is only read.</param>
@@ -31,10 +32,18 @@ public sealed class PrunedModelBuilder
     /// <param name="denseFolder">The checkpoint folder to cut. It is only read.</param>
     /// <param name="family">The family that names its tensors; null for one that comes with the library.</param>
     /// <param name="plan">What to keep.</param>
-    public PrunedModelBuilder(string denseFolder, IModelFamily? family, SelectionPlan plan)
+    /// <param name="compensation">Corrected weights to write instead of the checkpoint's; null for none. It stays the caller's.</param>
+    /// <exception cref="ArgumentException">The compensation is for another plan.</exception>
+    public PrunedModelBuilder(string denseFolder, IModelFamily? family, SelectionPlan plan, Compensation? compensation = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(denseFolder);
         ArgumentNullException.ThrowIfNull(plan);
+        if (compensation is not null && !compensation.Plan.Equals(plan))
+        {
+            throw new ArgumentException("The compensation is for another plan: its weights do not fit what this one keeps.", nameof(compensation));
+        }
+
+        _compensation = compensation;
         _source = denseFolder;
         _family = family;
         _plan = plan;
@@ -125,7 +134,16 @@ public sealed class PrunedModelBuilder
             using var writer = SafetensorsWriter.Create(Path.Combine(folder, file), infos);
             foreach (string name in shards[i])
             {
-                TensorCut.Of(slots[name], SelectionOf(slots[name])).Stream(source, source.Info(name), writer, cancellation);
+                if (Corrected(slots[name]) is { } corrected)
+                {
+                    using var stored = corrected.to(source.Info(name).Type, copy: true);
+                    writer.Write(name, stored);
+                }
+                else
+                {
+                    TensorCut.Of(slots[name], SelectionOf(slots[name])).Stream(source, source.Info(name), writer, cancellation);
+                }
+
                 done += source.Info(name).ByteCount;
                 progress?.Report((double)done / total);
             }
@@ -156,6 +174,8 @@ public sealed class PrunedModelBuilder
            from site in PrunedFormat.IndexedSites
            select (PrunedFormat.IndexTensor(block, site), _plan.Blocks[block][site]),
     ];
+
+    private Tensor? Corrected(WeightSlot slot) => slot.IsBias || slot.Block < 0 ? null : _compensation?.Weight(slot.Role, slot.Block);
 
     private BlockSelection? SelectionOf(WeightSlot slot) => slot.Block < 0 ? null : _plan.Blocks[slot.Block];
 

@@ -63,10 +63,12 @@ public sealed class PruningResult
     /// <summary>Cuts the model's checkpoint by the plan into a new folder.</summary>
     /// <param name="folder">The folder to make; it may not exist yet, or be empty.</param>
     /// <param name="progress">Told the fraction that is done, 0 to 1.</param>
+    /// <param name="compensation">Corrected weights to write instead of the model's own (<see cref="Compensation.Of"/>); null for none.</param>
     /// <param name="cancellationToken">Leaves no folder behind.</param>
-    public Task SaveAsync(string folder, IProgress<double>? progress = null, CancellationToken cancellationToken = default)
+    public Task SaveAsync(
+        string folder, IProgress<double>? progress = null, Compensation? compensation = null, CancellationToken cancellationToken = default)
     {
-        var builder = new PrunedModelBuilder(_model.Folder, _model.Family, Plan);
+        var builder = new PrunedModelBuilder(_model.Folder, _model.Family, Plan, compensation);
         return Task.Run(() => builder.Build(folder, progress, cancellationToken), cancellationToken);
     }
 }

@@ -138,7 +138,7 @@ public sealed class PipelineTests
         var result = await Pruning(model, new MagnitudeSelection()).RunAsync(TestContext.Current.CancellationToken);
         using var cancellation = new CancellationTokenSource();
         var progress = new Callback<double>(_ => cancellation.Cancel());
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => result.SaveAsync(folder.Below("pruned"), progress, cancellation.Token));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => result.SaveAsync(folder.Below("pruned"), progress, cancellationToken: cancellation.Token));
         Assert.Empty(Directory.GetFileSystemEntries(folder.Path));
     }
 

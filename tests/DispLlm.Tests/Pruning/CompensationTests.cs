@@ -1,0 +1,138 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Tests.Pruning;
+
+/// <summary>Closed-form correction of the weights that stay.</summary>
+public sealed class CompensationTests
+{
+    private static readonly CompensationOptions s_options = new() { Windows = 24, HeldOutWindows = 6, WindowLength = 64 };
+
+    [Fact]
+    public void What_kept_inputs_can_say_exactly_is_given_back_exactly()
+    {
+        // Hidden feature 5 of block 1 says the same as feature 6: dropping it loses nothing, once 6 speaks for both.
+        using var scope = NewDisposeScope();
+        using var folder = new TemporaryFolder();
+        CopyWithTwins(folder.Below("twins"));
+        using var model = PrunableModel.Load(folder.Below("twins"));
+        var dense = SelectionPlan.Dense(model.Spec);
+        var plan = new SelectionPlan(dense.Model, [.. dense.Blocks.Select((block, i) => i == 1 ? block with { MlpHidden = [.. block.MlpHidden.Where(index => index != 5)] } : block)])
+        {
+            Family = model.Family.Name,
+        };
+
+        // Text of the model's own: what changes the model makes it less likely.
+        var start = arange(3, 35, ScalarType.Int64).unsqueeze(1);
+        int[] text = [.. TextGenerator.Continue(model, start, new GenerationOptions { MaxNewTokens = 63, Temperature = 1, Seed = 1 }).contiguous().data<long>().Select(id => (int)id)];
+        using var compensation = Compensation.Of(model, plan, TokenCorpus.FromTokens(text), s_options with { Ridges = [1e-9] });
+        new PrunedModelBuilder(model.Folder, plan).Build(folder.Below("plain"));
+        new PrunedModelBuilder(model.Folder, null, plan, compensation).Build(folder.Below("corrected"));
+
+        Tensor tokens = arange(40, ScalarType.Int64).unsqueeze(0);
+        double Difference(string name)
+        {
+            using var pruned = PrunableModel.Load(folder.Below(name));
+            Tensor expected = model.Logits(tokens);
+            return ((pruned.Logits(tokens) - expected).abs().max() / expected.abs().max()).ToDouble();
+        }
+
+        Assert.NotNull(compensation.Blocks[1].Ridge);
+        Assert.InRange(Difference("corrected"), 0, 1e-4);
+        Assert.True(Difference("plain") > 1e-3);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task It_helps_a_selection_without_learning_and_never_raises_the_held_out_loss(bool save)
+    {
+        using var folder = new TemporaryFolder();
+        using var model = PrunableModel.Load(SampleModel.Folder);
+        int[] tokens = SampleModel.Tokens(model);
+        var result = await DispLlm.Pruning.Of(model).ToRatio(0.5).CalibratedOn(TokenCorpus.FromTokens(tokens))
+            .SelectedBy(new FisherSelection { Rounds = 1, WindowsPerRound = 8, WindowLength = 64 }).RunAsync(TestContext.Current.CancellationToken);
+        var seen = new List<BlockCompensation>();
+        using var compensation = Compensation.Of(
+            model, result.Plan, TokenCorpus.FromTokens(tokens), s_options, new Callback<BlockCompensation>(seen.Add), TestContext.Current.CancellationToken);
+        Assert.Equal(Enumerable.Range(0, model.Spec.Blocks), compensation.Blocks.Select(block => block.Block));
+        Assert.Equal(compensation.Blocks, seen);
+        Assert.All(compensation.Blocks, block => Assert.True(block.LossAfter <= block.LossBefore && (block.Ridge is null) == (block.LossAfter == block.LossBefore)));
+        Assert.True(compensation.Blocks[^1].LossAfter < compensation.Blocks[0].LossBefore - 0.05, $"{compensation.Blocks[0]} {compensation.Blocks[^1]}");
+        if (save)
+        {
+            // What the report says is what the saved checkpoint does.
+            await result.SaveAsync(folder.Below("pruned"), compensation: compensation, cancellationToken: TestContext.Current.CancellationToken);
+            using var pruned = PrunableModel.Load(folder.Below("pruned"));
+            var windows = new TokenWindows(tokens, 64, 1, model.Backend.Random(0));
+            using var scope = NewDisposeScope();
+            double loss = Enumerable.Range(24, 6).Average(i => NextTokenLoss.Of(pruned, windows.Batch(i)).ToDouble());
+            Assert.Equal(compensation.Blocks[^1].LossAfter, loss, 1e-3);
+        }
+    }
+
+    [Fact]
+    public void It_is_reproducible_leaves_the_model_alone_and_no_tensor_behind()
+    {
+        using var folder = new TemporaryFolder();
+        using var model = PrunableModel.Load(SampleModel.Folder);
+        var text = TokenCorpus.FromTokens(SampleModel.Tokens(model));
+        var plan = new FisherSelection { Rounds = 1, WindowsPerRound = 4, WindowLength = 64 }
+            .Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.3), Calibration = text }).Plan;
+        using Tensor before = model.Weight(WeightRole.MlpDown, 0).clone();
+        Compensation.Of(model, plan, text, s_options).Dispose();
+        long tensors = Tensor.TotalCount;
+        foreach (string name in new[] { "a", "b" })
+        {
+            using var compensation = Compensation.Of(model, plan, text, s_options);
+            new PrunedModelBuilder(model.Folder, null, plan, compensation).Build(folder.Below(name));
+        }
+
+        Assert.Equal(tensors, Tensor.TotalCount);
+        Assert.True(before.equal(model.Weight(WeightRole.MlpDown, 0)).all().ToBoolean());
+        Assert.Equal(File.ReadAllBytes(Path.Combine(folder.Below("a"), "model.safetensors")), File.ReadAllBytes(Path.Combine(folder.Below("b"), "model.safetensors")));
+    }
+
+    [Fact]
+    public void What_cannot_be_compensated_is_refused()
+    {
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        var plan = SelectionPlan.Dense(model.Spec) with { NormOrder = NormOrder.SelectThenNorm };
+        var text = TokenCorpus.FromTokens([.. Enumerable.Range(0, 300).Select(i => 3 + i % 50)]);
+        Assert.Throws<SelectionException>(() => Compensation.Of(model, plan, text, s_options));
+        plan = SelectionPlan.Dense(model.Spec);
+        Assert.Contains("windows", Assert.Throws<CorpusException>(() => Compensation.Of(model, plan, text, s_options)).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentOutOfRangeException>(() => Compensation.Of(model, plan, text, s_options with { Ridges = [0] }));
+        using var compensation = Compensation.Of(model, plan, text, new CompensationOptions { Windows = 2, HeldOutWindows = 1, WindowLength = 32 });
+        Assert.All(compensation.Blocks, block => Assert.Null(block.Ridge));
+        var other = TestPlans.FromGates(model, ones(model.GateLayout.Count), NormOrder.NormThenSelect) with { Family = "another" };
+        Assert.Throws<ArgumentException>(() => new PrunedModelBuilder(model.Folder, null, other, compensation));
+    }
+
+    private static void CopyWithTwins(string folder)
+    {
+        Directory.CreateDirectory(folder);
+        string source = Fixture.FolderOf("llama-mha");
+        File.Copy(Path.Combine(source, "config.json"), Path.Combine(folder, "config.json"));
+        using var file = SafetensorsFile.Open(Path.Combine(source, "model.safetensors"));
+        using var writer = SafetensorsWriter.Create(Path.Combine(folder, "model.safetensors"), file.Tensors);
+        using var scope = NewDisposeScope();
+        foreach (var info in file.Tensors)
+        {
+            Tensor tensor = file.Read(info.Name).clone();
+            if (info.Name.StartsWith("model.layers.1.mlp", StringComparison.Ordinal) && !info.Name.Contains("down", StringComparison.Ordinal))
+            {
+                tensor[5] = tensor[6];
+            }
+            else if (info.Name == "model.layers.1.mlp.down_proj.weight")
+            {
+                // It says it loudly.
+                tensor.narrow(1, 5, 1).mul_(20);
+            }
+
+            writer.Write(info.Name, tensor);
+        }
+
+        writer.Complete();
+    }
+}

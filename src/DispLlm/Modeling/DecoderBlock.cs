@@ -51,12 +51,6 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
             key = RotaryTable.Rotate(key, cosine, sine);
         }
 
-        if (spec.KeyValueHeads < spec.Heads)
-        {
-            key = key.repeat_interleave(spec.Heads / spec.KeyValueHeads, dim: 1);
-            value = value.repeat_interleave(spec.Heads / spec.KeyValueHeads, dim: 1);
-        }
-
         Tensor mixed = DeviceKernels.CausalAttention(query, key, value);
         return _output.Apply(mixed.transpose(1, 2).reshape(batch, length, spec.QuerySize));
     }

@@ -17,9 +17,17 @@ public sealed class GettingStartedTests
             .SelectedBy(new HypernetworkSelection { Steps = 3, WindowLength = 64 })
             .WithSeed(1)
             .WithWidthsMultipleOf(8)
+            .CheckpointedIn(folder.Below("run"))
             .RunAsync(TestContext.Current.CancellationToken);
         Assert.True(result.After.BlockWeights < result.Before.BlockWeights);
         await result.SaveAsync(folder.Below("pruned"), cancellationToken: TestContext.Current.CancellationToken);
+
+        Assert.Equal(result.Plan.Blocks.Count, result.PlanFor(0.3).Blocks.Count);
+        using (var compensation = Compensation.Of(
+            model, result.Plan, TokenCorpus.FromTextFile(folder.Below("calibration.txt")), new CompensationOptions { Windows = 4, HeldOutWindows = 2, WindowLength = 64 }))
+        {
+            await result.SaveAsync(folder.Below("compensated"), compensation: compensation, cancellationToken: TestContext.Current.CancellationToken);
+        }
 
         result.Plan.Save(folder.Below("plan.json"));
         var plan = SelectionPlan.Load(folder.Below("plan.json"));

@@ -28,4 +28,33 @@ public static class NextTokenLoss
         Tensor targets = tokens.narrow(1, 1, length - 1).reshape(-1).to(logits.device);
         return functional.cross_entropy(logits.view(-1, logits.shape[^1]).to(ScalarType.Float32), targets).MoveToOuterDisposeScope();
     }
+
+    /// <summary>
+    /// The loss of given logits and its gradient by them, some positions at a time: a vocabulary's worth of float32 copies of all positions never stands in memory, and each piece is
+    /// still in the cache when it is used again.
+    /// </summary>
+    /// <param name="logits"><c>[positions, vocab]</c>, without gradient.</param>
+    /// <param name="targets"><c>[positions]</c>, int64.</param>
+    /// <returns>Mean cross-entropy in nats, and <c>[positions, vocab]</c> in the logits' type. The caller disposes it.</returns>
+    internal static (double Loss, Tensor Gradient) WithGradient(Tensor logits, Tensor targets)
+    {
+        const long Piece = 32;
+        using var noGradient = no_grad();
+        using var scope = NewDisposeScope();
+        long positions = logits.shape[0];
+        Tensor gradient = empty_like(logits);
+        Tensor sum = zeros(1, ScalarType.Float64, logits.device);
+        for (long first = 0; first < positions; first += Piece)
+        {
+            using var piece = NewDisposeScope();
+            long count = Math.Min(Piece, positions - first);
+            Tensor next = targets.narrow(0, first, count).unsqueeze(1);
+            Tensor logarithms = logits.narrow(0, first, count).to(ScalarType.Float32).log_softmax(-1);
+            sum.sub_(logarithms.gather(1, next).sum());
+            Tensor slope = logarithms.exp_().scatter_add_(1, next, full([count, 1], -1f, ScalarType.Float32, logits.device));
+            gradient.narrow(0, first, count).copy_(slope.mul_(1.0 / positions));
+        }
+
+        return (sum.ToDouble() / positions, gradient.MoveToOuterDisposeScope());
+    }
 }

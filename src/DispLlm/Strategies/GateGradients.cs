@@ -38,10 +38,9 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
             cancellationToken.ThrowIfCancellationRequested();
             using var step = NewDisposeScope();
             double share = (double)Predictions(window) / predictions;
-            var (text, dense) = Losses(model, window, new Gates(leaf, order), distillation);
-            Tensor loss = dense is null ? text : text * (1 - distillation) + dense * distillation;
-            (loss * share).backward();
-            crossEntropy += text.ToDouble() * share;
+            crossEntropy += share * (distillation == 0
+                ? Learn(model, window, new Gates(leaf, order), share)
+                : Distil(model, window, new Gates(leaf, order), share, distillation));
         }
 
         Tensor gradient = leaf.grad ?? zeros_like(leaf);
@@ -51,14 +50,21 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
     /// <inheritdoc/>
     public void Dispose() => Gradient.Dispose();
 
-    /// <summary>The text's cross-entropy and, where asked for, the Kullback-Leibler divergence from the dense model's predictions, in nats a token.</summary>
-    private static (Tensor Text, Tensor? Dense) Losses(IPrunableModel model, Tensor window, Gates gates, double distillation)
+    /// <summary>Takes the gradient of the text's cross-entropy back to the gates; returns that loss, in nats a token.</summary>
+    private static double Learn(IPrunableModel model, Tensor window, Gates gates, double share)
     {
-        if (distillation == 0)
-        {
-            return (NextTokenLoss.Of(model, window, gates), null);
-        }
+        long last = window.shape[1] - 1;
+        Tensor logits = model.Logits(window.narrow(1, 0, last), gates);
+        Tensor next = window.narrow(1, 1, last).reshape(-1).to(logits.device);
+        Tensor rows = logits.view(-1, logits.shape[^1]);
+        var (loss, slope) = NextTokenLoss.WithGradient(rows.detach(), next);
+        autograd.backward([rows], [slope.mul_(share)]);
+        return loss;
+    }
 
+    /// <summary>The same, with part of the loss towards the dense model's predictions: Kullback-Leibler divergence, in nats a token.</summary>
+    private static double Distil(IPrunableModel model, Tensor window, Gates gates, double share, double distillation)
+    {
         long last = window.shape[1] - 1;
         Tensor teacher;
         using (no_grad())
@@ -68,7 +74,10 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
 
         Tensor student = model.Logits(window, gates).narrow(1, 0, last).to(ScalarType.Float32).log_softmax(-1);
         Tensor next = window.narrow(1, 1, last).to(student.device).unsqueeze(-1);
-        return (-student.gather(-1, next).mean(), (teacher.exp() * (teacher - student)).sum(-1).mean());
+        Tensor text = -student.gather(-1, next).mean();
+        Tensor dense = (teacher.exp() * (teacher - student)).sum(-1).mean();
+        ((text * (1 - distillation) + dense * distillation) * share).backward();
+        return text.ToDouble();
     }
 
     private static long Predictions(Tensor tokens) => tokens.shape[0] * (tokens.shape[1] - 1);

@@ -64,13 +64,24 @@ internal sealed class Laboratory : IDisposable
     public (double Perplexity, int Corrected) Compensated(SelectionPlan plan)
     {
         using var compensation = Compensation.Of(Model, plan, Text, new CompensationOptions { WindowLength = _settings.Window });
-        string folder = Path.Combine(Path.GetTempPath(), $"displlm-compensated-{Guid.NewGuid():N}");
+        using var pruned = Cut(plan, compensation);
+        var options = new PerplexityOptions { WindowLength = _settings.Window, MaxWindows = _settings.HeldoutWindows };
+        return (DispLlm.Perplexity.Of(pruned, _heldout, options, null).Perplexity, compensation.Blocks.Count(block => block.Ridge is not null));
+    }
+
+    /// <summary>The pruned model of a strategy's plan.</summary>
+    public PrunableModel Cut(ISelectionStrategy strategy, double keep, int widthMultiple) => Cut(strategy.Select(new SelectionRequest
+    {
+        Model = Model, Budget = PruningBudget.FromKeepFraction(keep), Calibration = Text, WidthMultiple = widthMultiple,
+    }).Plan, null);
+
+    private PrunableModel Cut(SelectionPlan plan, Compensation? compensation)
+    {
+        string folder = Path.Combine(Path.GetTempPath(), $"displlm-experiment-{Guid.NewGuid():N}");
         try
         {
             new PrunedModelBuilder(Model.Folder, Model.Family, plan, compensation).Build(folder);
-            using var pruned = PrunableModel.Load(folder, Model.Backend);
-            var options = new PerplexityOptions { WindowLength = _settings.Window, MaxWindows = _settings.HeldoutWindows };
-            return (DispLlm.Perplexity.Of(pruned, _heldout, options, null).Perplexity, compensation.Blocks.Count(block => block.Ridge is not null));
+            return PrunableModel.Load(folder, Model.Backend);
         }
         finally
         {

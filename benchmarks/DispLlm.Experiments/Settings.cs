@@ -19,6 +19,7 @@ internal sealed record Settings
           ratios       one run projected on other ratios, beside runs of their own
           text         given text, text sampled from the model, both; and how much of it
           compensation weights corrected in closed form after the selection, or not
+          speed        prefill and decode, pruned against dense in turns
           compute      float32 against bfloat16
 
         Options:

@@ -29,6 +29,7 @@ internal sealed class Tables(Settings settings, TextWriter output)
             "ratios" => Ratios,
             "text" => Texts,
             "compensation" => Compensations,
+            "speed" => Speed,
             _ => throw new ArgumentException($"There is no table '{settings.Table}'."),
         };
         table(laboratory);
@@ -165,6 +166,24 @@ internal sealed class Tables(Settings settings, TextWriter output)
             {
                 Both($"learned, {steps} steps", Ours(steps));
             }
+        }
+    }
+
+    /// <summary>Dense against pruned, in turns; widths are multiples of 32.</summary>
+    private void Speed(Laboratory laboratory)
+    {
+        output.WriteLine("| kept | parameters, whole model: dense / pruned | prefill 512 | prefill 2,048 | decode, batch 1 | decode, batch 16 |\n|---|---|---|---|---|---|");
+        foreach (double keep in settings.Keep)
+        {
+            using var pruned = laboratory.Cut(new FisherSelection { Rounds = 1, WindowsPerRound = 4, WindowLength = settings.Window }, keep, widthMultiple: 32);
+            var counter = new ParameterCounter(laboratory.Model.Spec);
+            double parameters = (double)counter.Dense.WholeModel / counter.Of(pruned.Plan!).WholeModel;
+            IPrunableModel[] pair = [laboratory.Model, pruned];
+            string Ratio(IReadOnlyList<double> speeds) => (speeds[1] / speeds[0]).ToString("F2", CultureInfo.InvariantCulture);
+            output.WriteLine(string.Create(
+                CultureInfo.InvariantCulture,
+                $"| {keep:P0} | {parameters:F2} | {Ratio(Throughput.Prefill(pair, 512))} | {Ratio(Throughput.Prefill(pair, 2048))} | "
+                + $"{Ratio(Throughput.Decode(pair))} | {Ratio(Throughput.Decode(pair, batch: 16))} |"));
         }
     }
 

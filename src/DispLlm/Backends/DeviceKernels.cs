@@ -24,6 +24,18 @@ internal static class DeviceKernels
             return CausalAttentionByRows(query, key, value);
         }
 
+        return Fused(query, key, value, null, causal: true);
+    }
+
+    /// <summary>Attention of queries to what a mask lets them see, or to everything.</summary>
+    /// <param name="query"><c>[batch, heads, seq, head]</c>.</param>
+    /// <param name="key"><c>[batch, key-value heads, seen, head]</c>.</param>
+    /// <param name="value"><c>[batch, key-value heads, seen, head]</c>.</param>
+    /// <param name="visible"><c>[batch or 1, 1, seq, seen]</c>, bool; null for everything.</param>
+    public static Tensor Attention(Tensor query, Tensor key, Tensor value, Tensor? visible) => Fused(query, key, value, visible, causal: false);
+
+    private static Tensor Fused(Tensor query, Tensor key, Tensor value, Tensor? visible, bool causal)
+    {
         long shared = query.shape[1] / key.shape[1];
         if (shared > 1)
         {
@@ -33,7 +45,7 @@ internal static class DeviceKernels
 
         if (query.device.HoldsNumbers())
         {
-            return nn.functional.scaled_dot_product_attention(query, key, value, is_casual: true);
+            return nn.functional.scaled_dot_product_attention(query, key, value, visible, is_casual: causal);
         }
 
         // The fused operator has no shape-only kernel; these products have the same shapes.
@@ -41,8 +53,8 @@ internal static class DeviceKernels
     }
 
     /// <summary>
-    /// The same in plain products, some rows of queries at a time, each against the keys that it may see. Where a gradient is wanted on the CPU this takes less than half of the fused
-    /// kernel's time at 512 positions and two thirds at 2,048 (docs/performance.md).
+    /// The same in plain products, some rows of queries at a time, each against the keys that it may see. Where a gradient is wanted on the CPU this is faster than the
+    /// fused kernel, whose way back is slow there.
     /// </summary>
     private static Tensor CausalAttentionByRows(Tensor query, Tensor key, Tensor value)
     {

@@ -57,10 +57,12 @@ internal sealed class Decoder : IDisposable
     }
 
     /// <summary>Logits <c>[batch, seq, vocab]</c>, or <c>[batch, 1, vocab]</c> of the last position only. The caller disposes them.</summary>
-    public Tensor Logits(Tensor tokens, Gates? gates, bool lastOnly)
+    public Tensor Logits(Tensor tokens, Gates? gates, bool lastOnly, KeyValueCache? cache = null)
     {
         using var scope = NewDisposeScope();
-        Tensor stream = Stream(tokens, (block, device) => gates is null ? _passages[block] : GatesOf(block, gates, device));
+        using var window = new SequenceWindow(tokens.shape[1], cache);
+        Tensor stream = Stream(tokens, window, (block, device) => gates is null ? _passages[block] : GatesOf(block, gates, device));
+        cache?.Advance(tokens.shape[1]);
         if (lastOnly)
         {
             stream = stream.narrow(1, stream.shape[1] - 1, 1);
@@ -74,6 +76,7 @@ internal sealed class Decoder : IDisposable
     {
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
+        using var window = new SequenceWindow(tokens.shape[1], null);
         var squares = new Tensor[_layout.Sites.Count];
         void Note(int block, SelectionSite site, Tensor features) =>
 
@@ -82,7 +85,7 @@ internal sealed class Decoder : IDisposable
 
         try
         {
-            Stream(tokens, (block, _) => new ObservingPassage(s_dense, (site, features) => Note(block, site, features)));
+            Stream(tokens, window, (block, _) => new ObservingPassage(s_dense, (site, features) => Note(block, site, features)));
             return cat([.. squares.Select(square => square.to(_backend.Device))]).MoveToOuterDisposeScope();
         }
         finally
@@ -98,14 +101,16 @@ internal sealed class Decoder : IDisposable
     public Tensor Enter(Tensor tokens)
     {
         using var scope = NewDisposeScope();
-        return Embed(tokens.to(_backend.Device)).MoveToOuterDisposeScope();
+        using var window = new SequenceWindow(tokens.shape[1], null);
+        return Embed(tokens.to(_backend.Device), window).MoveToOuterDisposeScope();
     }
 
     /// <summary>The stream behind one block. The caller disposes it.</summary>
     public Tensor Pass(int block, Tensor stream, BlockPassage passage)
     {
         using var scope = NewDisposeScope();
-        return _blocks[block].Forward(stream.to(_backend.DeviceOfBlock(block, _spec.Blocks)), passage).MoveToOuterDisposeScope();
+        using var window = new SequenceWindow(stream.shape[1], null);
+        return _blocks[block].Forward(stream.to(_backend.DeviceOfBlock(block, _spec.Blocks)), passage, window).MoveToOuterDisposeScope();
     }
 
     /// <summary>The logits of the stream behind the last block. The caller disposes them.</summary>
@@ -118,14 +123,14 @@ internal sealed class Decoder : IDisposable
     /// <summary>The way through one block under gates. Its tensors belong to the dispose scope of the caller.</summary>
     public BlockPassage PassageOf(int block, Gates gates) => GatesOf(block, gates, _backend.DeviceOfBlock(block, _spec.Blocks));
 
-    private Tensor Stream(Tensor tokens, Func<int, Device, BlockPassage> passageOf)
+    private Tensor Stream(Tensor tokens, SequenceWindow window, Func<int, Device, BlockPassage> passageOf)
     {
-        Tensor stream = Embed(tokens.to(_backend.Device));
+        Tensor stream = Embed(tokens.to(_backend.Device), window);
         for (int block = 0; block < _blocks.Length; block++)
         {
             var device = _backend.DeviceOfBlock(block, _spec.Blocks);
             Tensor entering = stream.to(device);
-            Tensor leaving = _blocks[block].Forward(entering, passageOf(block, device));
+            Tensor leaving = _blocks[block].Forward(entering, passageOf(block, device), window);
 
             // Autograd keeps what it needs; nobody else needs the stream before this block any more.
             entering.Dispose();
@@ -142,12 +147,12 @@ internal sealed class Decoder : IDisposable
         _weights.Dispose();
     }
 
-    private Tensor Embed(Tensor tokens)
+    private Tensor Embed(Tensor tokens, SequenceWindow window)
     {
         Tensor embedded = _weights[WeightRole.TokenEmbedding, -1].index(tokens);
         Tensor stream = _spec.ProjectsEmbedding ? _weights.Projection(WeightRole.EmbeddingInput, -1).Apply(embedded) : embedded;
         return _spec.LearnedPositions is { } learned
-            ? stream + _weights[WeightRole.PositionEmbedding, -1].narrow(0, learned.Offset, tokens.shape[1])
+            ? stream + _weights[WeightRole.PositionEmbedding, -1].index(window.PositionsOn(_backend.Device) + learned.Offset)
             : stream;
     }
 

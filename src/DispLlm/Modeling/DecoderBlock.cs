@@ -23,35 +23,34 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     private readonly Projection _down = weights.Projection(WeightRole.MlpDown, index);
 
     /// <summary>The stream <c>[batch, seq, d]</c> behind the block. The caller disposes it.</summary>
-    public Tensor Forward(Tensor stream, BlockPassage passage)
+    public Tensor Forward(Tensor stream, BlockPassage passage, SequenceWindow window)
     {
         using var scope = NewDisposeScope();
         bool normsBefore = spec.NormPlacement == NormPlacement.Before;
         Tensor Behind(Tensor sum, NormLayer norm) => normsBefore ? sum : norm.Apply(sum);
 
-        Tensor written = Attention(passage.EnterAttention(stream, normsBefore ? _attentionNorm : null));
+        Tensor written = Attention(passage.EnterAttention(stream, normsBefore ? _attentionNorm : null), window);
         Tensor attended = Behind(passage.LeaveAttention(stream, written), _attentionNorm);
         Tensor read = spec.Residual == ResidualLayout.Serial ? attended : stream;
         Tensor computed = Mlp(passage.EnterMlp(read, normsBefore ? _mlpNorm : null), passage);
         return Behind(passage.LeaveMlp(attended, computed), _mlpNorm).MoveToOuterDisposeScope();
     }
 
-    private Tensor Attention(Tensor x)
+    private Tensor Attention(Tensor x, SequenceWindow window)
     {
         long batch = x.shape[0], length = x.shape[1];
         var (query, key, value) = _queryKeyValue.Apply(x);
         query = _queryNorm?.Apply(query) ?? query;
         key = _keyNorm?.Apply(key) ?? key;
 
-        // A key-value cache would stand here: earlier keys and values in front of these, positions counted on from them.
         if (rotary is not null)
         {
-            var (cosine, sine) = rotary.Positions(0, length, x.dtype);
+            var (cosine, sine) = rotary.At(window.PositionsOn(x.device), x.dtype);
             query = RotaryTable.Rotate(query, cosine, sine);
             key = RotaryTable.Rotate(key, cosine, sine);
         }
 
-        Tensor mixed = DeviceKernels.CausalAttention(query, key, value);
+        Tensor mixed = window.Attend(index, query, key, value);
         return _output.Apply(mixed.transpose(1, 2).reshape(batch, length, spec.QuerySize));
     }
 

@@ -69,6 +69,20 @@ public interface IPrunableModel : IDisposable
     /// <returns><c>[batch, vocab]</c> in the backend's compute type. The caller disposes it.</returns>
     torch.Tensor NextTokenLogits(torch.Tensor tokens, Gates? gates = null);
 
+    /// <summary>The same for tokens that follow those whose keys and values a cache holds; theirs are added to it.</summary>
+    /// <param name="tokens"><c>[batch, new]</c>, int64: the tokens behind those that the cache holds.</param>
+    /// <param name="cache">A cache of this model (<see cref="NewCache"/>).</param>
+    /// <param name="gates">Gates for a dense model, the same each time; null to compute it as it is.</param>
+    /// <returns><c>[batch, vocab]</c> in the backend's compute type, without gradient. The caller disposes it.</returns>
+    /// <exception cref="ArgumentException">Tokens of another shape or type, outside the vocabulary, or beyond the model's positions.</exception>
+    torch.Tensor NextTokenLogits(torch.Tensor tokens, KeyValueCache cache, Gates? gates = null);
+
+    /// <summary>An empty cache of keys and values. The caller disposes it.</summary>
+    /// <param name="padding">
+    /// How many of the first columns of each row will be padding, where prompts of unequal length are put in one batch; null where none is.
+    /// </param>
+    KeyValueCache NewCache(IReadOnlyList<int>? padding = null);
+
     /// <summary>How strongly each gate's feature is used: the mean square, over all positions, of what passes it in the dense model.</summary>
     /// <param name="tokens"><c>[batch, seq]</c>, int64.</param>
     /// <returns><c>[gates]</c>, float32 on the backend's device, without gradient. The caller disposes it.</returns>

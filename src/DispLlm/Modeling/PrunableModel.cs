@@ -130,6 +130,32 @@ public sealed class PrunableModel : IPrunableModel
     }
 
     /// <inheritdoc/>
+    public Tensor NextTokenLogits(Tensor tokens, KeyValueCache cache, Gates? gates = null)
+    {
+        ArgumentNullException.ThrowIfNull(cache);
+        Check(tokens, gates, cache.Length);
+        if (cache.Padding is { } padding && padding.Count != tokens.shape[0])
+        {
+            throw new ArgumentException($"The cache was made for {padding.Count} rows, not {tokens.shape[0]}.", nameof(tokens));
+        }
+
+        using var noGradient = no_grad();
+        using var logits = _decoder.Logits(tokens, gates, lastOnly: true, cache);
+        return logits.squeeze(1);
+    }
+
+    /// <inheritdoc/>
+    public KeyValueCache NewCache(IReadOnlyList<int>? padding = null)
+    {
+        foreach (int count in padding ?? [])
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(count, nameof(padding));
+        }
+
+        return new KeyValueCache(Spec.Blocks, Spec.MaxPositions, padding);
+    }
+
+    /// <inheritdoc/>
     public Tensor GateActivity(Tensor tokens)
     {
         Check(tokens, null);
@@ -144,7 +170,7 @@ public sealed class PrunableModel : IPrunableModel
     /// <inheritdoc/>
     public void Dispose() => _decoder.Dispose();
 
-    private void Check(Tensor tokens, Gates? gates)
+    private void Check(Tensor tokens, Gates? gates, long before = 0)
     {
         ArgumentNullException.ThrowIfNull(tokens);
         if (tokens.dim() != 2 || tokens.dtype != ScalarType.Int64 || tokens.shape[1] == 0)
@@ -154,10 +180,10 @@ public sealed class PrunableModel : IPrunableModel
                 nameof(tokens));
         }
 
-        if (tokens.shape[1] > Spec.MaxPositions)
+        if (before + tokens.shape[1] > Spec.MaxPositions)
         {
             throw new ArgumentException(
-                $"{tokens.shape[1]} tokens are more than the {Spec.MaxPositions} positions that the model was made for.", nameof(tokens));
+                $"{before + tokens.shape[1]} tokens are more than the {Spec.MaxPositions} positions that the model was made for.", nameof(tokens));
         }
 
         CheckVocabulary(tokens);

@@ -24,12 +24,14 @@ internal sealed class RotaryTable : IDisposable
         _frequencies = tensor(frequencies, ScalarType.Float32).to(device, copy: true).DetachFromDisposeScope();
     }
 
-    /// <summary>Cosine and sine <c>[seq, dimensions]</c> of the positions from <paramref name="first"/>, in the compute type.</summary>
-    public (Tensor Cosine, Tensor Sine) Positions(long first, long length, ScalarType type)
+    /// <summary>
+    /// Cosine and sine of positions <c>[seq]</c> or <c>[batch, seq]</c> in the compute type: <c>[seq, dimensions]</c> or <c>[batch, 1, seq, dimensions]</c>.
+    /// </summary>
+    public (Tensor Cosine, Tensor Sine) At(Tensor positions, ScalarType type)
     {
-        Tensor positions = arange(first, first + length, ScalarType.Float32, _frequencies.device);
-        Tensor angles = positions.unsqueeze(1) * _frequencies.unsqueeze(0);
+        Tensor angles = positions.to(ScalarType.Float32).unsqueeze(-1) * _frequencies;
         Tensor both = cat([angles, angles], -1);
+        both = positions.dim() == 2 ? both.unsqueeze(1) : both;
         return (both.cos().to(type), both.sin().to(type));
     }
 

@@ -49,9 +49,8 @@ internal sealed class SampledCorpus(SampledCorpusOptions options) : TokenCorpus
                 Temperature = options.Temperature,
                 Seed = unchecked(options.Seed * 1_000_003 + first),
             };
-            Tensor start = full(Math.Min(options.BatchSize, texts - first), 1, begin, ScalarType.Int64);
-            Tensor written = TextGenerator.Continue(model, start, generation, cancellationToken).narrow(1, 1, options.WindowLength);
-            ids.AddRange(written.contiguous().data<long>().ToArray().Select(id => (int)id));
+            int[][] starts = [.. Enumerable.Repeat(new[] { begin }, Math.Min(options.BatchSize, texts - first))];
+            ids.AddRange(TextGenerator.Continue(model, starts, generation, cancellationToken).SelectMany(text => text));
         }
 
         return [.. ids.Take(options.Tokens)];

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -12,14 +13,32 @@ public sealed record GenerationOptions
     /// <summary>0 takes the likeliest token each time (the default); above 0 samples, the more freely the higher.</summary>
     public double Temperature { get; init; }
 
-    /// <summary>A token that ends the text, and is not part of it. Default: none.</summary>
-    public int? StopToken { get; init; }
+    /// <summary>Sample among this many likeliest tokens only. Default: all. At least 1; of no meaning at temperature 0.</summary>
+    public int? TopK { get; init; }
+
+    /// <summary>Sample among the fewest likeliest tokens that together have this probability. Default: all. Above 0, at most 1; of no meaning at temperature 0.</summary>
+    public double? TopP { get; init; }
+
+    /// <summary>Tokens that end a text, and are not part of it. Default: none.</summary>
+    public IReadOnlyList<int> StopTokens { get; init; } = [];
 
     /// <summary>Seed of the samples; of no meaning at temperature 0. Default 0.</summary>
     public long Seed { get; init; }
 
     /// <summary>Gates to generate under, for a dense model. Default: none.</summary>
     public Gates? Gates { get; init; }
+
+    /// <summary>Whether keys and values are kept from token to token. Default yes; without, every token reads the whole text again and gives the same.</summary>
+    public bool KeepsKeysAndValues { get; init; } = true;
+
+    internal void Validate()
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(MaxNewTokens, 1);
+        ArgumentOutOfRangeException.ThrowIfNegative(Temperature);
+        ArgumentOutOfRangeException.ThrowIfLessThan(TopK ?? 1, 1, nameof(TopK));
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(TopP ?? 1, nameof(TopP));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(TopP ?? 1, 1, nameof(TopP));
+    }
 }
 
 /// <summary>Greedy and sampled generation, one token after the other.</summary>
@@ -29,23 +48,68 @@ public static class TextGenerator
     /// <param name="model">The model.</param>
     /// <param name="tokenizer">Its tokenizer.</param>
     /// <param name="prompt">The text to continue.</param>
-    /// <param name="options">How.</param>
+    /// <param name="options">How. The tokenizer's end-of-text token ends the text where no other token is named.</param>
     /// <param name="cancellationToken">Looked at before each token.</param>
     /// <returns>The continuation, without the prompt.</returns>
     public static string Continue(
         IPrunableModel model, TextTokenizer tokenizer, string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
+        return tokenizer.Decode(Continue(model, Ids(tokenizer, prompt), WithEnd(options, tokenizer), cancellationToken));
+    }
+
+    /// <summary>Continues a text and hands out each piece as soon as it is certain.</summary>
+    /// <param name="model">The model. It is used on other threads until the enumeration ends.</param>
+    /// <param name="tokenizer">Its tokenizer.</param>
+    /// <param name="prompt">The text to continue.</param>
+    /// <param name="options">How. The tokenizer's end-of-text token ends the text where no other token is named.</param>
+    /// <param name="cancellationToken">Looked at before each token.</param>
+    /// <returns>Pieces that together are what <see cref="Continue(IPrunableModel, TextTokenizer, string, GenerationOptions?, CancellationToken)"/> returns.</returns>
+    public static async IAsyncEnumerable<string> StreamAsync(
+        IPrunableModel model,
+        TextTokenizer tokenizer,
+        string prompt,
+        GenerationOptions? options = null,
+        [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(tokenizer);
         var ids = new List<int>();
-        if (tokenizer is { AddsBeginOfText: true, BeginOfTextId: { } begin })
+        string told = string.Empty;
+        await foreach (int id in StreamAsync(model, Ids(tokenizer, prompt), WithEnd(options, tokenizer), cancellationToken).ConfigureAwait(false))
         {
-            ids.Add(begin);
+            ids.Add(id);
+            string text = tokenizer.Decode(ids);
+
+            // A character may take several tokens; until the last of them the text ends with a replacement character.
+            if (!text.EndsWith('\uFFFD') && text.Length > told.Length && text.StartsWith(told, StringComparison.Ordinal))
+            {
+                yield return text[told.Length..];
+                told = text;
+            }
         }
 
-        ids.AddRange(tokenizer.Encode(prompt));
-        options ??= new GenerationOptions();
-        options = options with { StopToken = options.StopToken ?? tokenizer.EndOfTextId };
-        return tokenizer.Decode(Continue(model, ids, options, cancellationToken));
+        string all = tokenizer.Decode(ids);
+        if (all.Length > told.Length)
+        {
+            yield return all[told.Length..];
+        }
+    }
+
+    /// <summary>Continues token ids and hands out each as soon as it is chosen.</summary>
+    /// <param name="model">The model. It is used on other threads until the enumeration ends.</param>
+    /// <param name="prompt">Token ids to continue; at least one.</param>
+    /// <param name="options">How.</param>
+    /// <param name="cancellationToken">Looked at before each token.</param>
+    public static async IAsyncEnumerable<int> StreamAsync(
+        IPrunableModel model, IReadOnlyList<int> prompt, GenerationOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        using var run = new GenerationRun(model, [prompt], options ?? new GenerationOptions());
+
+        // Neither a dispose scope nor the switched-off gradient may stand across a yield: each token has its own.
+        while (await Task.Run(() => run.Next(cancellationToken), cancellationToken).ConfigureAwait(false))
+        {
+            yield return run.Texts[0][^1];
+        }
     }
 
     /// <summary>Continues token ids.</summary>
@@ -55,55 +119,42 @@ public static class TextGenerator
     /// <param name="cancellationToken">Looked at before each token.</param>
     /// <returns>The new token ids, without the prompt.</returns>
     public static IReadOnlyList<int> Continue(
-        IPrunableModel model, IReadOnlyList<int> prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(prompt);
-        options ??= new GenerationOptions();
-        using var start = tensor(prompt.Select(id => (long)id).ToArray(), ScalarType.Int64).view(1, prompt.Count);
-        using var continued = Continue(model, start, options, cancellationToken);
-        long[] all = continued.data<long>().ToArray();
-        return [.. all.Skip(prompt.Count).Select(id => (int)id).TakeWhile(id => id != options.StopToken)];
-    }
+        IPrunableModel model, IReadOnlyList<int> prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default) =>
+        Continue(model, [prompt], options, cancellationToken)[0];
 
-    /// <summary>Continues a batch of prompts of one length.</summary>
+    /// <summary>Continues several prompts side by side, of any lengths.</summary>
     /// <param name="model">The model.</param>
-    /// <param name="prompts"><c>[batch, seq]</c>, int64.</param>
-    /// <param name="options">How. With a stop token, generation ends once every row holds one.</param>
+    /// <param name="prompts">Token ids to continue, at least one in each.</param>
+    /// <param name="options">How. Each text ends at its own stop token.</param>
     /// <param name="cancellationToken">Looked at before each token.</param>
-    /// <returns><c>[batch, seq + new]</c>, int64 on the CPU, prompts included. The caller disposes it.</returns>
-    public static Tensor Continue(IPrunableModel model, Tensor prompts, GenerationOptions options, CancellationToken cancellationToken = default)
+    /// <returns>The new token ids of each prompt.</returns>
+    /// <exception cref="ArgumentException">There is no prompt, an empty one, or prompt and new tokens are more than the model's positions.</exception>
+    public static IReadOnlyList<IReadOnlyList<int>> Continue(
+        IPrunableModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(prompts);
-        ArgumentNullException.ThrowIfNull(options);
-        ArgumentOutOfRangeException.ThrowIfLessThan(options.MaxNewTokens, 1, nameof(options.MaxNewTokens));
-        ArgumentOutOfRangeException.ThrowIfNegative(options.Temperature, nameof(options.Temperature));
-        using var noGradient = no_grad();
-        using var scope = NewDisposeScope();
-        using var stream = model.Backend.Random(options.Seed).Stream("generation");
-        Tensor tokens = prompts.cpu();
-        Tensor stopped = zeros(tokens.shape[0], ScalarType.Bool);
-        for (int i = 0; i < options.MaxNewTokens; i++)
+        using var run = new GenerationRun(model, prompts, options ?? new GenerationOptions());
+        while (run.Next(cancellationToken))
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            using var step = NewDisposeScope();
-            Tensor logits = model.NextTokenLogits(tokens, options.Gates).cpu().to(ScalarType.Float32);
-            Tensor next = (options.Temperature == 0 ? logits : logits / options.Temperature + Gumbel(stream, logits.shape)).argmax(-1);
-            tokens = cat([tokens, next.unsqueeze(1)], 1).MoveToOuterDisposeScope();
-            if (options.StopToken is { } stop)
-            {
-                stopped = stopped.logical_or(next == stop).MoveToOuterDisposeScope();
-                if (stopped.all().ToBoolean())
-                {
-                    break;
-                }
-            }
         }
 
-        return tokens.MoveToOuterDisposeScope();
+        return run.Texts;
     }
 
-    /// <summary>The largest of logits with Gumbel noise is a sample of their softmax.</summary>
-    private static Tensor Gumbel(RandomStream stream, long[] shape) => (stream.Uniform(shape) + 1e-20).log().neg().log().neg();
+    private static List<int> Ids(TextTokenizer tokenizer, string prompt)
+    {
+        var ids = new List<int>();
+        if (tokenizer is { AddsBeginOfText: true, BeginOfTextId: { } begin })
+        {
+            ids.Add(begin);
+        }
+
+        ids.AddRange(tokenizer.Encode(prompt));
+        return ids;
+    }
+
+    private static GenerationOptions WithEnd(GenerationOptions? options, TextTokenizer tokenizer)
+    {
+        options ??= new GenerationOptions();
+        return options.StopTokens.Count > 0 || tokenizer.EndOfTextId is not { } end ? options : options with { StopTokens = [end] };
+    }
 }

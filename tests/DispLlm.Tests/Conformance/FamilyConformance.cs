@@ -201,8 +201,12 @@ public abstract class FamilyConformance<T>
     {
         long[] expected = fixture.Expected(tensor).data<long>().ToArray();
         Tensor prompt = fixture.Expected("input_ids").narrow(0, 0, 1);
-        var options = new GenerationOptions { MaxNewTokens = expected.Length - (int)prompt.shape[1], Gates = gates };
-        Assert.Equal(expected, TextGenerator.Continue(model, prompt, options).data<long>().ToArray());
+        int[] ids = [.. prompt.contiguous().data<long>().Select(id => (int)id)];
+        var options = new GenerationOptions { MaxNewTokens = expected.Length - ids.Length, Gates = gates };
+        foreach (bool keeps in new[] { true, false })
+        {
+            Assert.Equal(expected, ids.Concat(TextGenerator.Continue(model, ids, options with { KeepsKeysAndValues = keeps })).Select(id => (long)id));
+        }
     }
 
     private static long WeightsIn(string folder)

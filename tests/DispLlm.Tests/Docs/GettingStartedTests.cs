@@ -42,6 +42,7 @@ public sealed class GettingStartedTests
         Assert.True(Perplexity.Of(model, text, options).Perplexity < Perplexity.Of(pruned, text, options).Perplexity);
 
         Assert.All(Throughput.Prefill([model, pruned], length: 64, rounds: 1), speed => Assert.True(speed > 0));
+        Assert.All(Throughput.Decode([model, pruned], batch: 2, prompt: 16, length: 3, rounds: 1), speed => Assert.True(speed > 0));
         var tokenizer = TextTokenizer.FromFolder(folder.Below("pruned"));
         Assert.NotEmpty(TextGenerator.Continue(pruned, tokenizer, "Once upon a time", new GenerationOptions { MaxNewTokens = 4 }));
     }

@@ -1,0 +1,89 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>Where in their sequences the positions of one forward pass stand, and what they may look back on.</summary>
+internal sealed class SequenceWindow : IDisposable
+{
+    private readonly KeyValueCache? _cache;
+    private readonly Dictionary<string, Tensor> _placed = [];
+    private readonly Tensor? _positions;    // [batch, seq], int64, on the CPU; null where all rows count alike
+    private readonly Tensor? _visible;      // [batch, 1, seq, seen], bool, on the CPU; null where all that came before is visible
+
+    /// <summary>The window of the next <paramref name="length"/> positions behind those that a cache holds, or of the first ones.</summary>
+    public SequenceWindow(long length, KeyValueCache? cache)
+    {
+        using var scope = NewDisposeScope();
+        _cache = cache;
+        First = cache?.Length ?? 0;
+        Length = length;
+        if (cache?.Padding is { } padding)
+        {
+            Tensor padded = tensor(padding.Select(count => (long)count).ToArray(), ScalarType.Int64).unsqueeze(1);
+            Tensor columns = arange(First, First + length, ScalarType.Int64).unsqueeze(0);
+            _positions = (columns - padded).clamp_min(0).DetachFromDisposeScope();
+            Tensor seen = arange(0, First + length, ScalarType.Int64);
+            Tensor before = seen.view(1, 1, -1) <= columns.view(1, -1, 1);
+
+            // A position of padding sees itself: a row that sees nothing would be 0 / 0.
+            Tensor real = seen.view(1, 1, -1) >= padded.view(-1, 1, 1);
+            _visible = before.logical_and(real.logical_or(seen.view(1, 1, -1) == columns.view(1, -1, 1))).unsqueeze(1).DetachFromDisposeScope();
+        }
+        else if (First > 0 && length > 1)
+        {
+            _visible = arange(0, First + length, ScalarType.Int64).view(1, 1, 1, -1) <= arange(First, First + length, ScalarType.Int64).view(1, 1, -1, 1);
+            _visible.DetachFromDisposeScope();
+        }
+    }
+
+    /// <summary>The first position, where all rows count alike.</summary>
+    public long First { get; }
+
+    public long Length { get; }
+
+    /// <summary>The position of every token, <c>[seq]</c> or <c>[batch, seq]</c>, int64.</summary>
+    public Tensor PositionsOn(Device device) =>
+        On(device, "positions", () => _positions ?? arange(First, First + Length, ScalarType.Int64));
+
+    /// <summary>Attention of a block: over what the cache holds and these positions.</summary>
+    public Tensor Attend(int block, Tensor query, Tensor key, Tensor value)
+    {
+        if (_cache is not null)
+        {
+            (key, value) = _cache.Append(block, key, value);
+        }
+
+        if (_visible is not null)
+        {
+            return DeviceKernels.Attention(query, key, value, On(query.device, "visible", () => _visible));
+        }
+
+        // One position behind all others sees everything.
+        return First > 0 ? DeviceKernels.Attention(query, key, value, null) : DeviceKernels.CausalAttention(query, key, value);
+    }
+
+    public void Dispose()
+    {
+        _positions?.Dispose();
+        _visible?.Dispose();
+        foreach (var placed in _placed.Values)
+        {
+            placed.Dispose();
+        }
+    }
+
+    private Tensor On(Device device, string what, Func<Tensor> make)
+    {
+        string key = $"{what} {device}";
+        if (!_placed.TryGetValue(key, out var placed))
+        {
+            // It outlives the dispose scope of the block that asks first.
+            using var scope = NewDisposeScope();
+            placed = make().to(device, copy: true).DetachFromDisposeScope();
+            _placed[key] = placed;
+        }
+
+        return placed;
+    }
+}

@@ -1,0 +1,94 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>Prompts that are being continued side by side, a token at a time. Shorter prompts are padded in front, where nothing sees the padding.</summary>
+internal sealed class GenerationRun : IDisposable
+{
+    private readonly IPrunableModel _model;
+    private readonly GenerationOptions _options;
+    private readonly RandomStream _stream;
+    private readonly int[] _padding;
+    private readonly List<int>[] _texts;
+    private readonly bool[] _ended;
+    private readonly KeyValueCache _cache;
+    private Tensor _read;       // [batch, all tokens], int64
+    private int _done;
+
+    public GenerationRun(IPrunableModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(prompts);
+        options.Validate();
+        if (prompts.Count == 0 || prompts.Any(prompt => prompt.Count == 0))
+        {
+            throw new ArgumentException("There has to be a prompt, and at least one token in each.", nameof(prompts));
+        }
+
+        int longest = prompts.Max(prompt => prompt.Count);
+        if (longest + (long)options.MaxNewTokens > model.Spec.MaxPositions + 1L)
+        {
+            throw new ArgumentException(
+                $"A prompt of {longest} tokens and {options.MaxNewTokens} new ones are more than the {model.Spec.MaxPositions} positions that the model was made for.", nameof(prompts));
+        }
+
+        _model = model;
+        _options = options;
+        _padding = [.. prompts.Select(prompt => longest - prompt.Count)];
+        _texts = [.. prompts.Select(_ => new List<int>())];
+        _ended = new bool[prompts.Count];
+        _stream = model.Backend.Random(options.Seed).Stream("generation");
+        _cache = model.NewCache(_padding);
+        long[] ids = [.. prompts.SelectMany((prompt, row) => Enumerable.Repeat(0L, _padding[row]).Concat(prompt.Select(id => (long)id)))];
+        using var scope = NewDisposeScope();
+        _read = tensor(ids, ScalarType.Int64).view(prompts.Count, longest).DetachFromDisposeScope();
+    }
+
+    /// <summary>The new tokens of each prompt so far.</summary>
+    public IReadOnlyList<IReadOnlyList<int>> Texts => _texts;
+
+    /// <summary>Chooses the next token of every text that has not ended; false where all have.</summary>
+    public bool Next(CancellationToken cancellation)
+    {
+        cancellation.ThrowIfCancellationRequested();
+        if (_done == _options.MaxNewTokens || _ended.All(ended => ended))
+        {
+            return false;
+        }
+
+        using var noGradient = no_grad();
+        using var scope = NewDisposeScope();
+        if (!_options.KeepsKeysAndValues)
+        {
+            _cache.Clear();
+        }
+
+        Tensor unread = _read.narrow(1, _cache.Length, _read.shape[1] - _cache.Length);
+        Tensor logits = _model.NextTokenLogits(unread, _cache, _options.Gates).cpu().to(ScalarType.Float32);
+        Tensor next = TokenChoice.Next(logits, _options, _stream);
+        Tensor longer = cat([_read, next.unsqueeze(1)], 1).DetachFromDisposeScope();
+        _read.Dispose();
+        _read = longer;
+        _done++;
+
+        long[] chosen = next.data<long>().ToArray();
+        for (int row = 0; row < chosen.Length; row++)
+        {
+            _ended[row] |= _options.StopTokens.Contains((int)chosen[row]);
+            if (!_ended[row])
+            {
+                _texts[row].Add((int)chosen[row]);
+            }
+        }
+
+        return !_ended.All(ended => ended);
+    }
+
+    public void Dispose()
+    {
+        _read.Dispose();
+        _cache.Dispose();
+        _stream.Dispose();
+    }
+}

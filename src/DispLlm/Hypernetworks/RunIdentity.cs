@@ -1,8 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
+using System.Reflection;
 using System.Security.Cryptography;
-using System.Text.Json;
-using System.Text.Json.Nodes;
 
 namespace DispLlm;
 
@@ -40,13 +39,17 @@ internal static class RunIdentity
     private static void Add(Dictionary<string, string> identity, string name, object settings)
     {
         // A strategy to start from is an interface: its own settings count, so it is written by what it is.
-        var json = (JsonObject)JsonSerializer.SerializeToNode(settings, settings.GetType())!;
-        foreach (var (key, value) in json)
+        var kind = settings.GetType();
+        identity[name] = kind.Name;
+        foreach (var property in kind.GetProperties(BindingFlags.Public | BindingFlags.Instance)
+            .Where(property => property.CanRead && property.GetIndexParameters().Length == 0 && property.Name != nameof(HypernetworkSelection.StartingFrom)))
         {
-            if (key != nameof(HypernetworkSelection.StartingFrom))
+            identity[$"{name}.{property.Name}"] = property.GetValue(settings) switch
             {
-                identity[$"{name}.{key}"] = value?.ToJsonString() ?? "null";
-            }
+                null => "none",
+                IFormattable value => value.ToString(null, CultureInfo.InvariantCulture),
+                var value => value.ToString() ?? string.Empty,
+            };
         }
 
         if (settings is HypernetworkSelection { StartingFrom: { } start })

@@ -8,6 +8,13 @@ internal sealed class SmolLm2Shape : IDisposable
 {
     public const int Tokens = 512;
 
+    /// <summary>The weights of a LLaMA block.</summary>
+    public static readonly WeightRole[] BlockRoles =
+    [
+        WeightRole.AttentionNorm, WeightRole.Query, WeightRole.Key, WeightRole.Value, WeightRole.AttentionOutput,
+        WeightRole.MlpNorm, WeightRole.MlpGate, WeightRole.MlpUp, WeightRole.MlpDown,
+    ];
+
     private readonly Tensor[] _inputs;
     private readonly Tensor[] _weights;
 
@@ -29,15 +36,11 @@ internal sealed class SmolLm2Shape : IDisposable
             (spec.HiddenSize, spec.QuerySize), (spec.HiddenSize, spec.KeyValueSize), (spec.HiddenSize, spec.KeyValueSize), (spec.QuerySize, spec.HiddenSize),
             (spec.HiddenSize, spec.MlpSize), (spec.HiddenSize, spec.MlpSize), (spec.MlpSize, spec.HiddenSize),
         ];
-        foreach (var role in Enum.GetValues<WeightRole>().Where(role => role != WeightRole.Head))
+        var weights = Enumerable.Range(0, spec.Blocks).SelectMany(block => BlockRoles.Select(role => Model.Weight(role, block)));
+        foreach (Tensor weight in weights.Concat([Model.Weight(WeightRole.TokenEmbedding), Model.Weight(WeightRole.FinalNorm)]))
         {
-            bool inBlocks = role is not (WeightRole.TokenEmbedding or WeightRole.FinalNorm);
-            for (int block = 0; block < (inBlocks ? spec.Blocks : 1); block++)
-            {
-                using var scope = NewDisposeScope();
-                Tensor weight = Model.Weight(role, inBlocks ? block : -1);
-                weight.copy_(random.Normal(weight.shape) * 0.02);
-            }
+            using var scope = NewDisposeScope();
+            weight.copy_(random.Normal(weight.shape) * 0.02);
         }
 
         _inputs = [.. projections.Select(size => random.Normal(Tokens, size.In).to(type))];

@@ -53,7 +53,7 @@ internal sealed class Laboratory : IDisposable
     public string Row(string name, ISelectionStrategy strategy, double keep, int seeds, TokenCorpus? text = null)
     {
         var clock = Stopwatch.StartNew();
-        var plans = Enumerable.Range(0, seeds).Select(seed => Run(strategy, keep, seed, text).Plan).ToArray();
+        var plans = Enumerable.Range(_settings.FirstSeed, seeds).Select(seed => Run(strategy, keep, seed, text).Plan).ToArray();
         double seconds = clock.Elapsed.TotalSeconds / seeds;
         double[] perplexities = [.. plans.Select(plan => Perplexity(plan))];
         double kept = (double)plans[0].KeptParameters.BlockWeights / new ParameterCounter(Model.Spec).Dense.BlockWeights;

@@ -26,7 +26,9 @@ internal sealed record Settings
           --keep 0.5,0.7        kept fractions of the block weights          (0.5)
           --steps 75,200        numbers of learning steps                    (75)
           --published 300       steps of the published recipes; 0 leaves out (300)
-          --seeds 1             runs with seeds 0, 1, ... of each row        (1)
+          --started 0           steps of ReinMax from Fisher scores without our other additions; 0 leaves it out (0)
+          --seeds 1             runs of each row, each with a seed of its own (1)
+          --first-seed 0        the first one's seed                         (0)
           --window 512          tokens of a window                           (512)
           --heldout-windows 40  windows that the result is judged on         (40)
           --type bfloat16       compute type, or float32                     (bfloat16)
@@ -46,7 +48,11 @@ internal sealed record Settings
 
     public int Published { get; init; } = 300;
 
+    public int[] Started { get; init; } = [];
+
     public int Seeds { get; init; } = 1;
+
+    public int FirstSeed { get; init; }
 
     public int Window { get; init; } = 512;
 
@@ -73,9 +79,11 @@ internal sealed record Settings
             Calibration = Take("--calibration", null),
             Heldout = Take("--heldout", null),
             Keep = List<double>("--keep", "0.5"),
-            Steps = List<int>("--steps", "75"),
+            Steps = [.. List<int>("--steps", "75").Where(steps => steps > 0)],
             Published = List<int>("--published", "300")[0],
+            Started = [.. List<int>("--started", "0").Where(steps => steps > 0)],
             Seeds = List<int>("--seeds", "1")[0],
+            FirstSeed = List<int>("--first-seed", "0")[0],
             Window = List<int>("--window", "512")[0],
             HeldoutWindows = List<int>("--heldout-windows", "40")[0],
             Type = Enum.Parse<torch.ScalarType>(Take("--type", "bfloat16"), ignoreCase: true),

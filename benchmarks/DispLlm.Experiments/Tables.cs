@@ -51,7 +51,7 @@ internal sealed class Tables(Settings settings, TextWriter output)
             Row(laboratory, "Fisher, one round", Fisher(1), keep);
             Row(laboratory, "Fisher, 8 rounds", Fisher(8), keep);
             Row(laboratory, "Fisher, 16 rounds, memory 0.8", Fisher(16) with { Memory = 0.8 }, keep);
-            foreach (int steps in settings.Steps.Where(steps => steps > 0))
+            foreach (int steps in settings.Steps)
             {
                 Row(laboratory, $"learned, {steps} steps", Ours(steps), keep);
             }
@@ -72,6 +72,11 @@ internal sealed class Tables(Settings settings, TextWriter output)
                 double kept = laboratory.Kept(drawn);
                 output.WriteLine(Line("the same, masks as its code draws them", laboratory.Judge(drawn), kept));
                 Row(laboratory, $"paper, {settings.Published} steps", HypernetworkSelection.Paper with { Steps = settings.Published, WindowLength = settings.Window }, keep);
+            }
+
+            foreach (int steps in settings.Started)
+            {
+                Row(laboratory, $"ReinMax from Fisher scores, {steps} steps", Ours(steps) with { StartingWeight = 1.5, FinalSharpness = 1 }, keep);
             }
 
             foreach (int steps in settings.Steps)
@@ -162,7 +167,7 @@ internal sealed class Tables(Settings settings, TextWriter output)
 
             Both("Fisher, one round", Fisher(1));
             Both("Fisher, 8 rounds", Fisher(8));
-            foreach (int steps in settings.Steps.Where(steps => steps > 0))
+            foreach (int steps in settings.Steps)
             {
                 Both($"learned, {steps} steps", Ours(steps));
             }

@@ -7,4 +7,8 @@ namespace DispLlm;
 /// </param>
 /// <param name="ProcessBytes">Resident memory of the process, in bytes.</param>
 /// <param name="PeakProcessBytes">Highest resident memory of the process so far, in bytes.</param>
-public readonly record struct BackendMemory(long LiveTensors, long ProcessBytes, long PeakProcessBytes);
+public readonly record struct BackendMemory(long LiveTensors, long ProcessBytes, long PeakProcessBytes)
+{
+    /// <summary>Memory that is free for tensors, in bytes; null where the backend cannot say (an accelerator's memory).</summary>
+    public long? AvailableBytes { get; init; }
+}

@@ -6,10 +6,32 @@ namespace DispLlm;
 /// <summary>What has to be computed differently on one kind of device. It stands here so that no other room has to know of devices.</summary>
 internal static class DeviceKernels
 {
-    private const long AttentionRows = 256;
+    // With more gates open than this share, gathering a weight's columns costs more than the products save.
+    private const double MostOpen = 0.9;
 
     /// <summary>Whether tensors on a device have numbers in them; on <c>meta</c> they have shapes only.</summary>
     public static bool HoldsNumbers(this Device? device) => device?.type != DeviceType.META;
+
+    /// <summary>
+    /// The places of the open ones among hard gates, int64, where products are faster without the closed ones; null where they are not. On an accelerator
+    /// a full product costs less than to wait for the gates.
+    /// </summary>
+    /// <param name="gates"><c>[size]</c>, float32.</param>
+    public static Tensor? WorthGathering(Tensor gates)
+    {
+        if (gates.device_type != DeviceType.CPU)
+        {
+            return null;
+        }
+
+        using var scope = NewDisposeScope();
+        float[] values = gates.detach().data<float>().ToArray();
+        long[] open = [.. Enumerable.Range(0, values.Length).Where(i => values[i] == 1).Select(i => (long)i)];
+        bool hard = open.Length == values.Length - values.Count(value => value == 0);
+        return hard && open.Length > 0 && open.Length < MostOpen * values.Length
+            ? tensor(open, ScalarType.Int64).MoveToOuterDisposeScope()
+            : null;
+    }
 
     /// <summary>
     /// Causal attention. Fewer key-value heads than query heads are shared by neighbouring query heads.
@@ -17,11 +39,12 @@ internal static class DeviceKernels
     /// <param name="query"><c>[batch, heads, seq, head]</c>.</param>
     /// <param name="key"><c>[batch, key-value heads, seq, head]</c>.</param>
     /// <param name="value"><c>[batch, key-value heads, seq, head]</c>.</param>
-    public static Tensor CausalAttention(Tensor query, Tensor key, Tensor value)
+    /// <param name="gradient">Whether a gradient is wanted.</param>
+    public static Tensor CausalAttention(Tensor query, Tensor key, Tensor value, bool gradient)
     {
-        if (query.device_type == DeviceType.CPU && query.requires_grad)
+        if (query.device_type == DeviceType.CPU && gradient)
         {
-            return CausalAttentionByRows(query, key, value);
+            return RowwiseAttention.Of(query, key, value);
         }
 
         return Fused(query, key, value, null, causal: true);
@@ -50,29 +73,6 @@ internal static class DeviceKernels
 
         // The fused operator has no shape-only kernel; these products have the same shapes.
         return query.matmul(key.transpose(-2, -1)).matmul(value);
-    }
-
-    /// <summary>
-    /// The same in plain products, some rows of queries at a time, each against the keys that it may see. Where a gradient is wanted on the CPU this is faster than the
-    /// fused kernel, whose way back is slow there.
-    /// </summary>
-    private static Tensor CausalAttentionByRows(Tensor query, Tensor key, Tensor value)
-    {
-        long batch = query.shape[0], heads = query.shape[1], length = query.shape[2], size = query.shape[3], shared = heads / key.shape[1];
-        long groups = batch * key.shape[1];
-        Tensor scaled = (query * (1 / Math.Sqrt(size))).reshape(groups, shared, length, size);
-        Tensor keys = key.reshape(groups, length, size).transpose(1, 2), values = value.reshape(groups, length, size);
-        Tensor future = full([length, length], float.NegativeInfinity, query.dtype).triu(1);
-        var rows = new List<Tensor>();
-        for (long first = 0; first < length; first += AttentionRows)
-        {
-            long count = Math.Min(AttentionRows, length - first), seen = first + count;
-            Tensor scores = scaled.narrow(2, first, count).reshape(groups, shared * count, size).bmm(keys.narrow(2, 0, seen));
-            Tensor weights = (scores.view(groups, shared, count, seen) + future.narrow(0, first, count).narrow(1, 0, seen)).softmax(-1);
-            rows.Add(weights.view(groups, shared * count, seen).bmm(values.narrow(1, 0, seen)).view(groups, shared, count, size));
-        }
-
-        return cat(rows, 2).view(batch, heads, length, size);
     }
 
     /// <summary>Layer norm over the last dimension of <c>[..., d]</c>, statistics in float32, through the framework's fused kernel.</summary>

@@ -161,7 +161,12 @@ public sealed class TorchBackend : ITensorBackend
     public BackendMemory Memory()
     {
         using var process = Process.GetCurrentProcess();
-        return new BackendMemory(torch.Tensor.TotalCount, process.WorkingSet64, process.PeakWorkingSet64);
+        return new BackendMemory(torch.Tensor.TotalCount, process.WorkingSet64, process.PeakWorkingSet64)
+        {
+            AvailableBytes = _devices.All(device => device.type == DeviceType.CPU)
+                ? Math.Max(0, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes - process.WorkingSet64)
+                : null,
+        };
     }
 
     /// <inheritdoc/>

@@ -84,6 +84,9 @@ public record HypernetworkOptions
     /// <summary>Forward passes whose gate gradients make one step, all with the same gates. Default 1; at least 1.</summary>
     public int Accumulation { get; init; } = 1;
 
+    /// <summary>What a step keeps between its way forward and its way back. Default: all where it fits, else block inputs; the numbers are the same.</summary>
+    public ActivationMemory Activations { get; init; }
+
     /// <summary>Window length in tokens. Default: 2,048 or what the model was made for, whichever is less. At least 2.</summary>
     public int? WindowLength { get; init; }
 
@@ -106,6 +109,7 @@ public record HypernetworkOptions
         Require(Enum.IsDefined(Network), nameof(Network), (int)Network, "one of the three networks");
         ArgumentOutOfRangeException.ThrowIfLessThan(BatchSize, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(Accumulation, 1);
+        Require(Enum.IsDefined(Activations), nameof(Activations), (int)Activations, "one of the three ways");
         Require(WindowLength is null or >= 2, nameof(WindowLength), WindowLength ?? 0, "at least 2");
     }
 

@@ -150,7 +150,7 @@ public sealed class HypernetworkTrainer : IDisposable
 
         // The model's half: d cross-entropy / d gate.
         Tensor seen = _squared is null ? draw.Gates : draw.Gates * (1 - _squared) + draw.Gates.pow(2) * _squared;
-        using var data = GateGradients.Of(_model, seen, _normOrder, batches, _options.Distillation, cancellationToken);
+        using var data = GateGradients.Of(_model, seen, _normOrder, batches, _options.Distillation, _options.Activations, cancellationToken);
         if (!double.IsFinite(data.CrossEntropy))
         {
             throw new NumericalException(_step + 1, "the cross-entropy");

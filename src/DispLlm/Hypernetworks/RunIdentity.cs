@@ -42,7 +42,7 @@ internal static class RunIdentity
         var kind = settings.GetType();
         identity[name] = kind.Name;
         foreach (var property in kind.GetProperties(BindingFlags.Public | BindingFlags.Instance)
-            .Where(property => property.CanRead && property.GetIndexParameters().Length == 0 && property.Name != nameof(HypernetworkSelection.StartingFrom)))
+            .Where(property => property.CanRead && property.GetIndexParameters().Length == 0 && !IsNoPartOfIt(property)))
         {
             identity[$"{name}.{property.Name}"] = property.GetValue(settings) switch
             {
@@ -57,6 +57,10 @@ internal static class RunIdentity
             Add(identity, $"{name}.{nameof(HypernetworkSelection.StartingFrom)}", start);
         }
     }
+
+    /// <summary>A strategy to start from is added by its own settings; what is kept in memory changes no number.</summary>
+    private static bool IsNoPartOfIt(PropertyInfo property) =>
+        property.Name == nameof(HypernetworkSelection.StartingFrom) || property.PropertyType == typeof(ActivationMemory);
 
     /// <summary>Every byte of the weights. It takes less time than one step of learning.</summary>
     private static string HashOfWeights(IPrunableModel model)

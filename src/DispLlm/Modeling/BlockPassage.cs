@@ -4,117 +4,99 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// How the residual stream enters and leaves the sublayers of a block: the five selection sites, one method each.
-/// The block's mathematics is the same for a dense, a gated and a pruned model; only this differs.
+/// How the residual stream enters and leaves the sublayers of a block at the five selection sites. The block's mathematics is the same for a dense,
+/// a gated and a pruned model; only this differs.
 /// </summary>
 internal abstract class BlockPassage
 {
     /// <summary>
-    /// S1: what attention reads of the stream <c>[batch, seq, d]</c>, through the norm that stands in front of it; none does where norms
+    /// S1, S3: what a sublayer reads of the stream <c>[batch, seq, d]</c>, through the norm that stands in front of it; none does where norms
     /// stand behind the residual sums.
     /// </summary>
-    public abstract Tensor EnterAttention(Tensor stream, NormLayer? norm);
+    public abstract Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm);
 
-    /// <summary>S2: the stream with what attention writes added.</summary>
-    public abstract Tensor LeaveAttention(Tensor stream, Tensor output);
+    /// <summary>S1, S3: what the sublayer's first projections make of what entered, in their order.</summary>
+    public virtual IReadOnlyList<Tensor> Read(SelectionSite site, Tensor entered, IReadOnlyList<Projection> readers) =>
+        [.. readers.Select(reader => reader.Apply(entered))];
 
-    /// <summary>S3: what the MLP reads of the stream.</summary>
-    public abstract Tensor EnterMlp(Tensor stream, NormLayer? norm);
+    /// <summary>S2: what the last projection makes of the mixed values; S4 and S5: of the MLP's hidden features <c>[batch, seq, d_ff]</c>.</summary>
+    public virtual Tensor Write(SelectionSite site, Tensor features, Projection writer) => writer.Apply(features);
 
-    /// <summary>S4: the MLP's hidden features <c>[batch, seq, d_ff]</c>, after activation and product.</summary>
-    public abstract Tensor PassHidden(Tensor hidden);
-
-    /// <summary>S5: the stream with what the MLP writes added.</summary>
-    public abstract Tensor LeaveMlp(Tensor stream, Tensor output);
+    /// <summary>S2, S5: the stream with what the sublayer wrote added.</summary>
+    public abstract Tensor Leave(SelectionSite site, Tensor stream, Tensor output);
 }
 
 /// <summary>Everything passes.</summary>
 internal sealed class DensePassage : BlockPassage
 {
-    public override Tensor EnterAttention(Tensor stream, NormLayer? norm) => norm?.Apply(stream) ?? stream;
+    public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm) => norm?.Apply(stream) ?? stream;
 
-    public override Tensor LeaveAttention(Tensor stream, Tensor output) => stream + output;
-
-    public override Tensor EnterMlp(Tensor stream, NormLayer? norm) => norm?.Apply(stream) ?? stream;
-
-    public override Tensor PassHidden(Tensor hidden) => hidden;
-
-    public override Tensor LeaveMlp(Tensor stream, Tensor output) => stream + output;
+    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) => stream + output;
 }
 
 /// <summary>
 /// Every feature is multiplied by its gate: the network that learning sees. With gates of 0 and 1 it computes exactly what the
 /// pruned network computes.
 /// </summary>
-internal sealed class GatedPassage(Tensor s1, Tensor s2, Tensor s3, Tensor s4, Tensor s5, NormOrder order) : BlockPassage
+/// <param name="gates">The gates of each site of the block.</param>
+/// <param name="order">Norm or selection first.</param>
+internal sealed class GatedPassage(Func<SelectionSite, SiteGates> gates, NormOrder order) : BlockPassage
 {
-    public override Tensor EnterAttention(Tensor stream, NormLayer? norm) => Enter(stream, norm, s1);
+    public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm) => norm is not null && order == NormOrder.SelectThenNorm
+        ? norm.ApplyToGated(stream, gates(site).Values)
+        : norm?.Apply(stream) ?? stream;
 
-    public override Tensor LeaveAttention(Tensor stream, Tensor output) => stream + output * s2.to(output.dtype);
+    // Under SelectThenNorm the gates have acted in the norm already.
+    public override IReadOnlyList<Tensor> Read(SelectionSite site, Tensor entered, IReadOnlyList<Projection> readers) => order == NormOrder.SelectThenNorm
+        ? base.Read(site, entered, readers)
+        : GatedRead.Of(entered, gates(site), readers, site == SelectionSite.MlpInput ? gates(SelectionSite.MlpHidden) : null);
 
-    public override Tensor EnterMlp(Tensor stream, NormLayer? norm) => Enter(stream, norm, s3);
+    // Hidden features are gated once, as a product: gating gate and up each, as the released code does, squares soft gates (method, section 1).
+    public override Tensor Write(SelectionSite site, Tensor features, Projection writer) =>
+        GatedWrite.Of(features, site == SelectionSite.MlpOutput ? gates(SelectionSite.MlpHidden) : null, writer, gates(site));
 
-    // Once, on the product: gating gate and up each, as the released code does, squares soft gates (method, section 1).
-    public override Tensor PassHidden(Tensor hidden) => hidden * s4.to(hidden.dtype);
-
-    public override Tensor LeaveMlp(Tensor stream, Tensor output) => stream + output * s5.to(output.dtype);
-
-    private Tensor Enter(Tensor stream, NormLayer? norm, Tensor gate) => norm is not null && order == NormOrder.SelectThenNorm
-        ? norm.ApplyToGated(stream, gate)
-        : (norm?.Apply(stream) ?? stream) * gate.to(stream.dtype);
+    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) => stream + output;
 }
 
-/// <summary>Passes as another passage does, and shows what stands in front of each gate.</summary>
+/// <summary>Passes as another passage does, and shows what comes to each site.</summary>
 internal sealed class ObservingPassage(BlockPassage inner, Action<SelectionSite, Tensor> observe) : BlockPassage
 {
-    public override Tensor EnterAttention(Tensor stream, NormLayer? norm)
+    public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm)
     {
-        observe(SelectionSite.AttentionInput, norm?.Apply(stream) ?? stream);
-        return inner.EnterAttention(stream, norm);
+        observe(site, norm?.Apply(stream) ?? stream);
+        return inner.Enter(site, stream, norm);
     }
 
-    public override Tensor LeaveAttention(Tensor stream, Tensor output)
+    public override IReadOnlyList<Tensor> Read(SelectionSite site, Tensor entered, IReadOnlyList<Projection> readers) => inner.Read(site, entered, readers);
+
+    public override Tensor Write(SelectionSite site, Tensor features, Projection writer)
     {
-        observe(SelectionSite.AttentionOutput, output);
-        return inner.LeaveAttention(stream, output);
+        if (site == SelectionSite.MlpOutput)
+        {
+            observe(SelectionSite.MlpHidden, features);
+        }
+
+        Tensor output = inner.Write(site, features, writer);
+        observe(site, output);
+        return output;
     }
 
-    public override Tensor EnterMlp(Tensor stream, NormLayer? norm)
-    {
-        observe(SelectionSite.MlpInput, norm?.Apply(stream) ?? stream);
-        return inner.EnterMlp(stream, norm);
-    }
-
-    public override Tensor PassHidden(Tensor hidden)
-    {
-        observe(SelectionSite.MlpHidden, hidden);
-        return inner.PassHidden(hidden);
-    }
-
-    public override Tensor LeaveMlp(Tensor stream, Tensor output)
-    {
-        observe(SelectionSite.MlpOutput, output);
-        return inner.LeaveMlp(stream, output);
-    }
+    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) => inner.Leave(site, stream, output);
 }
 
-/// <summary>Only what is selected is read, computed and written: index selection in, index addition out.</summary>
+/// <summary>Only what is selected is read, computed and written: index selection in, index addition out. The weights on both sides of S4 are cut.</summary>
 internal sealed class PrunedPassage(BlockIndices indices, NormOrder order) : BlockPassage
 {
-    public override Tensor EnterAttention(Tensor stream, NormLayer? norm) => Enter(stream, norm, indices.AttentionInput);
+    public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm)
+    {
+        Tensor index = site == SelectionSite.AttentionInput ? indices.AttentionInput : indices.MlpInput;
+        return norm is not null && order == NormOrder.SelectThenNorm
+            ? norm.ApplyToSelected(stream, index)
+            : (norm?.Apply(stream) ?? stream).index_select(-1, index);
+    }
 
-    public override Tensor LeaveAttention(Tensor stream, Tensor output) => stream.index_add(-1, indices.AttentionOutput, output, 1);
-
-    public override Tensor EnterMlp(Tensor stream, NormLayer? norm) => Enter(stream, norm, indices.MlpInput);
-
-    // The weights on both sides are cut: nothing is left to select.
-    public override Tensor PassHidden(Tensor hidden) => hidden;
-
-    public override Tensor LeaveMlp(Tensor stream, Tensor output) => stream.index_add(-1, indices.MlpOutput, output, 1);
-
-    private Tensor Enter(Tensor stream, NormLayer? norm, Tensor index) => norm is not null && order == NormOrder.SelectThenNorm
-        ? norm.ApplyToSelected(stream, index)
-        : (norm?.Apply(stream) ?? stream).index_select(-1, index);
+    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) =>
+        stream.index_add(-1, site == SelectionSite.AttentionOutput ? indices.AttentionOutput : indices.MlpOutput, output, 1);
 }
 
 /// <summary>The index lists of a pruned block as int64 tensors on the block's device.</summary>

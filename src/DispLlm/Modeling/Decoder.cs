@@ -61,7 +61,9 @@ internal sealed class Decoder : IDisposable
     {
         using var scope = NewDisposeScope();
         using var window = new SequenceWindow(tokens.shape[1], cache);
-        Tensor stream = Stream(tokens, window, (block, device) => gates is null ? _passages[block] : GatesOf(block, gates, device));
+        Tensor stream = gates is { KeepBlockInputsOnly: true }
+            ? Stream(tokens, window, (block, stream) => RecomputedBlock.Of(stream, OfBlock(gates.Values, block), (entering, open) => Pass(block, entering, Passage(block, open, gates.Order), willBeTakenBack: true)))
+            : Stream(tokens, window, (block, stream) => _blocks[block].Forward(stream, gates is null ? _passages[block] : PassageOf(block, gates), window));
         cache?.Advance(tokens.shape[1]);
         if (lastOnly)
         {
@@ -85,7 +87,8 @@ internal sealed class Decoder : IDisposable
 
         try
         {
-            Stream(tokens, window, (block, _) => new ObservingPassage(s_dense, (site, features) => Note(block, site, features)));
+            Stream(tokens, window, (block, stream) =>
+                _blocks[block].Forward(stream, new ObservingPassage(s_dense, (site, features) => Note(block, site, features)), window));
             return cat([.. squares.Select(square => square.to(_backend.Device))]).MoveToOuterDisposeScope();
         }
         finally
@@ -106,10 +109,10 @@ internal sealed class Decoder : IDisposable
     }
 
     /// <summary>The stream behind one block. The caller disposes it.</summary>
-    public Tensor Pass(int block, Tensor stream, BlockPassage passage)
+    public Tensor Pass(int block, Tensor stream, BlockPassage passage, bool willBeTakenBack = false)
     {
         using var scope = NewDisposeScope();
-        using var window = new SequenceWindow(stream.shape[1], null);
+        using var window = new SequenceWindow(stream.shape[1], null) { WillBeTakenBack = willBeTakenBack };
         return _blocks[block].Forward(stream.to(_backend.DeviceOfBlock(block, _spec.Blocks)), passage, window).MoveToOuterDisposeScope();
     }
 
@@ -121,16 +124,16 @@ internal sealed class Decoder : IDisposable
     }
 
     /// <summary>The way through one block under gates. Its tensors belong to the dispose scope of the caller.</summary>
-    public BlockPassage PassageOf(int block, Gates gates) => GatesOf(block, gates, _backend.DeviceOfBlock(block, _spec.Blocks));
+    public BlockPassage PassageOf(int block, Gates gates) => Passage(block, OfBlock(gates.Values, block), gates.Order);
 
-    private Tensor Stream(Tensor tokens, SequenceWindow window, Func<int, Device, BlockPassage> passageOf)
+    private Tensor Stream(Tensor tokens, SequenceWindow window, Func<int, Tensor, Tensor> pass)
     {
         Tensor stream = Embed(tokens.to(_backend.Device), window);
         for (int block = 0; block < _blocks.Length; block++)
         {
             var device = _backend.DeviceOfBlock(block, _spec.Blocks);
             Tensor entering = stream.to(device);
-            Tensor leaving = _blocks[block].Forward(entering, passageOf(block, device), window);
+            Tensor leaving = pass(block, entering);
 
             // Autograd keeps what it needs; nobody else needs the stream before this block any more.
             entering.Dispose();
@@ -164,20 +167,18 @@ internal sealed class Decoder : IDisposable
         return functional.linear(features, _weights[headRole, -1], _weights.Bias(WeightRole.Head, -1));
     }
 
-    private GatedPassage GatesOf(int block, Gates gates, Device device)
+    /// <summary>The gates of one block among all.</summary>
+    private Tensor OfBlock(Tensor gates, int block)
     {
-        Tensor Site(SelectionSite site)
-        {
-            var range = _layout[block, site];
-            return gates.Values.narrow(0, range.Offset, range.Size).to(device);
-        }
+        var (first, last) = (_layout[block, SelectionSite.AttentionInput], _layout[block, SelectionSite.MlpOutput]);
+        return gates.narrow(0, first.Offset, last.Offset + last.Size - first.Offset);
+    }
 
-        return new GatedPassage(
-            Site(SelectionSite.AttentionInput),
-            Site(SelectionSite.AttentionOutput),
-            Site(SelectionSite.MlpInput),
-            Site(SelectionSite.MlpHidden),
-            Site(SelectionSite.MlpOutput),
-            gates.Order);
+    private GatedPassage Passage(int block, Tensor gatesOfBlock, NormOrder order)
+    {
+        var device = _backend.DeviceOfBlock(block, _spec.Blocks);
+        long[] sizes = [.. Enumerable.Range(1, GateLayout.SitesPerBlock).Select(site => (long)_layout[block, (SelectionSite)site].Size)];
+        SiteGates[] sites = [.. gatesOfBlock.to(device).split(sizes).Select(values => new SiteGates(values, DeviceKernels.WorthGathering(values)))];
+        return new GatedPassage(site => sites[(int)site - 1], order);
     }
 }

@@ -18,8 +18,10 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     private readonly NormLayer? _queryNorm = spec.QueryKeyNorm ? weights.Norm(spec, WeightRole.QueryNorm, index) : null;
     private readonly NormLayer? _keyNorm = spec.QueryKeyNorm ? weights.Norm(spec, WeightRole.KeyNorm, index) : null;
     private readonly Projection _output = weights.Projection(WeightRole.AttentionOutput, index);
-    private readonly Projection? _gate = spec.GatedMlp ? weights.Projection(WeightRole.MlpGate, index) : null;
-    private readonly Projection _up = weights.Projection(WeightRole.MlpUp, index);
+    private readonly Projection[] _mlpReaders = spec.GatedMlp
+        ? [weights.Projection(WeightRole.MlpGate, index), weights.Projection(WeightRole.MlpUp, index)]
+        : [weights.Projection(WeightRole.MlpUp, index)];
+
     private readonly Projection _down = weights.Projection(WeightRole.MlpDown, index);
 
     /// <summary>The stream <c>[batch, seq, d]</c> behind the block. The caller disposes it.</summary>
@@ -29,17 +31,17 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
         bool normsBefore = spec.NormPlacement == NormPlacement.Before;
         Tensor Behind(Tensor sum, NormLayer norm) => normsBefore ? sum : norm.Apply(sum);
 
-        Tensor written = Attention(passage.EnterAttention(stream, normsBefore ? _attentionNorm : null), window);
-        Tensor attended = Behind(passage.LeaveAttention(stream, written), _attentionNorm);
+        Tensor entered = passage.Enter(SelectionSite.AttentionInput, stream, normsBefore ? _attentionNorm : null);
+        Tensor attended = Behind(passage.Leave(SelectionSite.AttentionOutput, stream, Attention(entered, passage, window)), _attentionNorm);
         Tensor read = spec.Residual == ResidualLayout.Serial ? attended : stream;
-        Tensor computed = Mlp(passage.EnterMlp(read, normsBefore ? _mlpNorm : null), passage);
-        return Behind(passage.LeaveMlp(attended, computed), _mlpNorm).MoveToOuterDisposeScope();
+        Tensor computed = Mlp(passage.Enter(SelectionSite.MlpInput, read, normsBefore ? _mlpNorm : null), passage);
+        return Behind(passage.Leave(SelectionSite.MlpOutput, attended, computed), _mlpNorm).MoveToOuterDisposeScope();
     }
 
-    private Tensor Attention(Tensor x, SequenceWindow window)
+    private Tensor Attention(Tensor x, BlockPassage passage, SequenceWindow window)
     {
         long batch = x.shape[0], length = x.shape[1];
-        var (query, key, value) = _queryKeyValue.Apply(x);
+        var (query, key, value) = _queryKeyValue.Split(passage.Read(SelectionSite.AttentionInput, x, _queryKeyValue.Readers));
         query = _queryNorm?.Apply(query) ?? query;
         key = _keyNorm?.Apply(key) ?? key;
 
@@ -51,13 +53,14 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
         }
 
         Tensor mixed = window.Attend(index, query, key, value);
-        return _output.Apply(mixed.transpose(1, 2).reshape(batch, length, spec.QuerySize));
+        return passage.Write(SelectionSite.AttentionOutput, mixed.transpose(1, 2).reshape(batch, length, spec.QuerySize), _output);
     }
 
     private Tensor Mlp(Tensor x, BlockPassage passage)
     {
-        Tensor hidden = _gate is { } gate ? Activate(gate.Apply(x)) * _up.Apply(x) : Activate(_up.Apply(x));
-        return _down.Apply(passage.PassHidden(hidden));
+        var read = passage.Read(SelectionSite.MlpInput, x, _mlpReaders);
+        Tensor hidden = read.Count == 2 ? Activate(read[0]) * read[1] : Activate(read[0]);
+        return passage.Write(SelectionSite.MlpOutput, hidden, _down);
     }
 
     private Tensor Activate(Tensor x) => spec.Activation switch

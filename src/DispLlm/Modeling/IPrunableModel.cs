@@ -10,6 +10,11 @@ namespace DispLlm;
 /// <param name="Order">Whether the norm or the selection comes first at S1 and S3.</param>
 public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.NormThenSelect)
 {
+    /// <summary>
+    /// Whether a forward pass that will be taken back keeps only what enters each block, and computes the rest once more on the way back. Default no.
+    /// </summary>
+    public bool KeepBlockInputsOnly { get; init; }
+
     /// <summary>The gates that open what a plan keeps: the dense model under them computes what the cut model will.</summary>
     /// <param name="plan">The plan.</param>
     /// <param name="backend">The model's backend.</param>

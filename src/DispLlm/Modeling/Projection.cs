@@ -8,12 +8,22 @@ namespace DispLlm;
 internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
 {
     public Tensor Apply(Tensor x) => functional.linear(x, Weight, Bias);
+
+    /// <summary>The projection of some of its inputs only; of all where <paramref name="columns"/> is null.</summary>
+    public Projection OnColumns(Tensor? columns) => columns is null ? this : this with { Weight = Weight.index_select(1, columns) };
+
+    /// <summary><c>[..., features]</c> as a matrix <c>[tokens, features]</c>.</summary>
+    public static Tensor Rows(Tensor x) => x.reshape(-1, x.shape[^1]);
 }
 
 /// <summary>Queries, keys and values of all heads, each <c>[batch, heads, seq, head]</c>, however they are stored.</summary>
 internal abstract class QueryKeyValueProjection
 {
-    public abstract (Tensor Query, Tensor Key, Tensor Value) Apply(Tensor x);
+    /// <summary>The projections that read the stream.</summary>
+    public abstract IReadOnlyList<Projection> Readers { get; }
+
+    /// <summary>Queries, keys and values in what the readers gave, <c>[batch, seq, out]</c> each.</summary>
+    public abstract (Tensor Query, Tensor Key, Tensor Value) Split(IReadOnlyList<Tensor> read);
 
     public static QueryKeyValueProjection Of(DecoderSpec spec, DecoderWeights weights, int block) => spec.QueryKeyValueLayout switch
     {
@@ -28,20 +38,23 @@ internal abstract class QueryKeyValueProjection
 
     private sealed class ThreeProjections(DecoderSpec spec, Projection query, Projection key, Projection value) : QueryKeyValueProjection
     {
-        public override (Tensor Query, Tensor Key, Tensor Value) Apply(Tensor x)
-        {
-            Tensor Heads(Projection projection, int heads) =>
-                projection.Apply(x).view(x.shape[0], x.shape[1], heads, spec.HeadSize).transpose(1, 2);
+        public override IReadOnlyList<Projection> Readers { get; } = [query, key, value];
 
-            return (Heads(query, spec.Heads), Heads(key, spec.KeyValueHeads), Heads(value, spec.KeyValueHeads));
+        public override (Tensor Query, Tensor Key, Tensor Value) Split(IReadOnlyList<Tensor> read)
+        {
+            Tensor Heads(Tensor x, int heads) => x.view(x.shape[0], x.shape[1], heads, spec.HeadSize).transpose(1, 2);
+
+            return (Heads(read[0], spec.Heads), Heads(read[1], spec.KeyValueHeads), Heads(read[2], spec.KeyValueHeads));
         }
     }
 
     private sealed class OneProjection(DecoderSpec spec, Projection all) : QueryKeyValueProjection
     {
-        public override (Tensor Query, Tensor Key, Tensor Value) Apply(Tensor x)
+        public override IReadOnlyList<Projection> Readers { get; } = [all];
+
+        public override (Tensor Query, Tensor Key, Tensor Value) Split(IReadOnlyList<Tensor> read)
         {
-            Tensor heads = all.Apply(x).view(x.shape[0], x.shape[1], spec.Heads, 3 * spec.HeadSize).transpose(1, 2);
+            Tensor heads = read[0].view(read[0].shape[0], read[0].shape[1], spec.Heads, 3 * spec.HeadSize).transpose(1, 2);
             Tensor Part(int index) => heads.narrow(-1, index * spec.HeadSize, spec.HeadSize);
             return (Part(0), Part(1), Part(2));
         }

@@ -42,6 +42,9 @@ internal sealed class SequenceWindow : IDisposable
 
     public long Length { get; }
 
+    /// <summary>Whether a gradient will be wanted although none is recorded now; the numbers are then those of a pass that records it.</summary>
+    public bool WillBeTakenBack { get; init; }
+
     /// <summary>The position of every token, <c>[seq]</c> or <c>[batch, seq]</c>, int64.</summary>
     public Tensor PositionsOn(Device device) =>
         On(device, "positions", () => _positions ?? arange(First, First + Length, ScalarType.Int64));
@@ -60,7 +63,7 @@ internal sealed class SequenceWindow : IDisposable
         }
 
         // One position behind all others sees everything.
-        return First > 0 ? DeviceKernels.Attention(query, key, value, null) : DeviceKernels.CausalAttention(query, key, value);
+        return First > 0 ? DeviceKernels.Attention(query, key, value, null) : DeviceKernels.CausalAttention(query, key, value, WillBeTakenBack || query.requires_grad);
     }
 
     public void Dispose()

@@ -17,6 +17,7 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
     /// <param name="order">Norm or selection first.</param>
     /// <param name="windows">Token windows <c>[batch, seq]</c>; loss is the mean over their next-token predictions.</param>
     /// <param name="distillation">How much of the loss is the divergence from the dense model's predictions: 0 (default) to 1.</param>
+    /// <param name="memory">What is kept for the way back. Default: what fits.</param>
     /// <param name="cancellationToken">Looked at between windows.</param>
     public static GateGradients Of(
         IPrunableModel model,
@@ -24,6 +25,7 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
         NormOrder order,
         IReadOnlyList<Tensor> windows,
         double distillation = 0,
+        ActivationMemory memory = ActivationMemory.Automatic,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(model);
@@ -38,9 +40,10 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
             cancellationToken.ThrowIfCancellationRequested();
             using var step = NewDisposeScope();
             double share = (double)Predictions(window) / predictions;
+            var gated = new Gates(leaf, order) { KeepBlockInputsOnly = StepMemory.KeepsBlockInputs(memory, model, window.shape[0], window.shape[1]) };
             crossEntropy += share * (distillation == 0
-                ? Learn(model, window, new Gates(leaf, order), share)
-                : Distil(model, window, new Gates(leaf, order), share, distillation));
+                ? Learn(model, window, gated, share)
+                : Distil(model, window, gated, share, distillation));
         }
 
         Tensor gradient = leaf.grad ?? zeros_like(leaf);

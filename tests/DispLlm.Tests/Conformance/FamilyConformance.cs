@@ -95,6 +95,57 @@ public abstract class FamilyConformance<T>
         }
     });
 
+    /// <summary>The slope of the loss along a direction is what the gates' gradients say, in either order.</summary>
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void Gate_gradients_are_the_slope_of_the_loss(string name) => Run(name, (fixture, model) =>
+    {
+        const double Step = 5e-4;
+        Tensor tokens = fixture.Expected("input_ids");
+        using var random = new RandomSource(7).Stream("gates");
+        foreach (var order in Orders(model))
+        {
+            Tensor gates = random.Uniform(model.GateLayout.Count) * 0.5 + 0.5, direction = random.Normal(model.GateLayout.Count);
+            double Loss(double step) => NextTokenLoss.Of(model, tokens, new Gates(gates + direction * step, order)).ToDouble();
+            double slope = (Loss(Step) - Loss(-Step)) / (2 * Step);
+            using var gradients = GradientsOf(model, gates, order, tokens);
+            Assert.Equal(slope, (gradients.Gradient * direction).sum().ToDouble(), 0.02 * Math.Max(1, Math.Abs(slope)));
+        }
+    });
+
+    /// <summary>Products that leave out what hard gates close give the gradients of all gates, closed ones too.</summary>
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void What_closed_gates_leave_out_changes_no_gradient(string name) => Run(name, (fixture, model) =>
+    {
+        Tensor hard = fixture.Gates(model.GateLayout);
+
+        // One gate of each site is not quite 0 or 1: nothing is left out then.
+        Tensor soft = hard.clone();
+        soft.index_copy_(0, tensor(model.GateLayout.Sites.Select(site => (long)site.Offset).ToArray()), tensor(
+            model.GateLayout.Sites.Select(site => Math.Abs(hard[site.Offset].ToSingle() - 1e-6f)).ToArray()));
+        foreach (var order in Orders(model))
+        {
+            using var gradients = GradientsOf(model, hard, order, fixture.Expected("input_ids"));
+            using var whole = GradientsOf(model, soft, order, fixture.Expected("input_ids"));
+            Close.Within(Tolerance, whole.Gradient, gradients.Gradient, name);
+        }
+    });
+
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void Keeping_block_inputs_only_changes_no_byte_of_a_gradient(string name) => Run(name, (fixture, model) =>
+    {
+        Tensor gates = fixture.Gates(model.GateLayout);
+        foreach (var order in Orders(model))
+        {
+            using var all = GradientsOf(model, gates, order, fixture.Expected("input_ids"), ActivationMemory.Everything);
+            using var inputs = GradientsOf(model, gates, order, fixture.Expected("input_ids"), ActivationMemory.BlockInputs);
+            Assert.Equal(all.CrossEntropy, inputs.CrossEntropy);
+            Assert.Equal(all.Gradient.data<float>().ToArray(), inputs.Gradient.data<float>().ToArray());
+        }
+    });
+
     [Theory]
     [MemberData(nameof(Fixtures))]
     public void An_order_that_the_norms_do_not_leave_is_refused(string name) => Run(name, (fixture, model) =>
@@ -189,6 +240,13 @@ public abstract class FamilyConformance<T>
         using var model = PrunableModel.Load(fixture.Folder, options: Options);
         Assert.Same(T.Family, model.Family);
         check(fixture, model);
+    }
+
+    private static GateGradients GradientsOf(
+        PrunableModel model, Tensor gates, NormOrder order, Tensor tokens, ActivationMemory memory = ActivationMemory.Automatic)
+    {
+        using var gradient = enable_grad();
+        return GateGradients.Of(model, gates, order, [tokens], memory: memory);
     }
 
     private static ModelFamilies FamiliesWith(IModelFamily family) =>

@@ -1,0 +1,129 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>
+/// Causal attention with a gradient, in plain products: some rows of queries at a time, each against the keys that it may see, with its way back written out. On the CPU
+/// the fused kernel's way back takes several times as long.
+/// </summary>
+internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAttention>
+{
+    // Fewer rows waste less behind the diagonal; more rows make larger products.
+    private const long RowsAtOnce = 128;
+
+    public override string Name => nameof(RowwiseAttention);
+
+    /// <summary>What queries gather from the values that they may see: <c>[batch, heads, seq, head]</c>. Key-value heads are shared by neighbouring query heads.</summary>
+    /// <param name="query"><c>[batch, heads, seq, head]</c>.</param>
+    /// <param name="key"><c>[batch, key-value heads, seq, head]</c>.</param>
+    /// <param name="value"><c>[batch, key-value heads, seq, head]</c>.</param>
+    public static Tensor Of(Tensor query, Tensor key, Tensor value) => apply(query, key, value);
+
+    /// <inheritdoc/>
+    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    {
+        using var scope = NewDisposeScope();
+        var (query, key, value) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor)vars[2]);
+        var heads = new HeadGroups(query, key, value);
+        Tensor future = ones([RowsAtOnce, RowsAtOnce], ScalarType.Bool).triu(1);
+        Tensor output = empty_like(heads.Queries);
+        var saved = new List<Tensor> { query, key, value };
+        foreach (var rows in heads.Rows())
+        {
+            using var piece = NewDisposeScope();
+            Tensor scores = heads.QueriesOf(rows).bmm(heads.Keys.narrow(1, 0, rows.Seen).transpose(1, 2)).mul_(heads.Scale);
+            heads.ByRow(scores, rows).narrow(-1, rows.First, rows.Count).masked_fill_(future.narrow(0, 0, rows.Count).narrow(1, 0, rows.Count), double.NegativeInfinity);
+            Tensor weights = scores.softmax(-1);
+            HeadGroups.RowsOf(output, rows).copy_(heads.ByRow(weights.bmm(heads.Values.narrow(1, 0, rows.Seen)), rows));
+            saved.Add(weights.MoveToOuterDisposeScope());
+        }
+
+        saved.Add(output);
+        ctx.save_for_backward(saved);
+
+        // They are taken over only after this method's end.
+        saved.Skip(3).ToList().ForEach(tensor => tensor.MoveToOuterDisposeScope());
+        return output.view(query.shape).MoveToOuterDisposeScope();
+    }
+
+    /// <inheritdoc/>
+    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    {
+        using var scope = NewDisposeScope();
+        var saved = ctx.get_saved_variables();
+        var heads = new HeadGroups(saved[0], saved[1], saved[2]);
+        Tensor output = saved[^1], back = grad_output.reshape(output.shape);
+        Tensor queries = empty_like(heads.Queries), keys = zeros_like(heads.Keys), values = zeros_like(heads.Values);
+        Tensor mean = (output * back).sum(-1, keepdim: true);    // of the gradient of the weights, under the weights
+        foreach (var (rows, weights) in heads.Rows().Zip(saved.Skip(3)))
+        {
+            using var piece = NewDisposeScope();
+            Tensor returned = heads.Flat(HeadGroups.RowsOf(back, rows), rows);
+            values.narrow(1, 0, rows.Seen).add_(weights.transpose(1, 2).bmm(returned));
+            Tensor slope = returned.bmm(heads.Values.narrow(1, 0, rows.Seen).transpose(1, 2));
+            slope.sub_(heads.Flat(HeadGroups.RowsOf(mean, rows), rows)).mul_(weights).mul_(heads.Scale);
+            HeadGroups.RowsOf(queries, rows).copy_(heads.ByRow(slope.bmm(heads.Keys.narrow(1, 0, rows.Seen)), rows));
+            keys.narrow(1, 0, rows.Seen).add_(slope.transpose(1, 2).bmm(heads.QueriesOf(rows)));
+        }
+
+        return
+        [
+            queries.view(saved[0].shape).MoveToOuterDisposeScope(),
+            keys.view(saved[1].shape).MoveToOuterDisposeScope(),
+            values.view(saved[2].shape).MoveToOuterDisposeScope(),
+        ];
+    }
+
+    /// <summary>Some rows of queries, and how many keys they see.</summary>
+    private readonly record struct RowRange(long First, long Count)
+    {
+        public long Seen => First + Count;
+    }
+
+    /// <summary>Query heads beside the key-value head that they share: one product serves all of them.</summary>
+    private readonly struct HeadGroups
+    {
+        private readonly long _groups, _shared, _length;
+
+        public HeadGroups(Tensor query, Tensor key, Tensor value)
+        {
+            long size = query.shape[3];
+            _length = query.shape[2];
+            _groups = key.shape[0] * key.shape[1];
+            _shared = query.shape[1] / key.shape[1];
+            Scale = 1 / Math.Sqrt(size);
+            Queries = query.reshape(_groups, _shared, _length, size);
+            Keys = key.reshape(_groups, _length, size);
+            Values = value.reshape(_groups, _length, size);
+        }
+
+        public double Scale { get; }
+
+        public Tensor Queries { get; }    // [groups, shared, seq, head]
+
+        public Tensor Keys { get; }       // [groups, seq, head]
+
+        public Tensor Values { get; }     // [groups, seq, head]
+
+        public IEnumerable<RowRange> Rows()
+        {
+            for (long first = 0; first < _length; first += RowsAtOnce)
+            {
+                yield return new RowRange(first, Math.Min(RowsAtOnce, _length - first));
+            }
+        }
+
+        /// <summary>Rows of <c>[groups, shared, seq, ...]</c>.</summary>
+        public static Tensor RowsOf(Tensor x, RowRange rows) => x.narrow(2, rows.First, rows.Count);
+
+        /// <summary>The queries of some rows, <c>[groups, shared * rows, head]</c>.</summary>
+        public Tensor QueriesOf(RowRange rows) => Flat(RowsOf(Queries, rows), rows);
+
+        /// <summary><c>[groups, shared, rows, ...]</c> as <c>[groups, shared * rows, ...]</c>.</summary>
+        public Tensor Flat(Tensor x, RowRange rows) => x.reshape(_groups, _shared * rows.Count, x.shape[^1]);
+
+        /// <summary>The other way round.</summary>
+        public Tensor ByRow(Tensor x, RowRange rows) => x.view(_groups, _shared, rows.Count, x.shape[^1]);
+    }
+}

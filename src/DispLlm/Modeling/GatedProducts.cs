@@ -1,0 +1,121 @@
+using TorchSharp;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace DispLlm;
+
+/// <summary>The gates of one site, and which of them are open where it pays to know.</summary>
+/// <param name="Values"><c>[size of the site]</c>, float32.</param>
+/// <param name="Open">
+/// Where gates are 0 and 1 and enough of them are 0: the indices of those that are 1, int64. Products then leave out what is closed. Null where everything is computed.
+/// </param>
+internal sealed record SiteGates(Tensor Values, Tensor? Open)
+{
+    /// <summary>Features <c>[..., size]</c> behind the gates: all of them, or only those behind open ones.</summary>
+    public Tensor Pass(Tensor features) => Open is null ? features * Values.to(features.dtype) : features.index_select(-1, Open);
+
+    /// <summary>The gradient of each gate, float32: over all tokens, what passed the gate times what came back.</summary>
+    public static Tensor Gradient(Tensor features, Tensor returned) => (features * returned).view(-1, features.shape[^1]).sum(0, type: ScalarType.Float32);
+}
+
+/// <summary>
+/// Projections that read gated features: <c>y = (x * s) W^T + b</c>. Forward, a closed gate needs no column of W; backward, an output that nobody
+/// listens to (its own gate is closed) needs no row. The gradient of a closed gate still needs the whole way back, so each product is shortened on one side only.
+/// </summary>
+internal sealed class GatedRead : autograd.MultiTensorFunction<GatedRead>
+{
+    public override string Name => nameof(GatedRead);
+
+    /// <summary>What the readers make of <c>[..., in]</c>, in their order; differentiable in the features and the gates.</summary>
+    /// <param name="x">The features in front of the gates.</param>
+    /// <param name="gates">The gates.</param>
+    /// <param name="readers">The projections.</param>
+    /// <param name="heard">The gates that the readers' outputs pass, as features of the same index; null where every output counts.</param>
+    public static IReadOnlyList<Tensor> Of(Tensor x, SiteGates gates, IReadOnlyList<Projection> readers, SiteGates? heard) =>
+        apply(x, gates.Values, gates.Open!, heard?.Open!, readers);
+
+    /// <inheritdoc/>
+    public override List<Tensor> forward(autograd.AutogradContext ctx, params object[] vars)
+    {
+        var (x, gates) = ((Tensor)vars[0], new SiteGates((Tensor)vars[1], (Tensor?)vars[2]));
+        var readers = (IReadOnlyList<Projection>)vars[4];
+        ctx.save_for_backward([x, gates.Values, gates.Open!, (Tensor)vars[3]]);
+        ctx.save_data(nameof(Projection), readers);
+        using var scope = NewDisposeScope();
+        Tensor passed = gates.Pass(x);
+        return [.. readers.Select(reader => reader.OnColumns(gates.Open).Apply(passed).MoveToOuterDisposeScope())];
+    }
+
+    /// <inheritdoc/>
+    public override List<Tensor> backward(autograd.AutogradContext ctx, List<Tensor> grad_outputs)
+    {
+        using var scope = NewDisposeScope();
+        var saved = ctx.get_saved_variables();
+        var (x, gates, heard) = (saved[0], saved[1], saved[3]);
+        var readers = (IReadOnlyList<Projection>)ctx.get_data(nameof(Projection));
+        Tensor? returned = null;
+        for (int i = 0; i < readers.Count; i++)
+        {
+            Tensor listened = Projection.Rows(grad_outputs[i]);
+            listened = heard is null ? listened : listened.index_select(-1, heard);
+            Tensor weight = heard is null ? readers[i].Weight : readers[i].Weight.index_select(0, heard);
+            returned = returned is null ? listened.mm(weight) : returned.addmm_(listened, weight, 1, 1);
+        }
+
+        Tensor back = returned!.view(x.shape);
+        Tensor gradient = SiteGates.Gradient(x, back);
+        return [back.mul_(gates.to(x.dtype)).MoveToOuterDisposeScope(), gradient.MoveToOuterDisposeScope(), null!, null!, null!];
+    }
+}
+
+/// <summary>
+/// A projection whose outputs are gated, and whose inputs may be: <c>y = ((x * s) W^T + b) * t</c>. Forward, a closed s needs no column of W;
+/// backward, a closed t needs no row.
+/// </summary>
+internal sealed class GatedWrite : autograd.SingleTensorFunction<GatedWrite>
+{
+    public override string Name => nameof(GatedWrite);
+
+    /// <summary>What the writer makes of <c>[..., in]</c>; differentiable in the features and both gates.</summary>
+    /// <param name="x">The features, in front of their gates where they have some.</param>
+    /// <param name="read">The gates of its inputs; null for none.</param>
+    /// <param name="writer">The projection.</param>
+    /// <param name="written">The gates of its outputs.</param>
+    public static Tensor Of(Tensor x, SiteGates? read, Projection writer, SiteGates written) =>
+        apply(x, read?.Values!, read?.Open!, written.Values, written.Open!, (object)writer);
+
+    /// <inheritdoc/>
+    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    {
+        var (x, written, writer) = ((Tensor)vars[0], (Tensor)vars[3], (Projection)vars[5]);
+        var read = vars[1] is Tensor values ? new SiteGates(values, (Tensor?)vars[2]) : null;
+        using var scope = NewDisposeScope();
+        Tensor output = writer.OnColumns(read?.Open).Apply(read?.Pass(x) ?? x);
+        ctx.save_for_backward([x, read?.Values!, written, (Tensor)vars[4], output]);
+        ctx.save_data(nameof(Projection), writer);
+        output.MoveToOuterDisposeScope();
+        return (output * written.to(output.dtype)).MoveToOuterDisposeScope();
+    }
+
+    /// <inheritdoc/>
+    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    {
+        using var scope = NewDisposeScope();
+        var saved = ctx.get_saved_variables();
+        var (x, read, written, open, output) = (saved[0], saved[1], saved[2], saved[3], saved[4]);
+        var writer = (Projection)ctx.get_data(nameof(Projection));
+        Tensor writtenGradient = SiteGates.Gradient(output, grad_output);
+        Tensor rows = Projection.Rows(grad_output);
+        Tensor back = (open is null
+            ? (rows * written.to(rows.dtype)).mm(writer.Weight)
+            : rows.index_select(-1, open).mm(writer.Weight.index_select(0, open))).view(x.shape);
+        Tensor? readGradient = null;
+        if (read is not null)
+        {
+            readGradient = SiteGates.Gradient(x, back).MoveToOuterDisposeScope();
+            back.mul_(read.to(x.dtype));
+        }
+
+        return [back.MoveToOuterDisposeScope(), readGradient!, null!, writtenGradient.MoveToOuterDisposeScope(), null!, null!];
+    }
+}

@@ -1,0 +1,14 @@
+namespace DispLlm;
+
+/// <summary>What a learning step keeps between its way forward and its way back.</summary>
+public enum ActivationMemory
+{
+    /// <summary><see cref="BlockInputs"/> where <see cref="Everything"/> would not fit into the memory that is free, or, where a backend cannot say what is free, would take more than the weights do.</summary>
+    Automatic,
+
+    /// <summary>All that the gradient needs.</summary>
+    Everything,
+
+    /// <summary>What enters each block; the rest is computed once more. Less memory, the same numbers, a third more work.</summary>
+    BlockInputs,
+}

@@ -1,0 +1,80 @@
+using TorchSharp;
+
+namespace DispLlm;
+
+/// <summary>
+/// What the model's half of a learning step holds in memory, counted from shapes: weights, what is kept for the way back, logits with their gradient. The
+/// hypernetwork's half comes on top: 16 bytes for each of its weights (value, gradient, two moments).
+/// </summary>
+public sealed record StepMemory
+{
+    private const double ShareOfFree = 0.8;
+
+    private StepMemory()
+    {
+    }
+
+    /// <summary>Bytes of the weights in the compute type.</summary>
+    public required double Weights { get; init; }
+
+    /// <summary>Bytes of what enters all blocks: what <see cref="ActivationMemory.BlockInputs"/> keeps.</summary>
+    public required double BlockInputs { get; init; }
+
+    /// <summary>
+    /// Bytes that the gradient of one block needs, counted from what each operation keeps: the stream and the norms' results with their float32 statistics; queries, keys
+    /// and values before and behind the rotation, and mixed; attention's weights (on an accelerator the fused kernel keeps none); the MLP's hidden features before, between and behind activation and product.
+    /// </summary>
+    public required double OneBlock { get; init; }
+
+    /// <summary>Bytes that the gradients of all blocks need: what <see cref="ActivationMemory.Everything"/> keeps.</summary>
+    public required double AllBlocks { get; init; }
+
+    /// <summary>Bytes of the logits and of their gradient.</summary>
+    public required double Logits { get; init; }
+
+    /// <summary>Bytes of a step that keeps one or the other.</summary>
+    /// <param name="kept">What is kept; not <see cref="ActivationMemory.Automatic"/>.</param>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="kept"/> is neither.</exception>
+    public double Of(ActivationMemory kept) => kept switch
+    {
+        ActivationMemory.Everything => Weights + AllBlocks + Logits,
+        ActivationMemory.BlockInputs => Weights + BlockInputs + OneBlock + Logits,
+        _ => throw new ArgumentOutOfRangeException(nameof(kept), kept, "A step keeps everything or block inputs."),
+    };
+
+    /// <summary>Counts a step's memory.</summary>
+    /// <param name="spec">The model.</param>
+    /// <param name="type">The compute type.</param>
+    /// <param name="batch">Windows in a forward pass.</param>
+    /// <param name="length">Tokens of a window.</param>
+    /// <param name="fusedAttention">Whether attention keeps no weights for the way back, as on an accelerator. Default no.</param>
+    public static StepMemory Of(DecoderSpec spec, torch.ScalarType type, long batch, long length, bool fusedAttention = false)
+    {
+        ArgumentNullException.ThrowIfNull(spec);
+        double element = type == torch.ScalarType.Float32 ? 4 : 2, tokens = (double)batch * length;
+        double stream = tokens * spec.HiddenSize * (6 * element + 2 * sizeof(float));
+        double attention = tokens * 4 * (spec.QuerySize + spec.KeyValueSize) * element + (fusedAttention ? 0 : tokens * spec.Heads * length * element / 2);
+        double mlp = tokens * spec.MlpSize * (spec.GatedMlp ? 4 : 2) * element;
+        return new StepMemory
+        {
+            Weights = new ParameterCounter(spec).Dense.WholeModel * element,
+            BlockInputs = spec.Blocks * tokens * spec.HiddenSize * element,
+            OneBlock = stream + attention + mlp,
+            AllBlocks = spec.Blocks * (stream + attention + mlp),
+            Logits = 2 * tokens * spec.VocabularySize * element,
+        };
+    }
+
+    /// <summary>Whether a step keeps only block inputs, where that is left to the library.</summary>
+    internal static bool KeepsBlockInputs(ActivationMemory wanted, IPrunableModel model, long batch, long length)
+    {
+        if (wanted != ActivationMemory.Automatic)
+        {
+            return wanted == ActivationMemory.BlockInputs;
+        }
+
+        var step = Of(model.Spec, model.Backend.ComputeType, batch, length);
+        double room = model.Backend.Memory().AvailableBytes is { } free ? ShareOfFree * free : step.Weights;
+        return step.AllBlocks + step.Logits > room;
+    }
+}

@@ -29,6 +29,14 @@ internal static class RunIdentity
         return identity;
     }
 
+    /// <summary>Every setting of a strategy by its name.</summary>
+    public static IReadOnlyDictionary<string, string> SettingsOf(ISelectionStrategy strategy)
+    {
+        var settings = new Dictionary<string, string>(StringComparer.Ordinal);
+        Add(settings, strategy.GetType().Name, strategy);
+        return settings;
+    }
+
     /// <summary>What differs, in words; empty where nothing does.</summary>
     public static IReadOnlyList<string> Differences(IReadOnlyDictionary<string, string> mine, IReadOnlyDictionary<string, string> stored) =>
     [

@@ -22,7 +22,7 @@ internal static class KeptMapPicture
     {
         int size = plan.Model.SizeOf(site), bins = Math.Min(size, Bins), blocks = plan.Blocks.Count;
         double row = Math.Clamp(170.0 / blocks, 2.5, 14), bottom = PicturePanel.Top + 14 + blocks * row;
-        string cells = size > Bins ? $"a cell: {size / Bins}{(size % Bins == 0 ? "" : $" or {size / Bins + 1}")} neighbouring features, stronger where more stay" : "a cell: a feature";
+        string cells = size > Bins ? $"a cell: {size / Bins}{(size % Bins == 0 ? "" : $" or {size / Bins + 1}")} features, stronger where more stay" : "a cell: a feature";
         string description = $"Which of {size} features each of {blocks} blocks keeps." + (shares.Length == 0
             ? string.Empty
             : $" Neighbouring blocks share {Markup.Share(shares.Average(share => share.Share))} of what either keeps; random selections of these widths would share "

@@ -42,7 +42,7 @@ internal static class Markup
     {
         double.PositiveInfinity => "\u221E",
         double.NaN => "not a number",
-        _ => value.ToString(Math.Abs(value) switch { >= 1000 => "N0", >= 100 => "0", >= 10 => "0.0", >= 1 => "0.00", _ => "0.###" }, CultureInfo.InvariantCulture),
+        _ => value.ToString(Math.Abs(value) switch { >= 1000 => "N0", >= 10 => "0.0", >= 1 => "0.00", _ => "0.###" }, CultureInfo.InvariantCulture),
     };
 
     /// <summary>How many times as large something is.</summary>

@@ -123,10 +123,11 @@ public sealed class RunReportTests
         Assert.Equal(3, report.History.Count);
         Assert.Equal("400 ready tokens", report.Settings.Calibration);
         Assert.Equal(model.Backend.ToString(), report.Settings.Backend);
-        Assert.Equal("0.004", report.Settings.Options["HypernetworkSelection.LearningRate"]);
-        Assert.Equal("0.1.0", report.Settings.Library[..5]);
+        Assert.Equal("0.004", report.Settings.Options["LearningRate"]);
+        Assert.DoesNotContain("NeedsCalibration", report.Settings.Options.Keys);
+        Assert.StartsWith($"{typeof(RunReport).Assembly.GetName().Version!.ToString(3)}", report.Settings.Library, StringComparison.Ordinal);
         Assert.InRange(report.WeightBytes.After, 1, report.WeightBytes.Before - 1);
         string page = HtmlReport.ToHtml(report);
-        Assert.All(new[] { "HypernetworkSelection.LearningRate", "400 ready tokens", "pruning ratio 0.3 of BlockWeights" }, fact => Assert.Contains(fact, page, StringComparison.Ordinal));
+        Assert.All(new[] { "LearningRate", "400 ready tokens", "pruning ratio 0.3 of BlockWeights" }, fact => Assert.Contains(fact, page, StringComparison.Ordinal));
     }
 }

@@ -13,6 +13,7 @@ internal sealed record Options
           --text FILE  calibration text (none: text sampled from the model itself)
           --test FILE  text to measure perplexity on (none: another text sampled from the dense model)
           --steps N    learning steps (150)
+          --report DIR where a report of the run goes: a page, its data, its pictures (none)
           --out DIR    where the pruned checkpoint goes (a new folder below the system's temporary one)
         """;
 
@@ -25,6 +26,8 @@ internal sealed record Options
     public string? Test { get; init; }
 
     public int Steps { get; init; } = 150;
+
+    public string? Report { get; init; }
 
     public string Out { get; init; } = Path.Combine(Path.GetTempPath(), "displlm-first-" + Guid.NewGuid().ToString("N")[..8]);
 
@@ -41,6 +44,7 @@ internal sealed record Options
                 "--text" => options with { Text = value },
                 "--test" => options with { Test = value },
                 "--steps" => options with { Steps = int.Parse(value, CultureInfo.InvariantCulture) },
+                "--report" => options with { Report = value },
                 "--out" => options with { Out = value },
                 _ => throw new FormatException($"{args[i]} is not an option."),
             };

@@ -71,6 +71,17 @@ static async Task RunAsync(Options options, CancellationToken cancellation)
         ($"perplexity, {before.PredictedTokens:N0} tokens", $"{before.Perplexity:F2}", $"{after.Perplexity:F2}"),
         ($"tokens/s, {window} at once", $"{speed[0]:N0}", $"{speed[1]:N0} ({speed[1] / speed[0]:F2}x)"));
 
+    if (options.Report is { } folder)
+    {
+        Save(folder, RunReport.Of(result) with
+        {
+            Perplexity = new(before, after),
+            PerplexityText = judged.Description,
+            WeightBytes = new(RunReport.WeightBytesOf(options.Model), RunReport.WeightBytesOf(options.Out)),
+            Prefill = new(speed[0], speed[1]),
+        });
+    }
+
     const string Prompt = "The captain looked at the";
     var generation = new GenerationOptions { MaxNewTokens = 24 };
     Console.WriteLine();
@@ -83,7 +94,17 @@ static async Task RunAsync(Options options, CancellationToken cancellation)
 static TokenCorpus Sampled(int tokens, long seed) =>
     TokenCorpus.SampledFromModel(new SampledCorpusOptions { Tokens = tokens, WindowLength = 64, BatchSize = 128, Seed = seed });
 
-static string Size(string folder) =>
-    $"{Directory.EnumerateFiles(folder, "*.safetensors").Sum(file => new FileInfo(file).Length) / 1e6:F2} MB";
+static void Save(string folder, RunReport report)
+{
+    Directory.CreateDirectory(folder);
+    HtmlReport.Save(report, Path.Combine(folder, "report.html"));
+    report.SaveJson(Path.Combine(folder, "report.json"));
+    foreach (var picture in ReportPictures.Of(report))
+    {
+        picture.SaveSvg(Path.Combine(folder, picture.Name + ".svg"));
+    }
+}
+
+static string Size(string folder) => $"{RunReport.WeightBytesOf(folder) / 1e6:F2} MB";
 
 static string Glue(string continuation) => " " + continuation.Replace('\n', ' ').Trim();

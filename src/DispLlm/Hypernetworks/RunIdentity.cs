@@ -29,6 +29,16 @@ internal static class RunIdentity
         return identity;
     }
 
+    /// <summary>What can be set of a strategy, by its properties' names.</summary>
+    public static IReadOnlyDictionary<string, string> SettingsOf(ISelectionStrategy strategy)
+    {
+        const string Root = "strategy";
+        var identity = new Dictionary<string, string>(StringComparer.Ordinal);
+        Add(identity, Root, strategy);
+        return identity.Where(entry => entry.Key is not (Root or $"{Root}.{nameof(strategy.Name)}" or $"{Root}.{nameof(strategy.NeedsCalibration)}"))
+            .ToDictionary(entry => entry.Key[(Root.Length + 1)..], entry => entry.Value, StringComparer.Ordinal);
+    }
+
     /// <summary>What differs, in words; empty where nothing does.</summary>
     public static IReadOnlyList<string> Differences(IReadOnlyDictionary<string, string> mine, IReadOnlyDictionary<string, string> stored) =>
     [

@@ -47,7 +47,8 @@ internal static class StepLog
         return steps;
     }
 
-    private static SelectionProgress? Parse(ReadOnlySpan<byte> line, GateLayout layout)
+    /// <summary>A step from its line; null where that is none.</summary>
+    public static SelectionProgress? Parse(ReadOnlySpan<byte> line, GateLayout layout)
     {
         try
         {

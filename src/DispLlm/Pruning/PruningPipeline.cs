@@ -146,7 +146,7 @@ public sealed class PruningPipeline
             {
                 var outcome = _strategy.Select(request, cancellationToken);
                 outcome.Plan.Validate(_model.Spec);
-                return new PruningResult(_model, request.Budget, outcome);
+                return new PruningResult(request, _strategy, outcome);
             },
             cancellationToken);
     }

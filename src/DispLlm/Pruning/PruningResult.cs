@@ -3,24 +3,31 @@ namespace DispLlm;
 /// <summary>What a pruning decided, and what it came to. Holds no tensors.</summary>
 public sealed class PruningResult
 {
-    private readonly IPrunableModel _model;
     private readonly bool _sharedStream;
 
-    internal PruningResult(IPrunableModel model, PruningBudget budget, SelectionOutcome outcome)
+    internal PruningResult(SelectionRequest request, ISelectionStrategy strategy, SelectionOutcome outcome)
     {
-        _model = model;
-        Budget = budget;
+        Model = request.Model;
+        Budget = request.Budget;
+        Calibration = request.Calibration;
+        Strategy = strategy;
         Plan = outcome.Plan;
         Scores = outcome.Scores;
         History = outcome.History;
         _sharedStream = outcome.SharedStream;
-        var counter = new ParameterCounter(model.Spec);
+        var counter = new ParameterCounter(Model.Spec);
         Before = counter.Dense;
         After = counter.Of(Plan);
     }
 
     /// <summary>What was asked for.</summary>
     public PruningBudget Budget { get; }
+
+    /// <summary>Who decided.</summary>
+    public ISelectionStrategy Strategy { get; }
+
+    /// <summary>The text that was calibrated on; null where there was none.</summary>
+    public TokenCorpus? Calibration { get; }
 
     /// <summary>What is kept. It can be saved, read, edited and given to <see cref="PrunedModelBuilder"/>.</summary>
     public SelectionPlan Plan { get; }
@@ -37,6 +44,8 @@ public sealed class PruningResult
     /// <summary>Parameters that stay.</summary>
     public ParameterCount After { get; }
 
+    internal IPrunableModel Model { get; }
+
     /// <summary>The fraction that stays of what a scope counts.</summary>
     /// <param name="scope">What is counted. Default: block weights.</param>
     public double KeptFraction(ParameterScope scope = ParameterScope.BlockWeights) => (double)After[scope] / Before[scope];
@@ -49,7 +58,7 @@ public sealed class PruningResult
     public SelectionPlan PlanFor(double ratio)
     {
         var budget = PruningBudget.FromRatio(ratio) with { Scope = Budget.Scope };
-        return BudgetProjection.Project(_model.Spec, Scores, budget, new BudgetProjectionOptions
+        return BudgetProjection.Project(Model.Spec, Scores, budget, new BudgetProjectionOptions
         {
             WidthMultiple = Plan.Provenance.WidthMultiple ?? 1,
             SharedStream = _sharedStream,
@@ -68,7 +77,7 @@ public sealed class PruningResult
     public Task SaveAsync(
         string folder, IProgress<double>? progress = null, Compensation? compensation = null, CancellationToken cancellationToken = default)
     {
-        var builder = new PrunedModelBuilder(_model.Folder, _model.Family, Plan, compensation);
+        var builder = new PrunedModelBuilder(Model.Folder, Model.Family, Plan, compensation);
         return Task.Run(() => builder.Build(folder, progress, cancellationToken), cancellationToken);
     }
 }

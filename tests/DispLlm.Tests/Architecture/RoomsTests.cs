@@ -7,7 +7,7 @@ public sealed partial class RoomsTests
 {
     private static readonly string[] s_rooms =
     [
-        "Backends", "Checkpoints", "Families", "Selection", "Modeling", "Text", "Evaluation", "Strategies", "Hypernetworks", "Pruning",
+        "Backends", "Checkpoints", "Families", "Selection", "Modeling", "Text", "Evaluation", "Strategies", "Hypernetworks", "Pruning", "Reporting",
     ];
 
     [Fact]

@@ -24,7 +24,7 @@ public class PageCode : Task
     [Required]
     public string Output { get; set; }
 
-    /// <summary>Settings to run the page with instead of its own, each as <c>pattern=replacement</c>: a page may learn for a night, a test may not.</summary>
+    /// <summary>Settings to run the page with instead of its own, each as <c>pattern=&gt;replacement</c>: a page may learn for a night, a test may not.</summary>
     public string[] Settings { get; set; }
 
     public override bool Execute()
@@ -100,8 +100,8 @@ public class PageCode : Task
     {
         foreach (string setting in Settings ?? new string[0])
         {
-            int at = setting.IndexOf('=');
-            line = Regex.Replace(line, setting.Substring(0, at), setting.Substring(at + 1));
+            int at = setting.IndexOf("=>", StringComparison.Ordinal);
+            line = Regex.Replace(line, setting.Substring(0, at), setting.Substring(at + 2));
         }
 
         return line;

@@ -29,8 +29,8 @@ for model in Llama-2-7b-hf SmolLM2-135M; do
   ln -s "$root/samples/PruneFirstModel/model" "models/$model"
 done
 ln -s "$root/samples/AddYourOwnFamily/model" models/gpt-neox
-cat "$root"/docs/*.md > test.txt
-cat test.txt test.txt test.txt | tee wiki.train.txt > calibration.txt
+cat "$root"/docs/*.md | tee wiki.train.txt > calibration.txt
+cp "$root/docs/method.md" test.txt
 
 dotnet "$work/build/bin/Consumer/release/Consumer.dll"
 dotnet "$work/build/bin/WithoutNatives/release/WithoutNatives.dll"

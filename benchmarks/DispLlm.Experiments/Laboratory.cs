@@ -13,7 +13,7 @@ internal sealed class Laboratory : IDisposable
     public Laboratory(Settings settings)
     {
         _settings = settings;
-        Model = PrunableModel.Load(settings.Model, TorchBackend.Cpu(settings.Type));
+        Model = PrunableModel.Load(settings.Model, TorchBackend.Auto(settings.Type));
         Text = TokenCorpus.FromTextFile(settings.Calibration);
         _heldout = TokenCorpus.FromTextFile(settings.Heldout).Resolve(CorpusContext.For(Model));
     }

@@ -56,7 +56,8 @@ public sealed class PrunedModelBuilder
     /// <param name="targetFolder">The folder to make; it may not exist yet, or be empty.</param>
     /// <param name="progress">Told the fraction of bytes that is done, 0 to 1.</param>
     /// <param name="cancellationToken">Looked at between pieces; no folder is left behind.</param>
-    /// <exception cref="DispLlmException">The target holds files, the source is no dense checkpoint, or the plan is not for it.</exception>
+    /// <exception cref="DispLlmException">The target holds files, or the source is no dense checkpoint.</exception>
+    /// <exception cref="SelectionException">The plan was made for a model of another shape, or of another family than the one it names.</exception>
     public void Build(string targetFolder, IProgress<double>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(targetFolder);
@@ -75,9 +76,9 @@ public sealed class PrunedModelBuilder
         var family = _family ?? ModelFamilies.BuiltIn.Of(source.Config);
         var spec = DecoderSpec.Read(source.Config, family);
         _plan.Validate(spec);
-        if (_plan.Family != family.Name)
+        if (_plan.Family is { } planned && planned != family.Name)
         {
-            throw new DispLlmException($"The plan is for a model of family '{_plan.Family}', but {_source} is of family '{family.Name}'.");
+            throw new SelectionException($"The plan is for a model of family '{planned}', but {_source} is of family '{family.Name}'.");
         }
 
         DecoderWeights.CheckNames(source, WeightCatalog.Of(spec, family, source), family, null);

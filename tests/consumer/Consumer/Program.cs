@@ -1,0 +1,29 @@
+using AddYourOwnFamily;
+using DispLlm;
+using Microsoft.Extensions.DependencyInjection;
+using TorchSharp;
+
+// Runs in a folder that holds the models and texts that the pages name.
+await Pages.README.RunAsync(default);
+await Pages.getting_started.RunAsync(default);
+await Pages.choosing_a_ratio.RunAsync(default);
+
+// A family of one's own, through services.
+using var services = new ServiceCollection()
+    .AddDispLlm(options => options with { Families = options.Families.With(new GptNeoxFamily()) })
+    .BuildServiceProvider();
+var pruner = services.GetRequiredService<ModelPruner>();
+using var model = pruner.Load("models/gpt-neox");
+var result = await pruner.Prune(model).ToRatio(0.5).SelectedBy(new MagnitudeSelection()).RunAsync();
+await result.SaveAsync("models/gpt-neox-half");
+using var pruned = pruner.Load("models/gpt-neox-half");
+using var tokens = torch.arange(12, torch.ScalarType.Int64).unsqueeze(0);
+using var promised = model.Logits(tokens, Gates.Of(result.Plan, model.Backend));
+using var computed = pruned.Logits(tokens);
+if (pruned.Family.Name != "gpt-neox" || !torch.allclose(promised, computed, rtol: 1e-3, atol: 1e-4))
+{
+    Console.Error.WriteLine("What was cut does not compute what the gates promised.");
+    return 1;
+}
+
+return 0;

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Tries the packages as an application would that has nothing else: packs them, restores and builds two programs outside the solution on a package
+# cache of their own, and runs them: the code of README.md and docs/, services, an own family, and the error where the native half is missing.
+set -euo pipefail
+here="$(cd "$(dirname "$0")" && pwd)"
+root="$(cd "$here/../.." && pwd)"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+
+rm -rf "$root/artifacts/packages"
+for project in DispLlm DispLlm.Extensions.DependencyInjection; do
+  dotnet pack "$root/src/$project" -c Release --nologo -v quiet
+done
+version="$(dotnet msbuild "$root/src/DispLlm" -getProperty:PackageVersion)"
+
+# The cache is new and empty. What the machine has unpacked already (libtorch is most of a gigabyte) is read where it lies.
+unpacked="$(dotnet nuget locals global-packages --list | sed 's/^[^:]*: *//')"
+export NUGET_PACKAGES="$work/packages"
+dotnet build "$here/Consumer.slnx" -c Release --nologo -v quiet --artifacts-path "$work/build" \
+  -p:DispLlmVersion="$version" -p:RestoreFallbackFolders="$unpacked"
+for package in displlm displlm.extensions.dependencyinjection; do
+  grep -q "$root/artifacts/packages" "$NUGET_PACKAGES/$package/$version/.nupkg.metadata" ||
+    { echo "$package $version was not restored from $root/artifacts/packages; is it in $unpacked?" >&2; exit 1; }
+done
+
+# The models and texts that the pages name: small ones.
+mkdir -p "$work/app/models" && cd "$work/app"
+for model in Llama-2-7b-hf SmolLM2-135M; do
+  ln -s "$root/samples/PruneFirstModel/model" "models/$model"
+done
+ln -s "$root/samples/AddYourOwnFamily/model" models/gpt-neox
+cat "$root"/docs/*.md | tee wiki.train.txt > calibration.txt
+cp "$root/docs/method.md" test.txt
+
+dotnet "$work/build/bin/Consumer/release/Consumer.dll"
+dotnet "$work/build/bin/WithoutNatives/release/WithoutNatives.dll"
+echo "consumer: ok"

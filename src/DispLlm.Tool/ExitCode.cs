@@ -16,12 +16,12 @@ internal static class ExitCode
     public static IReadOnlyList<(int Code, string Meaning)> Meanings { get; } =
     [
         (Done, "done"),
-        (BadInput, "a model, text, plan, run folder or file is not as it has to be; the message says which and what to do"),
+        (BadInput, "a model, text, plan, run or file is not as it has to be"),
         (Usage, "the command line cannot be read"),
-        (BudgetOutOfReach, "no selection of this model is that small; the message names the closest that is"),
+        (BudgetOutOfReach, "no selection of this model is that small"),
         (NumericalTrouble, "a NaN or an infinity turned up while learning"),
         (Unexpected, "an error of the tool's own: please report it"),
-        (Interrupted, "interrupted with Ctrl-C (SIGINT); a run was saved"),
-        (Terminated, "terminated (SIGTERM); a run was saved"),
+        (Interrupted, "interrupted (Ctrl-C, SIGINT); a run that learns is saved"),
+        (Terminated, "terminated (SIGTERM); a run that learns is saved"),
     ];
 }

@@ -10,12 +10,13 @@ internal sealed class BackendOptions
     private readonly Option<string> _device = new("--device")
     {
         Description = "Where to compute: auto (the first GPU where there is one), cpu, cuda, or cuda:N",
+        HelpName = "device",
         DefaultValueFactory = _ => "auto",
     };
 
     private readonly Choice<torch.ScalarType?> _type = new(
         "--type",
-        "Numbers to compute in; auto is bfloat16 on a GPU and float32 on the CPU",
+        "Numbers to compute in: float32, bfloat16, or auto (bfloat16 on a GPU, float32 on the CPU)",
         ("auto", null),
         ("float32", torch.ScalarType.Float32),
         ("bfloat16", torch.ScalarType.BFloat16));

@@ -23,7 +23,7 @@ internal sealed class BudgetOptions
 
     private readonly Choice<ParameterScope> _scope = new(
         "--scope",
-        "What the share is of: the weights of the blocks' projections, those and their biases, or all parameters with embeddings and head",
+        "What the share is of: block-weights (of the blocks' projections), block-weights-and-biases, or whole-model (embeddings and head too)",
         ("block-weights", ParameterScope.BlockWeights),
         ("block-weights-and-biases", ParameterScope.BlockWeightsAndBiases),
         ("whole-model", ParameterScope.WholeModel));

@@ -8,13 +8,14 @@ internal sealed class Choice<T> : Option<string>
     private readonly Dictionary<string, T> _values;
 
     /// <param name="name">The option.</param>
-    /// <param name="description">What it is for.</param>
+    /// <param name="description">What it is for, with the names to choose from.</param>
     /// <param name="values">Names and values; the first is the default.</param>
     public Choice(string name, string description, params (string Name, T Value)[] values)
         : base(name)
     {
         _values = values.ToDictionary(value => value.Name, value => value.Value, StringComparer.Ordinal);
         Description = description;
+        HelpName = name.TrimStart('-');
         DefaultValueFactory = _ => values[0].Name;
         this.AcceptOnlyFromAmong([.. values.Select(value => value.Name)]);
     }

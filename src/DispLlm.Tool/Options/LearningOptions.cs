@@ -13,7 +13,7 @@ internal sealed class LearningOptions
 
     private readonly Choice<ISelectionStrategy> _strategy = new(
         "--strategy",
-        "How it is decided what stays: hypernetwork learns (paper and released with the published settings); fisher, first-order and activation measure on text; magnitude looks at weights; random draws",
+        "How it is decided what stays: hypernetwork, paper and released learn (the last two as published); fisher, first-order and activation measure on text; magnitude looks at weights; random draws",
         Strategies.All);
 
     private readonly Option<int?> _steps = new Option<int?>("--steps")
@@ -44,7 +44,7 @@ internal sealed class LearningOptions
 
     private readonly Choice<NormOrder> _normOrder = new(
         "--norm-order",
-        "What comes first where a block reads: the norm over all features, or the selection",
+        "What comes first where a block reads: norm-then-select or select-then-norm",
         ("norm-then-select", NormOrder.NormThenSelect),
         ("select-then-norm", NormOrder.SelectThenNorm));
 

@@ -111,8 +111,15 @@ internal sealed class Terminal
     {
         lock (_error)
         {
-            // Above the line that moves, where there is one.
-            (_showing ? _error : _lines).Write(new Text(text + Environment.NewLine, style));
+            if (_showing)
+            {
+                // Above the line that moves, over what it has written there.
+                _error.Write(new Text(text.PadRight(_error.Profile.Width - 1) + Environment.NewLine, style));
+            }
+            else
+            {
+                _lines.Write(new Text(text + Environment.NewLine, style));
+            }
         }
     }
 

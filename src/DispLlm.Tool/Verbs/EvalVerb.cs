@@ -32,11 +32,12 @@ internal sealed class EvalVerb : Verb
             "eval",
             "Measure models side by side. Without --text on text that the first model samples from itself: good to compare with it, not with published figures.",
             "displlm eval ./model ./model-pruned-30",
-            "displlm eval ./model ./model-pruned-30 ./model-pruned-50 --text test.txt --window 512 --measure perplexity")
+            "displlm eval ./model ./pruned-30 ./pruned-50 --text test.txt --window 512")
     {
         _measure = new Option<string[]>("--measure")
         {
-            Description = $"What to measure: {string.Join("; ", _measurements.Select(measurement => $"{measurement.Name}, {measurement.Summary}"))}. Default: all",
+            Description = $"What to measure: {string.Join("; ", _measurements.Select(measurement => $"{measurement.Name}, {measurement.Summary}"))}; all of them by default",
+            HelpName = "what",
             DefaultValueFactory = _ => [.. _measurements.Select(measurement => measurement.Name)],
             AllowMultipleArgumentsPerToken = true,
         };

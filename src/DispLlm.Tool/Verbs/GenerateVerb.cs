@@ -37,7 +37,7 @@ internal sealed class GenerateVerb : Verb
             "generate",
             "Continue a text. The continuation goes to the standard output as it is written.",
             "displlm generate ./model-pruned-30 \"Once upon a time\"",
-            "displlm generate ./model \"Once upon a time\" --temperature 0.8 --top-p 0.9 --tokens 200",
+            "displlm generate ./model \"Once upon\" --temperature 0.8 --tokens 200",
             "displlm generate ./model - < prompt.txt")
     {
         Arguments.Add(_model);

@@ -88,6 +88,6 @@ internal abstract class LearningVerb : Verb
         }
 
         string steps = _last is { } last ? string.Create(CultureInfo.InvariantCulture, $" after {last.Step} of {last.Steps} steps") : string.Empty;
-        return $"Stopped{steps}. The run is saved in {run.Folder}. It goes on with:{Environment.NewLine}  {ShellCommand.Of(_args)}";
+        return $"Stopped{steps}. The run is saved in {run.Folder}, and goes on with:{Environment.NewLine}  {ShellCommand.Of(_args)}";
     }
 }

@@ -20,7 +20,7 @@ internal sealed class PruneVerb : LearningVerb
             "Learn what a model can do without, and write a smaller checkpoint. Without --text it learns on text that the model samples from itself.",
             args,
             "displlm prune ./model --ratio 0.3",
-            "displlm prune ./model --ratio 0.5 --text train.txt --steps 1000 --width-multiple 32",
+            "displlm prune ./model --ratio 0.5 --text train.txt --width-multiple 32",
             "displlm prune ./model --keep 0.8 --strategy fisher --compensate -o ./smaller")
     {
         Options.Add(_output);

@@ -62,7 +62,11 @@ public sealed class ToolProcess : IDisposable
     /// <summary>Runs the tool and sends it a signal once it has written a line that begins so.</summary>
     public static async Task<Outcome> InterruptAsync(string folder, string signal, string line, params string[] arguments)
     {
-        using var tool = new ToolProcess(Start(folder, "dotnet", [Program, .. arguments]), line);
+        // Who runs tests in the background may ignore interrupts, and a child does as its parent: here it is to be as in a shell.
+        var start = OperatingSystem.IsLinux()
+            ? Start(folder, "/usr/bin/env", [$"--default-signal={signal}", "dotnet", Program, .. arguments])
+            : Start(folder, "dotnet", [Program, .. arguments]);
+        using var tool = new ToolProcess(start, line);
         await tool._told.Task.WaitAsync(s_longest);
         using (var kill = Process.Start("kill", ["-s", signal, $"{tool._process.Id}"]))
         {

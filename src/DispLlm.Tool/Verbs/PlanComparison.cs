@@ -28,8 +28,8 @@ internal sealed class PlanComparison(string firstName, SelectionPlan first, stri
 
     public void Draw(IAnsiConsole console, bool everySite)
     {
-        console.WriteUnwrapped($"first:  {firstName}: {first}");
-        console.WriteUnwrapped($"second: {secondName}: {second}");
+        console.WriteUnwrapped($"first   {firstName}: {Kept(first)}");
+        console.WriteUnwrapped($"second  {secondName}: {Kept(second)}");
         if (_diff.IsEmpty)
         {
             console.WriteUnwrapped(_diff.ToString());
@@ -56,6 +56,9 @@ internal sealed class PlanComparison(string firstName, SelectionPlan first, stri
             console.WriteUnwrapped(_diff.ToString());
         }
     }
+
+    private static string Kept(SelectionPlan plan) => string.Create(
+        CultureInfo.InvariantCulture, $"{plan.KeptParameters.BlockWeights:N0} block weights ({100 * plan.KeptFraction():F2}%)");
 
     private static string Number(int count) => count.ToString("N0", CultureInfo.InvariantCulture);
 }

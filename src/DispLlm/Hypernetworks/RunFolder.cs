@@ -12,10 +12,6 @@ namespace DispLlm;
 /// </summary>
 internal sealed class RunFolder : IDisposable
 {
-    public const string StateFile = "state.safetensors";
-    public const string LogFile = "steps.jsonl";
-    public const string LockFile = "run.lock";
-
     private const string Format = "displlm-run-1";
     private const string FormatKey = "format";
     private const string StepKey = "step";
@@ -49,15 +45,16 @@ internal sealed class RunFolder : IDisposable
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(checkpoint.EverySteps, 1);
         string path = Path.GetFullPath(checkpoint.Folder);
+        checkpoint = checkpoint with { Folder = path };
         FileStream? own = null, log = null;
         try
         {
             Directory.CreateDirectory(path);
 
             // Two runs in one folder would mix their steps. The lock goes with the process, however that ends.
-            own = new FileStream(Path.Combine(path, LockFile), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-            log = new FileStream(Path.Combine(path, LogFile), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0);
-            var folder = new RunFolder(Path.Combine(path, StateFile), checkpoint.EverySteps, identity, logger, own, log);
+            own = new FileStream(checkpoint.LockFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            log = new FileStream(checkpoint.LogFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0);
+            var folder = new RunFolder(checkpoint.StateFile, checkpoint.EverySteps, identity, logger, own, log);
             folder.CheckIdentity();
             return folder;
         }

@@ -13,7 +13,6 @@ internal static class PrunedFormat
     public const string Section = "displlm";
     public const string ModelType = "displlm_pruned";
     public const string Architecture = "DispLlmPrunedForCausalLM";
-    public const string PlanFile = "selection-plan.json";
 
     private const string IndexPrefix = "displlm.blocks.";
 
@@ -69,11 +68,11 @@ internal static class PrunedFormat
         string name = section.GetString("family");
         var family = families.Named(name)
             ?? throw section.Unsupported("family", "no such family is registered; add it with ModelFamilies.With");
-        var plan = SelectionPlan.Load(Path.Combine(folder.FolderPath, PlanFile));
+        var plan = SelectionPlan.Load(Path.Combine(folder.FolderPath, SelectionPlan.FileName));
         string order = section.GetString("norm_order");
         if (order != plan.NormOrder.ToString())
         {
-            throw section.Unsupported("norm_order", $"{PlanFile} says {plan.NormOrder}: the two do not belong together");
+            throw section.Unsupported("norm_order", $"{SelectionPlan.FileName} says {plan.NormOrder}: the two do not belong together");
         }
 
         return (family, plan);
@@ -96,7 +95,7 @@ internal static class PrunedFormat
                 if (stored.dtype != TorchSharp.torch.ScalarType.Int32 || !stored.data<int>().ToArray().SequenceEqual(plan.Blocks[block][site]))
                 {
                     throw new CheckpointException(
-                        folder.FolderPath, name, $"index tensor '{name}' differs from {PlanFile}: the two do not belong together.");
+                        folder.FolderPath, name, $"index tensor '{name}' differs from {SelectionPlan.FileName}: the two do not belong together.");
                 }
             }
         }

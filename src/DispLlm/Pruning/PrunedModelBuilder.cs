@@ -89,7 +89,7 @@ public sealed class PrunedModelBuilder
             WriteWeights(source, spec, family, partial, progress, cancellationToken);
             var config = PrunedFormat.Configure(source.Config, family, _plan, new ParameterCounter(spec));
             AtomicFile.Write(Path.Combine(partial, "config.json"), Json(config));
-            _plan.Save(Path.Combine(partial, PrunedFormat.PlanFile));
+            _plan.Save(Path.Combine(partial, SelectionPlan.FileName));
             foreach (string file in source.TokenizerFiles)
             {
                 AtomicFile.Copy(file, Path.Combine(partial, Path.GetFileName(file)));

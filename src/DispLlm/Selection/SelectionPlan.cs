@@ -12,6 +12,9 @@ public sealed record SelectionPlan
     /// <summary>The version of the plan file that this program writes, and the only one it reads.</summary>
     public const int CurrentFormatVersion = 1;
 
+    /// <summary>The name of the plan's file in the folder of a pruned model.</summary>
+    public const string FileName = "selection-plan.json";
+
     private readonly NormOrder _normOrder;
     private readonly PlanProvenance _provenance = PlanProvenance.Unknown;
 

@@ -77,6 +77,36 @@ public sealed record RunCheckpoint(string Folder)
 {
     /// <summary>Steps between two saves. Default 25; at least 1. A save writes three times the hypernetwork's size.</summary>
     public int EverySteps { get; init; } = 25;
+
+    /// <summary>The file of the state, <c>state.safetensors</c> in <see cref="Folder"/>.</summary>
+    public string StateFile => Path.Combine(Folder, "state.safetensors");
+
+    /// <summary>The file of the log, <c>steps.jsonl</c> in <see cref="Folder"/>: one line a step.</summary>
+    public string LogFile => Path.Combine(Folder, "steps.jsonl");
+
+    /// <summary>Whether there is a state to go on from.</summary>
+    public bool HasState => File.Exists(StateFile);
+
+    /// <summary>The file that a run holds while it lives.</summary>
+    internal string LockFile => Path.Combine(Folder, "run.lock");
+
+    /// <summary>Removes what the run left, once its result is safe; and the folder, where nothing else is in it.</summary>
+    /// <exception cref="IOException">A file cannot be removed, or a run has the folder at this moment.</exception>
+    public void Remove()
+    {
+        foreach (string file in (string[])[StateFile, LogFile, LockFile])
+        {
+            if (File.Exists(file))
+            {
+                File.Delete(file);
+            }
+        }
+
+        if (Directory.Exists(Folder) && !Directory.EnumerateFileSystemEntries(Folder).Any())
+        {
+            Directory.Delete(Folder);
+        }
+    }
 }
 
 /// <summary>What a strategy decided.</summary>

@@ -1,0 +1,35 @@
+using System.CommandLine;
+
+namespace DispLlm.Tool;
+
+/// <summary>Perplexity of each model on the text.</summary>
+internal sealed class PerplexityMeasurement : Measurement
+{
+    private readonly Option<int?> _maxWindows = new Option<int?>("--max-windows")
+    {
+        Description = "Windows from the start of the text. Default: all of them",
+        HelpName = "n",
+    }.AtLeast(1);
+
+    public override string Name => "perplexity";
+
+    public override string Summary => "how well a text is predicted";
+
+    public override IEnumerable<Option> Options => [_maxWindows];
+
+    public override IReadOnlyList<Figure> Measure(Subjects subjects, ParseResult arguments, IStage stage, CancellationToken cancellation)
+    {
+        var options = new PerplexityOptions { WindowLength = subjects.Window, MaxWindows = arguments.GetValue(_maxWindows) };
+        int models = subjects.Models.Count;
+        PerplexityResult[] results =
+        [
+            .. subjects.Models.Select((model, i) => Perplexity.Of(
+                model, subjects.Text, options, new Told<double>(fraction => stage.Report((i + fraction) / models)), cancellation)),
+        ];
+        return
+        [
+            new Figure("perplexity", FormattableString.Invariant($"perplexity, {results[0].PredictedTokens:N0} tokens"), "F2", [.. results.Select(result => result.Perplexity)]),
+            new Figure("loss", "loss, nats a token", "F3", [.. results.Select(result => result.MeanLoss)]),
+        ];
+    }
+}

@@ -1,0 +1,3 @@
+using DispLlm.Tool;
+
+return await DispLlmCommand.RunAsync(args);

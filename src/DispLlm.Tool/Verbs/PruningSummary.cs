@@ -1,0 +1,45 @@
+using System.Globalization;
+using System.Text.Json.Nodes;
+using Spectre.Console;
+
+namespace DispLlm.Tool;
+
+/// <summary>What became of a model that was cut.</summary>
+/// <param name="Model">The dense folder.</param>
+/// <param name="Output">The pruned one.</param>
+/// <param name="Plan">What was kept.</param>
+internal sealed record PruningSummary(string Model, string Output, SelectionPlan Plan)
+{
+    public Compensation? Compensation { get; init; }
+
+    public required TimeSpan Time { get; init; }
+
+    public JsonObject ToJson()
+    {
+        var json = new PlanSummary(Plan).ToJson();
+        json.Insert(0, "model", Model);
+        json.Insert(1, "output", Output);
+        json["bytes"] = new JsonObject { ["dense"] = WeightFiles.Bytes(Model), ["pruned"] = WeightFiles.Bytes(Output) };
+        if (Compensation is { } compensation)
+        {
+            json["compensated_blocks"] = new JsonArray([.. compensation.Blocks.Where(block => block.Ridge is not null).Select(block => (JsonNode)block.Block)]);
+        }
+
+        json["seconds"] = Math.Round(Time.TotalSeconds, 1);
+        return json;
+    }
+
+    public void Draw(IAnsiConsole console)
+    {
+        new PlanSummary(Plan).Draw(console);
+        if (Compensation is { } compensation)
+        {
+            int helped = compensation.Blocks.Count(block => block.Ridge is not null);
+            console.WriteUnwrapped(string.Create(
+                CultureInfo.InvariantCulture,
+                $"Compensated {helped} of {compensation.Blocks.Count} blocks: held-out loss {compensation.Blocks[0].LossBefore:F3} before, {compensation.Blocks[^1].LossAfter:F3} after."));
+        }
+
+        console.WriteUnwrapped($"The pruned model is in {Output}: {Sizes.Short(WeightFiles.Bytes(Output))} of {Sizes.Short(WeightFiles.Bytes(Model))}, in {Durations.Short(Time)}.");
+    }
+}

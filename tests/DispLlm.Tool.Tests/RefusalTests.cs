@@ -1,0 +1,59 @@
+namespace DispLlm.Tool.Tests;
+
+public sealed class RefusalTests(Workplace workplace) : IClassFixture<Workplace>
+{
+    [Theory]
+    [InlineData("prune", "model")]
+    [InlineData("prune ./model --ratio 1.5", "1.5")]
+    [InlineData("prune ./model --keep 0", "0")]
+    [InlineData("prune ./model --ratio 0.3 --keep 0.7", "--keep")]
+    [InlineData("prune ./model --strategy best", "best")]
+    [InlineData("prune ./model --strategy fisher --steps 10", "--steps")]
+    [InlineData("prune ./model --steps 0", "--steps 0")]
+    [InlineData("prune ./model --device tpu", "tpu")]
+    [InlineData("prune ./model --compensate --norm-order select-then-norm", "--compensate")]
+    [InlineData("apply ./model plan.json --text text.txt", "--compensate")]
+    [InlineData("generate ./model Hello --top-p 2", "--top-p 2")]
+    [InlineData("shrink ./model", "shrink")]
+    public async Task What_cannot_be_meant_is_refused_before_anything_is_loaded(string line, string said)
+    {
+        var outcome = (await workplace.RunAsync(line.Split(' '))).With(2);
+        Assert.Contains(said, outcome.Error, StringComparison.Ordinal);
+        Assert.Contains("--help", outcome.Error, StringComparison.Ordinal);
+        Assert.Empty(outcome.Out);
+    }
+
+    [Theory]
+    [InlineData("prune ./none", "there is no such folder")]
+    [InlineData("prune ./model --text none.txt", "none.txt")]
+    [InlineData("prune ./model --window 100000 --text text.txt", "positions")]
+    [InlineData("prune ./model -o model", "is there already")]
+    [InlineData("apply ./model none.json", "none.json")]
+    [InlineData("apply ./model ./model", "selection-plan.json")]
+    [InlineData("inspect text.txt", "text.txt")]
+    [InlineData("generate ./model Hello --tokens 100000", "positions")]
+    public async Task Bad_input_is_named_without_a_stack_trace_and_nothing_is_left(string line, string said)
+    {
+        string[] before = Directory.GetFileSystemEntries(workplace.Folder);
+        var outcome = (await workplace.RunAsync(line.Split(' '))).With(1);
+        Assert.Contains(said, outcome.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", outcome.Error, StringComparison.Ordinal);
+        Assert.Equal(before, Directory.GetFileSystemEntries(workplace.Folder));
+    }
+
+    [Fact]
+    public async Task Verbose_adds_where_an_error_came_from()
+    {
+        var outcome = (await workplace.RunAsync("inspect", "text.txt", "--verbose")).With(1);
+        Assert.Contains("   at DispLlm.", outcome.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_budget_out_of_reach_has_an_exit_code_of_its_own_and_is_told_to_machines()
+    {
+        var outcome = (await workplace.RunAsync("prune", "./model", "--ratio", "0.9999", "--json")).With(3);
+        Assert.Equal("BudgetException", (string?)outcome.Json["error"]!["kind"]);
+        Assert.Contains("closest", (string?)outcome.Json["error"]!["message"], StringComparison.Ordinal);
+        Assert.Equal(3, (int?)outcome.Json["error"]!["exit_code"]);
+    }
+}

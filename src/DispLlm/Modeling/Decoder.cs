@@ -71,6 +71,14 @@ internal sealed class Decoder : IDisposable
         return Predict(stream).MoveToOuterDisposeScope();
     }
 
+    /// <summary>The stream <c>[batch, seq, d]</c> behind the last block. The caller disposes it.</summary>
+    public Tensor Features(Tensor tokens, SequenceLayout? layout, Gates? gates)
+    {
+        using var scope = NewDisposeScope();
+        using var window = layout is null ? new SequenceWindow(tokens.shape[1], null) : new SequenceWindow(layout);
+        return Stream(tokens, window, (block, device) => gates is null ? _passages[block] : GatesOf(block, gates, device)).MoveToOuterDisposeScope();
+    }
+
     /// <summary>The mean square of what passes each gate: <c>[gates]</c>, float32. The caller disposes it.</summary>
     public Tensor GateActivity(Tensor tokens)
     {

@@ -46,7 +46,7 @@ internal sealed class ZeroShotResults : IDisposable
         FileStream? stream = null;
         try
         {
-            if (!File.Exists(full))
+            if (new FileInfo(full) is not { Exists: true, Length: > 0 })
             {
                 Directory.CreateDirectory(Path.GetDirectoryName(full)!);
                 AtomicFile.Write(full, new JsonObject(identity.Select(entry => KeyValuePair.Create(entry.Key, (JsonNode?)entry.Value))).ToJsonString() + "\n");

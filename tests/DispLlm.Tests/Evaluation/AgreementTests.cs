@@ -12,7 +12,7 @@ public sealed class AgreementTests : IDisposable
     [Fact]
     public void A_model_agrees_with_itself()
     {
-        var score = Agreement.Of(_model, _model, SampleModel.Tokens(_model), new PerplexityOptions { WindowLength = 64, MaxWindows = 3 }, null);
+        var score = Agreement.Of(_model, _model, Ids(200), new PerplexityOptions { WindowLength = 64, MaxWindows = 3 }, null);
         Assert.Equal(0, score.Divergence, 1e-6);
         Assert.Equal(1, score.TopMatch);
         Assert.Equal(3 * 63, score.Tokens);
@@ -24,7 +24,7 @@ public sealed class AgreementTests : IDisposable
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
         var gates = Gates.Of(new RandomSelection().Select(new SelectionRequest { Model = _model, Budget = PruningBudget.FromRatio(0.3) }).Plan, _model.Backend);
-        int[] tokens = SampleModel.Tokens(_model)[..200];
+        int[] tokens = Ids(200);
         var seen = new List<double>();
         var score = Agreement.Of(_model, _model, tokens, new PerplexityOptions { WindowLength = 50, BatchSize = 3 }, gates, new Callback<double>(seen.Add));
 
@@ -39,21 +39,16 @@ public sealed class AgreementTests : IDisposable
     [Fact]
     public void A_model_that_keeps_more_agrees_more()
     {
-        int[] tokens = SampleModel.Tokens(_model)[..512];
-        var request = new SelectionRequest
-        {
-            Model = _model, Budget = PruningBudget.FromRatio(0.1), Calibration = TokenCorpus.FromTokens(SampleModel.Tokens(_model)[512..]),
-        };
         AgreementScore Under(double ratio)
         {
-            var plan = new FisherSelection { Rounds = 1, WindowsPerRound = 4, WindowLength = 64 }.Select(request with { Budget = PruningBudget.FromRatio(ratio) }).Plan;
+            var plan = new MagnitudeSelection().Select(new SelectionRequest { Model = _model, Budget = PruningBudget.FromRatio(ratio) }).Plan;
             var gates = Gates.Of(plan, _model.Backend);
             using var values = gates.Values;
-            return Agreement.Of(_model, _model, tokens, new PerplexityOptions { WindowLength = 64 }, gates);
+            return Agreement.Of(_model, _model, Ids(128), new PerplexityOptions { WindowLength = 64 }, gates);
         }
 
-        var (tenth, half) = (Under(0.1), Under(0.5));
-        Assert.True(tenth.Divergence < half.Divergence && tenth.TopMatch > half.TopMatch, $"{tenth} against {half}");
+        var (little, half) = (Under(0.02), Under(0.5));
+        Assert.True(little.Divergence < half.Divergence && little.TopMatch > half.TopMatch, $"{little} against {half}");
     }
 
     [Fact]
@@ -65,4 +60,6 @@ public sealed class AgreementTests : IDisposable
         Assert.Throws<OperationCanceledException>(
             () => Agreement.Of(_model, _model, [1, 2, 3, 4], new PerplexityOptions { WindowLength = 2 }, null, null, new CancellationToken(true)));
     }
+
+    private int[] Ids(int count) => [.. Enumerable.Range(0, count).Select(i => i * 331 % _model.Spec.VocabularySize)];
 }

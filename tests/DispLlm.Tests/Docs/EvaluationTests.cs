@@ -15,7 +15,7 @@ public sealed class EvaluationTests
         File.WriteAllText(
             folder.Below("ARC-Easy-Test.jsonl"),
             """{"question": {"stem": "What do fish need?", "choices": [{"text": "water", "label": "A"}, {"text": "a hat", "label": "B"}]}, "answerKey": "A"}""");
-        File.WriteAllText(folder.Below("wiki.test.raw"), string.Concat(Enumerable.Repeat(" \n = The sea = \n \n The old man went to the sea . \n", 20)));
+        File.WriteAllText(folder.Below("wiki.test.raw"), string.Concat(Enumerable.Repeat(" \n = The sea = \n \n The old man went to the sea . \n", 8)));
 
         var task = ZeroShotTask.ArcEasy(folder.Below("ARC-Easy-Test.jsonl"));
         foreach (var (name, either) in new[] { ("dense", model), ("pruned", pruned) })

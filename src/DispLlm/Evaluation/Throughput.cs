@@ -4,7 +4,15 @@ using static TorchSharp.torch;
 
 namespace DispLlm;
 
-/// <summary>How fast models read, measured side by side.</summary>
+/// <summary>The memory that a model takes.</summary>
+/// <param name="Weights">Bytes of its weights in the compute type: exact.</param>
+/// <param name="Pass">
+/// Bytes by which the process's resident memory rose at most during a forward pass, beyond weights and all else that was there before; null where that cannot be told: other systems than
+/// Linux, tensors that are not on the CPU.
+/// </param>
+public sealed record MemoryUse(long Weights, long? Pass);
+
+/// <summary>How fast models read and write, and in how much memory, measured side by side.</summary>
 public static class Throughput
 {
     /// <summary>
@@ -62,12 +70,42 @@ public static class Throughput
         }, cancellationToken);
     }
 
+    /// <summary>
+    /// Measures the memory that each model takes: its weights, and what one forward pass needs besides. The models take turns, so that one process can tell them apart; the process's own
+    /// highest value (<see cref="BackendMemory.PeakProcessBytes"/>) is that of all of them together. The median round counts.
+    /// </summary>
+    /// <param name="models">The models to compare.</param>
+    /// <param name="length">Tokens of one forward pass.</param>
+    /// <param name="rounds">Measured rounds, after one that is not.</param>
+    /// <param name="cancellationToken">Looked at between rounds.</param>
+    /// <returns>The memory of each model, in the order given.</returns>
+    public static IReadOnlyList<MemoryUse> Memory(IReadOnlyList<IPrunableModel> models, int length = 256, int rounds = 3, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(length, 1);
+        var passes = MediansInTurn(models, rounds, model =>
+        {
+            Tensor tokens = Tokens(model, 1, length);
+            return ResidentPeak.During(model.Backend, model.Spec.Blocks, () => model.Logits(tokens));
+        }, cancellationToken);
+        return [.. models.Zip(passes, (model, pass) => new MemoryUse(WeightsOf(model), pass))];
+    }
+
+    private static long WeightsOf(IPrunableModel model)
+    {
+        var counter = new ParameterCounter(model.Spec);
+        using var one = empty([1], model.Backend.ComputeType);
+        return (model.Plan is null ? counter.Dense : counter.Of(model.Plan)).WholeModel * one.element_size();
+    }
+
     private static double[] Measure(
-        IReadOnlyList<IPrunableModel> models, long tokens, int rounds, Func<IPrunableModel, Func<Func<Tensor>, double>, double> round, CancellationToken cancellation)
+        IReadOnlyList<IPrunableModel> models, long tokens, int rounds, Func<IPrunableModel, Func<Func<Tensor>, double>, double> round, CancellationToken cancellation) =>
+        [.. MediansInTurn(models, rounds, model => round(model, Watch), cancellation).Select(seconds => tokens / seconds)];
+
+    private static T[] MediansInTurn<T>(IReadOnlyList<IPrunableModel> models, int rounds, Func<IPrunableModel, T> measure, CancellationToken cancellation)
     {
         ArgumentNullException.ThrowIfNull(models);
         ArgumentOutOfRangeException.ThrowIfLessThan(rounds, 1);
-        double[][] seconds = [.. models.Select(_ => new double[rounds])];
+        T[][] measured = [.. models.Select(_ => new T[rounds])];
         using var noGradient = no_grad();
         for (int turn = -1; turn < rounds; turn++)
         {
@@ -75,15 +113,15 @@ public static class Throughput
             {
                 cancellation.ThrowIfCancellationRequested();
                 using var scope = NewDisposeScope();
-                double time = round(models[i], Watch);
+                var value = measure(models[i]);
                 if (turn >= 0)
                 {
-                    seconds[i][turn] = time;
+                    measured[i][turn] = value;
                 }
             }
         }
 
-        return [.. seconds.Select(times => tokens / times.Order().ElementAt(rounds / 2))];
+        return [.. measured.Select(values => values.Order().ElementAt(rounds / 2))];
     }
 
     private static double Watch(Func<Tensor> work)

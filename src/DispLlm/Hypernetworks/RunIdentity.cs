@@ -16,7 +16,7 @@ internal static class RunIdentity
         var identity = new Dictionary<string, string>(StringComparer.Ordinal)
         {
             ["model.spec"] = Hash(System.Text.Encoding.UTF8.GetBytes(request.Model.Spec.ToString())),
-            ["model.weights"] = HashOfWeights(request.Model),
+            ["model.weights"] = WeightsFingerprint.Of(request.Model),
             ["model.compute_type"] = request.Model.Backend.ComputeType.ToString(),
             ["text.tokens"] = tokens.Length.ToString(CultureInfo.InvariantCulture),
             ["text.ids"] = HashOf(tokens),
@@ -71,19 +71,6 @@ internal static class RunIdentity
     /// <summary>A strategy to start from is added by its own settings; what is kept in memory changes no number.</summary>
     private static bool IsNoPartOfIt(PropertyInfo property) =>
         property.Name == nameof(HypernetworkSelection.StartingFrom) || property.PropertyType == typeof(ActivationMemory);
-
-    /// <summary>Every byte of the weights. It takes less time than one step of learning.</summary>
-    private static string HashOfWeights(IPrunableModel model)
-    {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (var part in WeightCatalog.Parts(model.Spec).Where(part => !part.IsBias))
-        {
-            using var scope = TorchSharp.torch.NewDisposeScope();
-            TensorBytes.Visit(model.Weight(part.Role, part.Block), (bytes, _) => hash.AppendData(bytes));
-        }
-
-        return Convert.ToHexStringLower(hash.GetHashAndReset())[..16];
-    }
 
     private static string HashOf(int[] tokens)
     {

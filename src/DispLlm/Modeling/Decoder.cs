@@ -61,9 +61,7 @@ internal sealed class Decoder : IDisposable
     {
         using var scope = NewDisposeScope();
         using var window = new SequenceWindow(tokens.shape[1], cache);
-        Tensor stream = gates is { KeepBlockInputsOnly: true }
-            ? Stream(tokens, window, (block, stream) => RecomputedBlock.Of(stream, OfBlock(gates.Values, block), (entering, open) => Pass(block, entering, Passage(block, open, gates.Order), willBeTakenBack: true)))
-            : Stream(tokens, window, (block, stream) => _blocks[block].Forward(stream, gates is null ? _passages[block] : PassageOf(block, gates), window));
+        Tensor stream = gates is { KeepBlockInputsOnly: true } ? RecomputedStream(tokens, window, gates) : Stream(tokens, window, gates);
         cache?.Advance(tokens.shape[1]);
         if (lastOnly)
         {
@@ -71,6 +69,14 @@ internal sealed class Decoder : IDisposable
         }
 
         return Predict(stream).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The stream <c>[batch, seq, d]</c> behind the last block. The caller disposes it.</summary>
+    public Tensor Features(Tensor tokens, SequenceLayout? layout, Gates? gates)
+    {
+        using var scope = NewDisposeScope();
+        using var window = layout is null ? new SequenceWindow(tokens.shape[1], null) : new SequenceWindow(layout);
+        return Stream(tokens, window, gates).MoveToOuterDisposeScope();
     }
 
     /// <summary>The mean square of what passes each gate: <c>[gates]</c>, float32. The caller disposes it.</summary>
@@ -125,6 +131,14 @@ internal sealed class Decoder : IDisposable
 
     /// <summary>The way through one block under gates. Its tensors belong to the dispose scope of the caller.</summary>
     public BlockPassage PassageOf(int block, Gates gates) => Passage(block, OfBlock(gates.Values, block), gates.Order);
+
+    private Tensor Stream(Tensor tokens, SequenceWindow window, Gates? gates) => Stream(tokens, window, (block, stream) =>
+        _blocks[block].Forward(stream, gates is null ? _passages[block] : PassageOf(block, gates), window));
+
+    private Tensor RecomputedStream(Tensor tokens, SequenceWindow window, Gates gates) => Stream(tokens, window, (block, stream) => RecomputedBlock.Of(
+        stream,
+        OfBlock(gates.Values, block),
+        (entering, open) => Pass(block, entering, Passage(block, open, gates.Order), willBeTakenBack: true)));
 
     private Tensor Stream(Tensor tokens, SequenceWindow window, Func<int, Tensor, Tensor> pass)
     {

@@ -68,6 +68,24 @@ public interface IPrunableModel : IDisposable
     /// <exception cref="SelectionException">The gates' norm order is none that the model's norms leave.</exception>
     torch.Tensor Logits(torch.Tensor tokens, Gates? gates = null);
 
+    /// <summary>
+    /// What stands in the residual stream behind the last block, from which <see cref="LogitsOf"/> predicts: the half of <see cref="Logits"/> that has no vocabulary in it, for
+    /// those who need the predictions of some positions only, or of some at a time.
+    /// </summary>
+    /// <param name="tokens"><c>[batch, seq]</c>, int64; moved to the model's device where needed.</param>
+    /// <param name="layout">Where each token stands and what it sees; null for plain sequences.</param>
+    /// <param name="gates">Gates for a dense model; null to compute it as it is.</param>
+    /// <returns><c>[batch, seq, hidden]</c> in the backend's compute type. The caller disposes it.</returns>
+    /// <exception cref="ArgumentException">Tokens or a layout of another shape or type, outside the vocabulary, or beyond the model's positions.</exception>
+    /// <exception cref="InvalidOperationException">Gates for a model that is cut already.</exception>
+    torch.Tensor Features(torch.Tensor tokens, SequenceLayout? layout = null, Gates? gates = null);
+
+    /// <summary>The logits of the tokens that follow features.</summary>
+    /// <param name="features"><c>[..., hidden]</c>: what <see cref="Features"/> gives, or any rows of it.</param>
+    /// <returns><c>[..., vocab]</c> in the backend's compute type. The caller disposes it.</returns>
+    /// <exception cref="ArgumentException">Features of another width.</exception>
+    torch.Tensor LogitsOf(torch.Tensor features);
+
     /// <summary>The logits of the token that follows the last position only: what generation needs.</summary>
     /// <param name="tokens"><c>[batch, seq]</c>, int64.</param>
     /// <param name="gates">Gates for a dense model; null to compute it as it is.</param>

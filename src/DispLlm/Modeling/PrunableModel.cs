@@ -122,6 +122,24 @@ public sealed class PrunableModel : IPrunableModel
     }
 
     /// <inheritdoc/>
+    public Tensor Features(Tensor tokens, SequenceLayout? layout = null, Gates? gates = null)
+    {
+        ArgumentNullException.ThrowIfNull(tokens);
+        Check(tokens, gates, laidOut: layout is not null);
+        layout?.Check(tokens, Spec.MaxPositions);
+        return _decoder.Features(tokens, layout, gates);
+    }
+
+    /// <inheritdoc/>
+    public Tensor LogitsOf(Tensor features)
+    {
+        ArgumentNullException.ThrowIfNull(features);
+        return features.dim() > 0 && features.shape[^1] == Spec.HiddenSize
+            ? _decoder.LogitsOf(features)
+            : throw new ArgumentException($"Features are [..., {Spec.HiddenSize}], not [{string.Join(", ", features.shape)}].", nameof(features));
+    }
+
+    /// <inheritdoc/>
     public Tensor NextTokenLogits(Tensor tokens, Gates? gates = null)
     {
         Check(tokens, gates);
@@ -170,7 +188,7 @@ public sealed class PrunableModel : IPrunableModel
     /// <inheritdoc/>
     public void Dispose() => _decoder.Dispose();
 
-    private void Check(Tensor tokens, Gates? gates, long before = 0)
+    private void Check(Tensor tokens, Gates? gates, long before = 0, bool laidOut = false)
     {
         ArgumentNullException.ThrowIfNull(tokens);
         if (tokens.dim() != 2 || tokens.dtype != ScalarType.Int64 || tokens.shape[1] == 0)
@@ -180,7 +198,8 @@ public sealed class PrunableModel : IPrunableModel
                 nameof(tokens));
         }
 
-        if (before + tokens.shape[1] > Spec.MaxPositions)
+        // A layout says itself which positions there are: it may have more tokens than that.
+        if (!laidOut && before + tokens.shape[1] > Spec.MaxPositions)
         {
             throw new ArgumentException(
                 $"{before + tokens.shape[1]} tokens are more than the {Spec.MaxPositions} positions that the model was made for.", nameof(tokens));

@@ -37,6 +37,15 @@ internal sealed class SequenceWindow : IDisposable
         }
     }
 
+    /// <summary>The window of sequences that say themselves where their tokens stand and what each sees.</summary>
+    public SequenceWindow(SequenceLayout layout)
+    {
+        using var scope = NewDisposeScope();
+        Length = layout.Positions.shape[1];
+        _positions = layout.Positions.alias().DetachFromDisposeScope();
+        _visible = layout.Visible.unsqueeze(1).DetachFromDisposeScope();
+    }
+
     /// <summary>The first position, where all rows count alike.</summary>
     public long First { get; }
 

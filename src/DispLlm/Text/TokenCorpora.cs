@@ -47,7 +47,8 @@ internal sealed class TextFilesCorpus(string[] paths) : TokenCorpus
         return [.. tokens];
     }
 
-    private static string Read(string path)
+    /// <summary>A file's text, with line ends read as <c>\n</c>.</summary>
+    internal static string Read(string path)
     {
         byte[] bytes;
         try
@@ -83,5 +84,22 @@ internal sealed class TextFilesCorpus(string[] paths) : TokenCorpus
             throw new CorpusException(
                 $"The corpus file '{path}' is too large to be read at once. Split it and use {nameof(FromTextFiles)}.", e);
         }
+    }
+}
+
+/// <summary>A corpus of one WikiText file, joined as published code joins the rows of the Hugging Face dataset.</summary>
+internal sealed class WikiTextCorpus(string path) : TokenCorpus
+{
+    public override string Description => $"'{path}', joined";
+
+    protected override int[] ResolveTokens(CorpusContext context, CancellationToken cancellationToken)
+    {
+        var tokenizer = RequireTokenizer(context);
+        string[] lines = TextFilesCorpus.Read(path).Split('\n');
+
+        // The dataset has a row for each line, with its line end, and an empty one where the line is blank. Behind the last line end there is no line.
+        int count = lines[^1].Length == 0 ? lines.Length - 1 : lines.Length;
+        string joined = string.Join("\n\n", lines.Take(count).Select((line, i) => string.IsNullOrWhiteSpace(line) ? string.Empty : i < lines.Length - 1 ? line + '\n' : line));
+        return [.. tokenizer.Encode(joined)];
     }
 }

@@ -35,6 +35,17 @@ public abstract class TokenCorpus
         return files.Length > 0 ? new TextFilesCorpus(files) : throw new CorpusException("A corpus of text files was given no file.");
     }
 
+    /// <summary>
+    /// A corpus of a WikiText file (<c>wiki.test.raw</c>) as published perplexities are measured on it: <c>"\n\n".join(rows)</c>, the rows being the lines of the file with their
+    /// line ends, blank ones empty, as the Hugging Face dataset has them. This gives more line ends than the file has, and other figures.
+    /// </summary>
+    /// <param name="path">The file. It is read when the corpus is resolved.</param>
+    public static TokenCorpus FromWikiTextFile(string path)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(path);
+        return new WikiTextCorpus(path);
+    }
+
     /// <summary>A corpus of ready token ids.</summary>
     /// <param name="tokens">The ids, copied.</param>
     public static TokenCorpus FromTokens(IReadOnlyList<int> tokens)

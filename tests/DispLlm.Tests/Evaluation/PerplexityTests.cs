@@ -36,6 +36,83 @@ public sealed class PerplexityTests
         Assert.Equal(3 * 63, result.PredictedTokens);
     }
 
+    [Theory]
+    [InlineData(64, 64, false)]
+    [InlineData(64, 16, false)]
+    [InlineData(64, 16, true)]
+    [InlineData(64, 63, true)]
+    [InlineData(300, 300, true)]
+    public void Overlapping_windows_count_each_token_once_with_all_that_its_window_shows(int window, int stride, bool rest)
+    {
+        using var model = PrunableModel.Load(SampleModel.Folder);
+        int[] tokens = [.. Enumerable.Range(0, 210).Select(i => i * 331 % model.Spec.VocabularySize)];
+        var result = Perplexity.Of(model, tokens, new PerplexityOptions { WindowLength = window, Stride = stride, CountsRest = rest, BatchSize = 2 }, null);
+
+        double sum = 0;
+        int predicted = 0, seen = 1;
+        for (int start = 0; start + window <= tokens.Length || (rest && seen < tokens.Length); start += stride)
+        {
+            int end = Math.Min(start + window, tokens.Length);
+            using var scope = torch.NewDisposeScope();
+            using var noGradient = torch.no_grad();
+            var logarithms = model.Logits(torch.tensor(tokens[start..end].Select(id => (long)id).ToArray()).unsqueeze(0))[0].log_softmax(-1);
+            for (int i = Math.Max(seen, start + 1); i < end; i++)
+            {
+                sum -= logarithms[i - 1 - start, tokens[i]].ToSingle();
+                predicted++;
+            }
+
+            seen = end;
+        }
+
+        Assert.Equal(predicted, result.PredictedTokens);
+        Assert.Equal(sum / predicted, result.MeanLoss, 1e-4);
+    }
+
+    [Fact]
+    public void An_opening_token_stands_in_front_of_the_text_once()
+    {
+        using var model = PrunableModel.Load(SampleModel.Folder);
+        var tokenizer = TextTokenizer.FromFolder(SampleModel.Folder);
+        int[] tokens = [.. Enumerable.Range(0, 127).Select(i => i * 331 % model.Spec.VocabularySize)];
+        var published = PerplexityOptions.Published(tokenizer, 64);
+        Assert.Equal(tokenizer.BeginOfTextId, published.OpeningToken);
+        var result = Perplexity.Of(model, tokens, published, null);
+        var expected = Perplexity.Of(model, [tokenizer.BeginOfTextId!.Value, .. tokens], new PerplexityOptions { WindowLength = 64 }, null);
+        Assert.Equal((2, expected.MeanLoss), (result.Windows, result.MeanLoss));
+    }
+
+    [Fact]
+    public void A_stride_beyond_the_window_is_refused()
+    {
+        using var model = PrunableModel.Load(SampleModel.Folder);
+        int[] tokens = new int[200];
+        Assert.Throws<ArgumentOutOfRangeException>(() => Perplexity.Of(model, tokens, PerplexityOptions.Sliding(64, 65), null));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Perplexity.Of(model, tokens, PerplexityOptions.Sliding(64, 0), null));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Perplexity.Of(model, tokens, new PerplexityOptions { WindowLength = 64, FirstToken = 1, Stride = 64 }, null));
+    }
+
+    [Fact]
+    public void A_WikiText_file_is_joined_as_published_code_joins_it()
+    {
+        using var folder = new TemporaryFolder();
+        File.WriteAllText(folder.Below("wiki.raw"), " \n = A sea = \n \n It was deep . \n");
+        var context = new CorpusContext(TextTokenizer.FromFolder(SampleModel.Folder));
+        Assert.Equal(
+            TokenCorpus.FromText("\n\n = A sea = \n\n\n\n\n It was deep . \n").Resolve(context),
+            TokenCorpus.FromWikiTextFile(folder.Below("wiki.raw")).Resolve(context));
+    }
+
+    [Fact]
+    public void The_whole_of_WikiText_2_has_as_many_tokens_as_published_code_finds_in_it()
+    {
+        var tokenizer = TextTokenizer.FromFolder(SharedData.Path("tokenizers/llama"));
+        int[] tokens = TokenCorpus.FromWikiTextFile(SharedData.Path("data/wikitext-2/wiki.test.raw")).Resolve(new CorpusContext(tokenizer));
+
+        // Published code finds 341,469 with LLaMA's tokenizer and its begin-of-text token. The copy here has lost its 1,467 blank lines, which are two line ends each.
+        Assert.Equal(341_469 - 1 - 2 * 1_467, tokens.Length);
+    }
+
     [Fact]
     public void Text_shorter_than_a_window_is_refused_with_both_numbers()
     {

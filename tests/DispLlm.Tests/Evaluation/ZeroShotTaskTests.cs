@@ -1,0 +1,134 @@
+namespace DispLlm.Tests.Evaluation;
+
+/// <summary>Published formats become items; what is broken in a file is named.</summary>
+public sealed class ZeroShotTaskTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void ARC_asks_a_question_and_finds_the_answer_by_its_label()
+    {
+        var task = ZeroShotTask.ArcEasy(Written("""
+            {"id": "a", "question": {"stem": "What falls?", "choices": [{"text": "rain", "label": "1"}, {"text": "a plan", "label": "2"}, {"text": "noon", "label": "3"}]}, "answerKey": "3"}
+            """));
+        var item = Assert.Single(task.Items);
+        Assert.Equal(2, item.Gold);
+        Assert.Equal(new ZeroShotChoice("Question: What falls?\nAnswer:", " a plan"), item.Choices[1]);
+        Assert.Equal("arc_easy", task.Name);
+    }
+
+    [Fact]
+    public void OpenBookQA_has_the_question_alone_in_front()
+    {
+        var task = ZeroShotTask.OpenBookQa(Written("""
+            {"question": {"stem": "A kettle is", "choices": [{"text": "hot", "label": "A"}, {"text": "blue", "label": "B"}]}, "answerKey": " A"}
+            """));
+        Assert.Equal(new ZeroShotChoice("A kettle is", " hot"), task.Items[0].Choices[0]);
+        Assert.Equal(0, task.Items[0].Gold);
+    }
+
+    [Fact]
+    public void WinoGrande_scores_what_follows_the_gap_behind_either_option()
+    {
+        var task = ZeroShotTask.WinoGrande(Written("""
+            {"sentence": "The cup left the shelf because the _ was too narrow .", "option1": "cup", "option2": "shelf", "answer": "2"}
+            """));
+        Assert.Equal(
+            [
+                new ZeroShotChoice("The cup left the shelf because the cup", " was too narrow ."),
+                new ZeroShotChoice("The cup left the shelf because the shelf", " was too narrow ."),
+            ],
+            task.Items[0].Choices);
+        Assert.Equal(1, task.Items[0].Gold);
+        Assert.False(task.IsNormalized);
+    }
+
+    [Fact]
+    public void PIQA_has_its_labels_in_its_lines_or_in_a_file_beside_it()
+    {
+        string line = """{"goal": "Dry a pan", "sol1": "Wipe it ", "sol2": "Sink it"LABEL}""";
+        var inside = ZeroShotTask.Piqa(Written(line.Replace("LABEL", ", \"label\": 1", StringComparison.Ordinal)));
+        Assert.Equal(1, inside.Items[0].Gold);
+
+        // The harness keeps the space at an answer's end.
+        Assert.Equal(new ZeroShotChoice("Question: Dry a pan\nAnswer:", " Wipe it "), inside.Items[0].Choices[0]);
+
+        string bare = line.Replace("LABEL", string.Empty, StringComparison.Ordinal);
+        File.WriteAllText(_folder.Below("valid.jsonl"), $"{bare}\n{bare}\n");
+        File.WriteAllText(_folder.Below("valid-labels.lst"), "0\n1\n");
+        Assert.Equal([0, 1], ZeroShotTask.Piqa(_folder.Below("valid.jsonl")).Items.Select(item => item.Gold));
+    }
+
+    [Theory]
+    [InlineData("3")]
+    [InlineData("\"3\"")]
+    public void HellaSwag_is_cleaned_as_the_harness_cleans_it(string label)
+    {
+        var task = ZeroShotTask.HellaSwag(Written($$"""
+            {"ind": 4, "activity_label": "Mending a Net", "ctx_a": "[header] How to mend a net [title] Find the hole. [step] Hold it up.", "ctx_b": "the Light", "split": "val",
+            """.TrimEnd() + $$"""
+             "endings": ["comes through [substeps] it.", "[step] Sit  down.", "is  out", "goes [title] Wait."], "label": {{label}}}
+            """.TrimStart()));
+        var item = task.Items[0];
+        Assert.Equal(3, item.Gold);
+        Assert.Equal("Mending a Net: How to mend a net. Find the hole. Hold it up. The light", item.Choices[0].Context);
+        Assert.Equal([" comes through it.", "  Sit down.", " is out", " goes. Wait."], item.Choices.Select(choice => choice.Continuation));
+    }
+
+    [Theory]
+    [InlineData("arc_easy", """{"question": {"stem": "?", "choices": [{"text": "a", "label": "A"}, {"text": "b", "label": "B"}]}, "answerKey": "D"}""", "'answerKey'", "'D'")]
+    [InlineData("arc_easy", """{"question": {"choices": []}, "answerKey": "D"}""", "'question.stem'", "missing")]
+    [InlineData("arc_easy", """{"question": {"stem": 3, "choices": []}, "answerKey": "D"}""", "'question.stem'", "Number")]
+    [InlineData("arc_easy", """{"question": {"stem": "?", "choices": [{"label": "A"}]}, "answerKey": "A"}""", "'question.choices[0].text'", "missing")]
+    [InlineData("piqa", """{"goal": "g", "sol1": "a", "sol2": "b", "label": 2}""", "'label'", "2")]
+    [InlineData("piqa", """{"goal": "g", "sol1": "a", "sol2": "b"}""", "'label'", "missing")]
+    [InlineData("winogrande", """{"sentence": "No gap.", "option1": "a", "option2": "b", "answer": "1"}""", "'sentence'", "gap")]
+    [InlineData("winogrande", """{"sentence": "A _.", "option1": "a", "option2": "b", "answer": "?"}""", "'answer'", "\"?\"")]
+    [InlineData("hellaswag", """{"activity_label": "a", "ctx_a": "b", "ctx_b": "", "endings": "none", "label": 0}""", "'endings'", "list")]
+    [InlineData("openbookqa", "{\"question\": ", "JSON", "JSON Lines")]
+    [InlineData("openbookqa", "[1]", "object", "Array")]
+    public void A_broken_item_is_named_by_file_line_and_key(string name, string line, string key, string what)
+    {
+        var good = new Dictionary<string, string>
+        {
+            ["arc_easy"] = """{"question": {"stem": "?", "choices": [{"text": "a", "label": "A"}, {"text": "b", "label": "B"}]}, "answerKey": "A"}""",
+            ["piqa"] = """{"goal": "g", "sol1": "a", "sol2": "b", "label": 1}""",
+            ["winogrande"] = """{"sentence": "A _.", "option1": "a", "option2": "b", "answer": "1"}""",
+            ["hellaswag"] = """{"activity_label": "a", "ctx_a": "b", "ctx_b": "", "endings": ["c", "d"], "label": 0}""",
+        };
+        good["openbookqa"] = good["arc_easy"];
+        string path = Written(good[name] + "\n" + line);
+        var error = Assert.Throws<EvaluationException>(() => ZeroShotTask.FromFile(name, path));
+        Assert.StartsWith($"{path}, line 2:", error.Message, StringComparison.Ordinal);
+        Assert.Contains(key, error.Message, StringComparison.Ordinal);
+        Assert.Contains(what, error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_missing_file_and_an_unknown_task_are_named()
+    {
+        Assert.Contains("nowhere.jsonl", Assert.Throws<EvaluationException>(() => ZeroShotTask.ArcEasy(_folder.Below("nowhere.jsonl"))).Message, StringComparison.Ordinal);
+        var unknown = Assert.Throws<EvaluationException>(() => ZeroShotTask.FromFile("mmlu", "mmlu.jsonl"));
+        Assert.Contains("'mmlu'", unknown.Message, StringComparison.Ordinal);
+        Assert.All(ZeroShotTask.KnownNames, name => Assert.Contains(name, unknown.Message, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_task_of_one_s_own_is_checked()
+    {
+        var choice = new ZeroShotChoice("a", " b");
+        Assert.Contains("Item 0", Assert.Throws<EvaluationException>(() => new ZeroShotTask("own", [new ZeroShotItem([choice], 0)])).Message, StringComparison.Ordinal);
+        Assert.Contains("number 2", Assert.Throws<EvaluationException>(() => new ZeroShotTask("own", [new ZeroShotItem([choice, choice], 2)])).Message, StringComparison.Ordinal);
+        Assert.Throws<EvaluationException>(() => new ZeroShotTask("own", [new ZeroShotItem([choice, choice with { Continuation = "" }], 0)]));
+        Assert.Throws<EvaluationException>(() => new ZeroShotTask("own", []));
+    }
+
+    private string Written(string lines)
+    {
+        string path = _folder.Below("items.jsonl");
+        File.WriteAllText(path, lines + "\n");
+        return path;
+    }
+}

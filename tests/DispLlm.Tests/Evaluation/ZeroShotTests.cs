@@ -1,0 +1,236 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Tests.Evaluation;
+
+/// <summary>Scoring by log-likelihood on the small model: against the definition, batched, truncated, interrupted.</summary>
+public sealed class ZeroShotTests : IDisposable
+{
+    private static readonly ZeroShotTask s_task = new(
+        "own",
+        [
+            Item("The old man went", 1, " to the sea", " away", " of of the"),
+            Item("She said that she", 0, " would come again to see her mother in the morning", " the"),
+            Item("It was a very long sentence, which had been written by the master of the house, and", 2, " then", " so on and on", " he"),
+            new ZeroShotItem([new ZeroShotChoice("The king was", " there."), new ZeroShotChoice("A dog and a queen were", " there.")], 0),
+            Item("Yes ", 0, "sir", " no"),
+            Item("", 1, "I", "He was a man"),
+        ]);
+
+    private readonly TemporaryFolder _folder = new();
+    private readonly PrunableModel _model = PrunableModel.Load(SampleModel.Folder);
+    private readonly TextTokenizer _tokenizer = TextTokenizer.FromFolder(SampleModel.Folder);
+
+    public void Dispose()
+    {
+        _model.Dispose();
+        _folder.Dispose();
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Scores_are_what_their_definition_says(bool begins)
+    {
+        var scores = ZeroShot.Score(_model, _tokenizer, s_task, new ZeroShotOptions { AddsBeginOfText = begins, BatchSize = 4 });
+        int[] lead = begins ? [_tokenizer.BeginOfTextId!.Value] : [];
+        for (int i = 0; i < s_task.Items.Count; i++)
+        {
+            for (int j = 0; j < s_task.Items[i].Choices.Count; j++)
+            {
+                // The space at a context's end goes over to the continuation; an empty context is the beginning of a text.
+                string context = s_task.Items[i].Choices[j].Context.TrimEnd(), all = s_task.Items[i].Choices[j].Context + s_task.Items[i].Choices[j].Continuation;
+                int[] before = context.Length == 0 ? [_tokenizer.BeginOfTextId!.Value] : [.. lead, .. _tokenizer.Encode(context)];
+                int[] behind = context.Length == 0 ? [.. _tokenizer.Encode(all)] : [.. lead.Concat(_tokenizer.Encode(all)).Skip(before.Length)];
+                var expected = Alone(before, behind);
+                Assert.Equal(expected.LogLikelihood, scores[i][j].LogLikelihood, 1e-3);
+                Assert.Equal((expected.IsGreedy, expected.Tokens), (scores[i][j].IsGreedy, scores[i][j].Tokens));
+            }
+        }
+    }
+
+    [Fact]
+    public void What_is_too_long_is_cut_off_at_the_left()
+    {
+        int limit = _model.Spec.MaxPositions;
+        string context = string.Concat(Enumerable.Repeat("the sea and the land ", limit / 4)).TrimEnd();
+        var item = Item(context, 0, " was there", " and the old man went to the house");
+        var scores = ZeroShot.Score(_model, _tokenizer, new ZeroShotTask("long", [item]));
+        for (int j = 0; j < 2; j++)
+        {
+            int[] before = [.. _tokenizer.Encode(context)], all = [.. _tokenizer.Encode(context + item.Choices[j].Continuation)];
+            Assert.True(before.Length > limit);
+            int[] behind = all[before.Length..], kept = all[^(limit + 1)..];
+            var expected = Alone(kept[..^behind.Length], behind);
+            Assert.Equal(expected.LogLikelihood, scores[0][j].LogLikelihood, 1e-3);
+        }
+    }
+
+    [Fact]
+    public void Accuracy_and_its_standard_error_are_the_harness_s()
+    {
+        var scores = ZeroShot.Score(_model, _tokenizer, s_task);
+        int[] best = [.. scores.Select(item => Enumerable.Range(0, item.Count).MaxBy(j => item[j].LogLikelihood))];
+        int[] bestByCharacter =
+        [
+            .. scores.Select((item, i) => Enumerable.Range(0, item.Count).MaxBy(j => item[j].LogLikelihood / s_task.Items[i].Choices[j].Continuation.TrimStart().Length)),
+        ];
+
+        // Right answers chosen so that both kinds of accuracy are known and differ: 4 of 6, and those of them that length does not change.
+        var task = new ZeroShotTask("chosen", [.. s_task.Items.Select((item, i) => item with { Gold = i < 4 ? best[i] : 1 - best[i] })]);
+        var score = ZeroShot.Evaluate(_model, _tokenizer, task);
+        Assert.Equal(4.0 / 6, score.Accuracy, 1e-12);
+        Assert.Equal(Math.Sqrt((4 * Math.Pow(1.0 / 3, 2) + 2 * Math.Pow(2.0 / 3, 2)) / 5 / 6), score.AccuracyError, 1e-12);
+        double normalized = (double)task.Items.Where((item, i) => item.Gold == bestByCharacter[i]).Count() / 6;
+        Assert.Equal(normalized, score.NormalizedAccuracy!.Value, 1e-12);
+        Assert.NotEqual(best, bestByCharacter);
+
+        var plain = ZeroShot.Evaluate(_model, _tokenizer, new ZeroShotTask("plain", task.Items, isNormalized: false));
+        Assert.Equal((score.Accuracy, null, null), (plain.Accuracy, plain.NormalizedAccuracy, plain.NormalizedAccuracyError));
+    }
+
+    [Fact]
+    public void Length_is_counted_in_code_points_without_the_separating_space()
+    {
+        // Two answers of the same log-likelihood per token differ only by how long they are: an emoji is one character.
+        var scores = ZeroShot.Score(_model, _tokenizer, new ZeroShotTask("emoji", [Item("Look:", 0, " \U0001F600", " aa")]));
+        double emoji = scores[0][0].LogLikelihood, letters = scores[0][1].LogLikelihood / 2;
+        var task = new ZeroShotTask("emoji", [Item("Look:", emoji > letters ? 0 : 1, " \U0001F600", " aa")]);
+        Assert.Equal(1, ZeroShot.Evaluate(_model, _tokenizer, task).NormalizedAccuracy);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(100)]
+    public void Batches_change_nothing_but_speed(int size)
+    {
+        var four = ZeroShot.Score(_model, _tokenizer, s_task, new ZeroShotOptions { BatchSize = 4 });
+        var other = ZeroShot.Score(_model, _tokenizer, s_task, new ZeroShotOptions { BatchSize = size });
+        foreach (var (a, b) in four.SelectMany(item => item).Zip(other.SelectMany(item => item)))
+        {
+            Assert.Equal(a.LogLikelihood, b.LogLikelihood, 1e-4);
+            Assert.Equal((a.IsGreedy, a.Tokens), (b.IsGreedy, b.Tokens));
+        }
+    }
+
+    [Fact]
+    public void An_interrupted_evaluation_goes_on_and_ends_with_the_same_numbers()
+    {
+        var options = new ZeroShotOptions { BatchSize = 2 };
+        var whole = ZeroShot.Score(_model, _tokenizer, s_task, options);
+        string path = _folder.Below("results/own.jsonl");
+        options = options with { ResultsFile = path };
+
+        using var stop = new CancellationTokenSource();
+        var stopping = new Callback<double>(_ => stop.Cancel());
+        Assert.Throws<OperationCanceledException>(() => ZeroShot.Score(_model, _tokenizer, s_task, options, stopping, stop.Token));
+        Assert.Equal(1 + 2, File.ReadAllLines(path).Length);
+
+        // Killed while it wrote: the last line is torn.
+        File.WriteAllText(path, File.ReadAllText(path)[..^20]);
+        var seen = new List<double>();
+        var resumed = ZeroShot.Score(_model, _tokenizer, s_task, options, new Callback<double>(seen.Add));
+        Assert.Equal(whole.SelectMany(item => item), resumed.SelectMany(item => item));
+        Assert.Equal([1.0 / 3, 2.0 / 3, 1], seen);
+        Assert.Equal(1 + 6, File.ReadAllLines(path).Length);
+
+        // All is there: nothing is computed again.
+        string done = File.ReadAllText(path);
+        Assert.Equal(whole.SelectMany(item => item), ZeroShot.Score(_model, _tokenizer, s_task, options).SelectMany(item => item));
+        Assert.Equal(done, File.ReadAllText(path));
+    }
+
+    [Fact]
+    public void Results_of_another_model_task_or_text_are_refused_saying_what_differs()
+    {
+        var options = new ZeroShotOptions { ResultsFile = _folder.Below("results.jsonl"), MaxItems = 2 };
+        ZeroShot.Evaluate(_model, _tokenizer, s_task, options);
+        string before = File.ReadAllText(options.ResultsFile!);
+
+        string Refused(IPrunableModel model, ZeroShotTask task, ZeroShotOptions asked) =>
+            Assert.Throws<EvaluationException>(() => ZeroShot.Evaluate(model, _tokenizer, task, asked)).Message;
+
+        string other = Refused(_model, new ZeroShotTask("other", s_task.Items), options);
+        Assert.Contains("task is other here and own there", other, StringComparison.Ordinal);
+        Assert.DoesNotContain("model is", other, StringComparison.Ordinal);
+        Assert.Contains("items is 3 here and 2 there", Refused(_model, s_task, options with { MaxItems = 3 }), StringComparison.Ordinal);
+        Assert.Contains("text is ", Refused(_model, new ZeroShotTask("own", [s_task.Items[0], s_task.Items[2]]), options), StringComparison.Ordinal);
+
+        var plan = new RandomSelection().Select(new SelectionRequest { Model = _model, Budget = PruningBudget.FromRatio(0.5) }).Plan;
+        new PrunedModelBuilder(SampleModel.Folder, plan).Build(_folder.Below("pruned"));
+        using var pruned = PrunableModel.Load(_folder.Below("pruned"));
+        string model = Refused(pruned, s_task, options);
+        Assert.Contains("model is ", model, StringComparison.Ordinal);
+        Assert.DoesNotContain("text is", model, StringComparison.Ordinal);
+        Assert.Equal(before, File.ReadAllText(options.ResultsFile!));
+
+        File.WriteAllText(_folder.Below("notes.txt"), "not ours\n");
+        Assert.Contains("notes.txt", Refused(_model, s_task, options with { ResultsFile = _folder.Below("notes.txt") }), StringComparison.Ordinal);
+        Assert.Equal("not ours\n", File.ReadAllText(_folder.Below("notes.txt")));
+    }
+
+    [Fact]
+    public void What_cannot_be_scored_is_refused_before_anything_is_computed()
+    {
+        var far = Item("a", 0, " b", string.Concat(Enumerable.Repeat(" the sea", _model.Spec.MaxPositions)));
+        var error = Assert.Throws<EvaluationException>(() => ZeroShot.Evaluate(_model, _tokenizer, new ZeroShotTask("far", [.. s_task.Items, far])));
+        Assert.Contains(_model.Spec.MaxPositions.ToString(System.Globalization.CultureInfo.InvariantCulture), error.Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentOutOfRangeException>(() => ZeroShot.Evaluate(_model, _tokenizer, s_task, new ZeroShotOptions { BatchSize = 0 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => ZeroShot.Evaluate(_model, _tokenizer, s_task, new ZeroShotOptions { MaxItems = 0 }));
+    }
+
+    [Theory]
+    [InlineData("llama-gqa-biases-tied")]
+    [InlineData("opt-350m-style")]
+    [InlineData("opt-pre-norm")]
+    [InlineData("phi-1.5-style")]
+    public void Continuations_behind_one_context_are_computed_as_if_alone_in_every_family(string fixture)
+    {
+        using var scope = NewDisposeScope();
+        using var noGradient = no_grad();
+        using var model = PrunableModel.Load(Fixture.FolderOf(fixture));
+
+        // One context of three tokens, two continuations of two behind it, and padding.
+        Tensor row = tensor(new long[] { 5, 6, 7, 8, 9, 10, 11, 0 }, ScalarType.Int64).unsqueeze(0);
+        Tensor visible = ones([8, 8], ScalarType.Bool).tril();
+        visible.narrow(0, 5, 2).narrow(1, 3, 2).fill_(false);
+        visible[7] = zeros([8], ScalarType.Bool);
+        visible[7, 7] = true;
+        var layout = new SequenceLayout(tensor(new long[] { 0, 1, 2, 3, 4, 3, 4, 0 }, ScalarType.Int64).unsqueeze(0), visible.unsqueeze(0));
+        Tensor together = model.LogitsOf(model.Features(row, layout));
+        Tensor first = model.Logits(tensor(new long[] { 5, 6, 7, 8, 9 }, ScalarType.Int64).unsqueeze(0));
+        Tensor second = model.Logits(tensor(new long[] { 5, 6, 7, 10, 11 }, ScalarType.Int64).unsqueeze(0));
+        Close.Within(1e-4, first, together.narrow(1, 0, 5), "the first continuation");
+        Close.Within(1e-4, second.narrow(1, 3, 2), together.narrow(1, 5, 2), "the second continuation");
+    }
+
+    [Fact]
+    public void No_tensor_is_left_behind()
+    {
+        ZeroShot.Evaluate(_model, _tokenizer, s_task);
+        long before = Tensor.TotalCount;
+        ZeroShot.Evaluate(_model, _tokenizer, s_task);
+        Assert.Equal(before, Tensor.TotalCount);
+    }
+
+    private static ZeroShotItem Item(string context, int gold, params string[] continuations) =>
+        new([.. continuations.Select(continuation => new ZeroShotChoice(context, continuation))], gold);
+
+    private ContinuationScore Alone(int[] context, int[] continuation)
+    {
+        using var scope = NewDisposeScope();
+        using var noGradient = no_grad();
+        long[] ids = [.. context.Concat(continuation).Select(id => (long)id)];
+        Tensor logarithms = _model.Logits(tensor(ids, ScalarType.Int64).unsqueeze(0)[.., ..^1])[0].log_softmax(-1);
+        double sum = 0;
+        bool greedy = true;
+        for (int i = 0; i < continuation.Length; i++)
+        {
+            Tensor at = logarithms[context.Length - 1 + i];
+            sum += at[continuation[i]].ToSingle();
+            greedy &= at.argmax().ToInt64() == continuation[i];
+        }
+
+        return new ContinuationScore(sum, greedy, continuation.Length);
+    }
+}

@@ -90,22 +90,25 @@ internal sealed class PrunedWeights
         var writer = SafetensorsWriter.Create(path, infos);
         try
         {
+            using var pieces = new PieceStream(writer);
             foreach (string name in names)
             {
                 var (slot, info) = (_slots[name], _source.Info(name));
                 if (Corrected(slot) is { } corrected)
                 {
+                    pieces.Flush();
                     using var stored = corrected.to(info.Type, copy: true);
                     writer.Write(name, stored);
                 }
                 else
                 {
-                    TensorCut.Of(slot, SelectionOf(slot)).Stream(_source, info, writer, cancellation);
+                    TensorCut.Of(slot, SelectionOf(slot)).Stream(_source, info, pieces, cancellation);
                 }
 
                 report(info);
             }
 
+            pieces.Flush();
             foreach (var (name, values) in indices)
             {
                 writer.Write(name, MemoryMarshal.AsBytes<int>(values.ToArray()));

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
@@ -7,12 +6,12 @@ namespace DispLlm;
 /// <summary>
 /// One tensor on its way from the dense checkpoint to the pruned one. It is read from front to back in large pieces; in each, what stays moves
 /// to the front, kept columns gathered from each row, and is written from there. It moves bytes and computes nothing, so what stays is the same to
-/// the bit, whatever the type; and it holds one buffer, however large the tensor is.
+/// the bit, whatever the type; and pieces are all that is held, however large the tensor is.
 /// </summary>
 internal sealed class TensorCut
 {
     // Large enough that calls and seeks do not count, small enough to stay near the processor between reading and writing.
-    private const int PieceBytes = 1 << 20;
+    private const int PieceBytes = 2 << 20;
 
     private readonly IReadOnlyList<int>? _rows;
     private readonly int[]? _columns;
@@ -38,32 +37,26 @@ internal sealed class TensorCut
     }
 
     /// <summary>Streams what stays of a tensor into a file.</summary>
-    public void Stream(CheckpointFolder source, TensorInfo info, SafetensorsWriter target, CancellationToken cancellation)
+    public void Stream(CheckpointFolder source, TensorInfo info, PieceStream target, CancellationToken cancellation)
     {
         int element = SafetensorsType.SizeOf(info.Type);
 
         // Without a cut, a row is a number: pieces need not end where rows do.
         bool isCut = _rows is not null || _columns is not null;
-        long rows = isCut ? info.Shape[0] : info.Elements;
+        long rows = isCut ? info.Shape[0] : info.Elements, kept = _rows?.Count ?? rows;
         int rowBytes = (int)(isCut ? info.ByteCount / Math.Max(1, rows) : element);
-        long kept = _rows?.Count ?? rows;
-        byte[] piece = ArrayPool<byte>.Shared.Rent(Math.Max(PieceBytes, rowBytes));
-        try
+        int rowsOfPiece = Math.Max(1, PieceBytes / Math.Max(1, rowBytes));
+        for (long next = 0; next < kept;)
         {
-            int rowsOfPiece = piece.Length / Math.Max(1, rowBytes);
-            for (long next = 0; next < kept;)
+            cancellation.ThrowIfCancellationRequested();
+            long begin = next, end = EndOfPiece(begin, rowsOfPiece, kept), first = Row(begin);
+            int read = (int)(Row(end - 1) - first + 1) * rowBytes;
+            target.Add(info.Name, read, piece =>
             {
-                cancellation.ThrowIfCancellationRequested();
-                long begin = next, first = Row(begin);
-                next = EndOfPiece(begin, rowsOfPiece, kept);
-                int read = (int)(Row(next - 1) - first + 1) * rowBytes;
                 source.ReadBytes(info.Name, first * rowBytes, piece.AsSpan(0, read));
-                target.Write(info.Name, piece.AsSpan(0, isCut ? Keep(piece, begin, next, rowBytes, element) : read));
-            }
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(piece);
+                return isCut ? Keep(piece, begin, end, rowBytes, element) : read;
+            });
+            next = end;
         }
     }
 

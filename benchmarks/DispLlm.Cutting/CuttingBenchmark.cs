@@ -1,8 +1,9 @@
 namespace DispLlm.Cutting;
 
 /// <summary>
-/// The builder against <c>cp</c> of the bytes that it keeps, in turns, both from cold files. The builder returns when everything is on the disk; <c>cp</c> does
-/// not wait for that, so the copy is also measured with the wait.
+/// The builder against <c>cp</c> of the bytes that it keeps, in turns, both from files that are cold, or both from the system's cache. The builder returns when everything is on the disk; <c>cp</c> does
+/// not wait for that, so the copy is also measured with the wait. The builder has to read all that it passes by, the copy only what is kept: the last ratio is that
+/// of the bytes which each reads and writes in a second.
 /// </summary>
 internal sealed class CuttingBenchmark(Settings settings)
 {
@@ -36,25 +37,38 @@ internal sealed class CuttingBenchmark(Settings settings)
         var toFlushed = new List<double>();
         for (int run = 0; run < settings.Repeats; run++)
         {
-            Disk.Drop(source);
+            Prepare(source);
             var cut = CutRun.Start(source, plan, target);
-            Disk.Drop(target);
+            Prepare(target);
             double copied = Disk.Seconds(() => Disk.Copy(target, copy)), flushed = copied + Disk.Seconds(() => Disk.Flush(copy));
             if (run == 0)
             {
-                output.WriteLine($"From {Describe(source)} to {Describe(target)}.\n");
-                output.WriteLine("| run | cut / cp | cut / (cp and its flush) | speed of cp and its flush, MB/s | peak resident memory of the cut, MB |");
+                output.WriteLine($"From {Describe(source)} to {Describe(target)}, {(settings.IsWarm ? "warm" : "cold")}.\n");
+                output.WriteLine("| run | cut / cp | cut / (cp and its flush) | bytes a second, cut / (cp and its flush) | peak resident memory of the cut, MB |");
                 output.WriteLine("|---|---|---|---|---|");
             }
 
             toCopy.Add(cut.Seconds / copied);
             toFlushed.Add(cut.Seconds / flushed);
-            output.WriteLine($"| {run + 1} | {toCopy[^1]:F2} | {toFlushed[^1]:F2} | {Disk.SizeOf(copy) / flushed / 1e6:F0} | {cut.PeakBytes / 1e6:F0} |");
+            double moved = (double)(Disk.SizeOf(source) + Disk.SizeOf(target)) / (2 * Disk.SizeOf(target));
+            output.WriteLine($"| {run + 1} | {toCopy[^1]:F2} | {toFlushed[^1]:F2} | {moved / toFlushed[^1]:F2} | {cut.PeakBytes / 1e6:F0} |");
             Directory.Delete(copy, recursive: true);
             Directory.Delete(target, recursive: true);
         }
 
         output.WriteLine($"| median | {Median(toCopy):F2} | {Median(toFlushed):F2} | | |");
+    }
+
+    private void Prepare(string folder)
+    {
+        if (settings.IsWarm)
+        {
+            Disk.Warm(folder);
+        }
+        else
+        {
+            Disk.Drop(folder);
+        }
     }
 
     private static string Describe(string folder) =>

@@ -36,6 +36,16 @@ internal static class Disk
         }
     }
 
+    /// <summary>Brings a folder's files into the system's cache.</summary>
+    public static void Warm(string folder)
+    {
+        foreach (string file in Directory.GetFiles(folder))
+        {
+            using var stream = File.OpenRead(file);
+            stream.CopyTo(Stream.Null, 1 << 20);
+        }
+    }
+
     public static double Seconds(Action action)
     {
         var watch = Stopwatch.StartNew();

@@ -18,6 +18,7 @@ internal sealed record Settings
         Options:
           --blocks 32         blocks of the folder (cut), or a list of them (load: 1,2,4,8)
           --ratio 0.5         share of the block parameters that goes (cut)
+          --cache cold        whether files are read from the disk, or warm: from the system's cache, where they have to fit (cut)
           --shard 5           largest shard, in GB
           --repeats 3         how often each is measured
           --in /tmp           where folders are made; they are removed at the end
@@ -28,6 +29,8 @@ internal sealed record Settings
     public required int[] Blocks { get; init; }
 
     public double Ratio { get; init; }
+
+    public bool IsWarm { get; init; }
 
     public double ShardBytes { get; init; }
 
@@ -50,6 +53,7 @@ internal sealed record Settings
             Measurement = args[0],
             Blocks = [.. Take("--blocks", args[0] == "cut" ? "32" : "1,2,4,8").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))],
             Ratio = Number("--ratio", "0.5"),
+            IsWarm = Take("--cache", "cold") == "warm",
             ShardBytes = Number("--shard", "5") * 1e9,
             Repeats = (int)Number("--repeats", "3"),
             Place = Take("--in", Path.GetTempPath()),

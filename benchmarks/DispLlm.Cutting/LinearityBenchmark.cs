@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 namespace DispLlm.Cutting;
 
 /// <summary>
-/// A learning run from its start to its plan, at a small shape, with one of steps, tokens of a step and parameters growing. The straight line through the
+/// A learning run to its plan, at a small shape and without scores to start from, with one of steps, tokens of a step and parameters growing. The straight line through the
 /// times says whether the cost is linear: what lies off it is printed.
 /// </summary>
 internal sealed class LinearityBenchmark(Settings settings)
@@ -15,10 +15,10 @@ internal sealed class LinearityBenchmark(Settings settings)
 
     public void Print(TextWriter output)
     {
-        Run(blocks: 2, steps: 4, windows: 1);
-        Print(output, "steps", [.. s_growth.Select(n => Measure(10 * n, () => Run(blocks: 4, steps: 10 * n, windows: 1)))]);
-        Print(output, "tokens of a step", [.. s_growth.Select(n => Measure(n * Window, () => Run(blocks: 4, steps: 10, windows: n)))]);
-        Print(output, "parameters in blocks", [.. s_growth.Select(n => Measure(Parameters(2 * n), () => Run(blocks: 2 * n, steps: 10, windows: 1)))]);
+        Run(blocks: 2, steps: 2, windows: 1);
+        Print(output, "steps", [.. s_growth.Select(n => Measure(5 * n, () => Run(blocks: 2, steps: 5 * n, windows: 1)))]);
+        Print(output, "tokens of a step", [.. s_growth.Select(n => Measure(n * Window, () => Run(blocks: 2, steps: 5, windows: n)))]);
+        Print(output, "parameters in blocks", [.. s_growth.Select(n => Measure(Parameters(2 * n), () => Run(blocks: 2 * n, steps: 5, windows: 1)))]);
     }
 
     /// <summary>The fastest of the repeats: what disturbs a run only makes it slower.</summary>
@@ -46,7 +46,7 @@ internal sealed class LinearityBenchmark(Settings settings)
     private static double Run(int blocks, int steps, int windows)
     {
         using var model = Model(blocks);
-        var strategy = new HypernetworkSelection { Steps = steps, WindowLength = Window, BatchSize = windows };
+        var strategy = new HypernetworkSelection { Steps = steps, WindowLength = Window, BatchSize = windows, StartingWeight = 0 };
         var request = new SelectionRequest
         {
             Model = model,

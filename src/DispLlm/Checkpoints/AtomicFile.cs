@@ -1,4 +1,6 @@
 using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace DispLlm;
 
@@ -9,6 +11,8 @@ namespace DispLlm;
 /// </summary>
 internal sealed class AtomicFile : IDisposable
 {
+    private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true, NewLine = "\n" };
+
     private readonly string _temporary;
     private readonly FileStream _stream;
     private bool _closed;
@@ -71,6 +75,9 @@ internal sealed class AtomicFile : IDisposable
 
     /// <summary>Writes a whole file of UTF-8 text without a byte order mark.</summary>
     public static void Write(string path, string text) => Write(path, Encoding.UTF8.GetBytes(text).AsSpan());
+
+    /// <summary>Writes a whole file of indented JSON.</summary>
+    public static void Write(string path, JsonObject json) => Write(path, json.ToJsonString(s_indented) + "\n");
 
     /// <summary>Writes a whole file from what <paramref name="write"/> puts in the stream; an exception of it leaves the old file.</summary>
     public static void Write(string path, Action<Stream> write)

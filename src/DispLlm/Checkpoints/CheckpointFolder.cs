@@ -116,6 +116,12 @@ public sealed class CheckpointFolder : IDisposable
     /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
     public Tensor Read(string name, Device? device = null, ScalarType? type = null) => FileOf(name).Read(name, device, type);
 
+    /// <summary>As <see cref="Read"/>, but over the mapped shard where the tensor is wanted as it lies there, at once and without a copy.</summary>
+    internal Tensor Map(string name, Device? device = null, ScalarType? type = null) => FileOf(name).Map(name, device, type);
+
+    /// <summary>Reads a slice of a tensor's bytes.</summary>
+    internal void ReadBytes(string name, long offset, Span<byte> bytes) => FileOf(name).ReadBytes(name, offset, bytes);
+
     /// <summary>A tensor's bytes where they lie in the mapped shard: nothing is copied. Little-endian, row by row, not aligned.</summary>
     /// <param name="name">The tensor's name.</param>
     /// <returns>The bytes, valid until <see cref="Dispose"/>.</returns>

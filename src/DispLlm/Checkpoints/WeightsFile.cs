@@ -1,36 +1,27 @@
-using System.IO.MemoryMappedFiles;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DispLlm;
 
 /// <summary>
-/// A file of named tensors, open for reading, whatever its format. Opening reads and checks what the file says about its tensors; their
-/// bytes are mapped into memory, and the system brings in those that are read. Reading is safe from several threads at once; nothing may be
-/// read during or after <see cref="Dispose"/>, and the file must not be shortened while it is open.
+/// A file of named tensors, open for reading, whatever its format. Opening reads and checks what the file says about its tensors, and none of
+/// their bytes. Reading is safe from several threads at once; nothing may be read during or after <see cref="Dispose"/>, and the file must not be
+/// shortened while it is open. It may be deleted, and another put in its place.
 /// </summary>
-public abstract unsafe class WeightsFile : IDisposable
+public abstract class WeightsFile : IDisposable
 {
     private readonly Dictionary<string, TensorInfo> _byName;
-    private readonly MemoryMappedFile? _map;
-    private readonly MemoryMappedViewAccessor? _view;
-    private readonly byte* _data;
-    private bool _disposed;
+    private readonly FileBytes _bytes;
+    private readonly long _dataOffset;
 
-    /// <summary>Maps a file whose description has been read, and found to stay within the file.</summary>
+    /// <summary>Takes over an open file whose description has been read, and found to stay within the file.</summary>
     private protected WeightsFile(string path, FileStream stream, IReadOnlyList<TensorInfo> tensors, long dataOffset)
     {
         FilePath = path;
         Tensors = tensors;
         _byName = tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
-        if (stream.Length > dataOffset)
-        {
-            _map = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
-            _view = _map.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
-            byte* start = null;
-            _view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
-            _data = start + _view.PointerOffset + dataOffset;
-        }
+        _bytes = new FileBytes(stream, path);
+        _dataOffset = dataOffset;
     }
 
     /// <summary>Full path of the file.</summary>
@@ -63,7 +54,6 @@ public abstract unsafe class WeightsFile : IDisposable
     public Tensor Read(string name, Device? device = null, ScalarType? type = null)
     {
         var info = Info(name);
-        ObjectDisposedException.ThrowIf(_disposed, this);
         NativeTorch.EnsureLoaded();
         var wanted = type ?? info.Type;
         if (!device.HoldsNumbers())
@@ -74,9 +64,8 @@ public abstract unsafe class WeightsFile : IDisposable
         var tensor = empty([.. info.Shape], info.Type, CPU);
         try
         {
-            TensorBytes.Visit(tensor, (bytes, offset) => Bytes(info, offset, bytes.Length).CopyTo(bytes));
-            bool stays = wanted == info.Type && (device is null || device.type == DeviceType.CPU);
-            if (stays)
+            TensorBytes.Visit(tensor, (bytes, offset) => Copy(info, offset, bytes));
+            if (Stays(info, device, wanted))
             {
                 return tensor;
             }
@@ -91,6 +80,21 @@ public abstract unsafe class WeightsFile : IDisposable
             throw;
         }
     }
+
+    /// <summary>
+    /// A tensor over the mapped file where it is wanted on the CPU and in the file's type, at once and without a copy; otherwise as <see cref="Read"/>
+    /// gives it. It stays when the file is closed, and what is written into it does not reach the file.
+    /// </summary>
+    internal Tensor Map(string name, Device? device = null, ScalarType? type = null)
+    {
+        var info = Info(name);
+        NativeTorch.EnsureLoaded();
+        var mapped = Stays(info, device, type ?? info.Type) && info.ByteCount > 0 ? _bytes.Lend(_dataOffset + info.Offset, info.Shape, info.Type) : null;
+        return mapped ?? Read(name, device, type);
+    }
+
+    /// <summary>Reads a slice of a tensor's bytes. Unlike <see cref="Bytes(string, long, int)"/> it leaves no page of the file in this process.</summary>
+    internal void ReadBytes(string name, long offset, Span<byte> bytes) => Copy(Info(name), offset, bytes);
 
     /// <summary>A tensor's bytes where they lie in the mapped file: nothing is copied. Little-endian, row by row, not aligned.</summary>
     /// <param name="name">The tensor's name.</param>
@@ -117,15 +121,7 @@ public abstract unsafe class WeightsFile : IDisposable
     /// <summary>Closes the file. Spans into it are invalid from here on; tensors read from it are not.</summary>
     public void Dispose()
     {
-        if (_disposed)
-        {
-            return;
-        }
-
-        _disposed = true;
-        _view?.SafeMemoryMappedViewHandle.ReleasePointer();
-        _view?.Dispose();
-        _map?.Dispose();
+        _bytes.Dispose();
         GC.SuppressFinalize(this);
     }
 
@@ -138,8 +134,16 @@ public abstract unsafe class WeightsFile : IDisposable
         try
         {
             // Delete is shared so that a run can put a new file in this one's place while it is being read.
-            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0);
-            return read(stream, path);
+            var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0, FileOptions.SequentialScan);
+            try
+            {
+                return read(stream, path);
+            }
+            catch
+            {
+                stream.Dispose();
+                throw;
+            }
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -151,12 +155,19 @@ public abstract unsafe class WeightsFile : IDisposable
         }
     }
 
-    private ReadOnlySpan<byte> Bytes(TensorInfo info, long offset, int count)
+    private static bool Stays(TensorInfo info, Device? device, ScalarType wanted) =>
+        wanted == info.Type && (device is null || device.type == DeviceType.CPU);
+
+    private ReadOnlySpan<byte> Bytes(TensorInfo info, long offset, int count) => _bytes.See(PlaceOf(info, offset, count), count);
+
+    private void Copy(TensorInfo info, long offset, Span<byte> bytes) => _bytes.Read(PlaceOf(info, offset, bytes.Length), bytes);
+
+    /// <summary>Where a slice of a tensor lies in the file.</summary>
+    private long PlaceOf(TensorInfo info, long offset, int count)
     {
-        ObjectDisposedException.ThrowIf(_disposed, this);
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfNegative(count);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(offset, info.ByteCount - count);
-        return count == 0 ? [] : new ReadOnlySpan<byte>(_data + info.Offset + offset, count);
+        return _dataOffset + info.Offset + offset;
     }
 }

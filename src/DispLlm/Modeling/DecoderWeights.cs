@@ -23,7 +23,13 @@ internal sealed class DecoderWeights : IDisposable
     /// before the first tensor is read.
     /// </summary>
     public static DecoderWeights Read(
-        CheckpointFolder folder, DecoderSpec spec, IModelFamily family, SelectionPlan? plan, ITensorBackend backend, CancellationToken cancellation)
+        CheckpointFolder folder,
+        DecoderSpec spec,
+        IModelFamily family,
+        SelectionPlan? plan,
+        ITensorBackend backend,
+        bool mapped,
+        CancellationToken cancellation)
     {
         var slots = WeightCatalog.Of(spec, family, folder);
         CheckNames(folder, slots, family, plan);
@@ -35,7 +41,8 @@ internal sealed class DecoderWeights : IDisposable
                 cancellation.ThrowIfCancellationRequested();
                 var device = slot.Block < 0 ? backend.Device : backend.DeviceOfBlock(slot.Block, spec.Blocks);
                 using var scope = NewDisposeScope();
-                weights._tensors.Add((slot.Role, slot.Block, slot.IsBias), folder.Read(slot.Name, device, backend.ComputeType).DetachFromDisposeScope());
+                var tensor = mapped ? folder.Map(slot.Name, device, backend.ComputeType) : folder.Read(slot.Name, device, backend.ComputeType);
+                weights._tensors.Add((slot.Role, slot.Block, slot.IsBias), tensor.DetachFromDisposeScope());
             }
         }
         catch

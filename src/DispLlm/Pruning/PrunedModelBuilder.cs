@@ -1,7 +1,3 @@
-using System.Text.Json;
-using System.Text.Json.Nodes;
-using static TorchSharp.torch;
-
 namespace DispLlm;
 
 /// <summary>
@@ -10,11 +6,6 @@ namespace DispLlm;
 /// </summary>
 public sealed class PrunedModelBuilder
 {
-    private const string SingleFile = "model.safetensors";
-    private const string IndexFile = "model.safetensors.index.json";
-
-    private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true, NewLine = "\n" };
-
     private readonly string _source;
     private readonly IModelFamily? _family;
     private readonly SelectionPlan _plan;
@@ -81,14 +72,15 @@ public sealed class PrunedModelBuilder
             throw new SelectionException($"The plan is for a model of family '{planned}', but {_source} is of family '{family.Name}'.");
         }
 
-        DecoderWeights.CheckNames(source, WeightCatalog.Of(spec, family, source), family, null);
+        var slots = WeightCatalog.Of(spec, family, source).ToList();
+        DecoderWeights.CheckNames(source, slots, family, null);
         string partial = $"{target}.{Guid.NewGuid():N}.part";
         try
         {
             Directory.CreateDirectory(partial);
-            WriteWeights(source, spec, family, partial, progress, cancellationToken);
+            new PrunedWeights(source, slots, _plan, _compensation).Write(partial, progress, cancellationToken);
             var config = PrunedFormat.Configure(source.Config, family, _plan, new ParameterCounter(spec));
-            AtomicFile.Write(Path.Combine(partial, "config.json"), Json(config));
+            AtomicFile.Write(Path.Combine(partial, CheckpointFolder.ConfigFile), config);
             _plan.Save(Path.Combine(partial, SelectionPlan.FileName));
             foreach (string file in source.TokenizerFiles)
             {
@@ -112,73 +104,4 @@ public sealed class PrunedModelBuilder
             throw;
         }
     }
-
-    private void WriteWeights(
-        CheckpointFolder source, DecoderSpec spec, IModelFamily family, string folder, IProgress<double>? progress, CancellationToken cancellation)
-    {
-        var slots = WeightCatalog.Of(spec, family, source).ToDictionary(slot => slot.Name, StringComparer.Ordinal);
-        string[][] shards = [.. source.Shards
-            .Select(shard => shard.TensorNames.Where(slots.ContainsKey).ToArray())
-            .Where(names => names.Length > 0)];
-        long total = shards.SelectMany(names => names).Sum(name => source.Info(name).ByteCount), done = 0;
-        var map = new JsonObject();
-        long bytes = 0;
-        for (int i = 0; i < shards.Length; i++)
-        {
-            string file = shards.Length == 1 ? SingleFile : $"model-{i + 1:D5}-of-{shards.Length:D5}.safetensors";
-            var indices = i == shards.Length - 1 ? Indices() : [];
-            TensorInfo[] infos =
-            [
-                .. shards[i].Select(name => new TensorInfo(name, source.Info(name).Type, WeightCuts.ShapeOf(slots[name], SelectionOf(slots[name])))),
-                .. indices.Select(index => new TensorInfo(index.Name, ScalarType.Int32, [index.Values.Count])),
-            ];
-            using var writer = SafetensorsWriter.Create(Path.Combine(folder, file), infos);
-            foreach (string name in shards[i])
-            {
-                if (Corrected(slots[name]) is { } corrected)
-                {
-                    using var stored = corrected.to(source.Info(name).Type, copy: true);
-                    writer.Write(name, stored);
-                }
-                else
-                {
-                    TensorCut.Of(slots[name], SelectionOf(slots[name])).Stream(source, source.Info(name), writer, cancellation);
-                }
-
-                done += source.Info(name).ByteCount;
-                progress?.Report((double)done / total);
-            }
-
-            foreach (var (name, values) in indices)
-            {
-                writer.Write(name, System.Runtime.InteropServices.MemoryMarshal.AsBytes<int>(values.ToArray()));
-            }
-
-            writer.Complete();
-            bytes += infos.Sum(info => info.ByteCount);
-            foreach (var info in infos)
-            {
-                map[info.Name] = file;
-            }
-        }
-
-        if (shards.Length > 1)
-        {
-            var index = new JsonObject { ["metadata"] = new JsonObject { ["total_size"] = bytes }, ["weight_map"] = map };
-            AtomicFile.Write(Path.Combine(folder, IndexFile), Json(index));
-        }
-    }
-
-    private List<(string Name, IReadOnlyList<int> Values)> Indices() =>
-    [
-        .. from block in Enumerable.Range(0, _plan.Blocks.Count)
-           from site in PrunedFormat.IndexedSites
-           select (PrunedFormat.IndexTensor(block, site), _plan.Blocks[block][site]),
-    ];
-
-    private Tensor? Corrected(WeightSlot slot) => slot.IsBias || slot.Block < 0 ? null : _compensation?.Weight(slot.Role, slot.Block);
-
-    private BlockSelection? SelectionOf(WeightSlot slot) => slot.Block < 0 ? null : _plan.Blocks[slot.Block];
-
-    private static string Json(JsonObject json) => json.ToJsonString(s_indented) + "\n";
 }

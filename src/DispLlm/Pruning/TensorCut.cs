@@ -1,15 +1,17 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace DispLlm;
 
 /// <summary>
-/// One tensor on its way from the dense checkpoint to the pruned one. Kept rows are copied as they lie; kept columns are gathered from each
-/// row as it passes. It moves bytes and computes nothing, so what stays is the same to the bit, whatever the type; and it holds
-/// one buffer, however large the tensor is.
+/// One tensor on its way from the dense checkpoint to the pruned one. It is read from front to back in large pieces; in each, what stays moves
+/// to the front, kept columns gathered from each row, and is written from there. It moves bytes and computes nothing, so what stays is the same to
+/// the bit, whatever the type; and pieces are all that is held, however large the tensor is.
 /// </summary>
 internal sealed class TensorCut
 {
-    private const int BufferBytes = 1 << 20;
+    // Large enough that calls and seeks do not count, small enough to stay near the processor between reading and writing.
+    private const int PieceBytes = 2 << 20;
 
     private readonly IReadOnlyList<int>? _rows;
     private readonly int[]? _columns;
@@ -35,96 +37,107 @@ internal sealed class TensorCut
     }
 
     /// <summary>Streams what stays of a tensor into a file.</summary>
-    public void Stream(CheckpointFolder source, TensorInfo info, SafetensorsWriter target, CancellationToken cancellation)
+    public void Stream(CheckpointFolder source, TensorInfo info, PieceStream target, CancellationToken cancellation)
     {
-        int element = (int)(info.ByteCount / Math.Max(1, info.Elements));
-        long rowBytes = info.Shape.Skip(1).Aggregate((long)element, (product, size) => product * size);
-        if (_columns is null)
-        {
-            foreach (var (first, count) in Runs(info.Shape.Count == 0 ? 1 : info.Shape[0]))
-            {
-                Copy(source, info.Name, first * rowBytes, count * rowBytes, target, cancellation);
-            }
+        int element = SafetensorsType.SizeOf(info.Type);
 
-            return;
+        // Without a cut, a row is a number: pieces need not end where rows do.
+        bool isCut = _rows is not null || _columns is not null;
+        long rows = isCut ? info.Shape[0] : info.Elements, kept = _rows?.Count ?? rows;
+        int rowBytes = (int)(isCut ? info.ByteCount / Math.Max(1, rows) : element);
+        int rowsOfPiece = Math.Max(1, PieceBytes / Math.Max(1, rowBytes));
+        for (long next = 0; next < kept;)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            long begin = next, end = EndOfPiece(begin, rowsOfPiece, kept), first = Row(begin);
+            int read = (int)(Row(end - 1) - first + 1) * rowBytes;
+            target.Add(info.Name, read, piece =>
+            {
+                source.ReadBytes(info.Name, first * rowBytes, piece.AsSpan(0, read));
+                return isCut ? Keep(piece, begin, end, rowBytes, element) : read;
+            });
+            next = end;
+        }
+    }
+
+    private long Row(long kept) => _rows is null ? kept : _rows[(int)kept];
+
+    /// <summary>The first kept row behind those that one piece takes. Rows between them are read along: skipping them would cost more.</summary>
+    private long EndOfPiece(long begin, int rowsOfPiece, long kept)
+    {
+        if (_rows is null)
+        {
+            return Math.Min(kept, begin + rowsOfPiece);
         }
 
-        byte[] buffer = new byte[Math.Max(BufferBytes, _columns.Length * element)];
-        int filled = 0;
-        foreach (var (first, count) in Runs(info.Shape[0]))
+        long first = Row(begin), end = begin + 1;
+        while (end < kept && Row(end) - first < rowsOfPiece)
         {
-            for (long row = first; row < first + count; row++)
-            {
-                if (filled + _columns.Length * element > buffer.Length)
-                {
-                    cancellation.ThrowIfCancellationRequested();
-                    target.Write(info.Name, buffer.AsSpan(0, filled));
-                    filled = 0;
-                }
+            end++;
+        }
 
-                Gather(source.Bytes(info.Name, row * rowBytes, (int)rowBytes), buffer.AsSpan(filled), element);
+        return end;
+    }
+
+    /// <summary>Moves what stays of a piece to its front. Nothing is written where something is still to be read: what stays only moves forward.</summary>
+    /// <returns>Number of bytes that stay.</returns>
+    private int Keep(byte[] piece, long begin, long end, int rowBytes, int element)
+    {
+        int filled = 0;
+        long first = Row(begin);
+        for (long row = begin; row < end; row++)
+        {
+            var from = piece.AsSpan((int)(Row(row) - first) * rowBytes, rowBytes);
+            var to = piece.AsSpan(filled);
+            if (_columns is null)
+            {
+                from.CopyTo(to);
+                filled += rowBytes;
+            }
+            else
+            {
+                Gather(from, to, element);
                 filled += _columns.Length * element;
             }
         }
 
-        target.Write(info.Name, buffer.AsSpan(0, filled));
+        return filled;
     }
 
-    private static void Copy(CheckpointFolder source, string name, long offset, long bytes, SafetensorsWriter target, CancellationToken cancellation)
-    {
-        for (long done = 0; done < bytes; done += BufferBytes)
-        {
-            cancellation.ThrowIfCancellationRequested();
-            target.Write(name, source.Bytes(name, offset + done, (int)Math.Min(BufferBytes, bytes - done)));
-        }
-    }
-
-    private void Gather(ReadOnlySpan<byte> row, Span<byte> kept, int element)
+    private void Gather(Span<byte> row, Span<byte> kept, int element)
     {
         switch (element)
         {
             case 2:
-                Gather(MemoryMarshal.Cast<byte, ushort>(row), MemoryMarshal.Cast<byte, ushort>(kept));
+                Gather<ushort>(row, kept);
                 break;
             case 4:
-                Gather(MemoryMarshal.Cast<byte, uint>(row), MemoryMarshal.Cast<byte, uint>(kept));
+                Gather<uint>(row, kept);
                 break;
             case 8:
-                Gather(MemoryMarshal.Cast<byte, ulong>(row), MemoryMarshal.Cast<byte, ulong>(kept));
+                Gather<ulong>(row, kept);
                 break;
             default:
-                Gather(row, kept);
+                Gather<byte>(row, kept);
                 break;
         }
     }
 
-    private void Gather<T>(ReadOnlySpan<T> row, Span<T> kept)
+    private void Gather<T>(Span<byte> row, Span<byte> kept)
+        where T : struct
     {
-        for (int i = 0; i < _columns!.Length; i++)
+        int[] columns = _columns!;
+        if (columns.Length == 0)
         {
-            kept[i] = row[_columns[i]];
-        }
-    }
-
-    /// <summary>Kept rows as runs of neighbours, which are copied at once.</summary>
-    private IEnumerable<(long First, long Count)> Runs(long rows)
-    {
-        if (_rows is null)
-        {
-            yield return (0, rows);
-            yield break;
+            return;
         }
 
-        for (int start = 0; start < _rows.Count;)
+        // Columns are sorted: with the last one in its row, and room for all, none needs a look of its own.
+        ref T from = ref MemoryMarshal.Cast<byte, T>(row)[..(columns[^1] + 1)][0];
+        ref T to = ref MemoryMarshal.Cast<byte, T>(kept)[..columns.Length][0];
+        for (int i = 0; i < columns.Length; i++)
         {
-            int end = start + 1;
-            while (end < _rows.Count && _rows[end] == _rows[end - 1] + 1)
-            {
-                end++;
-            }
-
-            yield return (_rows[start], end - start);
-            start = end;
+            Unsafe.Add(ref to, i) = Unsafe.Add(ref from, columns[i]);
         }
     }
 }

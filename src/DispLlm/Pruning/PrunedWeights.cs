@@ -1,0 +1,144 @@
+using System.Runtime.InteropServices;
+using System.Text.Json.Nodes;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>
+/// Writes the weights of a pruned folder, shard by shard as the source has them, and their index. A finished shard is brought to the disk
+/// while the next one is being cut.
+/// </summary>
+internal sealed class PrunedWeights
+{
+    private const string SingleFile = "model.safetensors";
+    private const string IndexFile = "model.safetensors.index.json";
+
+    private readonly CheckpointFolder _source;
+    private readonly SelectionPlan _plan;
+    private readonly Compensation? _compensation;
+    private readonly Dictionary<string, WeightSlot> _slots;
+    private readonly string[][] _shards;
+
+    public PrunedWeights(CheckpointFolder source, IReadOnlyList<WeightSlot> slots, SelectionPlan plan, Compensation? compensation)
+    {
+        _source = source;
+        _plan = plan;
+        _compensation = compensation;
+        _slots = slots.ToDictionary(slot => slot.Name, StringComparer.Ordinal);
+        _shards = [.. source.Shards
+            .Select(shard => shard.TensorNames.Where(_slots.ContainsKey).ToArray())
+            .Where(names => names.Length > 0)];
+    }
+
+    public void Write(string folder, IProgress<double>? progress, CancellationToken cancellation)
+    {
+        long total = _slots.Keys.Sum(name => _source.Info(name).ByteCount), done = 0;
+        void Report(TensorInfo info)
+        {
+            done += info.ByteCount;
+            progress?.Report((double)done / total);
+        }
+
+        var map = new JsonObject();
+        long bytes = 0;
+        var flushes = new List<Task>();
+        try
+        {
+            for (int i = 0; i < _shards.Length; i++)
+            {
+                string file = _shards.Length == 1 ? SingleFile : $"model-{i + 1:D5}-of-{_shards.Length:D5}.safetensors";
+                var indices = i == _shards.Length - 1 ? Indices() : [];
+                TensorInfo[] infos =
+                [
+                    .. _shards[i].Select(name => new TensorInfo(name, _source.Info(name).Type, WeightCuts.ShapeOf(_slots[name], SelectionOf(_slots[name])))),
+                    .. indices.Select(index => new TensorInfo(index.Name, ScalarType.Int32, [index.Values.Count])),
+                ];
+                var shard = Cut(Path.Combine(folder, file), infos, _shards[i], indices, Report, cancellation);
+                flushes.Add(Task.Run(() => Flush(shard), CancellationToken.None));
+                bytes += infos.Sum(info => info.ByteCount);
+                foreach (var info in infos)
+                {
+                    map[info.Name] = file;
+                }
+            }
+
+            Task.WhenAll(flushes).GetAwaiter().GetResult();
+        }
+        catch
+        {
+            // The folder is about to go: nobody may write in it any more.
+            Task.WaitAny([Task.WhenAll(flushes)], CancellationToken.None);
+            throw;
+        }
+
+        if (_shards.Length > 1)
+        {
+            var index = new JsonObject { ["metadata"] = new JsonObject { ["total_size"] = bytes }, ["weight_map"] = map };
+            AtomicFile.Write(Path.Combine(folder, IndexFile), index);
+        }
+    }
+
+    /// <summary>Writes one shard, up to the moment when it has to wait for the disk.</summary>
+    private SafetensorsWriter Cut(
+        string path,
+        TensorInfo[] infos,
+        string[] names,
+        List<(string Name, IReadOnlyList<int> Values)> indices,
+        Action<TensorInfo> report,
+        CancellationToken cancellation)
+    {
+        var writer = SafetensorsWriter.Create(path, infos);
+        try
+        {
+            using var pieces = new PieceStream(writer);
+            foreach (string name in names)
+            {
+                var (slot, info) = (_slots[name], _source.Info(name));
+                if (Corrected(slot) is { } corrected)
+                {
+                    pieces.Flush();
+                    using var stored = corrected.to(info.Type, copy: true);
+                    writer.Write(name, stored);
+                }
+                else
+                {
+                    TensorCut.Of(slot, SelectionOf(slot)).Stream(_source, info, pieces, cancellation);
+                }
+
+                report(info);
+            }
+
+            pieces.Flush();
+            foreach (var (name, values) in indices)
+            {
+                writer.Write(name, MemoryMarshal.AsBytes<int>(values.ToArray()));
+            }
+
+            return writer;
+        }
+        catch
+        {
+            writer.Dispose();
+            throw;
+        }
+    }
+
+    private static void Flush(SafetensorsWriter shard)
+    {
+        using (shard)
+        {
+            shard.Complete();
+        }
+    }
+
+    private List<(string Name, IReadOnlyList<int> Values)> Indices() =>
+    [
+        .. from block in Enumerable.Range(0, _plan.Blocks.Count)
+           from site in PrunedFormat.IndexedSites
+           select (PrunedFormat.IndexTensor(block, site), _plan.Blocks[block][site]),
+    ];
+
+    private Tensor? Corrected(WeightSlot slot) => slot.IsBias || slot.Block < 0 ? null : _compensation?.Weight(slot.Role, slot.Block);
+
+    private BlockSelection? SelectionOf(WeightSlot slot) => slot.Block < 0 ? null : _plan.Blocks[slot.Block];
+}

@@ -36,7 +36,13 @@ internal static class DeviceKernels
 
     private static Tensor Fused(Tensor query, Tensor key, Tensor value, Tensor? visible, bool causal)
     {
-        long shared = query.shape[1] / key.shape[1];
+        long shared = query.size(1) / key.size(1);
+        if (shared > 1 && query.size(2) == 1)
+        {
+            // One position sees what all query heads of a group see: they are rows of one query, and no key is copied.
+            return Fused(query.view(query.size(0), key.size(1), shared, query.size(3)), key, value, visible, causal: false).reshape(query.shape);
+        }
+
         if (shared > 1)
         {
             key = key.repeat_interleave(shared, dim: 1);

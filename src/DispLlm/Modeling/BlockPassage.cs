@@ -24,7 +24,7 @@ internal abstract class BlockPassage
     /// <summary>S4: the MLP's hidden features <c>[batch, seq, d_ff]</c>, after activation and product.</summary>
     public abstract Tensor PassHidden(Tensor hidden);
 
-    /// <summary>S5: the stream with what the MLP writes added.</summary>
+    /// <summary>S5: the stream with what the MLP writes added. The stream is the block's own and may be written over.</summary>
     public abstract Tensor LeaveMlp(Tensor stream, Tensor output);
 }
 
@@ -39,7 +39,7 @@ internal sealed class DensePassage : BlockPassage
 
     public override Tensor PassHidden(Tensor hidden) => hidden;
 
-    public override Tensor LeaveMlp(Tensor stream, Tensor output) => stream + output;
+    public override Tensor LeaveMlp(Tensor stream, Tensor output) => stream.requires_grad || output.requires_grad ? stream + output : stream.add_(output);
 }
 
 /// <summary>
@@ -103,18 +103,32 @@ internal sealed class PrunedPassage(BlockIndices indices, NormOrder order) : Blo
 {
     public override Tensor EnterAttention(Tensor stream, NormLayer? norm) => Enter(stream, norm, indices.AttentionInput);
 
-    public override Tensor LeaveAttention(Tensor stream, Tensor output) => stream.index_add(-1, indices.AttentionOutput, output, 1);
+    public override Tensor LeaveAttention(Tensor stream, Tensor output) => AddAt(stream.clone(), indices.AttentionOutput, output);
 
     public override Tensor EnterMlp(Tensor stream, NormLayer? norm) => Enter(stream, norm, indices.MlpInput);
 
     // The weights on both sides are cut: nothing is left to select.
     public override Tensor PassHidden(Tensor hidden) => hidden;
 
-    public override Tensor LeaveMlp(Tensor stream, Tensor output) => stream.index_add(-1, indices.MlpOutput, output, 1);
+    public override Tensor LeaveMlp(Tensor stream, Tensor output) => AddAt(stream, indices.MlpOutput, output);
 
-    private Tensor Enter(Tensor stream, NormLayer? norm, Tensor index) => norm is not null && order == NormOrder.SelectThenNorm
-        ? norm.ApplyToSelected(stream, index)
-        : (norm?.Apply(stream) ?? stream).index_select(-1, index);
+    private Tensor Enter(Tensor stream, NormLayer? norm, Tensor index) => norm switch
+    {
+        null => stream.index_select(-1, index),
+        _ when order == NormOrder.SelectThenNorm => norm.ApplyToSelected(stream, index),
+        _ => norm.ApplyThenSelect(stream, index),
+    };
+
+    private static Tensor AddAt(Tensor stream, Tensor index, Tensor output)
+    {
+        if (!HostKernels.Take(stream, output))
+        {
+            return stream.requires_grad || output.requires_grad ? stream.index_add(-1, index, output, 1) : stream.index_add_(-1, index, output, 1);
+        }
+
+        HostKernels.AddAt(stream, index, output);
+        return stream;
+    }
 }
 
 /// <summary>The index lists of a pruned block as int64 tensors on the block's device.</summary>

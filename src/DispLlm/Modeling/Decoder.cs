@@ -1,6 +1,5 @@
 using TorchSharp;
 using static TorchSharp.torch;
-using static TorchSharp.torch.nn;
 
 namespace DispLlm;
 
@@ -161,7 +160,7 @@ internal sealed class Decoder : IDisposable
         Tensor normed = _finalNorm?.Apply(stream) ?? stream;
         Tensor features = _spec.ProjectsEmbedding ? _weights.Projection(WeightRole.EmbeddingOutput, -1).Apply(normed) : normed;
         var headRole = _spec.TiedHead ? WeightRole.TokenEmbedding : WeightRole.Head;
-        return functional.linear(features, _weights[headRole, -1], _weights.Bias(WeightRole.Head, -1));
+        return new Projection(_weights[headRole, -1], _weights.Bias(WeightRole.Head, -1)).Apply(features);
     }
 
     private GatedPassage GatesOf(int block, Gates gates, Device device)

@@ -38,27 +38,30 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
 
     private Tensor Attention(Tensor x, SequenceWindow window)
     {
-        long batch = x.shape[0], length = x.shape[1];
         var (query, key, value) = _queryKeyValue.Apply(x);
         query = _queryNorm?.Apply(query) ?? query;
         key = _keyNorm?.Apply(key) ?? key;
 
         if (rotary is not null)
         {
-            var (cosine, sine) = rotary.At(window.PositionsOn(x.device), x.dtype);
+            var (cosine, sine) = window.Turns(rotary, x.device, x.dtype);
             query = RotaryTable.Rotate(query, cosine, sine);
             key = RotaryTable.Rotate(key, cosine, sine);
         }
 
         Tensor mixed = window.Attend(index, query, key, value);
-        return _output.Apply(mixed.transpose(1, 2).reshape(batch, length, spec.QuerySize));
+        return _output.Apply(mixed.transpose(1, 2).flatten(2));
     }
 
     private Tensor Mlp(Tensor x, BlockPassage passage)
     {
-        Tensor hidden = _gate is { } gate ? Activate(gate.Apply(x)) * _up.Apply(x) : Activate(_up.Apply(x));
+        Tensor hidden = _gate is { } gate ? Gated(Projection.Apply(x, gate, _up)) : Activate(_up.Apply(x));
         return _down.Apply(passage.PassHidden(hidden));
     }
+
+    private Tensor Gated(Tensor[] gateAndUp) => spec.Activation == Activation.Silu && HostKernels.Take(gateAndUp)
+        ? HostKernels.GatedSilu(gateAndUp[0], gateAndUp[1])
+        : Activate(gateAndUp[0]) * gateAndUp[1];
 
     private Tensor Activate(Tensor x) => spec.Activation switch
     {

@@ -7,7 +7,30 @@ namespace DispLlm;
 /// <summary>A linear projection: <c>[..., in] -> [..., out]</c>.</summary>
 internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
 {
-    public Tensor Apply(Tensor x) => functional.linear(x, Weight, Bias);
+    public Tensor Apply(Tensor x) => Apply(x, [this])[0];
+
+    /// <summary>Several projections of the same input.</summary>
+    public static Tensor[] Apply(Tensor x, params ReadOnlySpan<Projection> projections)
+    {
+        var results = new Tensor[projections.Length];
+        if (HostKernels.TakeProduct(x))
+        {
+            var parts = new (Tensor, Tensor?)[projections.Length];
+            for (int i = 0; i < parts.Length; i++)
+            {
+                parts[i] = (projections[i].Weight, projections[i].Bias);
+            }
+
+            return HostKernels.Linear(x, parts);
+        }
+
+        for (int i = 0; i < results.Length; i++)
+        {
+            results[i] = functional.linear(x, projections[i].Weight, projections[i].Bias);
+        }
+
+        return results;
+    }
 }
 
 /// <summary>Queries, keys and values of all heads, each <c>[batch, heads, seq, head]</c>, however they are stored.</summary>
@@ -30,10 +53,11 @@ internal abstract class QueryKeyValueProjection
     {
         public override (Tensor Query, Tensor Key, Tensor Value) Apply(Tensor x)
         {
-            Tensor Heads(Projection projection, int heads) =>
-                projection.Apply(x).view(x.shape[0], x.shape[1], heads, spec.HeadSize).transpose(1, 2);
+            long batch = x.size(0), length = x.size(1);
+            Tensor Heads(Tensor all, int heads) => all.view(batch, length, heads, spec.HeadSize).transpose(1, 2);
 
-            return (Heads(query, spec.Heads), Heads(key, spec.KeyValueHeads), Heads(value, spec.KeyValueHeads));
+            Tensor[] all = Projection.Apply(x, query, key, value);
+            return (Heads(all[0], spec.Heads), Heads(all[1], spec.KeyValueHeads), Heads(all[2], spec.KeyValueHeads));
         }
     }
 

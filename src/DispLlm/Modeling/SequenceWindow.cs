@@ -8,6 +8,7 @@ internal sealed class SequenceWindow : IDisposable
 {
     private readonly KeyValueCache? _cache;
     private readonly Dictionary<string, Tensor> _placed = [];
+    private readonly Dictionary<RotaryTable, (Tensor Cosine, Tensor Sine)> _turns = [];
     private readonly Tensor? _positions;    // [batch, seq], int64, on the CPU; null where all rows count alike
     private readonly Tensor? _visible;      // [batch, 1, seq, seen], bool, on the CPU; null where all that came before is visible
 
@@ -46,6 +47,22 @@ internal sealed class SequenceWindow : IDisposable
     public Tensor PositionsOn(Device device) =>
         On(device, "positions", () => _positions ?? arange(First, First + Length, ScalarType.Int64));
 
+    /// <summary>Cosine and sine of these positions, computed once for all blocks that share a table.</summary>
+    public (Tensor Cosine, Tensor Sine) Turns(RotaryTable rotary, Device device, ScalarType type)
+    {
+        if (!_turns.TryGetValue(rotary, out var turns))
+        {
+            // They outlive the dispose scope of the block that asks first.
+            using var scope = NewDisposeScope();
+            turns = rotary.At(PositionsOn(device), type);
+            turns.Cosine.DetachFromDisposeScope();
+            turns.Sine.DetachFromDisposeScope();
+            _turns.Add(rotary, turns);
+        }
+
+        return turns;
+    }
+
     /// <summary>Attention of a block: over what the cache holds and these positions.</summary>
     public Tensor Attend(int block, Tensor query, Tensor key, Tensor value)
     {
@@ -67,6 +84,12 @@ internal sealed class SequenceWindow : IDisposable
     {
         _positions?.Dispose();
         _visible?.Dispose();
+        foreach (var (cosine, sine) in _turns.Values)
+        {
+            cosine.Dispose();
+            sine.Dispose();
+        }
+
         foreach (var placed in _placed.Values)
         {
             placed.Dispose();

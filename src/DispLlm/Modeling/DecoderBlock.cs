@@ -55,21 +55,24 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
 
     private Tensor Mlp(Tensor x, BlockPassage passage)
     {
-        Tensor hidden = _gate is { } gate ? Gated(Projection.Apply(x, gate, _up)) : Activate(_up.Apply(x));
+        Tensor hidden = _gate is { } gate && Projection.Apply(x, gate, _up) is [var gated, var up]
+            ? Activate(spec.Activation, gated, up)
+            : Activate(spec.Activation, _up.Apply(x));
         return _down.Apply(passage.PassHidden(hidden));
     }
 
-    private Tensor Gated(Tensor[] gateAndUp) => spec.Activation == Activation.Silu && HostKernels.Take(gateAndUp)
-        ? HostKernels.GatedSilu(gateAndUp[0], gateAndUp[1])
-        : Activate(gateAndUp[0]) * gateAndUp[1];
+    /// <summary>The hidden features of a gated MLP; the gate may be written over.</summary>
+    public static Tensor Activate(Activation activation, Tensor gate, Tensor up) => activation == Activation.Silu && HostKernels.Take(gate, up)
+        ? HostKernels.GatedSilu(gate, up)
+        : Activate(activation, gate) * up;
 
-    private Tensor Activate(Tensor x) => spec.Activation switch
+    private static Tensor Activate(Activation activation, Tensor x) => activation switch
     {
         Activation.Silu => functional.silu(x),
         Activation.Gelu => functional.gelu(x),
         Activation.GeluTanh => GeluTanh(x),
         Activation.Relu => DeviceKernels.Relu(x),
-        _ => throw new InvalidOperationException($"Activation {spec.Activation} is not computed here."),
+        _ => throw new InvalidOperationException($"Activation {activation} is not computed here."),
     };
 
     private static Tensor GeluTanh(Tensor x) => 0.5 * x * (1.0 + (Math.Sqrt(2.0 / Math.PI) * (x + 0.044715 * x.pow(3))).tanh());

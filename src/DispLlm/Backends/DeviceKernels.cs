@@ -36,6 +36,11 @@ internal static class DeviceKernels
 
     private static Tensor Fused(Tensor query, Tensor key, Tensor value, Tensor? visible, bool causal)
     {
+        if (OnePositionAttention.Takes(query, key, value))
+        {
+            return OnePositionAttention.Apply(query, key, value, visible);
+        }
+
         long shared = query.size(1) / key.size(1);
         if (shared > 1 && query.size(2) == 1)
         {

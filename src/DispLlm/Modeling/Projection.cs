@@ -13,7 +13,7 @@ internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
     public static Tensor[] Apply(Tensor x, params ReadOnlySpan<Projection> projections)
     {
         var results = new Tensor[projections.Length];
-        if (HostKernels.TakeProduct(x))
+        if (FewRowProduct.Takes(x))
         {
             var parts = new (Tensor, Tensor?)[projections.Length];
             for (int i = 0; i < parts.Length; i++)
@@ -21,7 +21,7 @@ internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
                 parts[i] = (projections[i].Weight, projections[i].Bias);
             }
 
-            return HostKernels.Linear(x, parts);
+            return FewRowProduct.Apply(x, parts);
         }
 
         for (int i = 0; i < results.Length; i++)

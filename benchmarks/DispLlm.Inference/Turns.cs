@@ -5,7 +5,7 @@ namespace DispLlm.Inference;
 /// <summary>Times several things in turns, round by round, so that a machine whose speed drifts treats them alike.</summary>
 internal sealed class Turns(Settings settings)
 {
-    private static readonly TimeSpan s_shortest = TimeSpan.FromMilliseconds(5);
+    private static readonly TimeSpan s_turn = TimeSpan.FromMilliseconds(100), s_warming = TimeSpan.FromSeconds(1);
 
     /// <summary>Seconds of each thing in each round.</summary>
     public double[][] Take(params IReadOnlyList<Action> things)
@@ -32,21 +32,17 @@ internal sealed class Turns(Settings settings)
     /// <summary>The median of the ratios round by round.</summary>
     public static double Ratio(double[] over, double[] under) => Median(over.Zip(under, (a, b) => a / b));
 
-    /// <summary>How often something is done in one turn, so that the clock can tell it; trying it out also compiles and warms it.</summary>
+    /// <summary>How often something is done in one turn, so that the clock can tell it. Trying it out also warms it, until the compiler has seen what is hot.</summary>
     public int Repetitions(Action thing)
     {
-        int repetitions = 1;
-        if (Time(thing, repetitions) > 20 * s_shortest)
+        var once = Time(thing, 1);
+        if (once > s_turn)
         {
-            return repetitions;
+            return 1;
         }
 
-        while (Time(thing, repetitions) < s_shortest)
-        {
-            repetitions *= 2;
-        }
-
-        return repetitions;
+        once = Time(thing, (int)(s_warming / once)) / (int)(s_warming / once);
+        return Math.Max(1, (int)(s_turn / once));
     }
 
     public TimeSpan Time(Action thing, int repetitions)

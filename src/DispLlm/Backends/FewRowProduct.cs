@@ -69,6 +69,11 @@ internal static unsafe class FewRowProduct
     private static void Product(float* input, long rows, long width, ProductPart part, long first, long last)
     {
         long output = first;
+        for (; rows == 1 && output + 8 <= last; output += 8)
+        {
+            Dot8x1(part, output, input, width);
+        }
+
         for (; output + 4 <= last; output += 4)
         {
             long row = 0;
@@ -94,6 +99,33 @@ internal static unsafe class FewRowProduct
 
     private static void Put(ProductPart part, long output, long row, float value) =>
         part.Result[(row * part.Count) + output] = part.Bias is null ? value : value + part.Bias[output];
+
+    /// <summary>Eight outputs of one row: that many streams of weights at a time come from memory the fastest.</summary>
+    private static void Dot8x1(ProductPart part, long output, float* x, long width)
+    {
+        Vector<float> s0 = default, s1 = default, s2 = default, s3 = default, s4 = default, s5 = default, s6 = default, s7 = default;
+        float* first = part.Weight + (output * width);
+        long whole = width - (width % Vector<float>.Count);
+        for (long i = 0; i < whole; i += Vector<float>.Count)
+        {
+            var v = Vector.Load(x + i);
+            float* w = first + i;
+            s0 = Vector.FusedMultiplyAdd(v, Vector.Load(w), s0);
+            s1 = Vector.FusedMultiplyAdd(v, Vector.Load(w += width), s1);
+            s2 = Vector.FusedMultiplyAdd(v, Vector.Load(w += width), s2);
+            s3 = Vector.FusedMultiplyAdd(v, Vector.Load(w += width), s3);
+            s4 = Vector.FusedMultiplyAdd(v, Vector.Load(w += width), s4);
+            s5 = Vector.FusedMultiplyAdd(v, Vector.Load(w += width), s5);
+            s6 = Vector.FusedMultiplyAdd(v, Vector.Load(w += width), s6);
+            s7 = Vector.FusedMultiplyAdd(v, Vector.Load(w + width), s7);
+        }
+
+        ReadOnlySpan<Vector<float>> sums = [s0, s1, s2, s3, s4, s5, s6, s7];
+        for (int i = 0; i < sums.Length; i++)
+        {
+            Put(part, output + i, 0, Vector.Sum(sums[i]) + HostKernels.Dot(x + whole, first + (i * width) + whole, width - whole));
+        }
+    }
 
     private static void Dot4x1(ProductPart part, long output, float* x, long width, long row)
     {

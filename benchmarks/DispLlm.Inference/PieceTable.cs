@@ -11,8 +11,8 @@ internal static class PieceTable
     {
         output.WriteLine(settings + " Shares of a block's time; the last column is everything that is neither a product with weights nor attention.\n");
         string[] names = [.. BlockPieces.Names];
-        output.WriteLine($"| kept | | {string.Join(" | ", names)} | other | all but products and attention | us |");
-        output.WriteLine("|---|---|" + string.Concat(names.Select(_ => "---|")) + "---|---|---|");
+        output.WriteLine($"| kept | | {string.Join(" | ", names)} | other | all but products and attention |");
+        output.WriteLine("|---|---|" + string.Concat(names.Select(_ => "---|")) + "---|---|");
         bool denseIsDone = false;
         foreach (double keep in settings.Keep)
         {
@@ -53,10 +53,7 @@ internal static class PieceTable
 
             double[] shares = [.. BlockPieces.Names.Select((_, piece) => Turns.Median(parts.Select(part => part[piece])) / Turns.Median(whole))];
             double rest = 1 - shares[0] - shares[1];
-            double microseconds = 1e6 * Turns.Median(whole) / (repetitions * model.Spec.Blocks);
-            return string.Create(
-                CultureInfo.InvariantCulture,
-                $"| {kept} | {use} | {string.Join(" | ", shares.Append(1 - shares.Sum()).Append(rest).Select(share => share.ToString("P1", CultureInfo.InvariantCulture)))} | {microseconds:F0} |");
+            return $"| {kept} | {use} | {string.Join(" | ", shares.Append(1 - shares.Sum()).Append(rest).Select(share => share.ToString("P1", CultureInfo.InvariantCulture)))} |";
         }
     }
 }

@@ -39,10 +39,9 @@ internal static class DeviceKernels
     /// <param name="query"><c>[batch, heads, seq, head]</c>.</param>
     /// <param name="key"><c>[batch, key-value heads, seq, head]</c>.</param>
     /// <param name="value"><c>[batch, key-value heads, seq, head]</c>.</param>
-    /// <param name="gradient">Whether a gradient is wanted.</param>
-    public static Tensor CausalAttention(Tensor query, Tensor key, Tensor value, bool gradient)
+    public static Tensor CausalAttention(Tensor query, Tensor key, Tensor value)
     {
-        if (query.device_type == DeviceType.CPU && gradient)
+        if (query.device_type == DeviceType.CPU && query.requires_grad)
         {
             return RowwiseAttention.Of(query, key, value);
         }
@@ -59,7 +58,18 @@ internal static class DeviceKernels
 
     private static Tensor Fused(Tensor query, Tensor key, Tensor value, Tensor? visible, bool causal)
     {
-        long shared = query.shape[1] / key.shape[1];
+        if (OnePositionAttention.Takes(query, key, value))
+        {
+            return OnePositionAttention.Apply(query, key, value, visible);
+        }
+
+        long shared = query.size(1) / key.size(1);
+        if (shared > 1 && query.size(2) == 1)
+        {
+            // One position sees what all query heads of a group see: they are rows of one query, and no key is copied.
+            return Fused(query.view(query.size(0), key.size(1), shared, query.size(3)), key, value, visible, causal: false).reshape(query.shape);
+        }
+
         if (shared > 1)
         {
             key = key.repeat_interleave(shared, dim: 1);

@@ -17,12 +17,12 @@ internal abstract class BlockPassage
 
     /// <summary>S1, S3: what the sublayer's first projections make of what entered, in their order.</summary>
     public virtual IReadOnlyList<Tensor> Read(SelectionSite site, Tensor entered, IReadOnlyList<Projection> readers) =>
-        [.. readers.Select(reader => reader.Apply(entered))];
+        Projection.Apply(entered, [.. readers]);
 
     /// <summary>S2: what the last projection makes of the mixed values; S4 and S5: of the MLP's hidden features <c>[batch, seq, d_ff]</c>.</summary>
     public virtual Tensor Write(SelectionSite site, Tensor features, Projection writer) => writer.Apply(features);
 
-    /// <summary>S2, S5: the stream with what the sublayer wrote added.</summary>
+    /// <summary>S2, S5: the stream with what the sublayer wrote added. At S5 the stream is the block's own and may be written over.</summary>
     public abstract Tensor Leave(SelectionSite site, Tensor stream, Tensor output);
 }
 
@@ -31,7 +31,8 @@ internal sealed class DensePassage : BlockPassage
 {
     public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm) => norm?.Apply(stream) ?? stream;
 
-    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) => stream + output;
+    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) =>
+        site == SelectionSite.AttentionOutput || stream.requires_grad || output.requires_grad ? stream + output : stream.add_(output);
 }
 
 /// <summary>
@@ -90,13 +91,28 @@ internal sealed class PrunedPassage(BlockIndices indices, NormOrder order) : Blo
     public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm)
     {
         Tensor index = site == SelectionSite.AttentionInput ? indices.AttentionInput : indices.MlpInput;
-        return norm is not null && order == NormOrder.SelectThenNorm
-            ? norm.ApplyToSelected(stream, index)
-            : (norm?.Apply(stream) ?? stream).index_select(-1, index);
+        return norm switch
+        {
+            null => stream.index_select(-1, index),
+            _ when order == NormOrder.SelectThenNorm => norm.ApplyToSelected(stream, index),
+            _ => norm.ApplyThenSelect(stream, index),
+        };
     }
 
-    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) =>
-        stream.index_add(-1, site == SelectionSite.AttentionOutput ? indices.AttentionOutput : indices.MlpOutput, output, 1);
+    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) => site == SelectionSite.AttentionOutput
+        ? AddAt(stream.clone(), indices.AttentionOutput, output)
+        : AddAt(stream, indices.MlpOutput, output);
+
+    private static Tensor AddAt(Tensor stream, Tensor index, Tensor output)
+    {
+        if (!HostKernels.Take(stream, output))
+        {
+            return stream.requires_grad || output.requires_grad ? stream.index_add(-1, index, output, 1) : stream.index_add_(-1, index, output, 1);
+        }
+
+        HostKernels.AddAt(stream, index, output);
+        return stream;
+    }
 }
 
 /// <summary>The index lists of a pruned block as int64 tensors on the block's device.</summary>

@@ -1,6 +1,5 @@
 using TorchSharp;
 using static TorchSharp.torch;
-using static TorchSharp.torch.nn;
 
 namespace DispLlm;
 
@@ -115,10 +114,10 @@ internal sealed class Decoder : IDisposable
     }
 
     /// <summary>The stream behind one block. The caller disposes it.</summary>
-    public Tensor Pass(int block, Tensor stream, BlockPassage passage, bool willBeTakenBack = false)
+    public Tensor Pass(int block, Tensor stream, BlockPassage passage)
     {
         using var scope = NewDisposeScope();
-        using var window = new SequenceWindow(stream.shape[1], null) { WillBeTakenBack = willBeTakenBack };
+        using var window = new SequenceWindow(stream.shape[1], null);
         return _blocks[block].Forward(stream.to(_backend.DeviceOfBlock(block, _spec.Blocks)), passage, window).MoveToOuterDisposeScope();
     }
 
@@ -138,7 +137,7 @@ internal sealed class Decoder : IDisposable
     private Tensor RecomputedStream(Tensor tokens, SequenceWindow window, Gates gates) => Stream(tokens, window, (block, stream) => RecomputedBlock.Of(
         stream,
         OfBlock(gates.Values, block),
-        (entering, open) => Pass(block, entering, Passage(block, open, gates.Order), willBeTakenBack: true)));
+        (entering, open) => Pass(block, entering, Passage(block, open, gates.Order))));
 
     private Tensor Stream(Tensor tokens, SequenceWindow window, Func<int, Tensor, Tensor> pass)
     {
@@ -178,7 +177,7 @@ internal sealed class Decoder : IDisposable
         Tensor normed = _finalNorm?.Apply(stream) ?? stream;
         Tensor features = _spec.ProjectsEmbedding ? _weights.Projection(WeightRole.EmbeddingOutput, -1).Apply(normed) : normed;
         var headRole = _spec.TiedHead ? WeightRole.TokenEmbedding : WeightRole.Head;
-        return functional.linear(features, _weights[headRole, -1], _weights.Bias(WeightRole.Head, -1));
+        return new Projection(_weights[headRole, -1], _weights.Bias(WeightRole.Head, -1)).Apply(features);
     }
 
     /// <summary>The gates of one block among all.</summary>

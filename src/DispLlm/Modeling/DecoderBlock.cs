@@ -40,36 +40,40 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
 
     private Tensor Attention(Tensor x, BlockPassage passage, SequenceWindow window)
     {
-        long batch = x.shape[0], length = x.shape[1];
         var (query, key, value) = _queryKeyValue.Split(passage.Read(SelectionSite.AttentionInput, x, _queryKeyValue.Readers));
         query = _queryNorm?.Apply(query) ?? query;
         key = _keyNorm?.Apply(key) ?? key;
 
         if (rotary is not null)
         {
-            var (cosine, sine) = rotary.At(window.PositionsOn(x.device), x.dtype);
+            var (cosine, sine) = window.Turns(rotary, x.device, x.dtype);
             query = RotaryTable.Rotate(query, cosine, sine);
             key = RotaryTable.Rotate(key, cosine, sine);
         }
 
         Tensor mixed = window.Attend(index, query, key, value);
-        return passage.Write(SelectionSite.AttentionOutput, mixed.transpose(1, 2).reshape(batch, length, spec.QuerySize), _output);
+        return passage.Write(SelectionSite.AttentionOutput, mixed.transpose(1, 2).flatten(2), _output);
     }
 
     private Tensor Mlp(Tensor x, BlockPassage passage)
     {
         var read = passage.Read(SelectionSite.MlpInput, x, _mlpReaders);
-        Tensor hidden = read.Count == 2 ? Activate(read[0]) * read[1] : Activate(read[0]);
+        Tensor hidden = read is [var gate, var up] ? Activate(spec.Activation, gate, up) : Activate(spec.Activation, read[0]);
         return passage.Write(SelectionSite.MlpOutput, hidden, _down);
     }
 
-    private Tensor Activate(Tensor x) => spec.Activation switch
+    /// <summary>The hidden features of a gated MLP; the gate may be written over.</summary>
+    public static Tensor Activate(Activation activation, Tensor gate, Tensor up) => activation == Activation.Silu && HostKernels.Take(gate, up)
+        ? HostKernels.GatedSilu(gate, up)
+        : Activate(activation, gate) * up;
+
+    private static Tensor Activate(Activation activation, Tensor x) => activation switch
     {
         Activation.Silu => functional.silu(x),
         Activation.Gelu => functional.gelu(x),
         Activation.GeluTanh => GeluTanh(x),
         Activation.Relu => DeviceKernels.Relu(x),
-        _ => throw new InvalidOperationException($"Activation {spec.Activation} is not computed here."),
+        _ => throw new InvalidOperationException($"Activation {activation} is not computed here."),
     };
 
     private static Tensor GeluTanh(Tensor x) => 0.5 * x * (1.0 + (Math.Sqrt(2.0 / Math.PI) * (x + 0.044715 * x.pow(3))).tanh());

@@ -47,13 +47,13 @@ public sealed class KeyValueCache : IDisposable
     /// <summary>Adds a block's <c>[batch, heads, new, head]</c> behind what it has, and returns all: views, valid until the next call.</summary>
     internal (Tensor Key, Tensor Value) Append(int block, Tensor key, Tensor value)
     {
-        long count = key.shape[2], total = Length + count;
-        if (Length > 0 && _blocks[block]!.Value.Key.shape[0] != key.shape[0])
+        long rows = key.size(0), count = key.size(2), total = Length + count;
+        if (Length > 0 && _blocks[block]!.Value.Key.size(0) != rows)
         {
-            throw new ArgumentException($"The cache holds {_blocks[block]!.Value.Key.shape[0]} rows, not {key.shape[0]}.", nameof(key));
+            throw new ArgumentException($"The cache holds {_blocks[block]!.Value.Key.size(0)} rows, not {rows}.", nameof(key));
         }
 
-        if (_blocks[block] is not { } held || held.Key.shape[0] != key.shape[0] || held.Key.shape[2] < total)
+        if (_blocks[block] is not { } held || held.Key.size(0) != rows || held.Key.size(2) < total)
         {
             long capacity = Math.Min(_limit, Math.Max(FirstCapacity, Math.Max(total, 2 * (_blocks[block]?.Key.shape[2] ?? 0))));
             held = (Grown(_blocks[block]?.Key, key, capacity), Grown(_blocks[block]?.Value, value, capacity));

@@ -11,6 +11,9 @@ internal abstract class NormLayer
     /// <summary>The norm over all features of <c>[..., d]</c>.</summary>
     public abstract Tensor Apply(Tensor x);
 
+    /// <summary>NormThenSelect in the pruned network: the norm over all features, of which the selected ones are written.</summary>
+    public abstract Tensor ApplyThenSelect(Tensor x, Tensor index);
+
     /// <summary>SelectThenNorm in the pruned network: the norm over the selected features only.</summary>
     public abstract Tensor ApplyToSelected(Tensor x, Tensor index);
 
@@ -32,7 +35,10 @@ internal abstract class NormLayer
 
     private sealed class RootMeanSquareNorm(Tensor weight, double epsilon) : NormLayer
     {
-        public override Tensor Apply(Tensor x) => Norm(x, weight);
+        public override Tensor Apply(Tensor x) => HostKernels.Take(x, weight) ? HostKernels.Norm(x, weight, null, false, epsilon, null) : Norm(x, weight);
+
+        public override Tensor ApplyThenSelect(Tensor x, Tensor index) =>
+            HostKernels.Take(x, weight) ? HostKernels.Norm(x, weight, null, false, epsilon, index) : Norm(x, weight).index_select(-1, index);
 
         public override Tensor ApplyToSelected(Tensor x, Tensor index) => Norm(x.index_select(-1, index), weight.index_select(0, index));
 
@@ -55,6 +61,9 @@ internal abstract class NormLayer
     private sealed class MeanVarianceNorm(Tensor weight, Tensor bias, double epsilon) : NormLayer
     {
         public override Tensor Apply(Tensor x) => DeviceKernels.LayerNorm(x, weight, bias, epsilon);
+
+        public override Tensor ApplyThenSelect(Tensor x, Tensor index) =>
+            HostKernels.Take(x, weight, bias) ? HostKernels.Norm(x, weight, bias, true, epsilon, index) : Apply(x).index_select(-1, index);
 
         public override Tensor ApplyToSelected(Tensor x, Tensor index) => DeviceKernels.LayerNorm(
             x.index_select(-1, index), weight.index_select(0, index), bias.index_select(0, index), epsilon);

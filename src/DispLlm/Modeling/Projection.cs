@@ -7,7 +7,30 @@ namespace DispLlm;
 /// <summary>A linear projection: <c>[..., in] -> [..., out]</c>.</summary>
 internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
 {
-    public Tensor Apply(Tensor x) => functional.linear(x, Weight, Bias);
+    public Tensor Apply(Tensor x) => Apply(x, [this])[0];
+
+    /// <summary>Several projections of the same input.</summary>
+    public static Tensor[] Apply(Tensor x, params ReadOnlySpan<Projection> projections)
+    {
+        var results = new Tensor[projections.Length];
+        if (FewRowProduct.Takes(x))
+        {
+            var parts = new (Tensor, Tensor?)[projections.Length];
+            for (int i = 0; i < parts.Length; i++)
+            {
+                parts[i] = (projections[i].Weight, projections[i].Bias);
+            }
+
+            return FewRowProduct.Apply(x, parts);
+        }
+
+        for (int i = 0; i < results.Length; i++)
+        {
+            results[i] = functional.linear(x, projections[i].Weight, projections[i].Bias);
+        }
+
+        return results;
+    }
 
     /// <summary>The projection of some of its inputs only; of all where <paramref name="columns"/> is null.</summary>
     public Projection OnColumns(Tensor? columns) => columns is null ? this : this with { Weight = Weight.index_select(1, columns) };
@@ -42,7 +65,8 @@ internal abstract class QueryKeyValueProjection
 
         public override (Tensor Query, Tensor Key, Tensor Value) Split(IReadOnlyList<Tensor> read)
         {
-            Tensor Heads(Tensor x, int heads) => x.view(x.shape[0], x.shape[1], heads, spec.HeadSize).transpose(1, 2);
+            long batch = read[0].size(0), length = read[0].size(1);
+            Tensor Heads(Tensor x, int heads) => x.view(batch, length, heads, spec.HeadSize).transpose(1, 2);
 
             return (Heads(read[0], spec.Heads), Heads(read[1], spec.KeyValueHeads), Heads(read[2], spec.KeyValueHeads));
         }

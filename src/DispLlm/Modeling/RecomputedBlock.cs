@@ -23,7 +23,11 @@ internal sealed class RecomputedBlock : autograd.SingleTensorFunction<Recomputed
         var (stream, gates, compute) = ((Tensor)vars[0], (Tensor)vars[1], (Func<Tensor, Tensor, Tensor>)vars[2]);
         ctx.save_for_backward([stream, gates]);
         ctx.save_data("compute", compute);
-        return compute(stream, gates);
+
+        // With a gradient recorded and let go of: the same operators run as on the way back, and give the same numbers.
+        using var scope = NewDisposeScope();
+        using var recorded = enable_grad();
+        return compute(stream.detach().requires_grad_(), gates.detach().requires_grad_()).detach().MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>

@@ -35,9 +35,18 @@ internal sealed class RotaryTable : IDisposable
         return (both.cos().to(type), both.sin().to(type));
     }
 
-    /// <summary>Turns the pairs (i, i + half) of the first <c>dimensions</c> features of <c>[batch, heads, seq, head]</c>.</summary>
+    /// <summary>
+    /// Turns the pairs (i, i + half) of the first <c>dimensions</c> features of <c>[batch, heads, seq, head]</c>; in place where nothing stands in the way.
+    /// </summary>
     public static Tensor Rotate(Tensor x, Tensor cosine, Tensor sine)
     {
+        Tensor bySequence = x.transpose(1, 2);
+        if (HostKernels.Take(bySequence, cosine, sine))
+        {
+            HostKernels.Rotate(bySequence, cosine, sine);
+            return x;
+        }
+
         long dimensions = cosine.shape[^1];
         bool partial = dimensions < x.shape[^1];
         Tensor turned = partial ? x.narrow(-1, 0, dimensions) : x;

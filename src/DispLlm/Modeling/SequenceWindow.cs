@@ -8,6 +8,7 @@ internal sealed class SequenceWindow : IDisposable
 {
     private readonly KeyValueCache? _cache;
     private readonly Dictionary<string, Tensor> _placed = [];
+    private readonly Dictionary<RotaryTable, (Tensor Cosine, Tensor Sine)> _turns = [];
     private readonly Tensor? _positions;    // [batch, seq], int64, on the CPU; null where all rows count alike
     private readonly Tensor? _visible;      // [batch, 1, seq, seen], bool, on the CPU; null where all that came before is visible
 
@@ -51,12 +52,25 @@ internal sealed class SequenceWindow : IDisposable
 
     public long Length { get; }
 
-    /// <summary>Whether a gradient will be wanted although none is recorded now; the numbers are then those of a pass that records it.</summary>
-    public bool WillBeTakenBack { get; init; }
-
     /// <summary>The position of every token, <c>[seq]</c> or <c>[batch, seq]</c>, int64.</summary>
     public Tensor PositionsOn(Device device) =>
         On(device, "positions", () => _positions ?? arange(First, First + Length, ScalarType.Int64));
+
+    /// <summary>Cosine and sine of these positions, computed once for all blocks that share a table.</summary>
+    public (Tensor Cosine, Tensor Sine) Turns(RotaryTable rotary, Device device, ScalarType type)
+    {
+        if (!_turns.TryGetValue(rotary, out var turns))
+        {
+            // They outlive the dispose scope of the block that asks first.
+            using var scope = NewDisposeScope();
+            turns = rotary.At(PositionsOn(device), type);
+            turns.Cosine.DetachFromDisposeScope();
+            turns.Sine.DetachFromDisposeScope();
+            _turns.Add(rotary, turns);
+        }
+
+        return turns;
+    }
 
     /// <summary>Attention of a block: over what the cache holds and these positions.</summary>
     public Tensor Attend(int block, Tensor query, Tensor key, Tensor value)
@@ -72,13 +86,19 @@ internal sealed class SequenceWindow : IDisposable
         }
 
         // One position behind all others sees everything.
-        return First > 0 ? DeviceKernels.Attention(query, key, value, null) : DeviceKernels.CausalAttention(query, key, value, WillBeTakenBack || query.requires_grad);
+        return First > 0 ? DeviceKernels.Attention(query, key, value, null) : DeviceKernels.CausalAttention(query, key, value);
     }
 
     public void Dispose()
     {
         _positions?.Dispose();
         _visible?.Dispose();
+        foreach (var (cosine, sine) in _turns.Values)
+        {
+            cosine.Dispose();
+            sine.Dispose();
+        }
+
         foreach (var placed in _placed.Values)
         {
             placed.Dispose();

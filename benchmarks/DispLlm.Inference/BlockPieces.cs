@@ -1,0 +1,119 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Inference;
+
+/// <summary>
+/// The pieces of a forward pass through a model's blocks, with the library's own code and the model's weights, in the order in which a pass computes them: what a piece
+/// finds in the caches is what it finds there in use.
+/// </summary>
+internal sealed class BlockPieces : IDisposable
+{
+    private readonly PrunableModel _model;
+    private readonly Func<TimeSpan> _now;
+    private readonly TimeSpan[] _spent = new TimeSpan[Names.Count];
+    private readonly RotaryTable _rotary;
+    private readonly KeyValueCache _cache;
+    private readonly Tensor _stream;
+    private readonly BlockIndices?[] _indices;
+    private readonly BlockPassage[] _passages;
+    private readonly bool _decodes;
+
+    public BlockPieces(PrunableModel model, Case use, Func<TimeSpan> now)
+    {
+        _model = model;
+        _now = now;
+        _decodes = use.Decodes;
+        var spec = model.Spec;
+        using var scope = NewDisposeScope();
+        using var random = new RandomSource(0).Stream("pieces");
+        Tensor Numbers(params long[] shape) => random.Normal(shape).to(model.Backend.ComputeType);
+        _rotary = new RotaryTable(spec.Rotary!, model.Backend.Device);
+        _stream = Numbers(use.Batch, use.Length, spec.HiddenSize).DetachFromDisposeScope();
+        _indices = [.. Enumerable.Range(0, spec.Blocks).Select(block => model.Plan is null ? null : BlockIndices.From(model.Plan.Blocks[block], model.Backend.Device))];
+        _passages = [.. _indices.Select(indices => indices is null ? (BlockPassage)new DensePassage() : new PrunedPassage(indices, model.Plan!.NormOrder))];
+        _cache = model.NewCache();
+        if (use.Before > 0)
+        {
+            Tensor before = Numbers(use.Batch, spec.KeyValueHeads, use.Before, spec.HeadSize);
+            for (int block = 0; block < spec.Blocks; block++)
+            {
+                _cache.Append(block, before, before);
+            }
+
+            _cache.Advance(use.Before);
+        }
+    }
+
+    public static IReadOnlyList<string> Names { get; } = ["products", "attention", "norm and selection", "residual sums", "rotation", "activation"];
+
+    /// <summary>Seconds of each piece since this was last asked, in the order of <see cref="Names"/>.</summary>
+    public double[] TakeSeconds()
+    {
+        double[] seconds = [.. _spent.Select(spent => spent.TotalSeconds)];
+        Array.Clear(_spent);
+        return seconds;
+    }
+
+    /// <summary>One pass through all blocks.</summary>
+    public void Pass()
+    {
+        using var scope = NewDisposeScope();
+        using var window = new SequenceWindow(_stream.size(1), _cache);
+        for (int block = 0; block < _passages.Length; block++)
+        {
+            Block(block, window);
+        }
+
+        if (_decodes)
+        {
+            _cache.Advance(1);
+        }
+    }
+
+    public void Dispose()
+    {
+        _cache.Dispose();
+        _rotary.Dispose();
+        _stream.Dispose();
+        foreach (var indices in _indices)
+        {
+            indices?.Dispose();
+        }
+    }
+
+    private void Block(int block, SequenceWindow window)
+    {
+        using var scope = NewDisposeScope();
+        var spec = _model.Spec;
+        var passage = _passages[block];
+        Projection Of(WeightRole role) => new(_model.Weight(role, block), null);
+        NormLayer Norm(WeightRole role) => NormLayer.Of(spec, _model.Weight(role, block), null);
+        Tensor Heads(Tensor all, int heads) => all.view(all.size(0), all.size(1), heads, spec.HeadSize).transpose(1, 2);
+
+        Tensor read = Timed(2, () => passage.Enter(SelectionSite.AttentionInput, _stream, Norm(WeightRole.AttentionNorm)));
+        Tensor[] parts = Timed(0, () => Projection.Apply(read, Of(WeightRole.Query), Of(WeightRole.Key), Of(WeightRole.Value)));
+        Tensor query = Heads(parts[0], spec.Heads), key = Heads(parts[1], spec.KeyValueHeads), value = Heads(parts[2], spec.KeyValueHeads);
+        (query, key) = Timed(4, () =>
+        {
+            var (cosine, sine) = window.Turns(_rotary, query.device, query.dtype);
+            return (RotaryTable.Rotate(query, cosine, sine), RotaryTable.Rotate(key, cosine, sine));
+        });
+        Tensor mixed = Timed(1, () => window.Attend(block, query, key, value)).transpose(1, 2).flatten(2);
+        Tensor written = Timed(0, () => Of(WeightRole.AttentionOutput).Apply(mixed));
+        Tensor attended = Timed(3, () => passage.Leave(SelectionSite.AttentionOutput, _stream, written));
+        read = Timed(2, () => passage.Enter(SelectionSite.MlpInput, attended, Norm(WeightRole.MlpNorm)));
+        parts = Timed(0, () => Projection.Apply(read, Of(WeightRole.MlpGate), Of(WeightRole.MlpUp)));
+        Tensor hidden = Timed(5, () => DecoderBlock.Activate(spec.Activation, parts[0], parts[1]));
+        Tensor computed = Timed(0, () => Of(WeightRole.MlpDown).Apply(hidden));
+        Timed(3, () => passage.Leave(SelectionSite.MlpOutput, attended, computed));
+    }
+
+    private T Timed<T>(int piece, Func<T> work)
+    {
+        var start = _now();
+        T result = work();
+        _spent[piece] += _now() - start;
+        return result;
+    }
+}

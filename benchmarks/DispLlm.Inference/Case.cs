@@ -1,0 +1,67 @@
+using System.Globalization;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Inference;
+
+/// <summary>One way to use a model: to read texts of some length, or to write on behind a prompt.</summary>
+/// <param name="Batch">Texts side by side.</param>
+/// <param name="Length">Tokens of each in one forward pass: 1 while writing.</param>
+/// <param name="Before">Tokens in front of them, in the cache.</param>
+internal sealed record Case(int Batch, int Length, int Before)
+{
+    public bool Decodes => Length == 1;
+
+    public static Case Named(string name, int prompt)
+    {
+        int Number(string prefix) => int.Parse(name[prefix.Length..], CultureInfo.InvariantCulture);
+        return name switch
+        {
+            _ when name.StartsWith("prefill", StringComparison.Ordinal) => new Case(1, Number("prefill"), 0),
+            _ when name.StartsWith("decode", StringComparison.Ordinal) => new Case(Number("decode"), 1, prompt),
+            _ => throw new ArgumentException($"There is no case {name}."),
+        };
+    }
+
+    public override string ToString() => Decodes ? $"decode, batch {Batch}" : $"prefill {Length.ToString("N0", CultureInfo.InvariantCulture)}";
+
+    /// <summary>Multiplications of a forward pass in a block with these many weights, those of attention's scores included.</summary>
+    public double Operations(DecoderSpec spec, long weights)
+    {
+        double seen = Before + ((Length + 1) / 2.0);
+        return (double)Batch * Length * (weights + (2 * spec.QuerySize * seen));
+    }
+
+    /// <summary>Makes a model ready; what comes back is one turn of it. The cache belongs to the caller.</summary>
+    public (Action Turn, KeyValueCache Cache) Prepare(PrunableModel model, int tokens)
+    {
+        var cache = model.NewCache();
+        if (Before > 0)
+        {
+            using var prompt = Ids(Before);
+            model.NextTokenLogits(prompt, cache).Dispose();
+        }
+
+        void Turn()
+        {
+            using var ids = Ids(Length);
+            for (int i = 0; i < (Decodes ? tokens : 1); i++)
+            {
+                if (!Decodes)
+                {
+                    cache.Clear();
+                }
+
+                model.NextTokenLogits(ids, cache).Dispose();
+            }
+        }
+
+        return (Turn, cache);
+    }
+
+    private Tensor Ids(int length)
+    {
+        using var scope = NewDisposeScope();
+        return arange((long)Batch * length, ScalarType.Int64).remainder(Shape.Vocabulary).view(Batch, length).MoveToOuterDisposeScope();
+    }
+}

@@ -1,0 +1,60 @@
+using System.Diagnostics;
+
+namespace DispLlm.Inference;
+
+/// <summary>Times several things in turns, round by round, so that a machine whose speed drifts treats them alike.</summary>
+internal sealed class Turns(Settings settings)
+{
+    private static readonly TimeSpan s_turn = TimeSpan.FromMilliseconds(100), s_warming = TimeSpan.FromSeconds(1);
+
+    /// <summary>Seconds of each thing in each round.</summary>
+    public double[][] Take(params IReadOnlyList<Action> things)
+    {
+        int[] repetitions = [.. things.Select(Repetitions)];
+        double[][] seconds = [.. things.Select(_ => new double[settings.Rounds])];
+        for (int round = 0; round < settings.Rounds; round++)
+        {
+            for (int i = 0; i < things.Count; i++)
+            {
+                seconds[i][round] = Time(things[i], repetitions[i]).TotalSeconds / repetitions[i];
+            }
+        }
+
+        return seconds;
+    }
+
+    public static double Median(IEnumerable<double> values)
+    {
+        double[] sorted = [.. values.Order()];
+        return sorted[sorted.Length / 2];
+    }
+
+    /// <summary>The median of the ratios round by round.</summary>
+    public static double Ratio(double[] over, double[] under) => Median(over.Zip(under, (a, b) => a / b));
+
+    /// <summary>How often something is done in one turn, so that the clock can tell it. Trying it out also warms it, until the compiler has seen what is hot.</summary>
+    public int Repetitions(Action thing)
+    {
+        var once = Time(thing, 1);
+        if (once > s_turn)
+        {
+            return 1;
+        }
+
+        once = Time(thing, (int)(s_warming / once)) / (int)(s_warming / once);
+        return Math.Max(1, (int)(s_turn / once));
+    }
+
+    public TimeSpan Time(Action thing, int repetitions)
+    {
+        var start = Now();
+        for (int i = 0; i < repetitions; i++)
+        {
+            thing();
+        }
+
+        return Now() - start;
+    }
+
+    public TimeSpan Now() => settings.ProcessorTime ? Environment.CpuUsage.TotalTime : Stopwatch.GetElapsedTime(0);
+}

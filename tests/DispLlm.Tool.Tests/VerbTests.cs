@@ -107,6 +107,35 @@ public sealed class VerbTests(PrunedWorkplace workplace) : IClassFixture<PrunedW
     }
 
     [Fact]
+    public async Task Eval_scores_tasks_and_agreement()
+    {
+        File.WriteAllText(
+            workplace["items.jsonl"],
+            """{"question": {"stem": "What do fish need?", "choices": [{"text": "water", "label": "A"}, {"text": "a hat", "label": "B"}]}, "answerKey": "A"}""");
+        var json = (await workplace.RunAsync(
+            "eval", "model", "model-pruned-30", "--measure", "tasks", "agreement", "--task", "arc_easy=items.jsonl", "--text", "text.txt", "--window", "16", "--json")).With(0).Json;
+        var models = (JsonArray)json["models"]!;
+        Assert.All(models, model => Assert.InRange((double)model!["arc_easy_norm"]!, 0, 1));
+        Assert.Equal(0, (double)models[0]!["divergence"]!);
+        Assert.True((double)models[1]!["divergence"]! > 0);
+        Assert.InRange((double)models[1]!["top_match"]!, 0, 0.9999);
+        Assert.Contains("name=file", (await workplace.RunAsync("eval", "model", "--task", "arc_easy")).With(2).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Prune_leaves_a_report()
+    {
+        var json = (await workplace.RunAsync(
+            "prune", "./model", "--strategy", "magnitude", "--window", "16", "-o", "reported", "--report", "page.html", "--test", "text.txt", "--json")).With(0).Json;
+        Assert.Equal("page.html", (string?)json["report"]);
+        Assert.Contains("<svg", File.ReadAllText(workplace["page.html"]), StringComparison.Ordinal);
+        var data = JsonNode.Parse(File.ReadAllText(workplace["page.json"]))!;
+        double before = (double)data["perplexity"]!["before"]!["perplexity"]!, after = (double)data["perplexity"]!["after"]!["perplexity"]!;
+        Assert.True(before > 1 && after > 1 && before != after, $"{before} and {after}");
+        Assert.Contains("page.html is there already", (await workplace.RunAsync("prune", "./model", "-o", "other", "--report", "page.html")).With(1).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Generate_writes_the_same_to_people_and_to_machines()
     {
         string[] line = ["generate", "model-pruned-30", "The captain looked", "--tokens", "8", "--temperature", "1", "--seed", "3"];

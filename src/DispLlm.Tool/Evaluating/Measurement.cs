@@ -3,20 +3,28 @@ using System.CommandLine;
 namespace DispLlm.Tool;
 
 /// <summary>What is measured: models side by side, the first one the one to compare with, and the text.</summary>
-internal sealed record Subjects(IReadOnlyList<PrunableModel> Models, TokenCorpus Text, int Window);
+internal sealed record Subjects(IReadOnlyList<PrunableModel> Models, TokenCorpus Text, int Window)
+{
+    /// <summary>Windows from the start of the text; null for all of them.</summary>
+    public int? MaxWindows { get; init; }
+}
 
 /// <summary>A figure of each model.</summary>
 /// <param name="Key">Its name for machines.</param>
 /// <param name="Name">Its name for people.</param>
 /// <param name="Format">How it is written, as .NET's numeric formats say it.</param>
 /// <param name="Values">One value a model.</param>
-internal sealed record Figure(string Key, string Name, string Format, IReadOnlyList<double> Values);
+internal sealed record Figure(string Key, string Name, string Format, IReadOnlyList<double> Values)
+{
+    /// <summary>Whether values are shown as multiples of the first model's too.</summary>
+    public bool Compares { get; init; } = true;
+}
 
 /// <summary>Something that <c>eval</c> measures. A new one is a class and an entry in <see cref="All"/>.</summary>
 internal abstract class Measurement
 {
     /// <summary>In the order in which they are measured.</summary>
-    public static IReadOnlyList<Measurement> All() => [new PerplexityMeasurement(), new SpeedMeasurement()];
+    public static IReadOnlyList<Measurement> All() => [new PerplexityMeasurement(), new AgreementMeasurement(), new TaskMeasurement(), new SpeedMeasurement()];
 
     /// <summary>Its name on the command line.</summary>
     public abstract string Name { get; }

@@ -5,21 +5,13 @@ namespace DispLlm.Tool;
 /// <summary>Perplexity of each model on the text.</summary>
 internal sealed class PerplexityMeasurement : Measurement
 {
-    private readonly Option<int?> _maxWindows = new Option<int?>("--max-windows")
-    {
-        Description = "Windows from the start of the text. Default: all of them",
-        HelpName = "n",
-    }.AtLeast(1);
-
     public override string Name => "perplexity";
 
     public override string Summary => "how well a text is predicted";
 
-    public override IEnumerable<Option> Options => [_maxWindows];
-
     public override IReadOnlyList<Figure> Measure(Subjects subjects, ParseResult arguments, IStage stage, CancellationToken cancellation)
     {
-        var options = new PerplexityOptions { WindowLength = subjects.Window, MaxWindows = arguments.GetValue(_maxWindows) };
+        var options = new PerplexityOptions { WindowLength = subjects.Window, MaxWindows = subjects.MaxWindows };
         int models = subjects.Models.Count;
         PerplexityResult[] results =
         [

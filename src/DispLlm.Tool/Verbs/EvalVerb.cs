@@ -25,6 +25,12 @@ internal sealed class EvalVerb : Verb
         HelpName = "tokens",
     }.AtLeast(2);
 
+    private readonly Option<int?> _maxWindows = new Option<int?>("--max-windows")
+    {
+        Description = "Windows from the start of the text. Default: all of them",
+        HelpName = "n",
+    }.AtLeast(1);
+
     private readonly Option<long> _seed = new("--seed") { Description = "Seed of the text that is sampled; no seed gives a text that prune learns on", HelpName = "n", DefaultValueFactory = _ => 0 };
 
     public EvalVerb()
@@ -32,7 +38,8 @@ internal sealed class EvalVerb : Verb
             "eval",
             "Measure models side by side. Without --text on text that the first model samples from itself: good to compare with it, not with published figures.",
             "displlm eval ./model ./model-pruned-30",
-            "displlm eval ./model ./pruned-30 ./pruned-50 --text test.txt --window 512")
+            "displlm eval ./model ./pruned-30 ./pruned-50 --text test.txt --window 512",
+            "displlm eval ./model ./pruned-30 --measure tasks --task arc_easy=ARC-Easy-Test.jsonl")
     {
         _measure = new Option<string[]>("--measure")
         {
@@ -44,7 +51,7 @@ internal sealed class EvalVerb : Verb
         _measure.AcceptOnlyFromAmong([.. _measurements.Select(measurement => measurement.Name)]);
         Arguments.Add(_models);
         _text.AddTo(this);
-        foreach (var option in (Option[])[_window, _measure, .. _measurements.SelectMany(measurement => measurement.Options), _seed])
+        foreach (var option in (Option[])[_window, _maxWindows, _measure, .. _measurements.SelectMany(measurement => measurement.Options), _seed])
         {
             Options.Add(option);
         }
@@ -67,7 +74,7 @@ internal sealed class EvalVerb : Verb
 
             // Below zero lie seeds that prune does not take: a model is not judged by the text it was pruned on.
             var text = await _text.ReadAsync(arguments, terminal, models[0], -1 - arguments.GetValue(_seed), cancellation);
-            var subjects = new Subjects(models, text, Window(arguments, models));
+            var subjects = new Subjects(models, text, Window(arguments, models)) { MaxWindows = arguments.GetValue(_maxWindows) };
             var figures = new List<Figure>();
             foreach (var measurement in _measurements.Where(measurement => wanted.Contains(measurement.Name)))
             {
@@ -121,7 +128,7 @@ internal sealed class EvalVerb : Verb
         console.Write(table);
     }
 
-    private static string Cell(Figure figure, double value, int model) => model == 0
+    private static string Cell(Figure figure, double value, int model) => model == 0 || !figure.Compares
         ? value.ToString(figure.Format, CultureInfo.InvariantCulture)
         : $"{value.ToString(figure.Format, CultureInfo.InvariantCulture)} ({(value / figure.Values[0]).ToString("F2", CultureInfo.InvariantCulture)}x)";
 }

@@ -7,6 +7,7 @@ namespace DispLlm.Tool;
 internal sealed class PruneVerb : LearningVerb
 {
     private readonly CompensationOption _compensation = new();
+    private readonly ReportOption _report = new();
 
     private readonly Option<string?> _output = new("--output", "-o")
     {
@@ -20,12 +21,13 @@ internal sealed class PruneVerb : LearningVerb
             "Learn what a model can do without, and write a smaller checkpoint. Without --text it learns on text that the model samples from itself.",
             args,
             "displlm prune ./model --ratio 0.3",
-            "displlm prune ./model --ratio 0.5 --text train.txt --width-multiple 32",
+            "displlm prune ./model --ratio 0.5 --text train.txt --width-multiple 32 --report half.html --test test.txt",
             "displlm prune ./model --keep 0.8 --strategy fisher --compensate -o ./smaller")
     {
         Options.Add(_output);
         Learning.AddTo(this);
         _compensation.AddTo(this);
+        _report.AddTo(this);
         Learning.RefuseCompensation(this, _compensation.Wanted);
         AddCommonOptions();
     }
@@ -37,6 +39,7 @@ internal sealed class PruneVerb : LearningVerb
         string folder = arguments.GetRequiredValue(Model);
         string output = arguments.GetValue(_output) ?? Targets.Folder(folder, settings.Budget);
         Targets.EnsureFree(output);
+        _report.EnsureFree(arguments);
         using var model = await LoadDenseAsync(folder, Learning.Backend.Create(arguments, terminal), terminal, cancellation);
         EnsureReachable(settings, model);
 
@@ -52,8 +55,9 @@ internal sealed class PruneVerb : LearningVerb
             return true;
         });
         EndRun(arguments);
+        string? page = await _report.LeaveAsync(arguments, result, model, output, settings.Window, settings.Seed, terminal, cancellation);
 
-        var summary = new PruningSummary(folder, output, result.Plan) { Compensation = compensation, Time = clock.Elapsed };
+        var summary = new PruningSummary(folder, output, result.Plan) { Compensation = compensation, Report = page, Time = clock.Elapsed };
         terminal.Result(summary.ToJson(), console =>
         {
             summary.Draw(console);

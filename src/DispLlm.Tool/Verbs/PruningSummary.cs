@@ -12,6 +12,9 @@ internal sealed record PruningSummary(string Model, string Output, SelectionPlan
 {
     public Compensation? Compensation { get; init; }
 
+    /// <summary>Where the report is; null where none was wanted.</summary>
+    public string? Report { get; init; }
+
     public required TimeSpan Time { get; init; }
 
     public JsonObject ToJson()
@@ -23,6 +26,11 @@ internal sealed record PruningSummary(string Model, string Output, SelectionPlan
         if (Compensation is { } compensation)
         {
             json["compensated_blocks"] = new JsonArray([.. compensation.Blocks.Where(block => block.Ridge is not null).Select(block => (JsonNode)block.Block)]);
+        }
+
+        if (Report is not null)
+        {
+            json["report"] = Report;
         }
 
         json["seconds"] = Math.Round(Time.TotalSeconds, 1);
@@ -41,5 +49,9 @@ internal sealed record PruningSummary(string Model, string Output, SelectionPlan
         }
 
         console.WriteUnwrapped($"The pruned model is in {Output}: {Sizes.Short(WeightFiles.Bytes(Output))} of {Sizes.Short(WeightFiles.Bytes(Model))}, in {Durations.Short(Time)}.");
+        if (Report is not null)
+        {
+            console.WriteUnwrapped($"The report is in {Report}.");
+        }
     }
 }

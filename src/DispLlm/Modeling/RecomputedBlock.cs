@@ -24,10 +24,10 @@ internal sealed class RecomputedBlock : autograd.SingleTensorFunction<Recomputed
         ctx.save_for_backward([stream, gates]);
         ctx.save_data("compute", compute);
 
-        // With a gradient recorded and let go of: the same operators run as on the way back, and give the same numbers.
+        // With a gradient recorded, where there was one, and let go of: the same operators run as on the way back, and give the same numbers.
         using var scope = NewDisposeScope();
         using var recorded = enable_grad();
-        return compute(stream.detach().requires_grad_(), gates.detach().requires_grad_()).detach().MoveToOuterDisposeScope();
+        return compute(stream.detach().requires_grad_(stream.requires_grad), gates.detach().requires_grad_()).detach().MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>
@@ -38,10 +38,10 @@ internal sealed class RecomputedBlock : autograd.SingleTensorFunction<Recomputed
         var compute = (Func<Tensor, Tensor, Tensor>)ctx.get_data("compute");
         using (enable_grad())
         {
-            Tensor stream = saved[0].detach().requires_grad_(), gates = saved[1].detach().requires_grad_();
+            Tensor stream = saved[0].detach().requires_grad_(saved[0].requires_grad), gates = saved[1].detach().requires_grad_();
             Tensor behind = compute(stream, gates);
             autograd.backward([behind], [grad_output]);
-            return [stream.grad!.MoveToOuterDisposeScope(), gates.grad!.MoveToOuterDisposeScope(), null!];
+            return [stream.grad?.MoveToOuterDisposeScope()!, gates.grad!.MoveToOuterDisposeScope(), null!];
         }
     }
 }

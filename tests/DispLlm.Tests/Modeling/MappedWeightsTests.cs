@@ -21,7 +21,7 @@ public sealed class MappedWeightsTests
     {
         using var fixture = new Fixture(name);
         using var tokens = fixture.Expected("input_ids");
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Before();
         (byte[] Logits, long Live) Run(LoadOptions options)
         {
             using var noGradient = no_grad();
@@ -65,7 +65,7 @@ public sealed class MappedWeightsTests
         Assert.SkipUnless(OperatingSystem.IsLinux(), "Only Linux lists what is mapped.");
         using var folder = new TemporaryFolder();
         CopyTo(folder, Single);
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Before();
         Tensor kept;
         byte[] expected;
         using (var model = PrunableModel.Load(folder.Path))

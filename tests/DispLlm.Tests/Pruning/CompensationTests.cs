@@ -81,7 +81,7 @@ public sealed class CompensationTests
             .Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.3), Calibration = text }).Plan;
         using Tensor before = model.Weight(WeightRole.MlpDown, 0).clone();
         Compensation.Of(model, plan, text, s_options).Dispose();
-        long tensors = Tensor.TotalCount;
+        long tensors = LiveTensors.Before();
         foreach (string name in new[] { "a", "b" })
         {
             using var compensation = Compensation.Of(model, plan, text, s_options);

@@ -94,7 +94,7 @@ public sealed class StrategyTests
         using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
         long Growth()
         {
-            long before = Tensor.TotalCount;
+            long before = LiveTensors.Before();
             Select(model, s_strategies[name], PruningBudget.FromRatio(0.4), 0);
             return Tensor.TotalCount - before;
         }
@@ -102,7 +102,7 @@ public sealed class StrategyTests
         // A Parameter's source tensor is counted as live for ever, though it holds no memory: the hypernetwork's own.
         long Counted()
         {
-            long before = Tensor.TotalCount;
+            long before = LiveTensors.Before();
             if (s_strategies[name] is HypernetworkSelection options)
             {
                 new HypernetworkTrainer(model, PruningBudget.FromRatio(0.4), options).Dispose();

@@ -127,7 +127,7 @@ public sealed class GenerationTests
     {
         using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
         TextGenerator.Continue(model, [3]);
-        long before = Tensor.TotalCount;
+        long before = LiveTensors.Before();
         await foreach (int id in TextGenerator.StreamAsync(model, [3, 4], cancellationToken: TestContext.Current.CancellationToken))
         {
             Assert.InRange(id, 0, 63);

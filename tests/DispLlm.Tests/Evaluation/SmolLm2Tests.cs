@@ -23,11 +23,11 @@ public sealed class SmolLm2Tests
     {
         using var folder = new TemporaryFolder();
         var cancellation = TestContext.Current.CancellationToken;
-        using var model = PrunableModel.Load(Folder(), TorchBackend.Cpu(ScalarType.BFloat16));
+        using var model = PrunableModel.Load(Folder());
         var result = await DispLlm.Pruning.Of(model)
             .ToRatio(0.2)
             .CalibratedOn(TokenCorpus.FromTextFile(SharedData.Path("data/wikitext-2/wiki.train.first1MB.raw")))
-            .SelectedBy(new HypernetworkSelection { Steps = 24, WindowLength = 256 })
+            .SelectedBy(new HypernetworkSelection { Steps = 24, WindowLength = 128 })
             .RunAsync(cancellation);
         Assert.InRange(result.KeptFraction(), 0.8 * 0.999, 0.8);
         await result.SaveAsync(folder.Below("pruned"), cancellationToken: cancellation);

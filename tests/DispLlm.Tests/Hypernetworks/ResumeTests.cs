@@ -226,7 +226,7 @@ public sealed class ResumeTests : IDisposable
         Assert.True(reached.Distinct().Count() > 10, $"It hardly went on: {string.Join(", ", reached)}");
         using (var child = Start(_folder.Path))
         {
-            await child.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromMinutes(2), TestContext.Current.CancellationToken);
+            await child.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromMinutes(10), TestContext.Current.CancellationToken);
             Assert.Equal(0, child.ExitCode);
         }
 

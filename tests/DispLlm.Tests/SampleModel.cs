@@ -15,25 +15,6 @@ public static class SampleModel
         .Resolve(CorpusContext.For(model));
 }
 
-/// <summary>The checkout that the tests were built in. A deterministic build tells no source paths, so it is looked for.</summary>
-public static class Repository
-{
-    public static string Root { get; } = Find();
-
-    private static string Find()
-    {
-        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "DispLlm.sln")))
-            {
-                return folder.FullName;
-            }
-        }
-
-        throw new DirectoryNotFoundException($"No checkout above {AppContext.BaseDirectory}.");
-    }
-}
-
 /// <summary>Progress that reports where it happens, unlike <see cref="Progress{T}"/>.</summary>
 public sealed class Callback<T>(Action<T> action) : IProgress<T>
 {

@@ -1,24 +1,5 @@
 namespace DispLlm.Tool.Tests;
 
-/// <summary>The checkout that the tests were built in.</summary>
-public static class Repository
-{
-    public static string Root { get; } = Find();
-
-    private static string Find()
-    {
-        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "DispLlm.sln")))
-            {
-                return folder.FullName;
-            }
-        }
-
-        throw new DirectoryNotFoundException($"No checkout above {AppContext.BaseDirectory}.");
-    }
-}
-
 /// <summary>A folder with the sample's small LLaMA in <c>model</c> and a text in <c>text.txt</c>; gone when the test is.</summary>
 public class Workplace : IDisposable
 {

@@ -52,19 +52,20 @@ internal sealed class ReportOption
 
         var corpus = arguments.GetValue(_test) is { } test
             ? TokenCorpus.FromTextFile(test)
-            : TokenCorpus.SampledFromModel(new SampledCorpusOptions { Tokens = 4096, WindowLength = Math.Min(256, dense.Spec.MaxPositions), Seed = -1 - seed });
+            : TextOptions.Sampled(4096, dense, -1 - seed);
+        int length = LearningOptions.WindowFor(window, dense);
         await terminal.ShowAsync($"Measuring for {file}", stage =>
         {
             using var cut = PrunableModel.Load(pruned, dense.Backend, new LoadOptions { Logger = terminal.Logger }, cancellation);
             var text = TokenCorpus.FromTokens(corpus.Resolve(CorpusContext.For(dense), cancellation));
             stage.Report(0.2);
-            var options = new PerplexityOptions { WindowLength = LearningOptions.WindowFor(window, dense), MaxWindows = 64 };
+            var options = new PerplexityOptions { WindowLength = length, MaxWindows = 64 };
             var perplexity = new BeforeAfter<PerplexityResult>(
                 Perplexity.Of(dense, text, options, cancellationToken: cancellation), Perplexity.Of(cut, text, options, cancellationToken: cancellation));
             stage.Report(0.6);
             var agreement = Agreement.Of(cut, dense, text, options, cancellationToken: cancellation);
             stage.Report(0.8);
-            var reading = Throughput.Prefill([dense, cut], LearningOptions.WindowFor(window, dense), cancellationToken: cancellation);
+            var reading = Throughput.Prefill([dense, cut], length, cancellationToken: cancellation);
             var report = RunReport.Of(result) with
             {
                 Perplexity = perplexity,

@@ -60,7 +60,8 @@ internal sealed class TextOptions
         return TokenCorpus.FromTokens(tokens);
     }
 
-    private static TokenCorpus Sampled(int tokens, IPrunableModel model, long seed) => TokenCorpus.SampledFromModel(new SampledCorpusOptions
+    /// <summary>Text that a model samples from itself.</summary>
+    public static TokenCorpus Sampled(int tokens, IPrunableModel model, long seed) => TokenCorpus.SampledFromModel(new SampledCorpusOptions
     {
         Tokens = tokens,
         WindowLength = Math.Min(Math.Min(SampleWindow, tokens), model.Spec.MaxPositions),

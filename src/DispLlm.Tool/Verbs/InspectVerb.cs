@@ -66,7 +66,7 @@ internal sealed class InspectVerb : Verb
             ["positions"] = spec.MaxPositions,
             ["dense_parameters"] = dense.WholeModel,
             ["dense_block_weights"] = dense.BlockWeights,
-            ["bytes"] = WeightFiles.Bytes(folder),
+            ["bytes"] = RunReport.WeightBytesOf(folder),
             ["plan"] = model.Plan is { } plan ? new PlanSummary(plan).ToJson() : null,
         };
         terminal.Result(json, console =>
@@ -77,7 +77,7 @@ internal sealed class InspectVerb : Verb
             Row("heads", Invariant($"{spec.Heads} on {spec.KeyValueHeads} of keys and values"));
             Row("vocabulary", Invariant($"{spec.VocabularySize:N0} tokens, {spec.MaxPositions:N0} positions"));
             Row("parameters", Invariant($"{dense.WholeModel:N0} dense, {dense.BlockWeights:N0} of them block weights"));
-            Row("on disk", Sizes.Short(WeightFiles.Bytes(folder)));
+            Row("on disk", Sizes.Short(RunReport.WeightBytesOf(folder)));
             console.Write(grid);
             if (model.Plan is { } plan)
             {

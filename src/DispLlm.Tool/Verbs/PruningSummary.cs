@@ -22,7 +22,7 @@ internal sealed record PruningSummary(string Model, string Output, SelectionPlan
         var json = new PlanSummary(Plan).ToJson();
         json.Insert(0, "model", Model);
         json.Insert(1, "output", Output);
-        json["bytes"] = new JsonObject { ["dense"] = WeightFiles.Bytes(Model), ["pruned"] = WeightFiles.Bytes(Output) };
+        json["bytes"] = new JsonObject { ["dense"] = RunReport.WeightBytesOf(Model), ["pruned"] = RunReport.WeightBytesOf(Output) };
         if (Compensation is { } compensation)
         {
             json["compensated_blocks"] = new JsonArray([.. compensation.Blocks.Where(block => block.Ridge is not null).Select(block => (JsonNode)block.Block)]);
@@ -48,7 +48,7 @@ internal sealed record PruningSummary(string Model, string Output, SelectionPlan
                 $"Compensated {helped} of {compensation.Blocks.Count} blocks: held-out loss {compensation.Blocks[0].LossBefore:F3} before, {compensation.Blocks[^1].LossAfter:F3} after."));
         }
 
-        console.WriteUnwrapped($"The pruned model is in {Output}: {Sizes.Short(WeightFiles.Bytes(Output))} of {Sizes.Short(WeightFiles.Bytes(Model))}, in {Durations.Short(Time)}.");
+        console.WriteUnwrapped($"The pruned model is in {Output}: {Sizes.Short(RunReport.WeightBytesOf(Output))} of {Sizes.Short(RunReport.WeightBytesOf(Model))}, in {Durations.Short(Time)}.");
         if (Report is not null)
         {
             console.WriteUnwrapped($"The report is in {Report}.");

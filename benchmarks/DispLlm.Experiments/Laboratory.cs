@@ -8,11 +8,13 @@ namespace DispLlm.Experiments;
 internal sealed class Laboratory : IDisposable
 {
     private readonly Settings _settings;
+    private readonly KeptSelections? _kept;
     private readonly int[] _heldout;
 
     public Laboratory(Settings settings)
     {
         _settings = settings;
+        _kept = settings.Kept is { } folder ? new KeptSelections(folder, settings) : null;
         Model = PrunableModel.Load(settings.Model, TorchBackend.Auto(settings.Type));
         Text = TokenCorpus.FromTextFile(settings.Calibration);
         _heldout = TokenCorpus.FromTextFile(settings.Heldout).Resolve(CorpusContext.For(Model));
@@ -44,10 +46,25 @@ internal sealed class Laboratory : IDisposable
         return perplexity;
     }
 
-    public SelectionOutcome Run(ISelectionStrategy strategy, double keep, long seed, TokenCorpus? text = null) => strategy.Select(new SelectionRequest
+    /// <summary>Runs a strategy, or takes what an earlier command kept of the same run on the settings' own text.</summary>
+    public SelectionOutcome Run(ISelectionStrategy strategy, double keep, long seed, TokenCorpus? text = null)
     {
-        Model = Model, Budget = PruningBudget.FromKeepFraction(keep), Calibration = text ?? Text, Seed = seed,
-    });
+        if (text is null && _kept?.Find(strategy, keep, seed, Model.GateLayout) is { } before)
+        {
+            return before;
+        }
+
+        var outcome = strategy.Select(new SelectionRequest
+        {
+            Model = Model, Budget = PruningBudget.FromKeepFraction(keep), Calibration = text ?? Text, Seed = seed,
+        });
+        if (text is null)
+        {
+            _kept?.Keep(strategy, keep, seed, outcome);
+        }
+
+        return outcome;
+    }
 
     /// <summary>A row of a table: the strategy run with each seed, its perplexities and the seconds of a run.</summary>
     public string Row(string name, ISelectionStrategy strategy, double keep, int seeds, TokenCorpus? text = null)

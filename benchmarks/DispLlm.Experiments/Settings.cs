@@ -32,6 +32,8 @@ internal sealed record Settings
           --window 512          tokens of a window                           (512)
           --heldout-windows 40  windows that the result is judged on         (40)
           --type bfloat16       compute type, or float32                     (bfloat16)
+          --only text           rows whose name holds this text              (all)
+          --kept folder         selections are kept here, and taken from here where a run made them before (none)
         """;
 
     public required string Table { get; init; }
@@ -60,6 +62,12 @@ internal sealed record Settings
 
     public torch.ScalarType Type { get; init; } = torch.ScalarType.BFloat16;
 
+    /// <summary>Rows whose name holds this text are printed; the others are left out.</summary>
+    public string Only { get; init; } = "";
+
+    /// <summary>Where selections are kept from one command to the next.</summary>
+    public string? Kept { get; init; }
+
     public static Settings Parse(string[] args)
     {
         if (args.Length % 2 == 0)
@@ -87,6 +95,8 @@ internal sealed record Settings
             Window = List<int>("--window", "512")[0],
             HeldoutWindows = List<int>("--heldout-windows", "40")[0],
             Type = Enum.Parse<torch.ScalarType>(Take("--type", "bfloat16"), ignoreCase: true),
+            Only = Take("--only", ""),
+            Kept = options.Remove("--kept", out string? kept) ? kept : null,
         };
         return options.Count == 0 ? settings : throw new ArgumentException($"There is no option {options.Keys.First()}.");
     }

@@ -76,7 +76,7 @@ internal sealed class Tables(Settings settings, TextWriter output)
 
             foreach (int steps in settings.Started)
             {
-                Row(laboratory, $"ReinMax from Fisher scores, {steps} steps", Ours(steps) with { StartingWeight = 1.5, FinalSharpness = 1 }, keep);
+                Row(laboratory, $"ReinMax from Fisher scores, {steps} steps", Ours(steps) with { StartingFrom = Fisher(1), StartingWeight = 1.5, FinalSharpness = 1 }, keep);
             }
 
             foreach (int steps in settings.Steps)
@@ -113,7 +113,9 @@ internal sealed class Tables(Settings settings, TextWriter output)
             Row(laboratory, "budget ramps down over half of the steps", Ours() with { BudgetRamp = 0.5 }, keep);
             Row(laboratory, "half of the loss towards the dense model", Ours() with { Distillation = 0.5 }, keep);
             Row(laboratory, "two windows a step", Ours() with { Accumulation = 2 }, keep);
-            Row(laboratory, "starting scores in 8 rounds", Ours() with { StartingFrom = Fisher(8) }, keep);
+            Row(laboratory, "starting scores in one round of 16 windows", Ours() with { StartingFrom = Fisher(1) }, keep);
+            Row(laboratory, "starting scores in 4 rounds of 4 windows", Ours() with { StartingFrom = Fisher(4) with { WindowsPerRound = 4 } }, keep);
+            Row(laboratory, "starting scores in 8 rounds of 16 windows", Ours() with { StartingFrom = Fisher(8) }, keep);
         }
     }
 
@@ -159,6 +161,11 @@ internal sealed class Tables(Settings settings, TextWriter output)
         {
             void Both(string name, ISelectionStrategy strategy)
             {
+                if (!Wanted(name))
+                {
+                    return;
+                }
+
                 var plan = laboratory.Run(strategy, keep, 0).Plan;
                 var (compensated, blocks) = laboratory.Compensated(plan);
                 output.WriteLine($"| {name} | {keep:P0} | {Laboratory.Figure([laboratory.Perplexity(plan)])} | {Laboratory.Figure([compensated])} | {blocks} of {plan.Blocks.Count} |");
@@ -209,9 +216,14 @@ internal sealed class Tables(Settings settings, TextWriter output)
 
     private void Row(Laboratory laboratory, string name, ISelectionStrategy strategy, double keep, TokenCorpus? text = null)
     {
-        output.WriteLine(laboratory.Row(name, strategy, keep, settings.Seeds, text));
-        output.Flush();
+        if (Wanted(name))
+        {
+            output.WriteLine(laboratory.Row(name, strategy, keep, settings.Seeds, text));
+            output.Flush();
+        }
     }
+
+    private bool Wanted(string name) => name.Contains(settings.Only, StringComparison.OrdinalIgnoreCase);
 
     private static string Line(string name, double perplexity, double kept) =>
         string.Create(CultureInfo.InvariantCulture, $"| {name} | {kept:P2} | {Laboratory.Figure([perplexity])} | |");

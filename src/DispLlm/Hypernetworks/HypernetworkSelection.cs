@@ -33,8 +33,8 @@ public sealed record HypernetworkSelection : HypernetworkOptions, ISelectionStra
     };
 
     /// <summary>
-    /// Where the logits start: a strategy that gives scores without learning. Default: <see cref="FisherSelection"/> in one round on this strategy's windows. Ignored
-    /// where <see cref="HypernetworkOptions.StartingWeight"/> is 0.
+    /// Where the logits start: a strategy that gives scores without learning. Default: <see cref="FisherSelection"/> in 4 rounds of 8 of this strategy's windows, which
+    /// costs what 32 steps cost. Ignored where <see cref="HypernetworkOptions.StartingWeight"/> is 0.
     /// </summary>
     public ISelectionStrategy? StartingFrom { get; init; }
 
@@ -96,7 +96,7 @@ public sealed record HypernetworkSelection : HypernetworkOptions, ISelectionStra
             return null;
         }
 
-        var strategy = StartingFrom ?? new FisherSelection { Rounds = 1, WindowLength = length };
+        var strategy = StartingFrom ?? new FisherSelection { Rounds = 4, WindowsPerRound = 8, WindowLength = length };
         request.Logger.LogInformation("Starting from the scores of strategy {Strategy}", strategy.Name);
         return strategy.Select(request, cancellation).Scores;
     }

@@ -85,6 +85,37 @@ internal sealed class ObservingPassage(BlockPassage inner, Action<SelectionSite,
     public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) => inner.Leave(site, stream, output);
 }
 
+/// <summary>Passes as another passage does, and shows what its projections read and how the stream changes. The tensors are alive during the call only.</summary>
+/// <param name="inner">The other passage.</param>
+/// <param name="read">Told what is read in front of the gates: at S1 and S3 by the readers, at S2 by attention's output projection, at S4 by the down projection.</param>
+/// <param name="left">Told at S2 and S5 of the stream before and behind the sum.</param>
+internal sealed class TracingPassage(BlockPassage inner, Action<SelectionSite, Tensor> read, Action<SelectionSite, Tensor, Tensor> left) : BlockPassage
+{
+    public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm)
+    {
+        Tensor entered = inner.Enter(site, stream, norm);
+        read(site, entered);
+        return entered;
+    }
+
+    public override IReadOnlyList<Tensor> Read(SelectionSite site, Tensor entered, IReadOnlyList<Projection> readers) => inner.Read(site, entered, readers);
+
+    public override Tensor Write(SelectionSite site, Tensor features, Projection writer)
+    {
+        read(site == SelectionSite.MlpOutput ? SelectionSite.MlpHidden : site, features);
+        return inner.Write(site, features, writer);
+    }
+
+    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output)
+    {
+        // A dense passage may add in place.
+        Tensor before = stream.clone();
+        Tensor behind = inner.Leave(site, stream, output);
+        left(site, before, behind);
+        return behind;
+    }
+}
+
 /// <summary>Only what is selected is read, computed and written: index selection in, index addition out. The weights on both sides of S4 are cut.</summary>
 internal sealed class PrunedPassage(BlockIndices indices, NormOrder order) : BlockPassage
 {

@@ -192,6 +192,9 @@ public sealed class PrunableModel : IPrunableModel
     /// <inheritdoc/>
     public Tensor Weight(WeightRole role, int block = -1) => _weights[role, block];
 
+    /// <summary>The bias beside a weight; null where there is none.</summary>
+    internal Tensor? Bias(WeightRole role, int block) => _weights.Bias(role, block);
+
     /// <inheritdoc/>
     public void Dispose() => _decoder.Dispose();
 

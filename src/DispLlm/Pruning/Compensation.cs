@@ -3,57 +3,28 @@ using static TorchSharp.torch;
 
 namespace DispLlm;
 
-/// <summary>How weights are corrected after a selection.</summary>
-public sealed record CompensationOptions
-{
-    /// <summary>Windows of text that the corrections are fitted on. Default 32; at least 1.</summary>
-    public int Windows { get; init; } = 32;
-
-    /// <summary>Further windows on which each block's correction has to prove itself. Default 8; at least 1.</summary>
-    public int HeldOutWindows { get; init; } = 8;
-
-    /// <summary>Window length in tokens. Default: 2,048 or what the model was made for, whichever is less. At least 2.</summary>
-    public int? WindowLength { get; init; }
-
-    /// <summary>
-    /// Ridges to try, as shares of the mean of the covariance's diagonal: a larger one stays closer to the old weights. Default 0.01, 0.1 and 1; each above 0.
-    /// </summary>
-    public IReadOnlyList<double> Ridges { get; init; } = [0.01, 0.1, 1];
-
-    /// <summary>Seed of the order of the windows. Default 0.</summary>
-    public long Seed { get; init; }
-
-    internal void Validate()
-    {
-        ArgumentOutOfRangeException.ThrowIfLessThan(Windows, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(HeldOutWindows, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(WindowLength ?? 2, 2, nameof(WindowLength));
-        ArgumentOutOfRangeException.ThrowIfZero(Ridges.Count, nameof(Ridges));
-        foreach (double ridge in Ridges)
-        {
-            ArgumentOutOfRangeException.ThrowIfNegativeOrZero(ridge, nameof(Ridges));
-        }
-    }
-}
-
 /// <summary>What the compensation did to one block.</summary>
 /// <param name="Block">The block, from 0.</param>
 /// <param name="Ridge">The ridge that was taken; null where no correction lowered the held-out loss and the block stayed as it was.</param>
 /// <param name="LossBefore">Held-out cross-entropy of the pruned model before, in nats a token.</param>
-/// <param name="LossAfter">The same after; never above <paramref name="LossBefore"/>.</param>
+/// <param name="LossAfter">The same after; never above <paramref name="LossBefore"/>, unless nothing was held out.</param>
 public sealed record BlockCompensation(int Block, double? Ridge, double LossBefore, double LossAfter);
 
 /// <summary>
-/// Corrects the weights that stay, in closed form, so that they do part of what the dropped ones did. Where a site keeps the inputs K of a weight W and drops D,
-/// the kept inputs predict the dropped ones by a ridge regression on calibration text, and what they predict is folded into the weight:
+/// Corrects the weights that stay, in closed form, so that they do part of what the dropped ones did. The inputs X that a weight keeps are fitted by ridge
+/// regression, on calibration text, to what the weight shall give:
 /// <code>
-/// W_K' = W_K + W_D C_DK (C_KK + r mean(diag C_KK) I)^-1          C: second moments of the weight's inputs in the network as cut so far
+/// W_K' = (Y^T X + r m W_K) (X^T X + r m I)^-1          m: mean of the diagonal of X^T X; r: the ridge
 /// </code>
-/// Block after block, each with the ridge that lowers the whole pruned network's held-out loss most; a block in which none does stays as it was. That makes
-/// it safe after learning, where correcting every block did great harm (method, section 8).
+/// X is of the network as cut and corrected so far; Y is of the dense network (<see cref="CompensationTarget"/>). One weight after the other in the order of the
+/// data flow, block after block. A block whose correction does not lower the whole pruned network's loss on held-out windows stays as it was: that makes it safe
+/// after learning, where correcting every block did great harm (method, section 8).
 /// </summary>
 public sealed class Compensation : IDisposable
 {
+    // In the order of the data flow; S2 stands for what attention's output projection reads, which is not cut.
+    private static readonly SelectionSite[] s_inputs = [SelectionSite.AttentionInput, SelectionSite.AttentionOutput, SelectionSite.MlpInput, SelectionSite.MlpHidden];
+
     private readonly Dictionary<(WeightRole Role, int Block), Tensor> _weights = [];
 
     private Compensation(SelectionPlan plan) => Plan = plan;
@@ -141,58 +112,75 @@ public sealed class Compensation : IDisposable
 
     private BlockCompensation Correct(GatedNetwork network, int block, double before, CompensationOptions options, CancellationToken cancellation)
     {
-        var moments = network.SecondMoments(block, cancellation);
-        var selection = Plan.Blocks[block];
-        var old = WeightCatalog.OfBlock(network.Spec, block)
-            .Where(part => !part.IsBias && WeightCuts.Of(part.Role).Columns is { } site && selection[site].Count < Plan.Model.SizeOf(site))
+        var old = WeightCatalog.OfBlock(network.Spec, block).Where(part => !part.IsBias && GatedNetwork.InputOf(part.Role) is not null)
             .ToDictionary(part => part.Role, part => network.Weight(part.Role, block).to(ScalarType.Float32, copy: true));
-        double best = before;
-        double? chosen = null;
-        var corrected = old;
+        network.TraceDense(block, cancellation);
         foreach (double ridge in options.Ridges)
         {
-            var candidate = old.ToDictionary(
-                entry => entry.Key,
-                entry => Corrected(entry.Value, moments[WeightCuts.Of(entry.Key).Columns!.Value], selection[WeightCuts.Of(entry.Key).Columns!.Value], ridge));
-            network.Replace(block, candidate);
+            var corrected = Corrected(network, block, old, ridge, cancellation);
             double loss = network.HeldOutLoss(block, cancellation);
-            if (loss < best)
+            if (loss < before || options.HeldOutWindows == 0)
             {
-                (best, chosen, corrected) = (loss, ridge, candidate);
+                foreach (var (role, weight) in corrected)
+                {
+                    _weights[(role, block)] = Cut(weight, role, Plan.Blocks[block]).DetachFromDisposeScope();
+                }
+
+                return new BlockCompensation(block, ridge, before, loss);
             }
+
+            network.Replace(block, old);
         }
 
-        network.Replace(block, corrected);
-        if (chosen is not null)
-        {
-            foreach (var (role, weight) in corrected)
-            {
-                _weights[(role, block)] = Cut(weight, role, selection).DetachFromDisposeScope();
-            }
-        }
-
-        return new BlockCompensation(block, chosen, before, best);
+        return new BlockCompensation(block, null, before, before);
     }
 
-    private static Tensor Corrected(Tensor weight, Tensor moments, IReadOnlyList<int> kept, double ridge)
+    /// <summary>Corrects one weight after the other in the order of the data flow, so that each sees what those before it make of the stream, and leaves them in the network.</summary>
+    private Dictionary<WeightRole, Tensor> Corrected(
+        GatedNetwork network, int block, Dictionary<WeightRole, Tensor> old, double ridge, CancellationToken cancellation)
+    {
+        var corrected = new Dictionary<WeightRole, Tensor>(old);
+        foreach (var site in s_inputs)
+        {
+            int[] kept = site == SelectionSite.AttentionOutput ? [.. Enumerable.Range(0, network.Spec.QuerySize)] : [.. Plan.Blocks[block][site]];
+            if (network.Target == CompensationTarget.OwnInput && kept.Length == network.InputSize(block, site))
+            {
+                continue;
+            }
+
+            using var scope = NewDisposeScope();
+            Tensor keep = Index(kept, network.DeviceOf(block));
+            var (moments, wanted) = network.Fit(block, site, keep, old, cancellation);
+            foreach (var (role, output) in wanted)
+            {
+                corrected[role] = Regression(old[role], moments, output, keep, ridge).MoveToOuterDisposeScope();
+            }
+
+            network.Replace(block, corrected);
+        }
+
+        return corrected;
+    }
+
+    /// <summary>
+    /// The ridge regression of what is wanted on the kept inputs, drawn towards the old weights: <c>W_K' = (Y^T X_K + r m W_K) (X_K^T X_K + r m I)^-1</c>,
+    /// m the mean of the diagonal.
+    /// </summary>
+    private static Tensor Regression(Tensor weight, Tensor moments, Tensor wanted, Tensor keep, double ridge)
     {
         using var scope = NewDisposeScope();
-        Tensor keep = Index(kept, weight.device), drop = Index([.. Enumerable.Range(0, (int)weight.shape[1]).Except(kept)], weight.device);
-        Tensor keepRows = moments.index_select(0, keep);
-        Tensor square = keepRows.index_select(1, keep).to(ScalarType.Float64), cross = keepRows.index_select(1, drop).to(ScalarType.Float64);
-        Tensor damped = square + eye(kept.Count, dtype: ScalarType.Float64, device: weight.device) * (square.diagonal().mean() * ridge);
-        Tensor predicted = linalg.solve(damped, cross);    // [kept, dropped]: how each kept input foretells the dropped ones
-        Tensor added = weight.index_select(1, drop).to(ScalarType.Float64).mm(predicted.t());
-        Tensor result = weight.clone();
-        result.index_add_(1, keep, added.to(ScalarType.Float32), 1);
-        return result.MoveToOuterDisposeScope();
+        Tensor square = moments.to(ScalarType.Float64);
+        Tensor damp = square.diagonal().mean() * ridge;
+        Tensor right = wanted.to(ScalarType.Float64) + weight.index_select(1, keep).to(ScalarType.Float64) * damp;
+        Tensor damped = square + eye(square.shape[0], dtype: ScalarType.Float64, device: weight.device) * damp;
+        return weight.index_copy(1, keep, linalg.solve(damped, right.t()).t().to(ScalarType.Float32)).MoveToOuterDisposeScope();
     }
 
     private static Tensor Cut(Tensor weight, WeightRole role, BlockSelection selection)
     {
         using var scope = NewDisposeScope();
         var cuts = WeightCuts.Of(role);
-        Tensor cut = weight.index_select(1, Index(selection[cuts.Columns!.Value], weight.device));
+        Tensor cut = cuts.Columns is { } columns ? weight.index_select(1, Index(selection[columns], weight.device)) : weight;
         cut = cuts.Rows is { } rows ? cut.index_select(0, Index(selection[rows], weight.device)) : cut;
         return cut.to(CPU, copy: true).MoveToOuterDisposeScope();
     }

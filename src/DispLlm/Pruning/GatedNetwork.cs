@@ -5,13 +5,15 @@ namespace DispLlm;
 
 /// <summary>
 /// A model under the gates of a plan, computed block by block on windows of text: what the compensation looks at and changes. It holds the stream of every
-/// window in front of one block, and nothing behind it.
+/// window in front of one block, the dense network's beside it, and nothing behind it.
 /// </summary>
 internal sealed class GatedNetwork : IDisposable
 {
     private readonly PrunableModel _model;
     private readonly Gates _gates;
     private readonly Tensor[] _fitted;
+    private readonly Tensor[] _dense;
+    private readonly DenseTrace[] _traces;
     private readonly Tensor[] _judged;
     private readonly Tensor[] _targets;
 
@@ -23,17 +25,26 @@ internal sealed class GatedNetwork : IDisposable
     public GatedNetwork(PrunableModel model, SelectionPlan plan, Tensor[] windows, CompensationOptions options)
     {
         _model = model;
+        Target = options.Target;
         _gates = Gates.Of(plan, model.Backend);
         Tensor[] streams = [.. windows.Select(window => model.Network.Enter(window.narrow(1, 0, window.shape[1] - 1)).DetachFromDisposeScope())];
         _fitted = streams[..options.Windows];
+        _dense = [.. _fitted.Select(stream => stream.clone().DetachFromDisposeScope())];
+        _traces = [.. _fitted.Select(_ => new DenseTrace(options.Target))];
         _judged = streams[options.Windows..];
         _targets = [.. windows[options.Windows..].Select(window => window.narrow(1, 1, window.shape[1] - 1).reshape(-1))];
     }
 
+    /// <summary>What corrections aim at.</summary>
+    public CompensationTarget Target { get; }
+
+    /// <summary>The model's spec.</summary>
     public DecoderSpec Spec => _model.Spec;
 
+    /// <summary>A weight as it is now.</summary>
     public Tensor Weight(WeightRole role, int block) => _model.Weight(role, block);
 
+    /// <summary>Takes over weights of a block.</summary>
     public void Replace(int block, IReadOnlyDictionary<WeightRole, Tensor> weights)
     {
         foreach (var (role, value) in weights)
@@ -42,34 +53,85 @@ internal sealed class GatedNetwork : IDisposable
         }
     }
 
-    /// <summary>The second moments <c>[size, size]</c>, float32, of what stands in front of the gates of S1, S3 and S4, over the fitted windows.</summary>
-    public IReadOnlyDictionary<SelectionSite, Tensor> SecondMoments(int block, CancellationToken cancellation)
+    /// <summary>Passes the dense streams of the fitted windows through a block, whose weights have to be the dense ones still, and keeps what corrections aim at.</summary>
+    public void TraceDense(int block, CancellationToken cancellation)
     {
-        var moments = new Dictionary<SelectionSite, Tensor>();
-        foreach (var site in new[] { SelectionSite.AttentionInput, SelectionSite.MlpInput, SelectionSite.MlpHidden })
-        {
-            long size = _model.GateLayout[block, site].Size;
-            moments[site] = zeros(size, size, ScalarType.Float32, _model.Backend.DeviceOfBlock(block, Spec.Blocks));
-        }
-
-        void Note(SelectionSite site, Tensor features)
-        {
-            if (moments.TryGetValue(site, out var sum))
-            {
-                Tensor rows = features.reshape(-1, features.shape[^1]).to(ScalarType.Float32);
-                sum.addmm_(rows.t(), rows, 1, 1f / (rows.shape[0] * _fitted.Length));
-            }
-        }
-
-        foreach (var stream in _fitted)
+        for (int i = 0; i < _dense.Length; i++)
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            _model.Network.Pass(block, stream, new ObservingPassage(_model.Network.PassageOf(block, _gates), Note));
+            Tensor behind = _model.Network.Pass(block, _dense[i], _traces[i].Passage());
+            _dense[i].Dispose();
+            _dense[i] = behind.DetachFromDisposeScope();
+        }
+    }
+
+    /// <summary>
+    /// What a correction of the weights that read at a site is computed from, over the fitted windows, as means over tokens in float32: the second moments
+    /// <c>[kept, kept]</c> of their kept inputs in the network as cut so far, and for each weight those <c>[out, kept]</c> of what it shall give with them.
+    /// </summary>
+    public (Tensor Moments, IReadOnlyDictionary<WeightRole, Tensor> Wanted) Fit(
+        int block, SelectionSite site, Tensor keep, IReadOnlyDictionary<WeightRole, Tensor> dense, CancellationToken cancellation)
+    {
+        using var all = NewDisposeScope();
+        var roles = dense.Keys.Where(role => InputOf(role) == site).ToArray();
+        SelectionSite? writes = WrittenFrom(site);
+
+        // A weight that aims at what it makes of its own input needs no outputs: they are the dense weight times moments of the input.
+        bool ofOutput = writes is not null && Target != CompensationTarget.OwnInput;
+        Tensor moments = zeros(keep.shape[0], keep.shape[0], ScalarType.Float32, keep.device);
+        Tensor wanted = zeros(ofOutput ? Spec.HiddenSize : InputSize(block, site), keep.shape[0], ScalarType.Float32, keep.device);
+        Tensor? bias = ofOutput ? _model.Bias(roles[0], block)?.to(ScalarType.Float32) : null;
+        void Add(Tensor kept, Tensor shall)
+        {
+            float share = 1f / (kept.shape[0] * _fitted.Length);
+            moments.addmm_(kept.t(), kept, 1, share);
+            wanted.addmm_(shall.t(), kept, 1, share);
         }
 
-        return moments;
+        for (int i = 0; i < _fitted.Length; i++)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            using var scope = NewDisposeScope();
+            var trace = _traces[i];
+            Tensor? kept = null;
+            void Read(SelectionSite at, Tensor features)
+            {
+                if (at == site)
+                {
+                    Tensor input = writes is null ? DenseTrace.Rows(features) : DenseTrace.Rows(features) * trace.TokenWeight(writes.Value);
+                    kept = input.index_select(1, keep);
+                    if (!ofOutput)
+                    {
+                        Add(kept, writes is null && Target != CompensationTarget.OwnInput ? trace.Read(site) : input);
+                    }
+                }
+            }
+
+            void Left(SelectionSite at, Tensor before, Tensor behind)
+            {
+                if (ofOutput && at == writes)
+                {
+                    Tensor output = trace.Written(at, DenseTrace.Rows(before));
+                    Add(kept!, (bias is null ? output : output - bias) * trace.TokenWeight(at));
+                }
+            }
+
+            _model.Network.Pass(block, _fitted[i], new TracingPassage(_model.Network.PassageOf(block, _gates), Read, Left));
+        }
+
+        moments.MoveToOuterDisposeScope();
+        return (moments, roles.ToDictionary(role => role, role => (ofOutput ? wanted : dense[role].mm(wanted)).MoveToOuterDisposeScope()));
     }
+
+    /// <summary>The site that a weight reads at; attention's output projection reads, uncut, in front of the site that it writes at.</summary>
+    public static SelectionSite? InputOf(WeightRole role) => role == WeightRole.AttentionOutput ? SelectionSite.AttentionOutput : WeightCuts.Of(role).Columns;
+
+    /// <summary>How many inputs a weight that reads at a site has in the dense network.</summary>
+    public long InputSize(int block, SelectionSite site) => site == SelectionSite.AttentionOutput ? Spec.QuerySize : _model.GateLayout[block, site].Size;
+
+    /// <summary>Where a block is computed.</summary>
+    public Device DeviceOf(int block) => _model.Backend.DeviceOfBlock(block, Spec.Blocks);
 
     /// <summary>Cross-entropy of the held-out windows, in nats a token, from the given block on.</summary>
     public double HeldOutLoss(int block, CancellationToken cancellation)
@@ -89,7 +151,7 @@ internal sealed class GatedNetwork : IDisposable
             sum += nn.functional.cross_entropy(logits.view(-1, logits.shape[^1]).to(ScalarType.Float32), _targets[i].to(logits.device)).ToDouble();
         }
 
-        return sum / _judged.Length;
+        return _judged.Length == 0 ? 0 : sum / _judged.Length;
     }
 
     /// <summary>Moves every window's stream behind a block.</summary>
@@ -111,11 +173,24 @@ internal sealed class GatedNetwork : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (var stream in _fitted.Concat(_judged))
+        foreach (var stream in _fitted.Concat(_judged).Concat(_dense))
         {
             stream.Dispose();
         }
 
+        foreach (var trace in _traces)
+        {
+            trace.Dispose();
+        }
+
         _gates.Values.Dispose();
     }
+
+    /// <summary>Where the projection that reads at a site writes to the stream; null where it does not.</summary>
+    private static SelectionSite? WrittenFrom(SelectionSite site) => site switch
+    {
+        SelectionSite.AttentionOutput => SelectionSite.AttentionOutput,
+        SelectionSite.MlpHidden => SelectionSite.MlpOutput,
+        _ => null,
+    };
 }

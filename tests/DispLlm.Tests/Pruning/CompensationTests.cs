@@ -71,6 +71,46 @@ public sealed class CompensationTests
         }
     }
 
+    [Theory]
+    [InlineData("llama-gqa-biases-tied")]
+    [InlineData("opt-pre-norm")]
+    [InlineData("phi-2-style")]
+    public void Where_nothing_is_dropped_the_corrected_weights_are_the_dense_ones(string fixture)
+    {
+        using var folder = new TemporaryFolder();
+        using var scope = NewDisposeScope();
+        using var model = PrunableModel.Load(Fixture.FolderOf(fixture));
+        var text = TokenCorpus.FromTokens([.. Enumerable.Range(0, 4000).Select(i => 3 + i * i % 61)]);
+        foreach (var target in Enum.GetValues<CompensationTarget>())
+        {
+            var plan = SelectionPlan.Dense(model.Spec) with { Family = model.Family.Name };
+            using var compensation = Compensation.Of(
+                model, plan, text, new CompensationOptions { Windows = 8, HeldOutWindows = 0, WindowLength = 32, Target = target }, cancellationToken: TestContext.Current.CancellationToken);
+            Assert.All(compensation.Blocks, block => Assert.Equal(0.01, block.Ridge));
+            new PrunedModelBuilder(model.Folder, null, plan, compensation).Build(folder.Below($"{target}"));
+            using var pruned = PrunableModel.Load(folder.Below($"{target}"));
+            Tensor tokens = arange(40, ScalarType.Int64).unsqueeze(0) + 3;
+            Tensor expected = model.Logits(tokens);
+            Assert.InRange(((pruned.Logits(tokens) - expected).abs().max() / expected.abs().max()).ToDouble(), 0, 1e-4);
+        }
+    }
+
+    [Fact]
+    public void What_leads_the_stream_back_to_the_dense_one_helps_most()
+    {
+        using var model = PrunableModel.Load(SampleModel.Folder);
+        var text = TokenCorpus.FromTokens(SampleModel.Tokens(model));
+        var plan = new FisherSelection { WindowsPerRound = 4, WindowLength = 64 }
+            .Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5), Calibration = text }, TestContext.Current.CancellationToken).Plan;
+        double Loss(CompensationTarget target)
+        {
+            using var compensation = Compensation.Of(model, plan, text, s_options with { Target = target }, cancellationToken: TestContext.Current.CancellationToken);
+            return compensation.Blocks[^1].LossAfter;
+        }
+
+        Assert.True(Loss(CompensationTarget.DenseStream) < Loss(CompensationTarget.OwnInput));
+    }
+
     [Fact]
     public void It_is_reproducible_leaves_the_model_alone_and_no_tensor_behind()
     {
@@ -103,8 +143,9 @@ public sealed class CompensationTests
         plan = SelectionPlan.Dense(model.Spec);
         Assert.Contains("windows", Assert.Throws<CorpusException>(() => Compensation.Of(model, plan, text, s_options)).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>(() => Compensation.Of(model, plan, text, s_options with { Ridges = [0] }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Compensation.Of(model, plan, text, s_options with { HeldOutWindows = -1 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Compensation.Of(model, plan, text, s_options with { Target = (CompensationTarget)7 }));
         using var compensation = Compensation.Of(model, plan, text, new CompensationOptions { Windows = 2, HeldOutWindows = 1, WindowLength = 32 });
-        Assert.All(compensation.Blocks, block => Assert.Null(block.Ridge));
         var other = TestPlans.FromGates(model, ones(model.GateLayout.Count), NormOrder.NormThenSelect) with { Family = "another" };
         Assert.Throws<ArgumentException>(() => new PrunedModelBuilder(model.Folder, null, other, compensation));
     }

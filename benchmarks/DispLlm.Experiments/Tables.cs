@@ -65,12 +65,7 @@ internal sealed class Tables(Settings settings, TextWriter output)
         {
             if (settings.Published > 0)
             {
-                var released = HypernetworkSelection.Released with { Steps = settings.Published, WindowLength = settings.Window };
-                var outcome = laboratory.Run(released, keep, 0);
-                output.WriteLine(Line($"released code, {settings.Published} steps, projected", laboratory.Perplexity(outcome.Plan), keep));
-                var drawn = Laboratory.DrawnAsReleased(outcome.Scores, released, 0);
-                double kept = laboratory.Kept(drawn);
-                output.WriteLine(Line("the same, masks as its code draws them", laboratory.Judge(drawn), kept));
+                Released(laboratory, keep);
                 Row(laboratory, $"paper, {settings.Published} steps", HypernetworkSelection.Paper with { Steps = settings.Published, WindowLength = settings.Window }, keep);
             }
 
@@ -84,6 +79,23 @@ internal sealed class Tables(Settings settings, TextWriter output)
                 Row(laboratory, $"ours, {steps} steps", Ours(steps), keep);
             }
         }
+    }
+
+    /// <summary>The released code's selection, on the exact budget and as that code draws it.</summary>
+    private void Released(Laboratory laboratory, double keep)
+    {
+        string name = $"released code, {settings.Published} steps, projected";
+        if (!Wanted(name))
+        {
+            return;
+        }
+
+        var released = HypernetworkSelection.Released with { Steps = settings.Published, WindowLength = settings.Window };
+        var outcome = laboratory.Run(released, keep, 0);
+        output.WriteLine(Line(name, laboratory.Perplexity(outcome.Plan), keep));
+        var drawn = Laboratory.DrawnAsReleased(outcome.Scores, released, 0);
+        double kept = laboratory.Kept(drawn);
+        output.WriteLine(Line("the same, masks as its code draws them", laboratory.Judge(drawn), kept));
     }
 
     private void Estimators(Laboratory laboratory)

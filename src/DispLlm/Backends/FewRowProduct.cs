@@ -13,6 +13,12 @@ internal static unsafe class FewRowProduct
     /// <summary>Rows up to which this is the faster way: above, the framework's blocked product is.</summary>
     private const long MostRows = 32;
 
+    /// <summary>
+    /// Width up to which one row reads its weights one after another: short ones that are read side by side make too many short streams for the memory to
+    /// foresee.
+    /// </summary>
+    private const long NarrowWidth = 512;
+
     /// <summary>Whether this is the faster way for an input.</summary>
     public static bool Takes(Tensor x) => HostKernels.Take(x) && x.numel() <= MostRows * x.size(-1);
 
@@ -69,6 +75,11 @@ internal static unsafe class FewRowProduct
     private static void Product(float* input, long rows, long width, ProductPart part, long first, long last)
     {
         long output = first;
+        for (; rows == 1 && width <= NarrowWidth && output < last; output++)
+        {
+            Put(part, output, 0, Dot1x1(part.Weight + (output * width), input, width));
+        }
+
         for (; rows == 1 && output + 8 <= last; output += 8)
         {
             Dot8x1(part, output, input, width);
@@ -125,6 +136,23 @@ internal static unsafe class FewRowProduct
         {
             Put(part, output + i, 0, Vector.Sum(sums[i]) + HostKernels.Dot(x + whole, first + (i * width) + whole, width - whole));
         }
+    }
+
+    /// <summary>One output of one row: its weights are one stream, and so are those of all outputs together.</summary>
+    private static float Dot1x1(float* w, float* x, long width)
+    {
+        Vector<float> s0 = default, s1 = default, s2 = default, s3 = default;
+        int step = Vector<float>.Count;
+        long i = 0;
+        for (; i + (4 * step) <= width; i += 4 * step)
+        {
+            s0 = Vector.FusedMultiplyAdd(Vector.Load(x + i), Vector.Load(w + i), s0);
+            s1 = Vector.FusedMultiplyAdd(Vector.Load(x + i + step), Vector.Load(w + i + step), s1);
+            s2 = Vector.FusedMultiplyAdd(Vector.Load(x + i + (2 * step)), Vector.Load(w + i + (2 * step)), s2);
+            s3 = Vector.FusedMultiplyAdd(Vector.Load(x + i + (3 * step)), Vector.Load(w + i + (3 * step)), s3);
+        }
+
+        return Vector.Sum(s0 + s1 + (s2 + s3)) + HostKernels.Dot(w + i, x + i, width - i);
     }
 
     private static void Dot4x1(ProductPart part, long output, float* x, long width, long row)

@@ -2,9 +2,12 @@ using System.Globalization;
 
 namespace DispLlm.Tool;
 
-/// <summary>Shows each learning step on a stage.</summary>
-internal sealed class LearningDisplay(IStage stage) : IProgress<SelectionProgress>
+/// <summary>Shows each learning step on a stage, and each window that is measured.</summary>
+internal sealed class LearningDisplay(IStage stage) : IProgress<SelectionProgress>, IProgress<MeasuringProgress>
 {
+    public void Report(MeasuringProgress value) => stage.Report(
+        (double)value.Window / value.Windows, $"measuring {value.Window}/{value.Windows}  {Durations.Short(value.TimeLeft)} left");
+
     public void Report(SelectionProgress value) => stage.Report(
         (double)value.Step / value.Steps,
         string.Create(

@@ -58,7 +58,7 @@ internal abstract class LearningVerb : Verb
                 _last = step;
                 display.Report(step);
             });
-            return pipeline.ReportingTo(told).RunAsync(cancellation).GetAwaiter().GetResult();
+            return pipeline.ReportingTo(told).ReportingTo((IProgress<MeasuringProgress>)display).RunAsync(cancellation).GetAwaiter().GetResult();
         });
     }
 

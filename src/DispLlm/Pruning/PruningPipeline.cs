@@ -34,6 +34,7 @@ public sealed class PruningPipeline
     private RunCheckpoint? _checkpoint;
     private ILogger _logger = NullLogger.Instance;
     private IProgress<SelectionProgress>? _progress;
+    private IProgress<MeasuringProgress>? _measuring;
 
     internal PruningPipeline(IPrunableModel model) => _model = model;
 
@@ -104,6 +105,14 @@ public sealed class PruningPipeline
         return With(pipeline => pipeline._progress = progress);
     }
 
+    /// <summary>Who is told of every window that is measured without learning: all of Fisher scores, and what learning starts from.</summary>
+    /// <param name="progress">The listener.</param>
+    public PruningPipeline ReportingTo(IProgress<MeasuringProgress> progress)
+    {
+        ArgumentNullException.ThrowIfNull(progress);
+        return With(pipeline => pipeline._measuring = progress);
+    }
+
     /// <summary>Who is told of what matters.</summary>
     /// <param name="logger">The listener.</param>
     public PruningPipeline LoggingTo(ILogger logger)
@@ -132,6 +141,7 @@ public sealed class PruningPipeline
             Seed = _seed,
             Checkpoint = _checkpoint,
             Progress = _progress,
+            Measuring = _measuring,
             Logger = _logger,
         };
         if (_strategy.NeedsCalibration && _calibration is null)

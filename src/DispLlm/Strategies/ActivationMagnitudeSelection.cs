@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -35,11 +36,13 @@ public sealed record ActivationMagnitudeSelection : ISelectionStrategy
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
         Tensor squares = zeros(model.GateLayout.Count, device: model.Backend.Device);
+        var clock = Stopwatch.StartNew();
         for (int i = 0; i < Windows; i++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var window = NewDisposeScope();
             squares.add_(model.GateActivity(windows.Batch(i)));
+            request.Measuring?.Report(new MeasuringProgress(i + 1, Windows, clock.Elapsed));
         }
 
         float[] values = new float[model.GateLayout.Count];

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -33,9 +34,17 @@ public sealed record FirstOrderSelection : ISelectionStrategy
         var windows = CalibrationWindows.Of(request, Name, WindowLength, cancellationToken);
         using var scope = NewDisposeScope();
         Tensor open = ones(model.GateLayout.Count, device: model.Backend.Device);
-        Tensor[] batches = [.. Enumerable.Range(0, Windows).Select(i => windows.Batch(i))];
-        using var gradients = GateGradients.Of(model, open, request.NormOrder, batches, cancellationToken: cancellationToken);
-        float[] slopes = gradients.Gradient.abs().cpu().data<float>().ToArray();
+        Tensor sum = zeros_like(open);
+        var clock = Stopwatch.StartNew();
+        for (int i = 0; i < Windows; i++)
+        {
+            using var window = NewDisposeScope();
+            using var gradients = GateGradients.Of(model, open, request.NormOrder, [windows.Batch(i)], cancellationToken: cancellationToken);
+            sum.add_(gradients.Gradient);
+            request.Measuring?.Report(new MeasuringProgress(i + 1, Windows, clock.Elapsed));
+        }
+
+        float[] slopes = sum.div_(Windows).abs_().cpu().data<float>().ToArray();
         if (slopes.Any(slope => !float.IsFinite(slope)))
         {
             throw new NumericalException(1, "a gate gradient of the first-order scores");

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -48,10 +49,11 @@ public sealed record FisherSelection : ISelectionStrategy
         SelectionScores? scores = null;
         using var scope = NewDisposeScope();
         Tensor information = zeros(model.GateLayout.Count, device: model.Backend.Device);
+        var clock = Stopwatch.StartNew();
         for (int round = 0; round < Rounds; round++)
         {
             information.mul_(Memory);
-            Measure(model, Gates.Of(plan, model.Backend) with { Order = request.NormOrder }, windows, round, information, cancellationToken);
+            Measure(request, Gates.Of(plan, model.Backend) with { Order = request.NormOrder }, windows, round, information, clock, cancellationToken);
             using var host = information.cpu();
             scores = GateScores.PerParameter(model.GateLayout, host.data<float>().ToArray(), plan, request.Budget.Scope);
             long allowed = dense - (long)((double)(dense - target) * (round + 1) / Rounds);
@@ -63,20 +65,22 @@ public sealed record FisherSelection : ISelectionStrategy
         return new SelectionOutcome(plan, scores!, []);
     }
 
-    private void Measure(IPrunableModel model, Gates gates, TokenWindows windows, int round, Tensor information, CancellationToken cancellation)
+    private void Measure(
+        SelectionRequest request, Gates gates, TokenWindows windows, int round, Tensor information, Stopwatch clock, CancellationToken cancellation)
     {
         using var values = gates.Values;
         for (int i = 0; i < WindowsPerRound; i++)
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            using var gradients = GateGradients.Of(model, values, gates.Order, [windows.Batch((long)round * WindowsPerRound + i)], cancellationToken: cancellation);
+            using var gradients = GateGradients.Of(request.Model, values, gates.Order, [windows.Batch((long)round * WindowsPerRound + i)], cancellationToken: cancellation);
             if (!double.IsFinite(gradients.CrossEntropy) || !isfinite(gradients.Gradient).all().ToBoolean())
             {
                 throw new NumericalException(round * WindowsPerRound + i + 1, "a gate gradient of the Fisher scores");
             }
 
             information.add_(gradients.Gradient.pow(2));
+            request.Measuring?.Report(new MeasuringProgress(round * WindowsPerRound + i + 1, Rounds * WindowsPerRound, clock.Elapsed));
         }
     }
 }

@@ -43,8 +43,11 @@ public sealed record SelectionRequest
     /// <summary>Where a strategy that learns keeps its state, so that a run that was stopped goes on. Default: nowhere.</summary>
     public RunCheckpoint? Checkpoint { get; init; }
 
-    /// <summary>Told of every step. Default: nobody.</summary>
+    /// <summary>Told of every step of a strategy that learns. Default: nobody.</summary>
     public IProgress<SelectionProgress>? Progress { get; init; }
+
+    /// <summary>Told of every window that is measured without learning. Default: nobody.</summary>
+    public IProgress<MeasuringProgress>? Measuring { get; init; }
 
     /// <summary>Told of what matters. Default: nobody.</summary>
     public ILogger Logger { get; init; } = NullLogger.Instance;

@@ -1,3 +1,4 @@
+using System.Globalization;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -25,7 +26,8 @@ public sealed record SampledCorpusOptions
 /// <summary>Text that the model samples from itself, each text from its begin-of-text token on: calibration where there is no data.</summary>
 internal sealed class SampledCorpus(SampledCorpusOptions options) : TokenCorpus
 {
-    public override string Description => $"{options.Tokens} tokens sampled from the model";
+    public override string Description => string.Create(
+        CultureInfo.InvariantCulture, $"{options.Tokens} tokens sampled from the model (temperature {options.Temperature}, seed {options.Seed})");
 
     protected override int[] ResolveTokens(CorpusContext context, CancellationToken cancellationToken)
     {

@@ -88,6 +88,22 @@ public sealed class StrategyTests
     }
 
     [Theory]
+    [InlineData("activation", 2)]
+    [InlineData("first order", 2)]
+    [InlineData("fisher", 4)]
+    [InlineData("learned", 2)]
+    [InlineData("paper", 0)]
+    public async Task Every_measured_window_is_told(string name, int windows)
+    {
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        var seen = new List<MeasuringProgress>();
+        await DispLlm.Pruning.Of(model).ToRatio(0.4).CalibratedOn(s_text).SelectedBy(s_strategies[name])
+            .ReportingTo(new Callback<MeasuringProgress>(seen.Add)).RunAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(Enumerable.Range(1, windows), seen.Select(report => report.Window));
+        Assert.All(seen, report => Assert.True(report.Windows == windows && report.TimeLeft >= TimeSpan.Zero));
+    }
+
+    [Theory]
     [MemberData(nameof(Names))]
     public void It_leaves_no_tensor_behind(string name)
     {

@@ -9,9 +9,13 @@ namespace DispLlm;
 /// </summary>
 internal sealed class GatedNetwork : IDisposable
 {
+    /// <summary>Tokens that pass a block together: gates leave out rows and columns of its weights, which are gathered once a pass.</summary>
+    private const long TokensTogether = 4096;
+
     private readonly PrunableModel _model;
     private readonly Gates _gates;
     private readonly Tensor[] _fitted;
+    private readonly long _fittedTokens;
     private readonly Tensor[] _dense;
     private readonly DenseTrace[] _traces;
     private readonly Tensor[] _judged;
@@ -27,11 +31,11 @@ internal sealed class GatedNetwork : IDisposable
         _model = model;
         Target = options.Target;
         _gates = Gates.Of(plan, model.Backend);
-        Tensor[] streams = [.. windows.Select(window => model.Network.Enter(window.narrow(1, 0, window.shape[1] - 1)).DetachFromDisposeScope())];
-        _fitted = streams[..options.Windows];
+        _fitted = Streams(windows[..options.Windows]);
+        _fittedTokens = _fitted.Sum(stream => stream.shape[0] * stream.shape[1]);
         _dense = [.. _fitted.Select(stream => stream.clone().DetachFromDisposeScope())];
         _traces = [.. _fitted.Select(_ => new DenseTrace(options.Target))];
-        _judged = streams[options.Windows..];
+        _judged = Streams(windows[options.Windows..]);
         _targets = [.. windows[options.Windows..].Select(window => window.narrow(1, 1, window.shape[1] - 1).reshape(-1))];
     }
 
@@ -84,7 +88,7 @@ internal sealed class GatedNetwork : IDisposable
         Tensor? bias = ofOutput ? _model.Bias(roles[0], block)?.to(ScalarType.Float32) : null;
         void Add(Tensor kept, Tensor shall)
         {
-            float share = 1f / (kept.shape[0] * _fitted.Length);
+            float share = 1f / _fittedTokens;
             moments.addmm_(kept.t(), kept, 1, share);
             wanted.addmm_(shall.t(), kept, 1, share);
         }
@@ -137,21 +141,27 @@ internal sealed class GatedNetwork : IDisposable
     public double HeldOutLoss(int block, CancellationToken cancellation)
     {
         double sum = 0;
-        for (int i = 0; i < _judged.Length; i++)
+        int window = 0;
+        foreach (var judged in _judged)
         {
-            cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            Tensor stream = _judged[i];
+            Tensor stream = judged;
             for (int next = block; next < Spec.Blocks; next++)
             {
+                cancellation.ThrowIfCancellationRequested();
                 stream = _model.Network.Pass(next, stream, _model.Network.PassageOf(next, _gates));
             }
 
-            Tensor logits = _model.Network.LogitsOf(stream);
-            sum += nn.functional.cross_entropy(logits.view(-1, logits.shape[^1]).to(ScalarType.Float32), _targets[i].to(logits.device)).ToDouble();
+            // The vocabulary's logits are the widest there is: one window at a time.
+            foreach (var row in stream.split(1))
+            {
+                using var head = NewDisposeScope();
+                Tensor logits = _model.Network.LogitsOf(row);
+                sum += nn.functional.cross_entropy(logits.view(-1, logits.shape[^1]).to(ScalarType.Float32), _targets[window++].to(logits.device)).ToDouble();
+            }
         }
 
-        return _judged.Length == 0 ? 0 : sum / _judged.Length;
+        return window == 0 ? 0 : sum / window;
     }
 
     /// <summary>Moves every window's stream behind a block.</summary>
@@ -184,6 +194,18 @@ internal sealed class GatedNetwork : IDisposable
         }
 
         _gates.Values.Dispose();
+    }
+
+    /// <summary>The streams <c>[windows, seq, d]</c> in front of the first block, of as many windows at a time as pass well together.</summary>
+    private Tensor[] Streams(Tensor[] windows)
+    {
+        int together = (int)Math.Max(1, TokensTogether / windows.Select(window => window.shape[1]).FirstOrDefault(1));
+        return [.. windows.Chunk(together).Select(chunk =>
+        {
+            using var scope = NewDisposeScope();
+            Tensor tokens = cat(chunk);
+            return _model.Network.Enter(tokens.narrow(1, 0, tokens.shape[1] - 1)).DetachFromDisposeScope();
+        })];
     }
 
     /// <summary>Where the projection that reads at a site writes to the stream; null where it does not.</summary>

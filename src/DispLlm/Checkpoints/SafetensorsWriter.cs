@@ -11,10 +11,14 @@ namespace DispLlm;
 /// </summary>
 public sealed class SafetensorsWriter : IDisposable
 {
+    /// <summary>Bytes that are brought to the disk together while more are written.</summary>
+    private const long FlushedTogether = 64 << 20;
+
     private readonly AtomicFile _file;
     private readonly TensorInfo[] _tensors;
     private int _current;
     private long _written;
+    private long _unflushed;
     private bool _complete;
 
     private SafetensorsWriter(AtomicFile file, TensorInfo[] tensors)
@@ -178,5 +182,11 @@ public sealed class SafetensorsWriter : IDisposable
 
         _file.Stream.Write(bytes);
         _written += bytes.Length;
+        _unflushed += bytes.Length;
+        if (_unflushed >= FlushedTogether)
+        {
+            _file.FlushAhead();
+            _unflushed = 0;
+        }
     }
 }

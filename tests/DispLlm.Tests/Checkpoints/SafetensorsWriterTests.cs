@@ -40,6 +40,37 @@ public sealed class SafetensorsWriterTests : IDisposable
     }
 
     [Fact]
+    public void What_is_brought_to_the_disk_ahead_is_what_was_written()
+    {
+        // Large enough for several flushes ahead, in pieces that never fill the stream's buffer evenly.
+        const int Size = 80_000_003;
+        string path = _folder["large.safetensors"];
+        byte[] piece = new byte[50_021];
+        new Random(1).NextBytes(piece);
+        TensorInfo[] infos = [.. Enumerable.Range(0, 3).Select(i => new TensorInfo($"t{i}", ScalarType.Byte, [Size]))];
+        using (var writer = SafetensorsWriter.Create(path, infos))
+        {
+            foreach (var info in infos)
+            {
+                for (int written = 0; written < Size; written += piece.Length)
+                {
+                    writer.Write(info.Name, piece.AsSpan(0, Math.Min(piece.Length, Size - written)));
+                }
+            }
+
+            writer.Complete();
+        }
+
+        using var file = SafetensorsFile.Open(path);
+        byte[] expected = [.. Enumerable.Repeat(piece, (Size / piece.Length) + 1).SelectMany(bytes => bytes).Take(Size)];
+        foreach (var info in infos)
+        {
+            using var scope = NewDisposeScope();
+            Assert.True(file.Read(info.Name).data<byte>().ToArray().AsSpan().SequenceEqual(expected));
+        }
+    }
+
+    [Fact]
     public void Completing_too_early_is_refused_and_names_the_tensor()
     {
         using (var writer = SafetensorsWriter.Create(_folder["f"], Two))

@@ -40,10 +40,9 @@ internal sealed class Laboratory : IDisposable
     /// <summary>Perplexity with any gates, which are disposed.</summary>
     public double Judge(Gates? gates)
     {
+        using var disposed = gates;
         var options = new PerplexityOptions { WindowLength = _settings.Window, MaxWindows = _settings.HeldoutWindows };
-        double perplexity = DispLlm.Perplexity.Of(Model, _heldout, options, gates).Perplexity;
-        gates?.Values.Dispose();
-        return perplexity;
+        return DispLlm.Perplexity.Of(Model, _heldout, options, gates).Perplexity;
     }
 
     /// <summary>Runs a strategy, or takes what an earlier command kept of the same run on the settings' own text.</summary>

@@ -23,7 +23,7 @@ try
     // What was cut computes what the gates promised.
     using var pruned = PrunableModel.Load(target, options: options);
     using var tokens = torch.randint(0, model.Spec.VocabularySize, [1, 16], torch.ScalarType.Int64);
-    var gates = Gates.Of(result.Plan, model.Backend);
+    using var gates = Gates.Of(result.Plan, model.Backend);
     using var promised = model.Logits(tokens, gates);
     using var computed = pruned.Logits(tokens);
     using var difference = (promised - computed).abs().max() / promised.abs().max();

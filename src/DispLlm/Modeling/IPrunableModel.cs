@@ -2,13 +2,13 @@ using TorchSharp;
 
 namespace DispLlm;
 
-/// <summary>A value for every gate of a model.</summary>
+/// <summary>A value for every gate of a model. Disposing it disposes its values: whoever made them does that.</summary>
 /// <param name="Values">
 /// <c>[gates]</c>, float32 on the backend's device, in the order of <see cref="GateLayout"/>: 1 lets a feature pass, 0 stops it.
 /// May require a gradient; the model's output is differentiable in it.
 /// </param>
 /// <param name="Order">Whether the norm or the selection comes first at S1 and S3.</param>
-public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.NormThenSelect)
+public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.NormThenSelect) : IDisposable
 {
     /// <summary>
     /// Whether a forward pass that will be taken back keeps only what enters each block, and computes the rest once more on the way back. Default no.
@@ -18,7 +18,7 @@ public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.Norm
     /// <summary>The gates that open what a plan keeps: the dense model under them computes what the cut model will.</summary>
     /// <param name="plan">The plan.</param>
     /// <param name="backend">The model's backend.</param>
-    /// <returns>Gates of 0 and 1. The caller disposes <see cref="Values"/>.</returns>
+    /// <returns>Gates of 0 and 1. The caller disposes them.</returns>
     public static Gates Of(SelectionPlan plan, ITensorBackend backend)
     {
         ArgumentNullException.ThrowIfNull(plan);
@@ -36,6 +36,9 @@ public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.Norm
         using var host = torch.tensor(open);
         return new Gates(host.to(backend.Device, copy: true), plan.NormOrder);
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => Values.Dispose();
 }
 
 /// <summary>A model whose five selection sites per block can be gated and cut. Weights are frozen.</summary>

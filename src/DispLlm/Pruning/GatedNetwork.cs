@@ -193,7 +193,7 @@ internal sealed class GatedNetwork : IDisposable
             trace.Dispose();
         }
 
-        _gates.Values.Dispose();
+        _gates.Dispose();
     }
 
     /// <summary>The streams <c>[windows, seq, d]</c> in front of the first block, of as many windows at a time as pass well together.</summary>

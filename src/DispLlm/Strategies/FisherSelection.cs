@@ -53,7 +53,8 @@ public sealed record FisherSelection : ISelectionStrategy
         for (int round = 0; round < Rounds; round++)
         {
             information.mul_(Memory);
-            Measure(request, Gates.Of(plan, model.Backend) with { Order = request.NormOrder }, windows, round, information, clock, cancellationToken);
+            using var gates = Gates.Of(plan, model.Backend) with { Order = request.NormOrder };
+            Measure(request, gates, windows, round, information, clock, cancellationToken);
             using var host = information.cpu();
             scores = GateScores.PerParameter(model.GateLayout, host.data<float>().ToArray(), plan, request.Budget.Scope);
             long allowed = dense - (long)((double)(dense - target) * (round + 1) / Rounds);
@@ -68,12 +69,11 @@ public sealed record FisherSelection : ISelectionStrategy
     private void Measure(
         SelectionRequest request, Gates gates, TokenWindows windows, int round, Tensor information, Stopwatch clock, CancellationToken cancellation)
     {
-        using var values = gates.Values;
         for (int i = 0; i < WindowsPerRound; i++)
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            using var gradients = GateGradients.Of(request.Model, values, gates.Order, [windows.Batch((long)round * WindowsPerRound + i)], cancellationToken: cancellation);
+            using var gradients = GateGradients.Of(request.Model, gates.Values, gates.Order, [windows.Batch((long)round * WindowsPerRound + i)], cancellationToken: cancellation);
             if (!double.IsFinite(gradients.CrossEntropy) || !isfinite(gradients.Gradient).all().ToBoolean())
             {
                 throw new NumericalException(round * WindowsPerRound + i + 1, "a gate gradient of the Fisher scores");

@@ -42,8 +42,7 @@ public sealed class AgreementTests : IDisposable
         AgreementScore Under(double ratio)
         {
             var plan = new MagnitudeSelection().Select(new SelectionRequest { Model = _model, Budget = PruningBudget.FromRatio(ratio) }).Plan;
-            var gates = Gates.Of(plan, _model.Backend);
-            using var values = gates.Values;
+            using var gates = Gates.Of(plan, _model.Backend);
             return Agreement.Of(_model, _model, Ids(128), new PerplexityOptions { WindowLength = 64 }, gates);
         }
 

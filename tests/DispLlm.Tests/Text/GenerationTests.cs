@@ -55,8 +55,7 @@ public sealed class GenerationTests
         var plan = new RandomSelection().Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.4) }).Plan;
         new PrunedModelBuilder(model.Folder, plan).Build(folder.Below("pruned"));
         using var pruned = PrunableModel.Load(folder.Below("pruned"));
-        var gates = Gates.Of(plan, model.Backend);
-        using var values = gates.Values;
+        using var gates = Gates.Of(plan, model.Backend);
         Assert.Equal(
             TextGenerator.Continue(model, s_prompts, new GenerationOptions { MaxNewTokens = 15, Gates = gates }),
             TextGenerator.Continue(pruned, s_prompts, new GenerationOptions { MaxNewTokens = 15 }));

@@ -18,7 +18,8 @@ var result = await pruner.Prune(model).ToRatio(0.5).SelectedBy(new MagnitudeSele
 await result.SaveAsync("models/gpt-neox-half");
 using var pruned = pruner.Load("models/gpt-neox-half");
 using var tokens = torch.arange(12, torch.ScalarType.Int64).unsqueeze(0);
-using var promised = model.Logits(tokens, Gates.Of(result.Plan, model.Backend));
+using var gates = Gates.Of(result.Plan, model.Backend);
+using var promised = model.Logits(tokens, gates);
 using var computed = pruned.Logits(tokens);
 if (pruned.Family.Name != "gpt-neox" || !torch.allclose(promised, computed, rtol: 1e-3, atol: 1e-4))
 {

@@ -11,7 +11,7 @@ public sealed class InterruptionTests : IDisposable
         string[] line = ["plan", "./model", "--text", "text.txt", "--window", "16", "--steps", "50", "-o", "the plan.json"];
         (await _workplace.RunAsync([.. line[..^1], "whole.json", "--run", "whole"])).With(0);
 
-        var stopped = (await ToolProcess.InterruptAsync(_workplace.Folder, "INT", "Learning: ", line)).With(130);
+        var stopped = (await ToolProcess.InterruptAsync(_workplace.Folder, "INT", "Learning: 1/50", line)).With(130);
         Assert.False(File.Exists(_workplace["the plan.json"]));
         Assert.True(File.Exists(Path.Combine(_workplace["model-pruned-20.run"], "state.safetensors")));
         Assert.Matches("Stopped after [0-9]+ of 50 steps", stopped.Error);

@@ -37,6 +37,8 @@ public sealed class VerbTests(PrunedWorkplace workplace) : IClassFixture<PrunedW
     {
         var outcome = (await workplace.RunAsync("prune", "./model", "--sample", "64", "--window", "16", "--steps", "2", "-o", "learned")).With(0);
         Assert.Contains("Sampling 64 tokens", outcome.Error, StringComparison.Ordinal);
+        Assert.Contains("Learning: measuring 32/32", outcome.Error, StringComparison.Ordinal);
+        Assert.Contains("Learning: 1/2  loss ", outcome.Error, StringComparison.Ordinal);
         Assert.Contains("Learning: 2/2  loss ", outcome.Error, StringComparison.Ordinal);
         Assert.Contains("The pruned model is in learned", outcome.Out, StringComparison.Ordinal);
         Assert.False(Directory.Exists(workplace["model-pruned-20.run"]));

@@ -14,7 +14,9 @@ internal interface IStage
     void Report(double fraction, string? figures = null);
 }
 
-/// <summary>Plain lines: one at the start, and where there are figures one now and then and one at the end.</summary>
+/// <summary>
+/// Plain lines: one at the start, and where there are figures one now and then and one at the end. Work in parts, each from 0 to 1, has these for each part.
+/// </summary>
 internal sealed class PlainStage : IStage
 {
     private static readonly TimeSpan s_between = TimeSpan.FromSeconds(10);
@@ -22,7 +24,7 @@ internal sealed class PlainStage : IStage
     private readonly string _what;
     private readonly Action<string> _write;
     private long _last;
-    private bool _said;
+    private double _done = double.PositiveInfinity;
 
     public PlainStage(string what, Action<string> write)
     {
@@ -34,13 +36,14 @@ internal sealed class PlainStage : IStage
 
     public void Report(double fraction, string? figures = null)
     {
-        bool first = figures is not null && !_said, last = figures is not null && fraction >= 1;
+        bool first = figures is not null && fraction < _done, last = figures is not null && fraction >= 1;
         if (first || last || Stopwatch.GetElapsedTime(_last) >= s_between)
         {
-            _said |= figures is not null;
             _last = Stopwatch.GetTimestamp();
             _write($"{_what}: {figures ?? fraction.ToString("P0", CultureInfo.InvariantCulture)}");
         }
+
+        _done = figures is null ? _done : fraction;
     }
 }
 

@@ -59,42 +59,26 @@ internal sealed class GatedPassage(Func<SelectionSite, SiteGates> gates, NormOrd
     public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) => stream + output;
 }
 
-/// <summary>Passes as another passage does, and shows what comes to each site.</summary>
-internal sealed class ObservingPassage(BlockPassage inner, Action<SelectionSite, Tensor> observe) : BlockPassage
-{
-    public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm)
-    {
-        observe(site, norm?.Apply(stream) ?? stream);
-        return inner.Enter(site, stream, norm);
-    }
-
-    public override IReadOnlyList<Tensor> Read(SelectionSite site, Tensor entered, IReadOnlyList<Projection> readers) => inner.Read(site, entered, readers);
-
-    public override Tensor Write(SelectionSite site, Tensor features, Projection writer)
-    {
-        if (site == SelectionSite.MlpOutput)
-        {
-            observe(SelectionSite.MlpHidden, features);
-        }
-
-        Tensor output = inner.Write(site, features, writer);
-        observe(site, output);
-        return output;
-    }
-
-    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) => inner.Leave(site, stream, output);
-}
-
-/// <summary>Passes as another passage does, and shows what its projections read and how the stream changes. The tensors are alive during the call only.</summary>
+/// <summary>Passes as another passage does, and shows what comes by. The tensors are alive, and unchanged, during the call only.</summary>
 /// <param name="inner">The other passage.</param>
-/// <param name="read">Told what is read in front of the gates: at S1 and S3 by the readers, at S2 by attention's output projection, at S4 by the down projection.</param>
-/// <param name="left">Told at S2 and S5 of the stream before and behind the sum.</param>
-internal sealed class TracingPassage(BlockPassage inner, Action<SelectionSite, Tensor> read, Action<SelectionSite, Tensor, Tensor> left) : BlockPassage
+internal sealed class ObservingPassage(BlockPassage inner) : BlockPassage
 {
+    /// <summary>Told what projections read, in front of any gate: at S1 and S3 the readers, at S2 attention's output projection, at S4 the down projection.</summary>
+    public Action<SelectionSite, Tensor>? OnRead { get; init; }
+
+    /// <summary>Told at S2 and S5 what is written.</summary>
+    public Action<SelectionSite, Tensor>? OnWritten { get; init; }
+
+    /// <summary>Told at S2 and S5 of the stream that the output is added to.</summary>
+    public Action<SelectionSite, Tensor>? OnBefore { get; init; }
+
+    /// <summary>Told at S2 and S5 of the stream with the output added.</summary>
+    public Action<SelectionSite, Tensor>? OnBehind { get; init; }
+
     public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm)
     {
         Tensor entered = inner.Enter(site, stream, norm);
-        read(site, entered);
+        OnRead?.Invoke(site, entered);
         return entered;
     }
 
@@ -102,16 +86,17 @@ internal sealed class TracingPassage(BlockPassage inner, Action<SelectionSite, T
 
     public override Tensor Write(SelectionSite site, Tensor features, Projection writer)
     {
-        read(site == SelectionSite.MlpOutput ? SelectionSite.MlpHidden : site, features);
-        return inner.Write(site, features, writer);
+        OnRead?.Invoke(site == SelectionSite.MlpOutput ? SelectionSite.MlpHidden : site, features);
+        Tensor output = inner.Write(site, features, writer);
+        OnWritten?.Invoke(site, output);
+        return output;
     }
 
     public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output)
     {
-        // A dense passage may add in place.
-        Tensor before = stream.clone();
+        OnBefore?.Invoke(site, stream);
         Tensor behind = inner.Leave(site, stream, output);
-        left(site, before, behind);
+        OnBehind?.Invoke(site, behind);
         return behind;
     }
 }

@@ -93,7 +93,21 @@ internal sealed class Decoder : IDisposable
         try
         {
             Stream(tokens, window, (block, stream) =>
-                _blocks[block].Forward(stream, new ObservingPassage(s_dense, (site, features) => Note(block, site, features)), window));
+                _blocks[block].Forward(
+                    stream,
+                    new ObservingPassage(s_dense)
+                    {
+                        // At S2 the gate is behind the projection.
+                        OnRead = (site, features) =>
+                        {
+                            if (site != SelectionSite.AttentionOutput)
+                            {
+                                Note(block, site, features);
+                            }
+                        },
+                        OnWritten = (site, output) => Note(block, site, output),
+                    },
+                    window));
             return cat([.. squares.Select(square => square.to(_backend.Device))]).MoveToOuterDisposeScope();
         }
         finally

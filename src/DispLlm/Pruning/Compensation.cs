@@ -112,9 +112,16 @@ public sealed class Compensation : IDisposable
 
     private BlockCompensation Correct(GatedNetwork network, int block, double before, CompensationOptions options, CancellationToken cancellation)
     {
+        network.TraceDense(block, cancellation);
+
+        // Up to the first cut both networks are one, and there is nothing to make up for.
+        if (Plan.Blocks.Take(block + 1).All(DropsNothing))
+        {
+            return new BlockCompensation(block, null, before, before);
+        }
+
         var old = WeightCatalog.OfBlock(network.Spec, block).Where(part => !part.IsBias && GatedNetwork.InputOf(part.Role) is not null)
             .ToDictionary(part => part.Role, part => network.Weight(part.Role, block).to(ScalarType.Float32, copy: true));
-        network.TraceDense(block, cancellation);
         foreach (double ridge in options.Ridges)
         {
             var corrected = Corrected(network, block, old, ridge, cancellation);
@@ -175,6 +182,8 @@ public sealed class Compensation : IDisposable
         Tensor damped = square + eye(square.shape[0], dtype: ScalarType.Float64, device: weight.device) * damp;
         return weight.index_copy(1, keep, linalg.solve(damped, right.t()).t().to(ScalarType.Float32)).MoveToOuterDisposeScope();
     }
+
+    private bool DropsNothing(BlockSelection selection) => Enum.GetValues<SelectionSite>().All(site => selection[site].Count == Plan.Model.SizeOf(site));
 
     private static Tensor Cut(Tensor weight, WeightRole role, BlockSelection selection)
     {

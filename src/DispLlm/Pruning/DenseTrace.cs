@@ -15,24 +15,24 @@ internal sealed class DenseTrace(CompensationTarget target) : IDisposable
     public BlockPassage Passage()
     {
         Dispose();
-        return new TracingPassage(
-            new DensePassage(),
-            (site, features) =>
+        return new ObservingPassage(new DensePassage())
+        {
+            OnRead = (site, features) =>
             {
                 if (target != CompensationTarget.OwnInput && site is SelectionSite.AttentionInput or SelectionSite.MlpInput)
                 {
                     _read[site] = Kept(features);
                 }
             },
-            (site, before, behind) =>
+            OnBefore = (site, stream) =>
             {
                 if (target == CompensationTarget.DenseInput)
                 {
-                    _before[site] = Kept(before);
+                    _before[site] = Kept(stream);
                 }
-
-                _behind[site] = Kept(behind);
-            });
+            },
+            OnBehind = (site, stream) => _behind[site] = Kept(stream),
+        };
     }
 
     /// <summary>What readers shall see at S1 or S3, <c>[tokens, d]</c>, where it is not what they see in the cut network.</summary>

@@ -112,16 +112,16 @@ internal sealed class GatedNetwork : IDisposable
                 }
             }
 
-            void Left(SelectionSite at, Tensor before, Tensor behind)
+            void Before(SelectionSite at, Tensor stream)
             {
                 if (ofOutput && at == writes)
                 {
-                    Tensor output = trace.Written(at, DenseTrace.Rows(before));
+                    Tensor output = trace.Written(at, DenseTrace.Rows(stream));
                     Add(kept!, (bias is null ? output : output - bias) * trace.TokenWeight(at));
                 }
             }
 
-            _model.Network.Pass(block, _fitted[i], new TracingPassage(_model.Network.PassageOf(block, _gates), Read, Left));
+            _model.Network.Pass(block, _fitted[i], new ObservingPassage(_model.Network.PassageOf(block, _gates)) { OnRead = Read, OnBefore = Before });
         }
 
         moments.MoveToOuterDisposeScope();

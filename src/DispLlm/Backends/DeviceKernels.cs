@@ -9,6 +9,9 @@ internal static class DeviceKernels
     // With more gates open than this share, gathering a weight's columns costs more than the products save.
     private const double MostOpen = 0.9;
 
+    // Positions up to which plain products outrun the fused kernel where no gradient is wanted.
+    private const long MostRowwise = 1024;
+
     /// <summary>Whether tensors on a device have numbers in them; on <c>meta</c> they have shapes only.</summary>
     public static bool HoldsNumbers(this Device? device) => device?.type != DeviceType.META;
 
@@ -41,7 +44,8 @@ internal static class DeviceKernels
     /// <param name="value"><c>[batch, key-value heads, seq, head]</c>.</param>
     public static Tensor CausalAttention(Tensor query, Tensor key, Tensor value)
     {
-        if (query.device_type == DeviceType.CPU && query.requires_grad)
+        bool plain = query.requires_grad || (query.dtype == ScalarType.Float32 && query.size(2) <= MostRowwise);
+        if (query.device_type == DeviceType.CPU && plain && !OnePositionAttention.Takes(query, key, value))
         {
             return RowwiseAttention.Of(query, key, value);
         }

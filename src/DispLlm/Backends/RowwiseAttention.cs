@@ -4,13 +4,13 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Causal attention with a gradient, in plain products: some rows of queries at a time, each against the keys that it may see, with its way back written out. On the CPU
-/// the fused kernel's way back takes several times as long.
+/// Causal attention in plain products: some rows of queries at a time, each against the keys that it may see, with its way back written out. On the CPU the fused
+/// kernel's way back takes several times as long, and over short sequences its way forward takes longer too.
 /// </summary>
 internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAttention>
 {
-    // Fewer rows waste less behind the diagonal; more rows make larger products.
-    private const long RowsAtOnce = 128;
+    // Fewer rows waste less behind the diagonal; more rows make larger products, and the way back has most of them.
+    private const long RowsAtOnce = 64, LearnedRowsAtOnce = 128;
 
     public override string Name => nameof(RowwiseAttention);
 
@@ -18,32 +18,21 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
     /// <param name="query"><c>[batch, heads, seq, head]</c>.</param>
     /// <param name="key"><c>[batch, key-value heads, seq, head]</c>.</param>
     /// <param name="value"><c>[batch, key-value heads, seq, head]</c>.</param>
-    public static Tensor Of(Tensor query, Tensor key, Tensor value) => apply(query, key, value);
+    public static Tensor Of(Tensor query, Tensor key, Tensor value) => query.requires_grad
+        ? apply(query, key, value)
+        : Mixed(query, key, value, RowsAtOnce, null).view(query.shape);
 
     /// <inheritdoc/>
     public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
     {
         using var scope = NewDisposeScope();
         var (query, key, value) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor)vars[2]);
-        var heads = new HeadGroups(query, key, value);
-        Tensor future = ones([RowsAtOnce, RowsAtOnce], ScalarType.Bool).triu(1);
-        Tensor output = empty_like(heads.Queries);
-        var saved = new List<Tensor> { query, key, value };
-        foreach (var rows in heads.Rows())
-        {
-            using var piece = NewDisposeScope();
-            Tensor scores = heads.QueriesOf(rows).bmm(heads.Keys.narrow(1, 0, rows.Seen).transpose(1, 2)).mul_(heads.Scale);
-            heads.ByRow(scores, rows).narrow(-1, rows.First, rows.Count).masked_fill_(future.narrow(0, 0, rows.Count).narrow(1, 0, rows.Count), double.NegativeInfinity);
-            Tensor weights = scores.softmax(-1);
-            HeadGroups.RowsOf(output, rows).copy_(heads.ByRow(weights.bmm(heads.Values.narrow(1, 0, rows.Seen)), rows));
-            saved.Add(weights.MoveToOuterDisposeScope());
-        }
-
-        saved.Add(output);
-        ctx.save_for_backward(saved);
+        var weights = new List<Tensor>();
+        Tensor output = Mixed(query, key, value, LearnedRowsAtOnce, weights);
+        ctx.save_for_backward([query, key, value, .. weights, output]);
 
         // They are taken over only after this method's end.
-        saved.Skip(3).ToList().ForEach(tensor => tensor.MoveToOuterDisposeScope());
+        weights.Append(output).ToList().ForEach(tensor => tensor.MoveToOuterDisposeScope());
         return output.view(query.shape).MoveToOuterDisposeScope();
     }
 
@@ -56,7 +45,7 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
         Tensor output = saved[^1], back = grad_output.reshape(output.shape);
         Tensor queries = empty_like(heads.Queries), keys = zeros_like(heads.Keys), values = zeros_like(heads.Values);
         Tensor mean = (output * back).sum(-1, keepdim: true);    // of the gradient of the weights, under the weights
-        foreach (var (rows, weights) in heads.Rows().Zip(saved.Skip(3)))
+        foreach (var (rows, weights) in heads.Rows(LearnedRowsAtOnce).Zip(saved.Skip(3)))
         {
             using var piece = NewDisposeScope();
             Tensor returned = heads.Flat(HeadGroups.RowsOf(back, rows), rows);
@@ -73,6 +62,29 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
             keys.view(saved[1].shape).MoveToOuterDisposeScope(),
             values.view(saved[2].shape).MoveToOuterDisposeScope(),
         ];
+    }
+
+    /// <summary>What queries gather, <c>[groups, shared, seq, head]</c>; the weights of each range of rows go to a list where one is given.</summary>
+    private static Tensor Mixed(Tensor query, Tensor key, Tensor value, long rowsAtOnce, List<Tensor>? kept)
+    {
+        using var scope = NewDisposeScope();
+        var heads = new HeadGroups(query * (1 / Math.Sqrt(query.shape[3])), key, value);
+        Tensor future = zeros(rowsAtOnce, rowsAtOnce, query.dtype).masked_fill(ones([rowsAtOnce, rowsAtOnce], ScalarType.Bool).triu(1), double.NegativeInfinity);
+        Tensor output = empty_like(heads.Queries);
+        foreach (var rows in heads.Rows(rowsAtOnce))
+        {
+            using var piece = NewDisposeScope();
+            Tensor scores = heads.QueriesOf(rows).bmm(heads.Keys.narrow(1, 0, rows.Seen).transpose(1, 2));
+            heads.ByRow(scores, rows).narrow(-1, rows.First, rows.Count).add_(future.narrow(0, 0, rows.Count).narrow(1, 0, rows.Count));
+            Tensor weights = scores.softmax(-1);
+            HeadGroups.RowsOf(output, rows).copy_(heads.ByRow(weights.bmm(heads.Values.narrow(1, 0, rows.Seen)), rows));
+            if (kept is not null)
+            {
+                kept.Add(weights.MoveToOuterDisposeScope().MoveToOuterDisposeScope());
+            }
+        }
+
+        return output.MoveToOuterDisposeScope();
     }
 
     /// <summary>Some rows of queries, and how many keys they see.</summary>
@@ -106,11 +118,11 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
 
         public Tensor Values { get; }     // [groups, seq, head]
 
-        public IEnumerable<RowRange> Rows()
+        public IEnumerable<RowRange> Rows(long atOnce)
         {
-            for (long first = 0; first < _length; first += RowsAtOnce)
+            for (long first = 0; first < _length; first += atOnce)
             {
-                yield return new RowRange(first, Math.Min(RowsAtOnce, _length - first));
+                yield return new RowRange(first, Math.Min(atOnce, _length - first));
             }
         }
 

@@ -135,6 +135,13 @@ internal sealed class Decoder : IDisposable
         return _blocks[block].Forward(stream.to(_backend.DeviceOfBlock(block, _spec.Blocks)), passage, window).MoveToOuterDisposeScope();
     }
 
+    /// <summary>A stream in front of one block's first weights, to be passed on step by step. The caller disposes it.</summary>
+    public StagedPass PassInStages(int block, Tensor stream, BlockPassage passage)
+    {
+        using var scope = NewDisposeScope();
+        return new StagedPass(_blocks[block], stream.to(_backend.DeviceOfBlock(block, _spec.Blocks)), passage);
+    }
+
     /// <summary>The logits of the stream behind the last block. The caller disposes them.</summary>
     public Tensor LogitsOf(Tensor stream)
     {

@@ -24,42 +24,62 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
 
     private readonly Projection _down = weights.Projection(WeightRole.MlpDown, index);
 
+    private bool NormsBefore => spec.NormPlacement == NormPlacement.Before;
+
     /// <summary>The stream <c>[batch, seq, d]</c> behind the block. The caller disposes it.</summary>
     public Tensor Forward(Tensor stream, BlockPassage passage, SequenceWindow window)
     {
         using var scope = NewDisposeScope();
-        bool normsBefore = spec.NormPlacement == NormPlacement.Before;
-        Tensor Behind(Tensor sum, NormLayer norm) => normsBefore ? sum : norm.Apply(sum);
-
-        Tensor entered = passage.Enter(SelectionSite.AttentionInput, stream, normsBefore ? _attentionNorm : null);
-        Tensor attended = Behind(passage.Leave(SelectionSite.AttentionOutput, stream, Attention(entered, passage, window)), _attentionNorm);
-        Tensor read = spec.Residual == ResidualLayout.Serial ? attended : stream;
-        Tensor computed = Mlp(passage.Enter(SelectionSite.MlpInput, read, normsBefore ? _mlpNorm : null), passage);
-        return Behind(passage.Leave(SelectionSite.MlpOutput, attended, computed), _mlpNorm).MoveToOuterDisposeScope();
+        Tensor mixed = Mixed(EnterAttention(stream, passage), passage, window);
+        Tensor attended = LeaveAttention(stream, mixed, passage);
+        Tensor hidden = Hidden(EnterMlp(stream, attended, passage), passage);
+        return LeaveMlp(attended, hidden, passage).MoveToOuterDisposeScope();
     }
 
-    private Tensor Attention(Tensor x, BlockPassage passage, SequenceWindow window)
+    /// <summary>What the query, key and value projections read of the stream in front of the block.</summary>
+    public Tensor EnterAttention(Tensor stream, BlockPassage passage) =>
+        passage.Enter(SelectionSite.AttentionInput, stream, NormsBefore ? _attentionNorm : null);
+
+    /// <summary>The values of all heads as attention mixes them, <c>[batch, seq, heads x head size]</c>: what the output projection reads.</summary>
+    public Tensor Mixed(Tensor entered, BlockPassage passage, SequenceWindow window)
     {
-        var (query, key, value) = _queryKeyValue.Split(passage.Read(SelectionSite.AttentionInput, x, _queryKeyValue.Readers));
+        var (query, key, value) = _queryKeyValue.Split(passage.Read(SelectionSite.AttentionInput, entered, _queryKeyValue.Readers));
         query = _queryNorm?.Apply(query) ?? query;
         key = _keyNorm?.Apply(key) ?? key;
 
         if (rotary is not null)
         {
-            var (cosine, sine) = window.Turns(rotary, x.device, x.dtype);
+            var (cosine, sine) = window.Turns(rotary, entered.device, entered.dtype);
             query = RotaryTable.Rotate(query, cosine, sine);
             key = RotaryTable.Rotate(key, cosine, sine);
         }
 
-        Tensor mixed = window.Attend(index, query, key, value);
-        return passage.Write(SelectionSite.AttentionOutput, mixed.transpose(1, 2).flatten(2), _output);
+        return window.Attend(index, query, key, value).transpose(1, 2).flatten(2);
     }
 
-    private Tensor Mlp(Tensor x, BlockPassage passage)
+    /// <summary>The stream with what attention wrote.</summary>
+    public Tensor LeaveAttention(Tensor stream, Tensor mixed, BlockPassage passage)
     {
-        var read = passage.Read(SelectionSite.MlpInput, x, _mlpReaders);
-        Tensor hidden = read is [var gate, var up] ? Activate(spec.Activation, gate, up) : Activate(spec.Activation, read[0]);
-        return passage.Write(SelectionSite.MlpOutput, hidden, _down);
+        Tensor sum = passage.Leave(SelectionSite.AttentionOutput, stream, passage.Write(SelectionSite.AttentionOutput, mixed, _output));
+        return NormsBefore ? sum : _attentionNorm.Apply(sum);
+    }
+
+    /// <summary>What the MLP's first projections read: of the stream behind attention, or in front of it where both stand side by side.</summary>
+    public Tensor EnterMlp(Tensor stream, Tensor attended, BlockPassage passage) =>
+        passage.Enter(SelectionSite.MlpInput, spec.Residual == ResidualLayout.Serial ? attended : stream, NormsBefore ? _mlpNorm : null);
+
+    /// <summary>The MLP's hidden features <c>[batch, seq, d_ff]</c>: what the down projection reads.</summary>
+    public Tensor Hidden(Tensor entered, BlockPassage passage)
+    {
+        var read = passage.Read(SelectionSite.MlpInput, entered, _mlpReaders);
+        return read is [var gate, var up] ? Activate(spec.Activation, gate, up) : Activate(spec.Activation, read[0]);
+    }
+
+    /// <summary>The stream behind the block.</summary>
+    public Tensor LeaveMlp(Tensor attended, Tensor hidden, BlockPassage passage)
+    {
+        Tensor sum = passage.Leave(SelectionSite.MlpOutput, attended, passage.Write(SelectionSite.MlpOutput, hidden, _down));
+        return NormsBefore ? sum : _mlpNorm.Apply(sum);
     }
 
     /// <summary>The hidden features of a gated MLP; the gate may be written over.</summary>

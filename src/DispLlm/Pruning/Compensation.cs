@@ -113,6 +113,7 @@ public sealed class Compensation : IDisposable
     private BlockCompensation Correct(GatedNetwork network, int block, double before, CompensationOptions options, CancellationToken cancellation)
     {
         network.TraceDense(block, cancellation);
+        network.Enter(block);
 
         // Up to the first cut both networks are one, and there is nothing to make up for.
         if (Plan.Blocks.Take(block + 1).All(DropsNothing))
@@ -137,6 +138,7 @@ public sealed class Compensation : IDisposable
             }
 
             network.Replace(block, old);
+            network.Enter(block);
         }
 
         return new BlockCompensation(block, null, before, before);
@@ -152,6 +154,7 @@ public sealed class Compensation : IDisposable
             int[] kept = site == SelectionSite.AttentionOutput ? [.. Enumerable.Range(0, network.Spec.QuerySize)] : [.. Plan.Blocks[block][site]];
             if (network.Target == CompensationTarget.OwnInput && kept.Length == network.InputSize(block, site))
             {
+                network.Step(cancellation);
                 continue;
             }
 
@@ -164,6 +167,7 @@ public sealed class Compensation : IDisposable
             }
 
             network.Replace(block, corrected);
+            network.Step(cancellation);
         }
 
         return corrected;

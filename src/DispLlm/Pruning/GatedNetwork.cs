@@ -18,6 +18,7 @@ internal sealed class GatedNetwork : IDisposable
     private readonly long _fittedTokens;
     private readonly Tensor[] _dense;
     private readonly DenseTrace[] _traces;
+    private readonly List<StagedPass> _passing = [];
     private readonly Tensor[] _judged;
     private readonly Tensor[] _targets;
 
@@ -64,14 +65,33 @@ internal sealed class GatedNetwork : IDisposable
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            Tensor behind = _model.Network.Pass(block, _dense[i], _traces[i].Passage());
-            _dense[i].Dispose();
-            _dense[i] = behind.DetachFromDisposeScope();
+            Move(ref _dense[i], _model.Network.Pass(block, _dense[i], _traces[i].Passage()).DetachFromDisposeScope());
+        }
+    }
+
+    /// <summary>Puts the fitted windows in front of a block's first weights, as they are in the cut network.</summary>
+    public void Enter(int block)
+    {
+        Leave();
+        var passage = _model.Network.PassageOf(block, _gates);
+        foreach (var stream in _fitted)
+        {
+            _passing.Add(_model.Network.PassInStages(block, stream, passage));
+        }
+    }
+
+    /// <summary>Passes the fitted windows through the weights that they are in front of, to the next ones.</summary>
+    public void Step(CancellationToken cancellation)
+    {
+        foreach (var pass in _passing)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            pass.Step();
         }
     }
 
     /// <summary>
-    /// What a correction of the weights that read at a site is computed from, over the fitted windows, as means over tokens in float32: the second moments
+    /// What a correction of the weights that the fitted windows are in front of is computed from, as means over tokens in float32: the second moments
     /// <c>[kept, kept]</c> of their kept inputs in the network as cut so far, and for each weight those <c>[out, kept]</c> of what it shall give with them.
     /// </summary>
     public (Tensor Moments, IReadOnlyDictionary<WeightRole, Tensor> Wanted) Fit(
@@ -86,42 +106,28 @@ internal sealed class GatedNetwork : IDisposable
         Tensor moments = zeros(keep.shape[0], keep.shape[0], ScalarType.Float32, keep.device);
         Tensor wanted = zeros(ofOutput ? Spec.HiddenSize : InputSize(block, site), keep.shape[0], ScalarType.Float32, keep.device);
         Tensor? bias = ofOutput ? _model.Bias(roles[0], block)?.to(ScalarType.Float32) : null;
-        void Add(Tensor kept, Tensor shall)
-        {
-            float share = 1f / _fittedTokens;
-            moments.addmm_(kept.t(), kept, 1, share);
-            wanted.addmm_(shall.t(), kept, 1, share);
-        }
-
-        for (int i = 0; i < _fitted.Length; i++)
+        float share = 1f / _fittedTokens;
+        foreach (var (pass, trace) in _passing.Zip(_traces))
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            var trace = _traces[i];
-            Tensor? kept = null;
-            void Read(SelectionSite at, Tensor features)
+            Tensor input = DenseTrace.Rows(pass.Features);
+            Tensor? counts = writes is { } at ? trace.TokenWeight(at) : null;
+            input = counts is null ? input : input * counts;
+            Tensor shall = input;
+            if (ofOutput)
             {
-                if (at == site)
-                {
-                    Tensor input = writes is null ? DenseTrace.Rows(features) : DenseTrace.Rows(features) * trace.TokenWeight(writes.Value);
-                    kept = input.index_select(1, keep);
-                    if (!ofOutput)
-                    {
-                        Add(kept, writes is null && Target != CompensationTarget.OwnInput ? trace.Read(site) : input);
-                    }
-                }
+                Tensor output = trace.Written(writes!.Value, DenseTrace.Rows(pass.Stream));
+                shall = (bias is null ? output : output - bias) * counts!;
+            }
+            else if (writes is null && Target != CompensationTarget.OwnInput)
+            {
+                shall = trace.Read(site);
             }
 
-            void Before(SelectionSite at, Tensor stream)
-            {
-                if (ofOutput && at == writes)
-                {
-                    Tensor output = trace.Written(at, DenseTrace.Rows(stream));
-                    Add(kept!, (bias is null ? output : output - bias) * trace.TokenWeight(at));
-                }
-            }
-
-            _model.Network.Pass(block, _fitted[i], new ObservingPassage(_model.Network.PassageOf(block, _gates)) { OnRead = Read, OnBefore = Before });
+            Tensor kept = input.index_select(1, keep);
+            moments.addmm_(kept.t(), kept, 1, share);
+            wanted.addmm_(shall.t(), kept, 1, share);
         }
 
         moments.MoveToOuterDisposeScope();
@@ -164,25 +170,28 @@ internal sealed class GatedNetwork : IDisposable
         return window == 0 ? 0 : sum / window;
     }
 
-    /// <summary>Moves every window's stream behind a block.</summary>
+    /// <summary>Moves every window's stream behind the block; the fitted ones have to have entered it.</summary>
     public void Advance(int block, CancellationToken cancellation)
     {
-        foreach (var streams in new[] { _fitted, _judged })
+        for (int i = 0; i < _fitted.Length; i++)
         {
-            for (int i = 0; i < streams.Length; i++)
-            {
-                cancellation.ThrowIfCancellationRequested();
-                using var scope = NewDisposeScope();
-                Tensor behind = _model.Network.Pass(block, streams[i], _model.Network.PassageOf(block, _gates));
-                streams[i].Dispose();
-                streams[i] = behind.DetachFromDisposeScope();
-            }
+            cancellation.ThrowIfCancellationRequested();
+            Move(ref _fitted[i], _passing[i].Finish());
+        }
+
+        Leave();
+        for (int i = 0; i < _judged.Length; i++)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            using var scope = NewDisposeScope();
+            Move(ref _judged[i], _model.Network.Pass(block, _judged[i], _model.Network.PassageOf(block, _gates)).DetachFromDisposeScope());
         }
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
+        Leave();
         foreach (var stream in _fitted.Concat(_judged).Concat(_dense))
         {
             stream.Dispose();
@@ -194,6 +203,18 @@ internal sealed class GatedNetwork : IDisposable
         }
 
         _gates.Dispose();
+    }
+
+    private void Leave()
+    {
+        _passing.ForEach(pass => pass.Dispose());
+        _passing.Clear();
+    }
+
+    private static void Move(ref Tensor stream, Tensor behind)
+    {
+        stream.Dispose();
+        stream = behind;
     }
 
     /// <summary>The streams <c>[windows, seq, d]</c> in front of the first block, of as many windows at a time as pass well together.</summary>

@@ -1,4 +1,6 @@
 using System.Numerics;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -131,11 +133,8 @@ internal static unsafe class FewRowProduct
             s7 = Vector.FusedMultiplyAdd(v, Vector.Load(w + width), s7);
         }
 
-        ReadOnlySpan<Vector<float>> sums = [s0, s1, s2, s3, s4, s5, s6, s7];
-        for (int i = 0; i < sums.Length; i++)
-        {
-            Put(part, output + i, 0, Vector.Sum(sums[i]) + HostKernels.Dot(x + whole, first + (i * width) + whole, width - whole));
-        }
+        PutFour(part, output, 0, Sums(s0, s1, s2, s3), x, width, whole);
+        PutFour(part, output + 4, 0, Sums(s4, s5, s6, s7), x, width, whole);
     }
 
     /// <summary>One output of one row: its weights are one stream, and so are those of all outputs together.</summary>
@@ -159,8 +158,8 @@ internal static unsafe class FewRowProduct
     {
         float* w0 = part.Weight + (output * width), w1 = w0 + width, w2 = w1 + width, w3 = w2 + width;
         Vector<float> s0 = default, s1 = default, s2 = default, s3 = default;
-        long i = 0;
-        for (; i + Vector<float>.Count <= width; i += Vector<float>.Count)
+        long whole = width - (width % Vector<float>.Count);
+        for (long i = 0; i < whole; i += Vector<float>.Count)
         {
             var v = Vector.Load(x + i);
             s0 = Vector.FusedMultiplyAdd(v, Vector.Load(w0 + i), s0);
@@ -169,19 +168,7 @@ internal static unsafe class FewRowProduct
             s3 = Vector.FusedMultiplyAdd(v, Vector.Load(w3 + i), s3);
         }
 
-        float r0 = Vector.Sum(s0), r1 = Vector.Sum(s1), r2 = Vector.Sum(s2), r3 = Vector.Sum(s3);
-        for (; i < width; i++)
-        {
-            r0 += x[i] * w0[i];
-            r1 += x[i] * w1[i];
-            r2 += x[i] * w2[i];
-            r3 += x[i] * w3[i];
-        }
-
-        Put(part, output, row, r0);
-        Put(part, output + 1, row, r1);
-        Put(part, output + 2, row, r2);
-        Put(part, output + 3, row, r3);
+        PutFour(part, output, row, Sums(s0, s1, s2, s3), x, width, whole);
     }
 
     /// <summary>Four outputs of three rows: as many sums as there are registers for, so that a number that is loaded is used three or four times.</summary>
@@ -212,17 +199,33 @@ internal static unsafe class FewRowProduct
             c3 = Vector.FusedMultiplyAdd(c, w, c3);
         }
 
-        void Finish(float* v, long at, Vector<float> s0, Vector<float> s1, Vector<float> s2, Vector<float> s3)
+        PutFour(part, output, row, Sums(a0, a1, a2, a3), x, width, whole);
+        PutFour(part, output, row + 1, Sums(b0, b1, b2, b3), y, width, whole);
+        PutFour(part, output, row + 2, Sums(c0, c1, c2, c3), z, width, whole);
+    }
+
+    /// <summary>The sums of four vectors. Short products end so often that taking them one by one would cost a good part of the product.</summary>
+    private static Vector128<float> Sums(Vector<float> s0, Vector<float> s1, Vector<float> s2, Vector<float> s3)
+    {
+        if (!Avx.IsSupported || Vector<float>.Count != Vector256<float>.Count)
         {
-            long rest = width - whole;
-            Put(part, output, at, Vector.Sum(s0) + HostKernels.Dot(v + whole, w0 + whole, rest));
-            Put(part, output + 1, at, Vector.Sum(s1) + HostKernels.Dot(v + whole, w1 + whole, rest));
-            Put(part, output + 2, at, Vector.Sum(s2) + HostKernels.Dot(v + whole, w2 + whole, rest));
-            Put(part, output + 3, at, Vector.Sum(s3) + HostKernels.Dot(v + whole, w3 + whole, rest));
+            return Vector128.Create(Vector.Sum(s0), Vector.Sum(s1), Vector.Sum(s2), Vector.Sum(s3));
         }
 
-        Finish(x, row, a0, a1, a2, a3);
-        Finish(y, row + 1, b0, b1, b2, b3);
-        Finish(z, row + 2, c0, c1, c2, c3);
+        var halves = Avx.HorizontalAdd(Avx.HorizontalAdd(s0.AsVector256(), s1.AsVector256()), Avx.HorizontalAdd(s2.AsVector256(), s3.AsVector256()));
+        return halves.GetLower() + halves.GetUpper();
+    }
+
+    /// <summary>Four outputs of a row that lie side by side: what is summed of the first features, the product of those that fill no vector, and the bias.</summary>
+    private static void PutFour(ProductPart part, long output, long row, Vector128<float> sums, float* x, long width, long whole)
+    {
+        float* weight = part.Weight + (output * width);
+        for (long i = whole; i < width; i++)
+        {
+            sums += Vector128.Create(weight[i], weight[width + i], weight[(2 * width) + i], weight[(3 * width) + i]) * x[i];
+        }
+
+        sums = part.Bias is null ? sums : sums + Vector128.Load(part.Bias + output);
+        sums.Store(part.Result + (row * part.Count) + output);
     }
 }

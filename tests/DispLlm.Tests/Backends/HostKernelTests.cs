@@ -72,6 +72,18 @@ public sealed class HostKernelTests
     });
 
     [Fact]
+    public void Causal_attention_in_plain_products_is_the_frameworks_with_a_gradient_and_without() => Check(
+        Gen.Select(Gen.Int[1, 2], Gen.Int[1, 3], Gen.Int[1, 300]), size =>
+        {
+            var (batch, shared, length) = size;
+            Tensor query = randn(batch, 2 * shared, length, 24), key = randn(batch, 2, length, 24), value = randn(batch, 2, length, 24);
+            Tensor expected = nn.functional.scaled_dot_product_attention(
+                query, key.repeat_interleave(shared, dim: 1), value.repeat_interleave(shared, dim: 1), is_casual: true);
+            Close.Within(1e-5, expected, RowwiseAttention.Of(query, key, value), $"{size}");
+            Close.Within(1e-5, expected, RowwiseAttention.Of(query.requires_grad_(), key, value).detach(), $"{size}");
+        }, times: 30);
+
+    [Fact]
     public void What_needs_a_gradient_or_has_another_type_is_left_to_the_framework()
     {
         using var scope = NewDisposeScope();

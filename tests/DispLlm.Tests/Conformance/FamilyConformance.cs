@@ -148,6 +148,25 @@ public abstract class FamilyConformance<T>
 
     [Theory]
     [MemberData(nameof(Fixtures))]
+    public void A_block_that_is_passed_in_stages_computes_what_it_computes_at_once(string name) => Run(name, (fixture, model) =>
+    {
+        using var noGradient = no_grad();
+        using var gates = new Gates(fixture.Gates(model.GateLayout).clone());
+        Tensor stream = model.Network.Enter(fixture.Expected("input_ids"));
+        for (int block = 0; block < model.Spec.Blocks; block++)
+        {
+            Tensor entered = stream.clone(), behind = model.Network.Pass(block, stream, model.Network.PassageOf(block, gates));
+            using var pass = model.Network.PassInStages(block, stream, model.Network.PassageOf(block, gates));
+            pass.Step();
+            using Tensor staged = pass.Finish();
+            Assert.Equal(behind.data<float>().ToArray(), staged.data<float>().ToArray());
+            Assert.Equal(entered.data<float>().ToArray(), stream.data<float>().ToArray());
+            stream = behind;
+        }
+    });
+
+    [Theory]
+    [MemberData(nameof(Fixtures))]
     public void An_order_that_the_norms_do_not_leave_is_refused(string name) => Run(name, (fixture, model) =>
     {
         Assert.Equal(model.Spec.NormPlacement == NormPlacement.Before, Orders(model).Contains(NormOrder.SelectThenNorm));

@@ -59,6 +59,10 @@ internal static unsafe class FewRowProduct
         return results;
     }
 
+    /// <summary>One projection without a bias, on this thread: <c>[rows, width] -> [rows, count]</c>.</summary>
+    public static void Apply(float* input, long rows, long width, float* weight, long count, float* result) =>
+        Product(input, rows, width, new ProductPart(weight, null, result, count, 0), 0, count);
+
     private readonly struct ProductPart(float* weight, float* bias, float* result, long count, long offset)
     {
         public readonly float* Weight = weight, Bias = bias, Result = result;

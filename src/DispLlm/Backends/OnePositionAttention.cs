@@ -23,7 +23,7 @@ internal static unsafe class OnePositionAttention
     public static Tensor Apply(Tensor query, Tensor key, Tensor value, Tensor? visible)
     {
         long batch = query.size(0), heads = query.size(1), size = query.size(3), groups = key.size(1), seen = key.size(2), shared = heads / groups;
-        Tensor result = zeros(query.shape, ScalarType.Float32);
+        Tensor result = empty(query.shape, ScalarType.Float32);
         float* queries = HostKernels.Pointer(query), keys = First(key), values = First(value), results = HostKernels.Pointer(result);
         long keyBatch = key.stride(0), keyGroup = key.stride(1), valueBatch = value.stride(0), valueGroup = value.stride(1);
         bool* sees = visible is null ? null : (bool*)HostKernels.Address(visible);
@@ -36,8 +36,13 @@ internal static unsafe class OnePositionAttention
                 for (long item = first; item < last; item++)
                 {
                     long row = item / groups, group = item % groups, head = ((row * heads) + (group * shared)) * size;
-                    Score(queries + head, keys + (row * keyBatch) + (group * keyGroup), sees is null ? null : sees + (row * seen), scores, shared, seen, size, scale);
-                    Mix(values + (row * valueBatch) + (group * valueGroup), scores, results + head, shared, seen, size);
+                    FewRowProduct.Apply(queries + head, shared, size, keys + (row * keyBatch) + (group * keyGroup), seen, scores);
+                    for (long query = 0; query < shared; query++)
+                    {
+                        var weights = new Span<float>(scores + (query * seen), (int)seen);
+                        float share = Weigh(weights, sees is null ? null : sees + (row * seen), scale);
+                        Mix(values + (row * valueBatch) + (group * valueGroup), scores + (query * seen), share, results + head + (query * size), seen, size);
+                    }
                 }
             }
 
@@ -59,76 +64,104 @@ internal static unsafe class OnePositionAttention
         return HostKernels.Pointer(head);
     }
 
-    /// <summary>The weights of all positions seen, for each query: exponentials over their sum.</summary>
-    private static void Score(float* queries, float* keys, bool* sees, float* scores, long shared, long seen, long size, float scale)
+    /// <summary>Turns scores into the exponentials that positions weigh, 0 where a position is not seen; returns one over their sum.</summary>
+    private static float Weigh(Span<float> scores, bool* sees, float scale)
     {
-        for (long position = 0; position < seen; position++)
+        for (int position = 0; sees is not null && position < scores.Length; position++)
         {
-            for (long query = 0; query < shared; query++)
-            {
-                scores[(query * seen) + position] = sees is null || sees[position]
-                    ? scale * HostKernels.Dot(queries + (query * size), keys + (position * size), size)
-                    : float.NegativeInfinity;
-            }
+            scores[position] = sees[position] ? scores[position] : float.NegativeInfinity;
         }
 
-        for (long query = 0; query < shared; query++)
+        int step = Vector<float>.Count, whole = scores.Length - (scores.Length % step);
+        var highest = new Vector<float>(float.NegativeInfinity);
+        for (int i = 0; i < whole; i += step)
         {
-            Normalize(new Span<float>(scores + (query * seen), (int)seen));
-        }
-    }
-
-    private static void Normalize(Span<float> scores)
-    {
-        float highest = float.NegativeInfinity, sum = 0;
-        foreach (float score in scores)
-        {
-            highest = Math.Max(highest, score);
+            highest = Vector.Max(highest, new Vector<float>(scores[i..]));
         }
 
-        int i = 0;
-        for (; i + Vector<float>.Count <= scores.Length; i += Vector<float>.Count)
+        float top = float.NegativeInfinity;
+        for (int lane = 0; lane < step; lane++)
         {
-            var weights = Vector.Exp(new Vector<float>(scores[i..]) - new Vector<float>(highest));
+            top = Math.Max(top, highest[lane]);
+        }
+
+        foreach (float score in scores[whole..])
+        {
+            top = Math.Max(top, score);
+        }
+
+        Vector<float> tops = new(top), scales = new(scale), sums = default;
+        for (int i = 0; i < whole; i += step)
+        {
+            var weights = Vector.Exp((new Vector<float>(scores[i..]) - tops) * scales);
             weights.CopyTo(scores[i..]);
-            sum += Vector.Sum(weights);
+            sums += weights;
         }
 
-        for (; i < scores.Length; i++)
+        float sum = Vector.Sum(sums);
+        for (int i = whole; i < scores.Length; i++)
         {
-            scores[i] = MathF.Exp(scores[i] - highest);
+            scores[i] = MathF.Exp((scores[i] - top) * scale);
             sum += scores[i];
         }
 
-        foreach (ref float score in scores)
-        {
-            score /= sum;
-        }
+        return 1 / sum;
     }
 
-    private static void Mix(float* values, float* weights, float* results, long shared, long seen, long size)
+    /// <summary>The weighted mean of values for one query: as many features at a time as there are registers for, each written once.</summary>
+    private static void Mix(float* values, float* weights, float share, float* result, long seen, long size)
     {
-        for (long position = 0; position < seen; position++)
+        int step = Vector<float>.Count;
+        long feature = 0;
+        for (; feature + (8 * step) <= size; feature += 8 * step)
         {
-            for (long query = 0; query < shared; query++)
+            Vector<float> s0 = default, s1 = default, s2 = default, s3 = default, s4 = default, s5 = default, s6 = default, s7 = default;
+            float* value = values + feature;
+            for (long position = 0; position < seen; position++, value += size)
             {
-                AddScaled(values + (position * size), weights[(query * seen) + position], results + (query * size), size);
+                Vector<float> weight = new(weights[position]);
+                s0 = Vector.FusedMultiplyAdd(weight, Vector.Load(value), s0);
+                s1 = Vector.FusedMultiplyAdd(weight, Vector.Load(value + step), s1);
+                s2 = Vector.FusedMultiplyAdd(weight, Vector.Load(value + (2 * step)), s2);
+                s3 = Vector.FusedMultiplyAdd(weight, Vector.Load(value + (3 * step)), s3);
+                s4 = Vector.FusedMultiplyAdd(weight, Vector.Load(value + (4 * step)), s4);
+                s5 = Vector.FusedMultiplyAdd(weight, Vector.Load(value + (5 * step)), s5);
+                s6 = Vector.FusedMultiplyAdd(weight, Vector.Load(value + (6 * step)), s6);
+                s7 = Vector.FusedMultiplyAdd(weight, Vector.Load(value + (7 * step)), s7);
             }
-        }
-    }
 
-    private static void AddScaled(float* x, float factor, float* to, long count)
-    {
-        Vector<float> factors = new(factor);
-        long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
-        {
-            Vector.Store(Vector.FusedMultiplyAdd(Vector.Load(x + i), factors, Vector.Load(to + i)), to + i);
+            float* to = result + feature;
+            Vector<float> shares = new(share);
+            Vector.Store(s0 * shares, to);
+            Vector.Store(s1 * shares, to + step);
+            Vector.Store(s2 * shares, to + (2 * step));
+            Vector.Store(s3 * shares, to + (3 * step));
+            Vector.Store(s4 * shares, to + (4 * step));
+            Vector.Store(s5 * shares, to + (5 * step));
+            Vector.Store(s6 * shares, to + (6 * step));
+            Vector.Store(s7 * shares, to + (7 * step));
         }
 
-        for (; i < count; i++)
+        for (; feature + step <= size; feature += step)
         {
-            to[i] += factor * x[i];
+            Vector<float> sum = default;
+            for (long position = 0; position < seen; position++)
+            {
+                sum = Vector.FusedMultiplyAdd(new Vector<float>(weights[position]), Vector.Load(values + (position * size) + feature), sum);
+            }
+
+            Vector.Store(sum * share, result + feature);
+        }
+
+        for (; feature < size; feature++)
+        {
+            float sum = 0;
+            for (long position = 0; position < seen; position++)
+            {
+                sum += weights[position] * values[(position * size) + feature];
+            }
+
+            result[feature] = sum * share;
         }
     }
 }

@@ -83,7 +83,7 @@ internal static unsafe class FewRowProduct
         long output = first;
         for (; rows == 1 && width <= NarrowWidth && output < last; output++)
         {
-            Put(part, output, 0, Dot1x1(part.Weight + (output * width), input, width));
+            Put(part, output, 0, Dot(part.Weight + (output * width), input, width));
         }
 
         for (; rows == 1 && output + 8 <= last; output += 8)
@@ -109,7 +109,7 @@ internal static unsafe class FewRowProduct
         {
             for (long row = 0; row < rows; row++)
             {
-                Put(part, output, row, HostKernels.Dot(part.Weight + (output * width), input + (row * width), width));
+                Put(part, output, row, Dot(part.Weight + (output * width), input + (row * width), width));
             }
         }
     }
@@ -142,7 +142,7 @@ internal static unsafe class FewRowProduct
     }
 
     /// <summary>One output of one row: its weights are one stream, and so are those of all outputs together.</summary>
-    private static float Dot1x1(float* w, float* x, long width)
+    private static float Dot(float* w, float* x, long width)
     {
         Vector<float> s0 = default, s1 = default, s2 = default, s3 = default;
         int step = Vector<float>.Count;
@@ -155,7 +155,18 @@ internal static unsafe class FewRowProduct
             s3 = Vector.FusedMultiplyAdd(Vector.Load(x + i + (3 * step)), Vector.Load(w + i + (3 * step)), s3);
         }
 
-        return Vector.Sum(s0 + s1 + (s2 + s3)) + HostKernels.Dot(w + i, x + i, width - i);
+        for (; i + step <= width; i += step)
+        {
+            s0 = Vector.FusedMultiplyAdd(Vector.Load(x + i), Vector.Load(w + i), s0);
+        }
+
+        float sum = Vector.Sum(s0 + s1 + (s2 + s3));
+        for (; i < width; i++)
+        {
+            sum += x[i] * w[i];
+        }
+
+        return sum;
     }
 
     private static void Dot4x1(ProductPart part, long output, float* x, long width, long row)

@@ -136,25 +136,6 @@ internal static unsafe class HostKernels
         GC.KeepAlive(sine);
     }
 
-    /// <summary>The scalar product of two vectors.</summary>
-    public static float Dot(float* x, float* y, long count)
-    {
-        Vector<float> sum = default;
-        long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
-        {
-            sum = Vector.FusedMultiplyAdd(Vector.Load(x + i), Vector.Load(y + i), sum);
-        }
-
-        float result = Vector.Sum(sum);
-        for (; i < count; i++)
-        {
-            result += x[i] * y[i];
-        }
-
-        return result;
-    }
-
     private static float Sum(float* x, long count)
     {
         Vector<float> sum = default;

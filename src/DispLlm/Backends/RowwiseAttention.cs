@@ -78,10 +78,9 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
             heads.ByRow(scores, rows).narrow(-1, rows.First, rows.Count).add_(future.narrow(0, 0, rows.Count).narrow(1, 0, rows.Count));
             Tensor weights = scores.softmax(-1);
             HeadGroups.RowsOf(output, rows).copy_(heads.ByRow(weights.bmm(heads.Values.narrow(1, 0, rows.Seen)), rows));
-            if (kept is not null)
-            {
-                kept.Add(weights.MoveToOuterDisposeScope().MoveToOuterDisposeScope());
-            }
+
+            // Out of the piece's scope and out of this method's.
+            kept?.Add(weights.MoveToOuterDisposeScope().MoveToOuterDisposeScope());
         }
 
         return output.MoveToOuterDisposeScope();

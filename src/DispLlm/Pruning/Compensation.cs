@@ -206,11 +206,11 @@ public sealed class Compensation : IDisposable
         int[] tokens = calibration.Resolve(CorpusContext.For(model), cancellation);
         int length = options.WindowLength ?? CalibrationWindows.DefaultLength(model.Spec);
         var windows = new TokenWindows(tokens, length, 1, model.Backend.Random(options.Seed));
-        int count = options.Windows + options.HeldOutWindows;
+        int fitted = options.FittedOf(windows.WindowsPerEpoch, length), count = fitted + options.HeldOutWindows;
         if (windows.WindowsPerEpoch < count)
         {
             throw new CorpusException(
-                $"The text has {windows.WindowsPerEpoch} windows of {length} tokens, but the compensation fits on {options.Windows} and proves itself on {options.HeldOutWindows} others. "
+                $"The text has {windows.WindowsPerEpoch} windows of {length} tokens, but the compensation fits on {fitted} and proves itself on {options.HeldOutWindows} others. "
                 + "Give more text, shorter windows or fewer of them.");
         }
 

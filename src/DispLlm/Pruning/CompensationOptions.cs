@@ -3,8 +3,14 @@ namespace DispLlm;
 /// <summary>How weights are corrected after a selection.</summary>
 public sealed record CompensationOptions
 {
-    /// <summary>Windows of text that the corrections are fitted on. Default 32; at least 1.</summary>
-    public int Windows { get; init; } = 32;
+    /// <summary>Tokens that the corrections are fitted on where nothing else is said: some dozens for each input that a weight of a few thousand keeps.</summary>
+    private const int DefaultTokens = 65_536;
+
+    /// <summary>
+    /// Windows of text that the corrections are fitted on; at least 1. Default: as many as hold 65,536 tokens, or as the text has beside those that are held out. With
+    /// less, weights are fitted to the sample (docs/results.md); memory and time grow with it.
+    /// </summary>
+    public int? Windows { get; init; }
 
     /// <summary>
     /// Further windows on which each block's correction has to prove itself. Default 8; at least 0. With 0 every block takes its first correction, unjudged:
@@ -27,9 +33,12 @@ public sealed record CompensationOptions
     /// <summary>Seed of the order of the windows. Default 0.</summary>
     public long Seed { get; init; }
 
+    /// <summary>How many windows of a length are fitted on, of a text that has so many.</summary>
+    internal int FittedOf(int available, int length) => Windows ?? Math.Max(1, Math.Min(available - HeldOutWindows, (DefaultTokens + length - 1) / length));
+
     internal void Validate()
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(Windows, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(Windows ?? 1, 1, nameof(Windows));
         ArgumentOutOfRangeException.ThrowIfNegative(HeldOutWindows);
         ArgumentOutOfRangeException.ThrowIfLessThan(WindowLength ?? 2, 2, nameof(WindowLength));
         ArgumentOutOfRangeException.ThrowIfZero(Ridges.Count, nameof(Ridges));

@@ -32,12 +32,13 @@ internal sealed class GatedNetwork : IDisposable
         _model = model;
         Target = options.Target;
         _gates = Gates.Of(plan, model.Backend);
-        _fitted = Streams(windows[..options.Windows]);
+        int fitted = windows.Length - options.HeldOutWindows;
+        _fitted = Streams(windows[..fitted]);
         _fittedTokens = _fitted.Sum(stream => stream.shape[0] * stream.shape[1]);
         _dense = [.. _fitted.Select(stream => stream.clone().DetachFromDisposeScope())];
         _traces = [.. _fitted.Select(_ => new DenseTrace(options.Target))];
-        _judged = Streams(windows[options.Windows..]);
-        _targets = [.. windows[options.Windows..].Select(window => window.narrow(1, 1, window.shape[1] - 1).reshape(-1))];
+        _judged = Streams(windows[fitted..]);
+        _targets = [.. windows[fitted..].Select(window => window.narrow(1, 1, window.shape[1] - 1).reshape(-1))];
     }
 
     /// <summary>What corrections aim at.</summary>

@@ -146,6 +146,18 @@ public sealed class CompensationTests
     }
 
     [Fact]
+    public void Unless_told_otherwise_it_is_fitted_on_all_that_a_short_text_has()
+    {
+        using var model = PrunableModel.Load(SampleModel.Folder);
+        int[] tokens = SampleModel.Tokens(model)[..1024];
+        var plan = new MagnitudeSelection().Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.3) }).Plan;
+        using var all = Compensation.Of(model, plan, TokenCorpus.FromTokens(tokens), new CompensationOptions { WindowLength = 64 });
+        using var told = Compensation.Of(model, plan, TokenCorpus.FromTokens(tokens), new CompensationOptions { WindowLength = 64, Windows = ((1024 - 64 + 1) / 64) - 8 });
+        Assert.Equal(told.Blocks, all.Blocks);
+        Assert.Contains(all.Blocks, block => block.Ridge is not null);
+    }
+
+    [Fact]
     public void What_cannot_be_compensated_is_refused()
     {
         using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));

@@ -68,13 +68,13 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
     private static Tensor Mixed(Tensor query, Tensor key, Tensor value, long rowsAtOnce, List<Tensor>? kept)
     {
         using var scope = NewDisposeScope();
-        var heads = new HeadGroups(query * (1 / Math.Sqrt(query.shape[3])), key, value);
+        var heads = new HeadGroups(query, key, value);
         Tensor future = zeros(rowsAtOnce, rowsAtOnce, query.dtype).masked_fill(ones([rowsAtOnce, rowsAtOnce], ScalarType.Bool).triu(1), double.NegativeInfinity);
         Tensor output = empty_like(heads.Queries);
         foreach (var rows in heads.Rows(rowsAtOnce))
         {
             using var piece = NewDisposeScope();
-            Tensor scores = heads.QueriesOf(rows).bmm(heads.Keys.narrow(1, 0, rows.Seen).transpose(1, 2));
+            Tensor scores = (heads.QueriesOf(rows) * heads.Scale).bmm(heads.Keys.narrow(1, 0, rows.Seen).transpose(1, 2));
             heads.ByRow(scores, rows).narrow(-1, rows.First, rows.Count).add_(future.narrow(0, 0, rows.Count).narrow(1, 0, rows.Count));
             Tensor weights = scores.softmax(-1);
             HeadGroups.RowsOf(output, rows).copy_(heads.ByRow(weights.bmm(heads.Values.narrow(1, 0, rows.Seen)), rows));

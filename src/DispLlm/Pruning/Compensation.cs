@@ -151,10 +151,14 @@ public sealed class Compensation : IDisposable
         var corrected = new Dictionary<WeightRole, Tensor>(old);
         foreach (var site in s_inputs)
         {
+            if (site != s_inputs[0])
+            {
+                network.Step(cancellation);
+            }
+
             int[] kept = site == SelectionSite.AttentionOutput ? [.. Enumerable.Range(0, network.Spec.QuerySize)] : [.. Plan.Blocks[block][site]];
             if (network.Target == CompensationTarget.OwnInput && kept.Length == network.InputSize(block, site))
             {
-                network.Step(cancellation);
                 continue;
             }
 
@@ -167,7 +171,6 @@ public sealed class Compensation : IDisposable
             }
 
             network.Replace(block, corrected);
-            network.Step(cancellation);
         }
 
         return corrected;
@@ -187,7 +190,7 @@ public sealed class Compensation : IDisposable
         return weight.index_copy(1, keep, linalg.solve(damped, right.t()).t().to(ScalarType.Float32)).MoveToOuterDisposeScope();
     }
 
-    private bool DropsNothing(BlockSelection selection) => Enum.GetValues<SelectionSite>().All(site => selection[site].Count == Plan.Model.SizeOf(site));
+    private bool DropsNothing(BlockSelection selection) => ParameterCounter.Sites.All(site => selection[site].Count == Plan.Model.SizeOf(site));
 
     private static Tensor Cut(Tensor weight, WeightRole role, BlockSelection selection)
     {

@@ -71,7 +71,7 @@ internal sealed class Tables(Settings settings, TextWriter output)
 
             foreach (int steps in settings.Started)
             {
-                Row(laboratory, $"ReinMax from Fisher scores, {steps} steps", Ours(steps) with { StartingFrom = Fisher(1), StartingWeight = 1.5, FinalSharpness = 1 }, keep);
+                Row(laboratory, $"ReinMax from Fisher scores, {steps} steps", Ours(steps) with { StartingFrom = Fisher(1), StartingWeight = 1.5, FinalSharpness = 1, GainLearningRate = 0 }, keep);
             }
 
             foreach (int steps in settings.Steps)
@@ -120,6 +120,7 @@ internal sealed class Tables(Settings settings, TextWriter output)
             Row(laboratory, "no recurrence", Ours() with { Network = LogitNetwork.Feedforward }, keep);
             Row(laboratory, "without starting scores", Ours() with { StartingWeight = 0 }, keep);
             Row(laboratory, "without sharpening", Ours() with { FinalSharpness = 1 }, keep);
+            Row(laboratory, "without gains", Ours() with { GainLearningRate = 0 }, keep);
             Row(laboratory, "learning rate constant", Ours() with { FinalLearningRate = 1 }, keep);
             Row(laboratory, "lambda 6", Ours() with { BudgetWeight = 6 }, keep);
             Row(laboratory, "budget ramps down over half of the steps", Ours() with { BudgetRamp = 0.5 }, keep);

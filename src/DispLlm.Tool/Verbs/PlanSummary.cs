@@ -22,6 +22,7 @@ internal sealed record PlanSummary(SelectionPlan Plan)
             ["block_weights_and_biases"] = Plan.KeptFraction(ParameterScope.BlockWeightsAndBiases),
             ["whole_model"] = Plan.KeptFraction(ParameterScope.WholeModel),
         },
+        ["gains"] = Plan.Gains?.ToString(),
         ["widths"] = new JsonObject(WidthPicture.Sites.Select(site => KeyValuePair.Create(
             $"S{(int)site}", (JsonNode?)new JsonArray([.. Plan.Blocks.Select(block => (JsonNode)block[site].Count)])))),
     };
@@ -36,6 +37,10 @@ internal sealed record PlanSummary(SelectionPlan Plan)
         Row("all parameters", ParameterScope.WholeModel);
         console.Write(table);
         WidthPicture.Draw(console, Plan);
+        if (Plan.Gains is { } gains)
+        {
+            console.WriteLine($"Kept features are multiplied by {gains}; the cut writes that into the weights.");
+        }
 
         void Row(string name, ParameterScope scope) => table.AddRow(
             name,

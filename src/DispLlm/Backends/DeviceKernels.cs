@@ -16,10 +16,10 @@ internal static class DeviceKernels
     public static bool HoldsNumbers(this Device? device) => device?.type != DeviceType.META;
 
     /// <summary>
-    /// The places of the open ones among hard gates, int64, where products are faster without the closed ones; null where they are not. On an accelerator
+    /// The places of the gates that are not closed, int64, where products are faster without the closed ones; null where they are not. On an accelerator
     /// a full product costs less than to wait for the gates.
     /// </summary>
-    /// <param name="gates"><c>[size]</c>, float32.</param>
+    /// <param name="gates"><c>[size]</c>, float32; a closed one is exactly 0.</param>
     public static Tensor? WorthGathering(Tensor gates)
     {
         if (gates.device_type != DeviceType.CPU)
@@ -29,9 +29,8 @@ internal static class DeviceKernels
 
         using var scope = NewDisposeScope();
         float[] values = gates.detach().data<float>().ToArray();
-        long[] open = [.. Enumerable.Range(0, values.Length).Where(i => values[i] == 1).Select(i => (long)i)];
-        bool hard = open.Length == values.Length - values.Count(value => value == 0);
-        return hard && open.Length > 0 && open.Length < MostOpen * values.Length
+        long[] open = [.. Enumerable.Range(0, values.Length).Where(i => values[i] != 0).Select(i => (long)i)];
+        return open.Length > 0 && open.Length < MostOpen * values.Length
             ? tensor(open, ScalarType.Int64).MoveToOuterDisposeScope()
             : null;
     }

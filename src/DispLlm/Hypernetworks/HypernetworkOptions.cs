@@ -31,6 +31,13 @@ public record HypernetworkOptions
     /// <summary>AdamW's weight decay. Default 0.05; at least 0. Free logits do not decay.</summary>
     public double WeightDecay { get; init; } = 0.05;
 
+    /// <summary>
+    /// The learning rate of the gains, at the first step. Where it is above 0, a feature that passes its gate is multiplied by a gain of its own, which begins at 1 and is
+    /// learned in the same steps by the same gradient; the cut multiplies the weights by it, so that the pruned model has nothing more to compute. Default 0.01;
+    /// 0 leaves all gains at 1 (paper). At least 0.
+    /// </summary>
+    public double GainLearningRate { get; init; } = 0.01;
+
     /// <summary>lambda, the weight of the budget loss. Default 16 (paper: 6, smaller ones may not converge). Above 0.</summary>
     public double BudgetWeight { get; init; } = 16;
 
@@ -98,6 +105,8 @@ public record HypernetworkOptions
         Require(LearningRate > 0 && double.IsFinite(LearningRate), nameof(LearningRate), LearningRate, "above 0");
         Require(FinalLearningRate is > 0 and <= 1, nameof(FinalLearningRate), FinalLearningRate, "above 0 and at most 1");
         Require(WeightDecay >= 0 && double.IsFinite(WeightDecay), nameof(WeightDecay), WeightDecay, "at least 0");
+        Require(GainLearningRate >= 0 && double.IsFinite(GainLearningRate), nameof(GainLearningRate), GainLearningRate, "at least 0");
+        Require(GainLearningRate == 0 || !AsReleased, nameof(GainLearningRate), GainLearningRate, $"0 with {nameof(AsReleased)}: the released code has no gains");
         Require(BudgetWeight > 0 && double.IsFinite(BudgetWeight), nameof(BudgetWeight), BudgetWeight, "above 0");
         Require(double.IsFinite(GateOffset), nameof(GateOffset), GateOffset, "finite");
         Require(Enum.IsDefined(Estimator), nameof(Estimator), (int)Estimator, "one of the three estimators");
@@ -117,6 +126,10 @@ public record HypernetworkOptions
     /// <param name="step">The step, from 0.</param>
     public double LearningRateAt(int step) =>
         LearningRate * (FinalLearningRate + (1 - FinalLearningRate) * 0.5 * (1 + Math.Cos(Math.PI * step / Steps)));
+
+    /// <summary>The gains' learning rate of a step.</summary>
+    /// <param name="step">The step, from 0.</param>
+    public double GainLearningRateAt(int step) => GainLearningRate / LearningRate * LearningRateAt(step);
 
     /// <summary>The factor on the logits at a step.</summary>
     /// <param name="step">The step, from 0.</param>

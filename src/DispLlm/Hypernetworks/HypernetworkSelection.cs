@@ -15,6 +15,7 @@ public sealed record HypernetworkSelection : HypernetworkOptions, ISelectionStra
         Steps = 10_000,
         LearningRate = 1e-3,
         FinalLearningRate = 1,
+        GainLearningRate = 0,
         BudgetWeight = 6,
         FinalSharpness = 1,
         StartingWeight = 0,
@@ -79,7 +80,7 @@ public sealed record HypernetworkSelection : HypernetworkOptions, ISelectionStra
 
         var history = new LearningRun(trainer, Steps, folder, request.Progress, request.Logger).Go(windows, before, cancellationToken);
         var scores = trainer.Scores();
-        var plan = request.Project(Name, scores, SharedStream);
+        var plan = request.Project(Name, scores, SharedStream) with { Gains = trainer.Gains() };
         if (history.Count > 0)
         {
             request.Logger.LogInformation(

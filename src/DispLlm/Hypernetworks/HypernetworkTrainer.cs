@@ -23,6 +23,7 @@ public sealed class HypernetworkTrainer : IDisposable
     private readonly SharedGates? _shared;
     private readonly Tensor _siteOf;       // [gates], int64: each gate's place among the sites
     private readonly Tensor? _squared;
+    private readonly GainLearning? _gains;
     private Tensor? _start;
     private int _step;
 
@@ -74,6 +75,7 @@ public sealed class HypernetworkTrainer : IDisposable
             _start = (_shared?.Average(scores) ?? scores).DetachFromDisposeScope();
         }
 
+        _gains = options.GainLearningRate > 0 ? new GainLearning(model.GateLayout, normOrder, model.Backend.Device) : null;
         if (options.AsReleased)
         {
             // 1 at S4's gates: there the released code gates both factors of a gated MLP, which squares them.
@@ -104,6 +106,9 @@ public sealed class HypernetworkTrainer : IDisposable
         ThrowIfNotFinite(logits, "a logit");
         return new SelectionScores(_model.GateLayout, logits.cpu().data<float>().ToArray());
     }
+
+    /// <summary>What the run has learned to multiply open gates' features by; null where <see cref="HypernetworkOptions.GainLearningRate"/> is 0.</summary>
+    public GateGains? Gains() => _gains?.Learned(_model.GateLayout);
 
     /// <summary>Learns for <see cref="HypernetworkOptions.Steps"/> steps.</summary>
     /// <param name="windows">The calibration text in windows.</param>
@@ -150,6 +155,7 @@ public sealed class HypernetworkTrainer : IDisposable
 
         // The model's half: d cross-entropy / d gate.
         Tensor seen = _squared is null ? draw.Gates : draw.Gates * (1 - _squared) + draw.Gates.pow(2) * _squared;
+        seen = _gains is null ? seen : seen * _gains.Values;
         using var data = GateGradients.Of(_model, seen, _normOrder, batches, _options.Distillation, _options.Activations, cancellationToken);
         if (!double.IsFinite(data.CrossEntropy))
         {
@@ -167,7 +173,8 @@ public sealed class HypernetworkTrainer : IDisposable
 
         // The hypernetwork's half: d loss / d logit = d loss / d gate * slope, and on to its weights.
         Tensor budgetGradient = _options.BudgetWeight * leaf.grad!;
-        Tensor gateGradient = data.Gradient + budgetGradient;
+        Tensor dataGradient = _gains is null ? data.Gradient : data.Gradient * _gains.Values;
+        Tensor gateGradient = dataGradient + budgetGradient;
         ThrowIfNotFinite(gateGradient, "the gradient of a gate");
         foreach (var group in _optimizer.ParamGroups)
         {
@@ -175,8 +182,9 @@ public sealed class HypernetworkTrainer : IDisposable
         }
 
         _optimizer.zero_grad();
-        autograd.backward([logits], [data.Gradient * slope + budgetGradient * counted.Slope]);
+        autograd.backward([logits], [dataGradient * slope + budgetGradient * counted.Slope]);
         _optimizer.step();
+        _gains?.Learn(data.Gradient * draw.Gates, _options.GainLearningRateAt(_step));
         _step++;
         return new StepLosses(data.CrossEntropy, budgetLoss.ToDouble(), kept.ToDouble(), gateGradient.norm().ToDouble())
         {
@@ -186,8 +194,8 @@ public sealed class HypernetworkTrainer : IDisposable
     }
 
     /// <summary>
-    /// Everything that the next step depends on but the number of steps done, by name: the hypernetwork, the optimizer's moments, the scores that the run started
-    /// from. Not copies.
+    /// Everything that the next step depends on but the number of steps done, by name: the hypernetwork, the gains, the optimizers' moments, the scores that the run
+    /// started from. Not copies.
     /// </summary>
     public IReadOnlyDictionary<string, Tensor> State()
     {
@@ -196,6 +204,11 @@ public sealed class HypernetworkTrainer : IDisposable
         {
             state[$"optimizer.{i}.exp_avg"] = moments.exp_avg;
             state[$"optimizer.{i}.exp_avg_sq"] = moments.exp_avg_sq;
+        }
+
+        foreach (var (name, value) in _gains?.State() ?? new Dictionary<string, Tensor>())
+        {
+            state[name] = value;
         }
 
         if (_start is not null)
@@ -217,8 +230,8 @@ public sealed class HypernetworkTrainer : IDisposable
         using var noGradient = no_grad();
         using var scope = NewDisposeScope();
         const string Network = "hypernetwork.";
-        var moments = State().Where(entry => entry.Key.StartsWith("optimizer.", StringComparison.Ordinal)).ToArray();
-        foreach (var (name, target) in moments)
+        var targets = State().Where(entry => !entry.Key.StartsWith(Network, StringComparison.Ordinal) && entry.Key != StartName).ToArray();
+        foreach (var (name, target) in targets)
         {
             if (!values.TryGetValue(name, out var value) || !value.shape.SequenceEqual(target.shape))
             {
@@ -233,7 +246,7 @@ public sealed class HypernetworkTrainer : IDisposable
 
         Hypernetwork.LoadState(values.Where(entry => entry.Key.StartsWith(Network, StringComparison.Ordinal))
             .ToDictionary(entry => entry.Key[Network.Length..], entry => entry.Value, StringComparer.Ordinal));
-        foreach (var (name, target) in moments)
+        foreach (var (name, target) in targets)
         {
             target.copy_(values[name]);
         }
@@ -242,6 +255,8 @@ public sealed class HypernetworkTrainer : IDisposable
         {
             state.step = stepsDone;
         }
+
+        _gains?.GoOnBehind(stepsDone);
 
         _start?.Dispose();
         _start = start?.to(_model.Backend.Device, copy: true).DetachFromDisposeScope();
@@ -254,6 +269,7 @@ public sealed class HypernetworkTrainer : IDisposable
         _optimizer.Dispose();
         _start?.Dispose();
         _squared?.Dispose();
+        _gains?.Dispose();
         _siteOf.Dispose();
         _shared?.Dispose();
         Hypernetwork.Dispose();

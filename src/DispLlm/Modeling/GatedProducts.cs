@@ -7,12 +7,14 @@ namespace DispLlm;
 /// <summary>The gates of one site, and which of them are open where it pays to know.</summary>
 /// <param name="Values"><c>[size of the site]</c>, float32.</param>
 /// <param name="Open">
-/// Where gates are 0 and 1 and enough of them are 0: the indices of those that are 1, int64. Products then leave out what is closed. Null where everything is computed.
+/// Where enough gates are exactly 0: the indices of the others, int64. Products then leave out what is closed. Null where everything is computed.
 /// </param>
 internal sealed record SiteGates(Tensor Values, Tensor? Open)
 {
     /// <summary>Features <c>[..., size]</c> behind the gates: all of them, or only those behind open ones.</summary>
-    public Tensor Pass(Tensor features) => Open is null ? features * Values.to(features.dtype) : features.index_select(-1, Open);
+    public Tensor Pass(Tensor features) => Open is null
+        ? features * Values.to(features.dtype)
+        : features.index_select(-1, Open).mul_(Values.index_select(0, Open).to(features.dtype));
 
     /// <summary>The gradient of each gate, float32: over all tokens, what passed the gate times what came back.</summary>
     public static Tensor Gradient(Tensor features, Tensor returned) => (features * returned).view(-1, features.shape[^1]).sum(0, type: ScalarType.Float32);
@@ -108,7 +110,7 @@ internal sealed class GatedWrite : autograd.SingleTensorFunction<GatedWrite>
         Tensor rows = Projection.Rows(grad_output);
         Tensor back = (open is null
             ? (rows * written.to(rows.dtype)).mm(writer.Weight)
-            : rows.index_select(-1, open).mm(writer.Weight.index_select(0, open))).view(x.shape);
+            : rows.index_select(-1, open).mul_(written.index_select(0, open).to(rows.dtype)).mm(writer.Weight.index_select(0, open))).view(x.shape);
         Tensor? readGradient = null;
         if (read is not null)
         {

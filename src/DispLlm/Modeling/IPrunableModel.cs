@@ -15,10 +15,10 @@ public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.Norm
     /// </summary>
     public bool KeepBlockInputsOnly { get; init; }
 
-    /// <summary>The gates that open what a plan keeps: the dense model under them computes what the cut model will.</summary>
+    /// <summary>The gates that open what a plan keeps, by its gains where it has some: the dense model under them computes what the cut model will.</summary>
     /// <param name="plan">The plan.</param>
     /// <param name="backend">The model's backend.</param>
-    /// <returns>Gates of 0 and 1. The caller disposes them.</returns>
+    /// <returns>Gates of 0 and 1, or of 0 and gains. The caller disposes them.</returns>
     public static Gates Of(SelectionPlan plan, ITensorBackend backend)
     {
         ArgumentNullException.ThrowIfNull(plan);
@@ -29,7 +29,7 @@ public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.Norm
         {
             foreach (int index in plan.Blocks[site.Block][site.Site])
             {
-                open[site.Offset + index] = 1;
+                open[site.Offset + index] = plan.Gains is { } gains ? gains.Values[site.Offset + index] : 1;
             }
         }
 

@@ -113,6 +113,8 @@ public sealed class Compensation : IDisposable
     private BlockCompensation Correct(GatedNetwork network, int block, double before, CompensationOptions options, CancellationToken cancellation)
     {
         network.TraceDense(block, cancellation);
+        var dense = network.ReadersAndWriters(block);
+        network.TakeOverGains(block);
         network.Enter(block);
 
         // Up to the first cut both networks are one, and there is nothing to make up for.
@@ -121,11 +123,10 @@ public sealed class Compensation : IDisposable
             return new BlockCompensation(block, null, before, before);
         }
 
-        var old = WeightCatalog.OfBlock(network.Spec, block).Where(part => !part.IsBias && GatedNetwork.InputOf(part.Role) is not null)
-            .ToDictionary(part => part.Role, part => network.Weight(part.Role, block).to(ScalarType.Float32, copy: true));
+        var old = network.ReadersAndWriters(block);
         foreach (double ridge in options.Ridges)
         {
-            var corrected = Corrected(network, block, old, ridge, cancellation);
+            var corrected = Corrected(network, block, dense, old, ridge, cancellation);
             double loss = network.HeldOutLoss(block, cancellation);
             if (loss < before || options.HeldOutWindows == 0)
             {
@@ -146,7 +147,12 @@ public sealed class Compensation : IDisposable
 
     /// <summary>Corrects one weight after the other in the order of the data flow, so that each sees what those before it make of the stream, and leaves them in the network.</summary>
     private Dictionary<WeightRole, Tensor> Corrected(
-        GatedNetwork network, int block, Dictionary<WeightRole, Tensor> old, double ridge, CancellationToken cancellation)
+        GatedNetwork network,
+        int block,
+        IReadOnlyDictionary<WeightRole, Tensor> dense,
+        IReadOnlyDictionary<WeightRole, Tensor> old,
+        double ridge,
+        CancellationToken cancellation)
     {
         var corrected = new Dictionary<WeightRole, Tensor>(old);
         foreach (var site in s_inputs)
@@ -164,7 +170,7 @@ public sealed class Compensation : IDisposable
 
             using var scope = NewDisposeScope();
             Tensor keep = Index(kept, network.DeviceOf(block));
-            var (moments, wanted) = network.Fit(block, site, keep, old, cancellation);
+            var (moments, wanted) = network.Fit(block, site, keep, dense, cancellation);
             foreach (var (role, output) in wanted)
             {
                 corrected[role] = Regression(old[role], moments, output, keep, ridge).MoveToOuterDisposeScope();

@@ -13,6 +13,7 @@ internal sealed class GatedNetwork : IDisposable
     private const long TokensTogether = 4096;
 
     private readonly PrunableModel _model;
+    private readonly SelectionPlan _plan;
     private readonly Gates _gates;
     private readonly Tensor[] _fitted;
     private readonly long _fittedTokens;
@@ -31,6 +32,7 @@ internal sealed class GatedNetwork : IDisposable
     {
         _model = model;
         Target = options.Target;
+        _plan = plan;
         _gates = Gates.Of(plan, model.Backend);
         int fitted = windows.Length - options.HeldOutWindows;
         _fitted = Streams(windows[..fitted]);
@@ -47,8 +49,10 @@ internal sealed class GatedNetwork : IDisposable
     /// <summary>The model's spec.</summary>
     public DecoderSpec Spec => _model.Spec;
 
-    /// <summary>A weight as it is now.</summary>
-    public Tensor Weight(WeightRole role, int block) => _model.Weight(role, block);
+    /// <summary>A block's weights as they are now, copied: those that read the stream or the hidden features, and those that write. Float32.</summary>
+    public IReadOnlyDictionary<WeightRole, Tensor> ReadersAndWriters(int block) => WeightCatalog.OfBlock(Spec, block)
+        .Where(part => !part.IsBias && InputOf(part.Role) is not null)
+        .ToDictionary(part => part.Role, part => _model.Weight(part.Role, block).to(ScalarType.Float32, copy: true));
 
     /// <summary>Takes over weights of a block.</summary>
     public void Replace(int block, IReadOnlyDictionary<WeightRole, Tensor> weights)
@@ -56,6 +60,38 @@ internal sealed class GatedNetwork : IDisposable
         foreach (var (role, value) in weights)
         {
             _model.Weight(role, block).copy_(value);
+        }
+    }
+
+    /// <summary>Multiplies a block's weights by the plan's gains, as the cut does, and leaves its gates plainly open or closed: from here on its weights are those of the cut network.</summary>
+    public void TakeOverGains(int block)
+    {
+        if (_plan.Gains is not { } gains)
+        {
+            return;
+        }
+
+        using var scope = NewDisposeScope();
+        Tensor Of(SelectionSite site) => tensor(gains.Of(block, site).ToArray()).to(DeviceOf(block));
+        foreach (var part in WeightCatalog.OfBlock(Spec, block))
+        {
+            var cuts = WeightCuts.Of(part.Role);
+            var target = part.IsBias ? _model.Bias(part.Role, block)! : _model.Weight(part.Role, block);
+            if (cuts.GainRows is { } rows)
+            {
+                target.mul_(part.IsBias ? Of(rows) : Of(rows).unsqueeze(1));
+            }
+
+            if (cuts.Columns is { } columns && !part.IsBias)
+            {
+                target.mul_(Of(columns));
+            }
+        }
+
+        using var open = Gates.Of(_plan with { Gains = null }, _model.Backend);
+        foreach (var site in _model.GateLayout.Sites.Where(site => site.Block == block))
+        {
+            _gates.Values.narrow(0, site.Offset, site.Size).copy_(open.Values.narrow(0, site.Offset, site.Size));
         }
     }
 

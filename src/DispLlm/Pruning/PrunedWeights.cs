@@ -102,7 +102,7 @@ internal sealed class PrunedWeights
                 }
                 else
                 {
-                    TensorCut.Of(slot, SelectionOf(slot)).Stream(_source, info, pieces, cancellation);
+                    TensorCut.Of(slot, _plan).Stream(_source, info, pieces, cancellation);
                 }
 
                 report(info);

@@ -1,11 +1,12 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using static TorchSharp.torch;
 
 namespace DispLlm;
 
 /// <summary>
 /// One tensor on its way from the dense checkpoint to the pruned one. It is read from front to back in large pieces; in each, what stays moves
-/// to the front, kept columns gathered from each row, and is written from there. It moves bytes and computes nothing, so what stays is the same to
+/// to the front, kept columns gathered from each row, and is written from there. Without gains it moves bytes and computes nothing, so what stays is the same to
 /// the bit, whatever the type; and pieces are all that is held, however large the tensor is.
 /// </summary>
 internal sealed class TensorCut
@@ -15,31 +16,43 @@ internal sealed class TensorCut
 
     private readonly IReadOnlyList<int>? _rows;
     private readonly int[]? _columns;
+    private readonly float[]? _rowGains;       // of each row of the dense tensor
+    private readonly float[] _columnGains;     // of each column that stays; empty for none
 
-    private TensorCut(IReadOnlyList<int>? rows, IReadOnlyList<int>? columns)
+    private TensorCut(IReadOnlyList<int>? rows, IReadOnlyList<int>? columns, float[]? rowGains, float[] columnGains)
     {
         _rows = rows;
         _columns = columns?.ToArray();
+        _rowGains = rowGains;
+        _columnGains = columnGains;
     }
 
-    /// <summary>The cut of a tensor, by what its block keeps; everything stays where either is null.</summary>
-    public static TensorCut Of(WeightSlot? slot, BlockSelection? selection)
+    /// <summary>The cut of a tensor by a plan; outside blocks everything stays.</summary>
+    public static TensorCut Of(WeightSlot slot, SelectionPlan plan)
     {
-        if (slot is null || selection is null)
+        if (slot.Block < 0)
         {
-            return new TensorCut(null, null);
+            return new TensorCut(null, null, null, []);
         }
 
         var cuts = WeightCuts.Of(slot.Role);
+        var selection = plan.Blocks[slot.Block];
+        SelectionSite? columns = slot.IsBias ? null : cuts.Columns;
         return new TensorCut(
             cuts.Rows is { } rows ? selection[rows] : null,
-            cuts.Columns is { } columns && !slot.IsBias ? selection[columns] : null);
+            columns is { } read ? selection[read] : null,
+            cuts.GainRows is { } written ? plan.Gains?.Of(slot.Block, written).ToArray() : null,
+            columns is { } gained && plan.Gains is { } gains ? [.. selection[gained].Select(index => gains.Of(slot.Block, gained)[index])] : []);
     }
 
     /// <summary>Streams what stays of a tensor into a file.</summary>
     public void Stream(CheckpointFolder source, TensorInfo info, PieceStream target, CancellationToken cancellation)
     {
         int element = SafetensorsType.SizeOf(info.Type);
+        if (Scales && !ElementScaling.Takes(info.Type))
+        {
+            throw new CheckpointException(source.FolderPath, info.Name, $"tensor '{info.Name}' is {SafetensorsType.NameOf(info.Type)}, which no gain can multiply. Take a checkpoint in F32, F16 or BF16, or a plan without gains.");
+        }
 
         // Without a cut, a row is a number: pieces need not end where rows do.
         bool isCut = _rows is not null || _columns is not null;
@@ -54,11 +67,13 @@ internal sealed class TensorCut
             target.Add(info.Name, read, piece =>
             {
                 source.ReadBytes(info.Name, first * rowBytes, piece.AsSpan(0, read));
-                return isCut ? Keep(piece, begin, end, rowBytes, element) : read;
+                return isCut ? Keep(piece, begin, end, rowBytes, info.Type) : read;
             });
             next = end;
         }
     }
+
+    private bool Scales => _rowGains is not null || _columnGains.Length > 0;
 
     private long Row(long kept) => _rows is null ? kept : _rows[(int)kept];
 
@@ -81,9 +96,9 @@ internal sealed class TensorCut
 
     /// <summary>Moves what stays of a piece to its front. Nothing is written where something is still to be read: what stays only moves forward.</summary>
     /// <returns>Number of bytes that stay.</returns>
-    private int Keep(byte[] piece, long begin, long end, int rowBytes, int element)
+    private int Keep(byte[] piece, long begin, long end, int rowBytes, ScalarType type)
     {
-        int filled = 0;
+        int filled = 0, element = SafetensorsType.SizeOf(type), keptBytes = _columns is null ? rowBytes : _columns.Length * element;
         long first = Row(begin);
         for (long row = begin; row < end; row++)
         {
@@ -92,13 +107,18 @@ internal sealed class TensorCut
             if (_columns is null)
             {
                 from.CopyTo(to);
-                filled += rowBytes;
             }
             else
             {
                 Gather(from, to, element);
-                filled += _columns.Length * element;
             }
+
+            if (Scales)
+            {
+                ElementScaling.Multiply(to[..keptBytes], type, _rowGains?[(int)Row(row)] ?? 1, _columnGains);
+            }
+
+            filled += keptBytes;
         }
 
         return filled;

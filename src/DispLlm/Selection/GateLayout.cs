@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace DispLlm;
 
 /// <summary>One selection vector of the model: where its gates stand in the flat vector of all gates.</summary>
@@ -57,4 +59,27 @@ public sealed class GateLayout
     /// <param name="block">Index of the block, from 0.</param>
     /// <param name="site">The site.</param>
     public GateRange this[int block, SelectionSite site] => _ranges[block * SitesPerBlock + (int)site - 1];
+
+    /// <summary>Refuses values of gates that are too few, too many or not finite.</summary>
+    internal void EnsureFinite(ReadOnlySpan<float> values, string what)
+    {
+        if (values.Length != Count)
+        {
+            throw new SelectionException($"There are {values.Length} {what}s for a model of {Count} gates.");
+        }
+
+        foreach (var range in _ranges)
+        {
+            var site = values.Slice(range.Offset, range.Size);
+            for (int i = 0; i < site.Length; i++)
+            {
+                if (!float.IsFinite(site[i]))
+                {
+                    throw new SelectionException(string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"{range}: the {what} of gate {i} is {site[i]}; {what}s must be finite."));
+                }
+            }
+        }
+    }
 }

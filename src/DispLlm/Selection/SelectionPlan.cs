@@ -4,7 +4,7 @@ namespace DispLlm;
 
 /// <summary>
 /// What of a model is kept: for every block five lists of indices (method, section 1). Immutable, and valid from the moment
-/// it exists: every list sorted, unique, in range and not empty. It knows its model's shape, so that it can be counted without
+/// it exists: every list sorted, unique, in range and not empty. It may say too what kept features are multiplied by. It knows its model's shape, so that it can be counted without
 /// the model and refused by any other, and is saved as text that one can read, compare and edit before anything is cut.
 /// </summary>
 public sealed record SelectionPlan
@@ -17,6 +17,7 @@ public sealed record SelectionPlan
 
     private readonly NormOrder _normOrder;
     private readonly PlanProvenance _provenance = PlanProvenance.Unknown;
+    private readonly GateGains? _gains;
 
     /// <summary>Makes a plan from what each block keeps. The lists are copied.</summary>
     /// <param name="model">The shape of the model that is selected from.</param>
@@ -67,6 +68,22 @@ public sealed record SelectionPlan
 
     /// <summary>What each block keeps, in block order.</summary>
     public IReadOnlyList<BlockSelection> Blocks { get; }
+
+    /// <summary>What kept features are multiplied by; null where they stay as they are. The cut multiplies the weights that read them (S1, S3, S4) or write them (S2, S5).</summary>
+    /// <exception cref="SelectionException">They are for a model with other gates.</exception>
+    public GateGains? Gains
+    {
+        get => _gains;
+        init
+        {
+            if (value is not null && value.Layout.Count != new GateLayout(Model).Count)
+            {
+                throw new SelectionException($"There are {value.Layout.Count} gains for a model of {new GateLayout(Model).Count} gates.");
+            }
+
+            _gains = value;
+        }
+    }
 
     /// <summary>Parameters of the dense model, computed from <see cref="Model"/>.</summary>
     public ParameterCount DenseParameters { get; }
@@ -130,11 +147,23 @@ public sealed record SelectionPlan
 
     /// <summary>Checks that the plan was made for a model; that its lists are sound was checked when it was made.</summary>
     /// <param name="spec">The model's spec.</param>
-    /// <exception cref="SelectionException">The plan was made for another model; the message names the first difference.</exception>
+    /// <exception cref="SelectionException">
+    /// The plan was made for another model, and the message names the first difference; or it has gains in front of a norm, which no weight can take over.
+    /// </exception>
     public void Validate(DecoderSpec spec)
     {
         EnsureMadeFor(ModelShape.Of(spec));
         NormOrder.EnsureFits(spec);
+        if (Gains is not null && NormOrder == NormOrder.SelectThenNorm)
+        {
+            foreach (var site in Gains.Layout.Sites.Where(site => site.Site is SelectionSite.AttentionInput or SelectionSite.MlpInput))
+            {
+                if (Gains.Of(site.Block, site.Site).ContainsAnyExcept(1f))
+                {
+                    throw new SelectionException($"{site}: with {NormOrder.SelectThenNorm} a norm stands behind this site, so that no weight can take over its gains; they have to be 1.");
+                }
+            }
+        }
     }
 
     /// <summary>The same plan with one list replaced.</summary>
@@ -159,7 +188,7 @@ public sealed record SelectionPlan
             SelectionSite.MlpOutput => blocks[block] with { MlpOutput = indices },
             _ => throw new ArgumentOutOfRangeException(nameof(site), site, "There are five sites, S1 to S5."),
         };
-        return new SelectionPlan(Model, blocks) { Family = Family, NormOrder = NormOrder, Provenance = Provenance };
+        return new SelectionPlan(Model, blocks) { Family = Family, NormOrder = NormOrder, Provenance = Provenance, Gains = Gains };
     }
 
     /// <summary>The widths of every block, in block order.</summary>
@@ -174,7 +203,7 @@ public sealed record SelectionPlan
     /// <param name="other">The other plan.</param>
     public bool Equals(SelectionPlan? other) =>
         other is not null && Family == other.Family && NormOrder == other.NormOrder && Model == other.Model
-        && Provenance == other.Provenance && Blocks.SequenceEqual(other.Blocks);
+        && Provenance == other.Provenance && Blocks.SequenceEqual(other.Blocks) && Equals(Gains, other.Gains);
 
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Family, NormOrder, Model, Provenance, KeptParameters, Blocks[0]);

@@ -8,6 +8,10 @@ namespace DispLlm;
 /// </summary>
 internal static class SelectionPlanReader
 {
+    private const string GainsKey = "gains";
+
+    private static readonly string[] s_sites = [.. SelectionPlanWords.Sites.Select(site => site.Word)];
+
     public static SelectionPlan Read(byte[] utf8, string source)
     {
         // Some editors put a byte-order mark in front of UTF-8; it carries no meaning.
@@ -42,13 +46,14 @@ internal static class SelectionPlanReader
     private static SelectionPlan Plan(JsonElement root)
     {
         EnsureVersion(root);
-        var plan = Members(root, "the plan", "format_version", "family", "norm_order", "model", "provenance", "parameters", "blocks");
+        var plan = Members(root, "the plan", ["format_version", "family", "norm_order", "model", "provenance", "parameters", "blocks"], GainsKey);
         var model = Model(plan["model"]);
         var read = new SelectionPlan(model, Array(plan["blocks"], "blocks").Select((e, i) => Block(e, $"blocks[{i}]")).ToArray())
         {
             Family = OptionalText(plan["family"], "family"),
             NormOrder = Word(plan["norm_order"], "norm_order", SelectionPlanWords.NormOrders),
             Provenance = Provenance(plan["provenance"]),
+            Gains = plan.TryGetValue(GainsKey, out var gains) ? Gains(gains, model) : null,
         };
         EnsureCounts(plan["parameters"], read);
         return read;
@@ -124,9 +129,42 @@ internal static class SelectionPlanReader
         return PruningBudget.Create(kind, value) with { Scope = Word(budget["scope"], $"{Key}.scope", SelectionPlanWords.Scopes) };
     }
 
+    /// <summary>A gain for every gate, kept or not, so that lists of kept indices may be edited without them.</summary>
+    private static GateGains Gains(JsonElement element, ModelShape model)
+    {
+        var layout = new GateLayout(model);
+        float[] values = new float[layout.Count];
+        var blocks = Array(element, GainsKey).ToArray();
+        if (blocks.Length != model.Blocks)
+        {
+            throw new SelectionException($"{GainsKey} has {blocks.Length} blocks; the model has {model.Blocks}.");
+        }
+
+        for (int block = 0; block < blocks.Length; block++)
+        {
+            string key = $"{GainsKey}[{block}]";
+            var lists = Members(blocks[block], key, s_sites);
+            foreach (var (site, word) in SelectionPlanWords.Sites)
+            {
+                var range = layout[block, site];
+                float[] list = [.. Array(lists[word], $"{key}.{word}").Select(e => e.ValueKind == JsonValueKind.Number && e.TryGetSingle(out float gain)
+                    ? gain
+                    : throw Bad($"{key}.{word}", e, "a list of numbers"))];
+                if (list.Length != range.Size)
+                {
+                    throw new SelectionException($"{key}.{word} has {list.Length} gains; the model has {range.Size} gates there, kept or not.");
+                }
+
+                list.CopyTo(values, range.Offset);
+            }
+        }
+
+        return new GateGains(layout, values);
+    }
+
     private static BlockSelection Block(JsonElement element, string key)
     {
-        var lists = Members(element, key, SelectionPlanWords.Sites.Select(site => site.Word).ToArray());
+        var lists = Members(element, key, s_sites);
         int[] List(SelectionSite site)
         {
             string word = SelectionPlanWords.Sites.WordOf(site), listKey = $"{key}.{word}";
@@ -174,7 +212,9 @@ internal static class SelectionPlanReader
         return new(Of(ParameterScope.BlockWeights), Of(ParameterScope.BlockWeightsAndBiases), Of(ParameterScope.WholeModel));
     }
 
-    private static Dictionary<string, JsonElement> Members(JsonElement element, string key, params string[] expected)
+    private static Dictionary<string, JsonElement> Members(JsonElement element, string key, params string[] expected) => Members(element, key, expected, null);
+
+    private static Dictionary<string, JsonElement> Members(JsonElement element, string key, string[] expected, string? optional)
     {
         if (element.ValueKind != JsonValueKind.Object)
         {
@@ -184,9 +224,9 @@ internal static class SelectionPlanReader
         var members = new Dictionary<string, JsonElement>();
         foreach (var member in element.EnumerateObject())
         {
-            if (!expected.Contains(member.Name))
+            if (!expected.Contains(member.Name) && member.Name != optional)
             {
-                throw new SelectionException($"unknown key '{member.Name}' in {key}; known are {string.Join(", ", expected)}.");
+                throw new SelectionException($"unknown key '{member.Name}' in {key}; known are {string.Join(", ", optional is null ? expected : [.. expected, optional])}.");
             }
 
             if (!members.TryAdd(member.Name, member.Value))

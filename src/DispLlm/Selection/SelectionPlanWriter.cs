@@ -83,26 +83,31 @@ internal static class SelectionPlanWriter
               "blocks": [
 
             """);
-        for (int block = 0; block < plan.Blocks.Count; block++)
+        Lists(text, plan.Blocks.Count, (block, site) => plan.Blocks[block][site]);
+        if (plan.Gains is { } gains)
+        {
+            text.Append("  ],\n  \"gains\": [\n");
+            Lists(text, plan.Blocks.Count, (block, site) => gains.Of(block, site).ToArray());
+        }
+
+        return text.Append("  ]\n}\n").ToString();
+    }
+
+    private static void Lists<T>(StringBuilder text, int blocks, Func<int, SelectionSite, IEnumerable<T>> of)
+        where T : IFormattable
+    {
+        for (int block = 0; block < blocks; block++)
         {
             text.Append("    {\n");
             foreach (var (site, word) in SelectionPlanWords.Sites)
             {
                 text.Append("      \"").Append(word).Append("\": [");
-                var indices = plan.Blocks[block][site];
-                for (int i = 0; i < indices.Count; i++)
-                {
-                    // No index is negative, so no culture has a say in its digits.
-                    text.Append(i == 0 ? "" : ", ").Append(indices[i]);
-                }
-
+                text.AppendJoin(", ", of(block, site).Select(value => value.ToString(null, CultureInfo.InvariantCulture)));
                 text.Append(site == SelectionSite.MlpOutput ? "]\n" : "],\n");
             }
 
-            text.Append(block == plan.Blocks.Count - 1 ? "    }\n" : "    },\n");
+            text.Append(block == blocks - 1 ? "    }\n" : "    },\n");
         }
-
-        return text.Append("  ]\n}\n").ToString();
     }
 
     private static void Append(StringBuilder text, FormattableString lines) =>

@@ -1,5 +1,3 @@
-using System.Globalization;
-
 namespace DispLlm;
 
 /// <summary>
@@ -17,25 +15,7 @@ public sealed class SelectionScores
     public SelectionScores(GateLayout layout, ReadOnlySpan<float> values)
     {
         ArgumentNullException.ThrowIfNull(layout);
-        if (values.Length != layout.Count)
-        {
-            throw new SelectionException($"There are {values.Length} scores for a model of {layout.Count} gates.");
-        }
-
-        foreach (var range in layout.Sites)
-        {
-            var site = values.Slice(range.Offset, range.Size);
-            for (int i = 0; i < site.Length; i++)
-            {
-                if (!float.IsFinite(site[i]))
-                {
-                    throw new SelectionException(string.Create(
-                        CultureInfo.InvariantCulture,
-                        $"{range}: the score of gate {i} is {site[i]}; scores must be finite."));
-                }
-            }
-        }
-
+        layout.EnsureFinite(values, "score");
         Layout = layout;
         _values = values.ToArray();
     }

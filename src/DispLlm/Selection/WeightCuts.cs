@@ -5,6 +5,12 @@ namespace DispLlm;
 /// <param name="Columns">The site that selects input columns; null where all stay.</param>
 public readonly record struct WeightCuts(SelectionSite? Rows, SelectionSite? Columns)
 {
+    /// <summary>
+    /// The site whose gains multiply the weight's rows, and with them the bias; null for none. Rows that S4 selects are no gated outputs: its gains stand behind the activation, and
+    /// the columns of the down projection take them.
+    /// </summary>
+    internal SelectionSite? GainRows => Rows == SelectionSite.MlpHidden ? null : Rows;
+
     /// <summary>The cuts of a role.</summary>
     /// <param name="role">What the weight does.</param>
     public static WeightCuts Of(WeightRole role) => role switch

@@ -95,6 +95,31 @@ public abstract class FamilyConformance<T>
         }
     });
 
+    /// <summary>Gains that the weights have taken over do what they do at the gates.</summary>
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void Pruned_by_a_plan_with_gains_equals_masked_with_them(string name) => Run(name, (fixture, model) =>
+    {
+        using var folder = new TemporaryFolder();
+        Tensor tokens = fixture.Expected("input_ids");
+        foreach (var order in Orders(model))
+        {
+            string target = folder.Below(order.ToString());
+            var plan = fixture.Plan(model, order) with { Gains = RandomGains(model, order) };
+            new PrunedModelBuilder(fixture.Folder, T.Family, plan).Build(target);
+            using var pruned = PrunableModel.Load(target, options: Options);
+            using var gates = Gates.Of(plan, model.Backend);
+            Tensor masked = model.Logits(tokens, gates);
+            Assert.Equal(plan, pruned.Plan);
+
+            // What a checkpoint of half precision rounds off the products is no error of the cut.
+            double tolerance = IsSinglePrecision(fixture.Folder) ? Tolerance : 0.02;
+            Close.Within(tolerance, masked, pruned.Logits(tokens), name);
+            using var plain = new Gates(fixture.Gates(model.GateLayout), order);
+            Assert.True((model.Logits(tokens, plain) - masked).abs().max().ToDouble() > 2 * tolerance * masked.abs().max().ToDouble());
+        }
+    });
+
     /// <summary>The slope of the loss along a direction is what the gates' gradients say, in either order.</summary>
     [Theory]
     [MemberData(nameof(Fixtures))]
@@ -118,17 +143,17 @@ public abstract class FamilyConformance<T>
     [MemberData(nameof(Fixtures))]
     public void What_closed_gates_leave_out_changes_no_gradient(string name) => Run(name, (fixture, model) =>
     {
-        Tensor hard = fixture.Gates(model.GateLayout);
-
-        // One gate of each site is not quite 0 or 1: nothing is left out then.
-        Tensor soft = hard.clone();
-        soft.index_copy_(0, tensor(model.GateLayout.Sites.Select(site => (long)site.Offset).ToArray()), tensor(
-            model.GateLayout.Sites.Select(site => Math.Abs(hard[site.Offset].ToSingle() - 1e-6f)).ToArray()));
-        foreach (var order in Orders(model))
+        Tensor plain = fixture.Gates(model.GateLayout);
+        foreach (Tensor hard in new[] { plain, plain * tensor(RandomGains(model).Values.ToArray()) })
         {
-            using var gradients = GradientsOf(model, hard, order, fixture.Expected("input_ids"));
-            using var whole = GradientsOf(model, soft, order, fixture.Expected("input_ids"));
-            Close.Within(Tolerance, whole.Gradient, gradients.Gradient, name);
+            // Closed gates are not quite closed: nothing is left out then.
+            Tensor soft = hard + 1e-12 * (1 - plain);
+            foreach (var order in Orders(model))
+            {
+                using var gradients = GradientsOf(model, hard, order, fixture.Expected("input_ids"));
+                using var whole = GradientsOf(model, soft, order, fixture.Expected("input_ids"));
+                Close.Within(Tolerance, whole.Gradient, gradients.Gradient, name);
+            }
         }
     });
 
@@ -273,6 +298,26 @@ public abstract class FamilyConformance<T>
 
     private static NormOrder[] Orders(PrunableModel model) =>
         model.Spec.NormPlacement == NormPlacement.Before ? [NormOrder.NormThenSelect, NormOrder.SelectThenNorm] : [NormOrder.NormThenSelect];
+
+    /// <summary>Gains from 0.5 to 1.5, where the order leaves them.</summary>
+    private static GateGains RandomGains(PrunableModel model, NormOrder order = NormOrder.NormThenSelect)
+    {
+        using var scope = NewDisposeScope();
+        using var random = new RandomSource(11).Stream("gains");
+        float[] gains = (random.Uniform(model.GateLayout.Count) + 0.5).data<float>().ToArray();
+        foreach (var site in model.GateLayout.Sites.Where(site => order == NormOrder.SelectThenNorm && site.Site is SelectionSite.AttentionInput or SelectionSite.MlpInput))
+        {
+            gains.AsSpan(site.Offset, site.Size).Fill(1);
+        }
+
+        return new GateGains(model.GateLayout, gains);
+    }
+
+    private static bool IsSinglePrecision(string folder)
+    {
+        using var checkpoint = CheckpointFolder.Open(folder);
+        return checkpoint.TensorNames.All(name => checkpoint.Info(name).Type == ScalarType.Float32);
+    }
 
     private static void AssertContinues(Fixture fixture, PrunableModel model, string tensor, Gates? gates)
     {

@@ -167,6 +167,7 @@ public sealed class TrainerTests
         Assert.Equal(0.01, options.LearningRateAt(0), 1e-12);
         Assert.Equal(0.0055, options.LearningRateAt(50), 1e-12);
         Assert.Equal(0.001, options.LearningRateAt(100), 1e-12);
+        Assert.Equal(0.0055, (options with { GainLearningRate = 0.01, LearningRate = 1 }).GainLearningRateAt(50), 1e-12);
         Assert.Equal([1, 2, 3], new[] { 0, 50, 100 }.Select(options.SharpnessAt));
         Assert.Equal([0.02, 0.5, 1, 1], new[] { 0, 24, 49, 80 }.Select(options.BudgetShareAt));
         var paper = HypernetworkSelection.Paper;
@@ -181,6 +182,7 @@ public sealed class TrainerTests
         Assert.Equal((GateEstimator.ReinMax, LogitNetwork.Recurrent, 0.0, false), (paper.Estimator, paper.Network, paper.StartingWeight, paper.AsReleased));
         var released = HypernetworkSelection.Released;
         Assert.Equal((16.0, 0.4, GateEstimator.GumbelSigmoid, true), (released.BudgetWeight, released.Temperature, released.Estimator, released.AsReleased));
+        Assert.Equal((0.0, 0.0), (paper.GainLearningRate, released.GainLearningRate));
         Assert.Equal((1e-3, 0.0, 1.0), (released.LearningRate, released.StartingWeight, released.FinalSharpness));
     }
 

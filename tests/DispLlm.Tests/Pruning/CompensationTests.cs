@@ -108,6 +108,31 @@ public sealed class CompensationTests
     }
 
     [Fact]
+    public async Task It_goes_on_from_the_gains_of_a_learned_selection()
+    {
+        using var folder = new TemporaryFolder();
+        using var model = PrunableModel.Load(SampleModel.Folder);
+        int[] tokens = SampleModel.Tokens(model);
+        var result = await DispLlm.Pruning.Of(model).ToRatio(0.5).CalibratedOn(TokenCorpus.FromTokens(tokens))
+            .SelectedBy(new HypernetworkSelection { Steps = 12, WindowLength = 64, GainLearningRate = 0.05 }).RunAsync(TestContext.Current.CancellationToken);
+        Assert.NotNull(result.Plan.Gains);
+        using var compensation = Compensation.Of(model, result.Plan, TokenCorpus.FromTokens(tokens), s_options, cancellationToken: TestContext.Current.CancellationToken);
+        var windows = new TokenWindows(tokens, 64, 1, model.Backend.Random(0));
+        double Loss(PrunableModel judged, Gates? gates)
+        {
+            using var scope = NewDisposeScope();
+            return Enumerable.Range(24, 6).Average(i => NextTokenLoss.Of(judged, windows.Batch(i), gates).ToDouble());
+        }
+
+        using var gates = Gates.Of(result.Plan, model.Backend);
+        Assert.Equal(Loss(model, gates), compensation.Blocks[0].LossBefore, 1e-3);
+        Assert.Contains(compensation.Blocks, block => block.Ridge is not null);
+        await result.SaveAsync(folder.Below("pruned"), compensation: compensation, cancellationToken: TestContext.Current.CancellationToken);
+        using var pruned = PrunableModel.Load(folder.Below("pruned"));
+        Assert.Equal(compensation.Blocks[^1].LossAfter, Loss(pruned, null), 1e-3);
+    }
+
+    [Fact]
     public void What_leads_the_stream_back_to_the_dense_one_helps_most()
     {
         using var model = PrunableModel.Load(SampleModel.Folder);

@@ -113,6 +113,54 @@ public sealed class SelectionPlanJsonTests : IDisposable
     }
 
     [Fact]
+    public void Gains_stand_behind_the_lists_one_for_each_gate_kept_or_not()
+    {
+        float[] gains = [.. Enumerable.Range(0, 22).Select(i => i == 4 ? 1f : 0.75f + i / 32f)];
+        var plan = Example with { Gains = new GateGains(new GateLayout(Example.Model), gains) };
+        string text = plan.ToJson();
+        Assert.Equal(
+            ExampleText.ReplaceLineEndings("\n").Replace(
+                "    }\n  ]\n}\n",
+                """
+                    }
+                  ],
+                  "gains": [
+                    {
+                      "attention_input": [0.75, 0.78125, 0.8125, 0.84375],
+                      "attention_output": [1, 0.90625, 0.9375, 0.96875],
+                      "mlp_input": [1, 1.03125, 1.0625, 1.09375],
+                      "mlp_hidden": [1.125, 1.15625, 1.1875, 1.21875, 1.25, 1.28125],
+                      "mlp_output": [1.3125, 1.34375, 1.375, 1.40625]
+                    }
+                  ]
+                }
+
+                """.ReplaceLineEndings("\n"),
+                StringComparison.Ordinal),
+            text);
+        Assert.Equal(plan, SelectionPlan.FromJson(text));
+        Assert.NotEqual(plan, Example);
+
+        // A list is edited without them.
+        string edited = text.Replace("\"mlp_input\": [2]", "\"mlp_input\": [1, 2]", StringComparison.Ordinal);
+        Assert.Equal(plan.With(0, SelectionSite.MlpInput, [1, 2]), SelectionPlan.FromJson(edited));
+    }
+
+    [Theory]
+    [InlineData("[1, 0.90625", "[1, 1, 0.90625", "gains[0].attention_output has 5 gains; the model has 4 gates there, kept or not")]
+    [InlineData("[1, 0.90625", "[1, \"x\"", "gains[0].attention_output is \"x\"; it must be a list of numbers")]
+    [InlineData("[1, 0.90625", "[1, 1e60", "block 0 S2 (AttentionOutput): the gain of gate 1 is Infinity; gains must be finite")]
+    [InlineData("\"gains\": [", "\"gains\": [ { },", "gains has 2 blocks; the model has 1")]
+    [InlineData("\"gains\"", "\"gain\"", "unknown key 'gain' in the plan; known are format_version, family, norm_order, model, provenance, parameters, blocks, gains")]
+    public void Bad_gains_are_named(string good, string bad, string says)
+    {
+        var layout = new GateLayout(Example.Model);
+        string text = (Example with { Gains = new GateGains(layout, [.. Enumerable.Range(0, 22).Select(i => i == 4 ? 1f : 0.75f + i / 32f)]) }).ToJson();
+        Assert.Contains(good, text, StringComparison.Ordinal);
+        Assert.Contains(says, Assert.Throws<SelectionException>(() => SelectionPlan.FromJson(text.Replace(good, bad, StringComparison.Ordinal))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_culture_with_commas_changes_nothing()
     {
         var culture = (CultureInfo)CultureInfo.InvariantCulture.Clone();

@@ -1,0 +1,53 @@
+using System.Globalization;
+
+namespace DispLlm;
+
+/// <summary>
+/// What each gate of a model multiplies its feature by where it is open; 1 leaves it as it is. Gains stand for gates that are closed too, so that a plan's lists may be
+/// edited without them. They cost the pruned model nothing: the cut multiplies the weights by them. Immutable, all finite.
+/// </summary>
+public sealed class GateGains : IEquatable<GateGains>
+{
+    private readonly float[] _values;
+
+    /// <summary>Takes a copy of the gains.</summary>
+    /// <param name="layout">Where each site's gates stand.</param>
+    /// <param name="values">The gains, <c>[layout.Count]</c>.</param>
+    /// <exception cref="SelectionException">Wrong number of gains, or one that is not finite.</exception>
+    public GateGains(GateLayout layout, ReadOnlySpan<float> values)
+    {
+        ArgumentNullException.ThrowIfNull(layout);
+        layout.EnsureFinite(values, "gain");
+        Layout = layout;
+        _values = values.ToArray();
+    }
+
+    /// <summary>Where each site's gates stand.</summary>
+    public GateLayout Layout { get; }
+
+    /// <summary>All gains, <c>[Layout.Count]</c>.</summary>
+    public ReadOnlySpan<float> Values => _values;
+
+    /// <summary>The gains of one site.</summary>
+    /// <param name="block">Index of the block, from 0.</param>
+    /// <param name="site">The site.</param>
+    /// <returns>The gains, <c>[size of the site]</c>.</returns>
+    public ReadOnlySpan<float> Of(int block, SelectionSite site)
+    {
+        var range = Layout[block, site];
+        return Values.Slice(range.Offset, range.Size);
+    }
+
+    /// <summary>Whether both have the same gains.</summary>
+    /// <param name="other">The others.</param>
+    public bool Equals(GateGains? other) => other is not null && Values.SequenceEqual(other.Values);
+
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => Equals(obj as GateGains);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => HashCode.Combine(_values.Length, _values[0], _values[^1]);
+
+    /// <inheritdoc/>
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"gains from {_values.Min():G3} to {_values.Max():G3}");
+}

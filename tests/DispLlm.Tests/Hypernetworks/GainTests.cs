@@ -1,0 +1,74 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Tests.Hypernetworks;
+
+/// <summary>What open gates multiply their features by, learned beside the selection.</summary>
+public sealed class GainTests
+{
+    private static readonly int[] s_tokens = [.. Enumerable.Range(0, 1000).Select(i => 3 + i * i % 61)];
+
+    /// <summary>Adam's first step is the learning rate, against the sign of the gradient: d loss / d gain is the gate's gradient where it is open, and 0 where it is closed.</summary>
+    [Theory]
+    [InlineData(NormOrder.NormThenSelect)]
+    [InlineData(NormOrder.SelectThenNorm)]
+    public void The_first_step_goes_down_the_slope_of_open_gates(NormOrder order)
+    {
+        using var scope = NewDisposeScope();
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-gqa-biases-tied"));
+        using var trainer = new HypernetworkTrainer(
+            model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 1, GainLearningRate = 0.02, GateOffset = 0, StartingWeight = 0 }, normOrder: order);
+        Assert.All(trainer.Gains()!.Values.ToArray(), gain => Assert.Equal(1, gain));
+
+        using var random = new RandomSource(3).Stream("draws");
+        Tensor uniforms = random.Uniform(model.GateLayout.Count), batch = tensor(s_tokens[..32].Select(id => (long)id).ToArray()).view(1, 32);
+        var (gates, _) = BinaryReinMax.Draw(tensor(trainer.Scores().Values.ToArray()), uniforms, 0, 1);
+        using var slope = GateGradients.Of(model, gates, order, [batch]);
+        trainer.Step([batch], uniforms);
+
+        float[] open = gates.data<float>().ToArray(), gradient = slope.Gradient.data<float>().ToArray(), gains = trainer.Gains()!.Values.ToArray();
+        int moved = 0;
+        foreach (var site in model.GateLayout.Sites)
+        {
+            bool held = order == NormOrder.SelectThenNorm && site.Site is SelectionSite.AttentionInput or SelectionSite.MlpInput;
+            foreach (int i in Enumerable.Range(site.Offset, site.Size).Where(i => Math.Abs(gradient[i]) > 1e-5))
+            {
+                bool moves = open[i] == 1 && !held;
+                Assert.Equal(moves ? 1 - 0.02f * Math.Sign(gradient[i]) : 1, gains[i], 2e-4);
+                moved += moves ? 1 : 0;
+            }
+        }
+
+        Assert.True(moved > model.GateLayout.Count / 8, $"{moved}");
+    }
+
+    [Theory]
+    [InlineData(NormOrder.NormThenSelect)]
+    [InlineData(NormOrder.SelectThenNorm)]
+    public void The_plan_has_them_and_is_better_with_them(NormOrder order)
+    {
+        using var model = PrunableModel.Load(SampleModel.Folder);
+        int[] tokens = SampleModel.Tokens(model);
+        SelectionPlan Learn(double rate) => new HypernetworkSelection { Steps = 24, WindowLength = 64, GainLearningRate = rate, StartingFrom = new FisherSelection { Rounds = 1, WindowsPerRound = 4, WindowLength = 64 } }
+            .Select(
+                new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5), Calibration = TokenCorpus.FromTokens(tokens), NormOrder = order },
+                TestContext.Current.CancellationToken).Plan;
+        double Perplexity(SelectionPlan plan)
+        {
+            using var gates = Gates.Of(plan, model.Backend);
+            return DispLlm.Perplexity.Of(model, tokens, new PerplexityOptions { WindowLength = 64 }, gates).Perplexity;
+        }
+
+        var plan = Learn(0.02);
+        plan.Validate(model.Spec);
+        Assert.True(Perplexity(plan) < 0.98 * Perplexity(plan with { Gains = null }), $"{Perplexity(plan)} {Perplexity(plan with { Gains = null })}");
+        Assert.Null(Learn(0).Gains);
+    }
+
+    [Fact]
+    public void Rates_that_make_no_sense_are_refused()
+    {
+        Assert.Contains("GainLearningRate", Assert.Throws<ArgumentOutOfRangeException>(() => new HypernetworkOptions { GainLearningRate = -0.1 }.Validate()).Message, StringComparison.Ordinal);
+        Assert.Contains("the released code has no gains", Assert.Throws<ArgumentOutOfRangeException>(() => (HypernetworkSelection.Released with { GainLearningRate = 0.1 }).Validate()).Message, StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,53 @@
+namespace DispLlm.Tests.Selection;
+
+public sealed class GateGainsTests
+{
+    private static readonly DecoderSpec s_spec = SelectionModels.Spec(hidden: 4, mlp: 6, blocks: 2, heads: 2, keyValueHeads: 1, headSize: 2);
+    private static readonly GateLayout s_layout = new(s_spec);
+
+    [Fact]
+    public void They_are_a_copy_that_knows_each_site()
+    {
+        float[] values = [.. Enumerable.Range(0, s_layout.Count).Select(i => (float)i)];
+        var gains = new GateGains(s_layout, values);
+        values[0] = 7;
+        Assert.Equal(0, gains.Values[0]);
+        Assert.Equal([12f, 13, 14, 15, 16, 17], gains.Of(0, SelectionSite.MlpHidden).ToArray());
+        Assert.Equal(22, gains.Of(1, SelectionSite.AttentionInput)[0]);
+        values[0] = 0;
+        Assert.Equal(new GateGains(s_layout, values), gains);
+        Assert.Equal(new GateGains(s_layout, values).GetHashCode(), gains.GetHashCode());
+        values[^1] = -1;
+        Assert.NotEqual(new GateGains(s_layout, values), gains);
+        Assert.Equal("gains from 0 to 43", gains.ToString());
+    }
+
+    [Fact]
+    public void Too_few_and_infinite_ones_are_refused()
+    {
+        Assert.Contains("3 gains for a model of 44 gates", Assert.Throws<SelectionException>(() => new GateGains(s_layout, [1, 1, 1])).Message, StringComparison.Ordinal);
+        float[] values = new float[s_layout.Count];
+        values[23] = float.NaN;
+        Assert.Contains("block 1 S1 (AttentionInput): the gain of gate 1 is NaN", Assert.Throws<SelectionException>(() => new GateGains(s_layout, values)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_plan_takes_only_those_of_its_model_and_none_in_front_of_a_norm()
+    {
+        var plan = SelectionPlan.Dense(s_spec);
+        var other = new GateLayout(SelectionModels.Spec(hidden: 4, mlp: 6, blocks: 1, heads: 2, keyValueHeads: 1, headSize: 2));
+        Assert.Contains(
+            "22 gains for a model of 44 gates",
+            Assert.Throws<SelectionException>(() => plan with { Gains = new GateGains(other, new float[other.Count]) }).Message,
+            StringComparison.Ordinal);
+
+        float[] values = [.. Enumerable.Repeat(1f, s_layout.Count)];
+        values[s_layout[1, SelectionSite.MlpHidden].Offset] = 2;
+        var first = plan with { NormOrder = NormOrder.SelectThenNorm, Gains = new GateGains(s_layout, values) };
+        first.Validate(s_spec);
+        values[s_layout[1, SelectionSite.MlpInput].Offset] = 2;
+        var gains = new GateGains(s_layout, values);
+        (plan with { Gains = gains }).Validate(s_spec);
+        Assert.Contains("block 1 S3", Assert.Throws<SelectionException>(() => (first with { Gains = gains }).Validate(s_spec)).Message, StringComparison.Ordinal);
+    }
+}

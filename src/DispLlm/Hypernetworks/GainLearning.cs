@@ -12,18 +12,15 @@ internal sealed class GainLearning : IDisposable
 {
     public const string Name = "gains";
 
-    // More digits mean nothing, and a plan has to be read.
-    private const int Decimals = 4;
-
     // Steps are few and draws change: the usual memory of a thousand steps would hold the first ones' gradients for the whole run.
     private const double SquaresMemory = 0.99;
 
     private readonly Parameter _gains;
     private readonly Adam _optimizer;
-    private readonly Tensor? _free;    // [gates]: 0 where a gain has to stay 1
+    private readonly Tensor _free;     // [gates]: 0 where a gain has to stay 1
 
     /// <param name="layout">The model's gates.</param>
-    /// <param name="order">With <see cref="NormOrder.SelectThenNorm"/> a norm stands behind S1 and S3, so that no weight could take their gains over: they stay 1.</param>
+    /// <param name="order">The order, which may leave some gains at 1.</param>
     /// <param name="device">Where gates are.</param>
     public GainLearning(GateLayout layout, NormOrder order, Device device)
     {
@@ -31,12 +28,7 @@ internal sealed class GainLearning : IDisposable
         _gains = new Parameter(ones(layout.Count, ScalarType.Float32, device));
         _gains.DetachFromDisposeScope();
         _optimizer = optim.Adam([_gains], beta2: SquaresMemory);
-        if (order == NormOrder.SelectThenNorm)
-        {
-            Tensor free = cat([.. layout.Sites.Select(site =>
-                full(site.Size, site.Site is SelectionSite.AttentionInput or SelectionSite.MlpInput ? 0f : 1f, ScalarType.Float32))]);
-            _free = free.to(device, copy: true).DetachFromDisposeScope();
-        }
+        _free = tensor(order.GatesThatTakeGains(layout)).to(device, copy: true).DetachFromDisposeScope();
     }
 
     /// <summary>The gains as they are, <c>[gates]</c>, without gradient. Another view of the same numbers, for the caller's dispose scope.</summary>
@@ -54,7 +46,7 @@ internal sealed class GainLearning : IDisposable
         }
 
         _optimizer.zero_grad();
-        autograd.backward([_gains], [_free is null ? gradient : gradient * _free]);
+        autograd.backward([_gains], [gradient * _free]);
         _optimizer.step();
     }
 
@@ -62,7 +54,7 @@ internal sealed class GainLearning : IDisposable
     public GateGains Learned(GateLayout layout)
     {
         using var scope = NewDisposeScope();
-        return new GateGains(layout, [.. Values.cpu().data<float>().Select(gain => MathF.Round(gain, Decimals))]);
+        return GateGains.Rounded(layout, Values);
     }
 
     /// <summary>Everything that the next step depends on but its number, by name. Not copies.</summary>
@@ -80,7 +72,7 @@ internal sealed class GainLearning : IDisposable
     {
         _optimizer.Dispose();
         _gains.Dispose();
-        _free?.Dispose();
+        _free.Dispose();
     }
 
     private Adam.State Moments => (Adam.State)_optimizer.state_dict().State[0];

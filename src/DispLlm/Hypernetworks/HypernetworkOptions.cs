@@ -81,7 +81,7 @@ public record HypernetworkOptions
 
     /// <summary>
     /// Whether the hidden gate (S4) acts twice and each loss gets a draw of its own, rounded for the budget, as in the released code. Default no;
-    /// it is there for comparison.
+    /// it is there for comparison, and has no gains.
     /// </summary>
     public bool AsReleased { get; init; }
 

@@ -97,7 +97,7 @@ public sealed record HypernetworkSelection : HypernetworkOptions, ISelectionStra
             return null;
         }
 
-        var strategy = StartingFrom ?? new FisherSelection { Rounds = 4, WindowsPerRound = 8, WindowLength = length };
+        var strategy = StartingFrom ?? new FisherSelection { Rounds = 4, WindowsPerRound = 8, WindowLength = length, GainStep = 0 };
         request.Logger.LogInformation("Starting from the scores of strategy {Strategy}", strategy.Name);
         return strategy.Select(request, cancellation).Scores;
     }

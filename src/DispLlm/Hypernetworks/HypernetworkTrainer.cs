@@ -8,7 +8,8 @@ namespace DispLlm;
 /// <summary>
 /// Learns a selection: <c>loss = L(next token; frozen weights, gates s) + lambda R(T(s), p T_total)</c> (method, section 5; paper, Eq. 6).
 /// A step has two halves that meet at the gates. The model's half (<see cref="GateGradients"/>) turns gates into the loss's gradient by each
-/// gate; the hypernetwork's half takes that gradient through ReinMax's slope to its weights. One draw of gates serves both losses.
+/// gate; the hypernetwork's half takes that gradient through ReinMax's slope to its weights. One draw of gates serves both losses. The same gradient teaches the gains of
+/// open gates, where <see cref="HypernetworkOptions.GainLearningRate"/> asks for them.
 /// </summary>
 public sealed class HypernetworkTrainer : IDisposable
 {

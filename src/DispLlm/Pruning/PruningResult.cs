@@ -51,14 +51,14 @@ public sealed class PruningResult
     public double KeptFraction(ParameterScope scope = ParameterScope.BlockWeights) => (double)After[scope] / Before[scope];
 
     /// <summary>
-    /// The plan that the same scores give for another ratio: one run serves many budgets. A run of its own for the ratio is a little better where the two are far apart.
+    /// The plan that the same scores give for another ratio: one run serves many budgets. A run of its own for the ratio is a little better where the two are far apart. Gains go along (<see cref="GateGains.ForRemoving"/>).
     /// </summary>
     /// <param name="ratio">The share that is to go, of what this run's budget counts.</param>
     /// <exception cref="BudgetException">The ratio is out of range, or cannot be met by this model.</exception>
     public SelectionPlan PlanFor(double ratio)
     {
         var budget = PruningBudget.FromRatio(ratio) with { Scope = Budget.Scope };
-        return BudgetProjection.Project(Model.Spec, Scores, budget, new BudgetProjectionOptions
+        var plan = BudgetProjection.Project(Model.Spec, Scores, budget, new BudgetProjectionOptions
         {
             WidthMultiple = Plan.Provenance.WidthMultiple ?? 1,
             SharedStream = _sharedStream,
@@ -67,6 +67,7 @@ public sealed class PruningResult
             Strategy = Plan.Provenance.Strategy,
             Seed = Plan.Provenance.Seed,
         });
+        return plan with { Gains = Plan.Gains?.ForRemoving(1 - plan.KeptFraction(Budget.Scope), 1 - Plan.KeptFraction(Budget.Scope)) };
     }
 
     /// <summary>Cuts the model's checkpoint by the plan into a new folder.</summary>

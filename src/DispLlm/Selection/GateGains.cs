@@ -1,4 +1,5 @@
 using System.Globalization;
+using TorchSharp;
 
 namespace DispLlm;
 
@@ -8,6 +9,9 @@ namespace DispLlm;
 /// </summary>
 public sealed class GateGains : IEquatable<GateGains>
 {
+    // More digits mean nothing, and a plan has to be read.
+    private const int Decimals = 4;
+
     private readonly float[] _values;
 
     /// <summary>Takes a copy of the gains.</summary>
@@ -20,6 +24,13 @@ public sealed class GateGains : IEquatable<GateGains>
         layout.EnsureFinite(values, "gain");
         Layout = layout;
         _values = values.ToArray();
+    }
+
+    /// <summary>Gains from a tensor <c>[layout.Count]</c>, rounded.</summary>
+    internal static GateGains Rounded(GateLayout layout, torch.Tensor values)
+    {
+        using var host = values.cpu();
+        return new GateGains(layout, [.. host.data<float>().Select(gain => MathF.Round(gain, Decimals))]);
     }
 
     /// <summary>Where each site's gates stand.</summary>
@@ -36,6 +47,25 @@ public sealed class GateGains : IEquatable<GateGains>
     {
         var range = Layout[block, site];
         return Values.Slice(range.Offset, range.Size);
+    }
+
+    /// <summary>
+    /// The gains for another budget: they make up for what is left out, and where less is left out they make up for less. Each becomes
+    /// <c>1 + (gain - 1) removed / removedBefore</c>; where more is left out they stay as they are.
+    /// </summary>
+    /// <param name="removedBefore">What the plan that they were learned for removes, as a fraction, from 0 to 1.</param>
+    /// <param name="removed">What the other plan removes.</param>
+    /// <exception cref="ArgumentOutOfRangeException">A fraction below 0 or above 1.</exception>
+    public GateGains ForRemoving(double removed, double removedBefore)
+    {
+        foreach (double fraction in (double[])[removed, removedBefore])
+        {
+            ArgumentOutOfRangeException.ThrowIfLessThan(fraction, 0, nameof(removed));
+            ArgumentOutOfRangeException.ThrowIfGreaterThan(fraction, 1, nameof(removed));
+        }
+
+        double share = removed >= removedBefore ? 1 : removed / removedBefore;
+        return share == 1 ? this : new GateGains(Layout, [.. _values.Select(gain => MathF.Round((float)(1 + (gain - 1) * share), Decimals))]);
     }
 
     /// <summary>Whether both have the same gains.</summary>

@@ -27,4 +27,12 @@ public static class NormOrders
                 + $"the residual sums: what a sublayer reads is normed already, by the sum before it. Use {nameof(NormOrder.NormThenSelect)}.");
         }
     }
+
+    /// <summary>Whether a weight can take over gains of a site: with a norm between the two it cannot.</summary>
+    internal static bool TakesGains(this NormOrder order, SelectionSite site) =>
+        order == NormOrder.NormThenSelect || site is not (SelectionSite.AttentionInput or SelectionSite.MlpInput);
+
+    /// <summary>1 for each gate whose gain may differ from 1, 0 for the others: <c>[layout.Count]</c>.</summary>
+    internal static float[] GatesThatTakeGains(this NormOrder order, GateLayout layout) =>
+        [.. layout.Sites.SelectMany(site => Enumerable.Repeat(order.TakesGains(site.Site) ? 1f : 0f, site.Size))];
 }

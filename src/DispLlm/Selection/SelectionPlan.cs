@@ -154,14 +154,11 @@ public sealed record SelectionPlan
     {
         EnsureMadeFor(ModelShape.Of(spec));
         NormOrder.EnsureFits(spec);
-        if (Gains is not null && NormOrder == NormOrder.SelectThenNorm)
+        foreach (var site in Gains?.Layout.Sites.Where(site => !NormOrder.TakesGains(site.Site)) ?? [])
         {
-            foreach (var site in Gains.Layout.Sites.Where(site => site.Site is SelectionSite.AttentionInput or SelectionSite.MlpInput))
+            if (Gains!.Of(site.Block, site.Site).ContainsAnyExcept(1f))
             {
-                if (Gains.Of(site.Block, site.Site).ContainsAnyExcept(1f))
-                {
-                    throw new SelectionException($"{site}: with {NormOrder.SelectThenNorm} a norm stands behind this site, so that no weight can take over its gains; they have to be 1.");
-                }
+                throw new SelectionException($"{site}: with {NormOrder} a norm stands behind this site, so that no weight can take over its gains; they have to be 1.");
             }
         }
     }

@@ -65,6 +65,31 @@ public sealed class GainTests
         Assert.Null(Learn(0).Gains);
     }
 
+    [Theory]
+    [InlineData(NormOrder.NormThenSelect)]
+    [InlineData(NormOrder.SelectThenNorm)]
+    public void Fisher_scores_bring_some_in_closed_form(NormOrder order)
+    {
+        using var model = PrunableModel.Load(SampleModel.Folder);
+        int[] tokens = SampleModel.Tokens(model);
+        SelectionPlan Select(double step) => new FisherSelection { Rounds = 6, WindowsPerRound = 8, WindowLength = 64, GainStep = step }
+            .Select(
+                new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5), Calibration = TokenCorpus.FromTokens(tokens), NormOrder = order },
+                TestContext.Current.CancellationToken).Plan;
+        double Perplexity(SelectionPlan plan)
+        {
+            using var gates = Gates.Of(plan, model.Backend);
+            return DispLlm.Perplexity.Of(model, tokens, new PerplexityOptions { WindowLength = 64 }, gates).Perplexity;
+        }
+
+        var (plan, plain) = (Select(0.05), Select(0));
+        plan.Validate(model.Spec);
+        Assert.Null(plain.Gains);
+        Assert.All(plan.Gains!.Values.ToArray(), gain => Assert.InRange(gain, 1 - 6 * 0.05f - 1e-4f, 1 + 6 * 0.05f + 1e-4f));
+        Assert.True(Perplexity(plan) < 0.98 * Perplexity(plain), $"{Perplexity(plan)} {Perplexity(plain)}");
+        Assert.Throws<ArgumentOutOfRangeException>(() => Select(1.5));
+    }
+
     [Fact]
     public void Rates_that_make_no_sense_are_refused()
     {

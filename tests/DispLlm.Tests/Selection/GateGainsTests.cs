@@ -32,6 +32,20 @@ public sealed class GateGainsTests
     }
 
     [Fact]
+    public void Where_less_is_removed_they_make_up_for_less()
+    {
+        float[] values = [.. Enumerable.Repeat(1f, s_layout.Count)];
+        (values[0], values[1]) = (1.4f, 0.5f);
+        var gains = new GateGains(s_layout, values);
+        Assert.Equal([1.1f, 0.875f, 1f], gains.ForRemoving(0.125, 0.5).Values[..3].ToArray());
+        Assert.Equal(gains, gains.ForRemoving(0.8, 0.5));
+        Assert.All(gains.ForRemoving(0, 0.5).Values.ToArray(), gain => Assert.Equal(1, gain));
+        Assert.Equal(gains, gains.ForRemoving(0, 0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => gains.ForRemoving(-0.1, 0.5));
+        Assert.Throws<ArgumentOutOfRangeException>(() => gains.ForRemoving(0.1, 1.5));
+    }
+
+    [Fact]
     public void A_plan_takes_only_those_of_its_model_and_none_in_front_of_a_norm()
     {
         var plan = SelectionPlan.Dense(s_spec);

@@ -219,6 +219,7 @@ public sealed class StrategyTests
             var result = await DispLlm.Pruning.Of(model).ToRatio(0.4).CalibratedOn(s_text).SelectedBy(s_strategies[name]).WithWidthsMultipleOf(2)
                 .RunAsync(TestContext.Current.CancellationToken);
             Assert.Equal(result.Plan.Blocks, result.PlanFor(0.4).Blocks);
+            Assert.Equal(result.Plan.Gains, result.PlanFor(0.4).Gains);
             foreach (double ratio in new[] { 0.1, 0.3, 0.6 })
             {
                 var plan = result.PlanFor(ratio);

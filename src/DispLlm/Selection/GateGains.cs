@@ -5,7 +5,8 @@ namespace DispLlm;
 
 /// <summary>
 /// What each gate of a model multiplies its feature by where it is open; 1 leaves it as it is. Gains stand for gates that are closed too, so that a plan's lists may be
-/// edited without them. They cost the pruned model nothing: the cut multiplies the weights by them. Immutable, all finite.
+/// edited without them. They cost the pruned model nothing: the cut multiplies the weights by them, and rounds the products to the
+/// checkpoint's type. Immutable, all finite.
 /// </summary>
 public sealed class GateGains : IEquatable<GateGains>
 {

@@ -37,8 +37,13 @@ public sealed class SmolLm2Tests
         using var dense = PrunableModel.Load(Folder());
         using var pruned = PrunableModel.Load(folder.Below("pruned"));
         Tensor tokens = (arange(64, ScalarType.Int64) * 331).remainder(model.Spec.VocabularySize).unsqueeze(0);
-        using var gates = Gates.Of(result.Plan, dense.Backend).Values;
-        Close.Within(1e-4, dense.Logits(tokens, new Gates(gates)), pruned.Logits(tokens), "logits");
+
+        // The checkpoint is of type bfloat16: weights times gains are rounded to it once more. Without gains nothing is.
+        Close.Within(0.03, dense.Logits(tokens, Gates.Of(result.Plan, dense.Backend)), pruned.Logits(tokens), "logits");
+        var plain = result.Plan with { Gains = null };
+        new PrunedModelBuilder(model.Folder, plain).Build(folder.Below("plain"));
+        using var withoutGains = PrunableModel.Load(folder.Below("plain"));
+        Close.Within(1e-4, dense.Logits(tokens, Gates.Of(plain, dense.Backend)), withoutGains.Logits(tokens), "logits without gains");
     }
 
     private static string Folder()

@@ -137,7 +137,7 @@ public sealed class CompensationTests
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         var text = TokenCorpus.FromTokens(SampleModel.Tokens(model));
-        var plan = new FisherSelection { WindowsPerRound = 4, WindowLength = 64 }
+        var plan = new FisherSelection { WindowsPerRound = 4, WindowLength = 64, GainStep = 0 }
             .Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5), Calibration = text }, TestContext.Current.CancellationToken).Plan;
         double Loss(CompensationTarget target)
         {

@@ -10,7 +10,7 @@ namespace DispLlm;
 /// </summary>
 internal sealed class GainLearning : IDisposable
 {
-    public const string Name = "gains";
+    private const string Name = "gains";
 
     // Steps are few and draws change: the usual memory of a thousand steps would hold the first ones' gradients for the whole run.
     private const double SquaresMemory = 0.99;

@@ -22,9 +22,8 @@ public sealed class GateGains : IEquatable<GateGains>
     public GateGains(GateLayout layout, ReadOnlySpan<float> values)
     {
         ArgumentNullException.ThrowIfNull(layout);
-        layout.EnsureFinite(values, "gain");
         Layout = layout;
-        _values = values.ToArray();
+        _values = layout.FiniteCopy(values, "gain");
     }
 
     /// <summary>Gains from a tensor <c>[layout.Count]</c>, rounded.</summary>

@@ -60,8 +60,8 @@ public sealed class GateLayout
     /// <param name="site">The site.</param>
     public GateRange this[int block, SelectionSite site] => _ranges[block * SitesPerBlock + (int)site - 1];
 
-    /// <summary>Refuses values of gates that are too few, too many or not finite.</summary>
-    internal void EnsureFinite(ReadOnlySpan<float> values, string what)
+    /// <summary>A copy of values of all gates; refuses them where they are too few, too many or not finite.</summary>
+    internal float[] FiniteCopy(ReadOnlySpan<float> values, string what)
     {
         if (values.Length != Count)
         {
@@ -81,5 +81,7 @@ public sealed class GateLayout
                 }
             }
         }
+
+        return values.ToArray();
     }
 }

@@ -76,12 +76,10 @@ public sealed record SelectionPlan
         get => _gains;
         init
         {
-            if (value is not null && value.Layout.Count != new GateLayout(Model).Count)
-            {
-                throw new SelectionException($"There are {value.Layout.Count} gains for a model of {new GateLayout(Model).Count} gates.");
-            }
-
-            _gains = value;
+            int gates = new GateLayout(Model).Count;
+            _gains = value is null || value.Layout.Count == gates
+                ? value
+                : throw new SelectionException($"There are {value.Layout.Count} gains for a model of {gates} gates.");
         }
     }
 

@@ -15,9 +15,8 @@ public sealed class SelectionScores
     public SelectionScores(GateLayout layout, ReadOnlySpan<float> values)
     {
         ArgumentNullException.ThrowIfNull(layout);
-        layout.EnsureFinite(values, "score");
         Layout = layout;
-        _values = values.ToArray();
+        _values = layout.FiniteCopy(values, "score");
     }
 
     /// <summary>Where each site's gates stand.</summary>

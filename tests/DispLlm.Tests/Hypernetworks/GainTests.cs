@@ -48,20 +48,14 @@ public sealed class GainTests
     public void The_plan_has_them_and_is_better_with_them(NormOrder order)
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
-        int[] tokens = SampleModel.Tokens(model);
-        SelectionPlan Learn(double rate) => new HypernetworkSelection { Steps = 24, WindowLength = 64, GainLearningRate = rate, StartingFrom = new FisherSelection { Rounds = 1, WindowsPerRound = 4, WindowLength = 64 } }
-            .Select(
-                new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5), Calibration = TokenCorpus.FromTokens(tokens), NormOrder = order },
-                TestContext.Current.CancellationToken).Plan;
-        double Perplexity(SelectionPlan plan)
+        SelectionPlan Learn(double rate) => HalfOf(model, order, new HypernetworkSelection
         {
-            using var gates = Gates.Of(plan, model.Backend);
-            return DispLlm.Perplexity.Of(model, tokens, new PerplexityOptions { WindowLength = 64 }, gates).Perplexity;
-        }
+            Steps = 24, WindowLength = 64, GainLearningRate = rate, StartingFrom = new FisherSelection { Rounds = 1, WindowsPerRound = 4, WindowLength = 64 },
+        });
 
         var plan = Learn(0.02);
         plan.Validate(model.Spec);
-        Assert.True(Perplexity(plan) < 0.98 * Perplexity(plan with { Gains = null }), $"{Perplexity(plan)} {Perplexity(plan with { Gains = null })}");
+        Assert.True(Perplexity(model, plan) < 0.98 * Perplexity(model, plan with { Gains = null }), $"{Perplexity(model, plan)} {Perplexity(model, plan with { Gains = null })}");
         Assert.Null(Learn(0).Gains);
     }
 
@@ -71,22 +65,13 @@ public sealed class GainTests
     public void Fisher_scores_bring_some_in_closed_form(NormOrder order)
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
-        int[] tokens = SampleModel.Tokens(model);
-        SelectionPlan Select(double step) => new FisherSelection { Rounds = 6, WindowsPerRound = 8, WindowLength = 64, GainStep = step }
-            .Select(
-                new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5), Calibration = TokenCorpus.FromTokens(tokens), NormOrder = order },
-                TestContext.Current.CancellationToken).Plan;
-        double Perplexity(SelectionPlan plan)
-        {
-            using var gates = Gates.Of(plan, model.Backend);
-            return DispLlm.Perplexity.Of(model, tokens, new PerplexityOptions { WindowLength = 64 }, gates).Perplexity;
-        }
+        SelectionPlan Select(double step) => HalfOf(model, order, new FisherSelection { Rounds = 6, WindowsPerRound = 8, WindowLength = 64, GainStep = step });
 
         var (plan, plain) = (Select(0.05), Select(0));
         plan.Validate(model.Spec);
         Assert.Null(plain.Gains);
         Assert.All(plan.Gains!.Values.ToArray(), gain => Assert.InRange(gain, 1 - 6 * 0.05f - 1e-4f, 1 + 6 * 0.05f + 1e-4f));
-        Assert.True(Perplexity(plan) < 0.98 * Perplexity(plain), $"{Perplexity(plan)} {Perplexity(plain)}");
+        Assert.True(Perplexity(model, plan) < 0.98 * Perplexity(model, plain), $"{Perplexity(model, plan)} {Perplexity(model, plain)}");
         Assert.Throws<ArgumentOutOfRangeException>(() => Select(1.5));
     }
 
@@ -95,5 +80,15 @@ public sealed class GainTests
     {
         Assert.Contains("GainLearningRate", Assert.Throws<ArgumentOutOfRangeException>(() => new HypernetworkOptions { GainLearningRate = -0.1 }.Validate()).Message, StringComparison.Ordinal);
         Assert.Contains("the released code has no gains", Assert.Throws<ArgumentOutOfRangeException>(() => (HypernetworkSelection.Released with { GainLearningRate = 0.1 }).Validate()).Message, StringComparison.Ordinal);
+    }
+
+    private static SelectionPlan HalfOf(PrunableModel model, NormOrder order, ISelectionStrategy strategy) => strategy.Select(
+        new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5), Calibration = TokenCorpus.FromTokens(SampleModel.Tokens(model)), NormOrder = order },
+        TestContext.Current.CancellationToken).Plan;
+
+    private static double Perplexity(PrunableModel model, SelectionPlan plan)
+    {
+        using var gates = Gates.Of(plan, model.Backend);
+        return DispLlm.Perplexity.Of(model, SampleModel.Tokens(model), new PerplexityOptions { WindowLength = 64 }, gates).Perplexity;
     }
 }

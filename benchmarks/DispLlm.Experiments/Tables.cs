@@ -140,8 +140,7 @@ internal sealed class Tables(Settings settings, TextWriter output)
         for (int i = 0; i < settings.Keep.Length; i++)
         {
             var budget = PruningBudget.FromKeepFraction(settings.Keep[i]);
-            var cells = runs.Select((run, j) => laboratory.Perplexity(
-                BudgetProjection.Project(laboratory.Model.Spec, run.Scores, budget) with { Gains = run.Plan.Gains?.ForRemoving(1 - settings.Keep[i], 1 - settings.Keep[j]) }));
+            var cells = runs.Select(run => laboratory.Perplexity(run.PlanFor(laboratory.Model.Spec, budget)));
             output.WriteLine($"| {settings.Keep[i]:P0} | {Laboratory.Figure([laboratory.Perplexity(runs[i].Plan)])} | "
                 + string.Join(" | ", cells.Select(cell => Laboratory.Figure([cell]))) + " |");
         }

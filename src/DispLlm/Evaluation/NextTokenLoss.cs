@@ -26,8 +26,14 @@ public static class NextTokenLoss
         long length = tokens.shape[1];
         Tensor logits = model.Logits(tokens.narrow(1, 0, length - 1), gates);
         Tensor targets = tokens.narrow(1, 1, length - 1).reshape(-1).to(logits.device);
-        return functional.cross_entropy(logits.view(-1, logits.shape[^1]).to(ScalarType.Float32), targets).MoveToOuterDisposeScope();
+        return OfLogits(logits, targets).MoveToOuterDisposeScope();
     }
+
+    /// <summary>Mean cross-entropy of logits <c>[..., vocab]</c>, in nats a token: a float32 scalar.</summary>
+    /// <param name="logits">The logits, of any floating-point type.</param>
+    /// <param name="targets">The tokens that were to be foreseen, int64, flat, where the logits are.</param>
+    internal static Tensor OfLogits(Tensor logits, Tensor targets) =>
+        functional.cross_entropy(logits.view(-1, logits.shape[^1]).to(ScalarType.Float32), targets);
 
     /// <summary>
     /// The loss of given logits and its gradient by them, some positions at a time: a vocabulary's worth of float32 copies of all positions never stands in memory, and each piece is

@@ -305,15 +305,5 @@ public sealed class HypernetworkTrainer : IDisposable
     /// <summary>Gates that are shared are drawn once.</summary>
     private Tensor Shared(Tensor uniforms) => _shared?.Expand(uniforms.narrow(0, 0, _shared.Count)) ?? uniforms;
 
-    private void ThrowIfNotFinite(Tensor values, string what)
-    {
-        using var scope = NewDisposeScope();
-        Tensor bad = isfinite(values).logical_not();
-        if (bad.any().ToBoolean())
-        {
-            long index = bad.to(ScalarType.Int64).argmax().ToInt64();
-            var site = _model.GateLayout.Sites.Last(range => range.Offset <= index);
-            throw new NumericalException(_step + 1, $"{what} at {site}");
-        }
-    }
+    private void ThrowIfNotFinite(Tensor values, string what) => NumericalException.ThrowIfNotFinite(values, _model.GateLayout, _step + 1, what);
 }

@@ -3,7 +3,7 @@ namespace DispLlm;
 /// <summary>What a pruning decided, and what it came to. Holds no tensors.</summary>
 public sealed class PruningResult
 {
-    private readonly bool _sharedStream;
+    private readonly SelectionOutcome _outcome;
 
     internal PruningResult(SelectionRequest request, ISelectionStrategy strategy, SelectionOutcome outcome)
     {
@@ -11,10 +11,7 @@ public sealed class PruningResult
         Budget = request.Budget;
         Calibration = request.Calibration;
         Strategy = strategy;
-        Plan = outcome.Plan;
-        Scores = outcome.Scores;
-        History = outcome.History;
-        _sharedStream = outcome.SharedStream;
+        _outcome = outcome;
         var counter = new ParameterCounter(Model.Spec);
         Before = counter.Dense;
         After = counter.Of(Plan);
@@ -30,13 +27,13 @@ public sealed class PruningResult
     public TokenCorpus? Calibration { get; }
 
     /// <summary>What is kept. It can be saved, read, edited and given to <see cref="PrunedModelBuilder"/>.</summary>
-    public SelectionPlan Plan { get; }
+    public SelectionPlan Plan => _outcome.Plan;
 
     /// <summary>The scores behind the plan.</summary>
-    public SelectionScores Scores { get; }
+    public SelectionScores Scores => _outcome.Scores;
 
     /// <summary>Losses over time; empty for strategies that do not learn.</summary>
-    public IReadOnlyList<SelectionProgress> History { get; }
+    public IReadOnlyList<SelectionProgress> History => _outcome.History;
 
     /// <summary>Parameters of the dense model.</summary>
     public ParameterCount Before { get; }
@@ -55,20 +52,7 @@ public sealed class PruningResult
     /// </summary>
     /// <param name="ratio">The share that is to go, of what this run's budget counts.</param>
     /// <exception cref="BudgetException">The ratio is out of range, or cannot be met by this model.</exception>
-    public SelectionPlan PlanFor(double ratio)
-    {
-        var budget = PruningBudget.FromRatio(ratio) with { Scope = Budget.Scope };
-        var plan = BudgetProjection.Project(Model.Spec, Scores, budget, new BudgetProjectionOptions
-        {
-            WidthMultiple = Plan.Provenance.WidthMultiple ?? 1,
-            SharedStream = _sharedStream,
-            NormOrder = Plan.NormOrder,
-            Family = Plan.Family,
-            Strategy = Plan.Provenance.Strategy,
-            Seed = Plan.Provenance.Seed,
-        });
-        return plan with { Gains = Plan.Gains?.ForRemoving(1 - plan.KeptFraction(Budget.Scope), 1 - Plan.KeptFraction(Budget.Scope)) };
-    }
+    public SelectionPlan PlanFor(double ratio) => _outcome.PlanFor(Model.Spec, PruningBudget.FromRatio(ratio) with { Scope = Budget.Scope });
 
     /// <summary>Cuts the model's checkpoint by the plan into a new folder.</summary>
     /// <param name="folder">The folder to make; it may not exist yet, or be empty.</param>

@@ -92,11 +92,7 @@ public sealed record FisherSelection : ISelectionStrategy
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
             using var gradients = GateGradients.Of(request.Model, gates.Values, gates.Order, [windows.Batch((long)round * WindowsPerRound + i)], cancellationToken: cancellation);
-            if (!double.IsFinite(gradients.CrossEntropy) || !isfinite(gradients.Gradient).all().ToBoolean())
-            {
-                throw new NumericalException(round * WindowsPerRound + i + 1, "a gate gradient of the Fisher scores");
-            }
-
+            NumericalException.ThrowIfNotFinite(gradients.Gradient, request.Model.GateLayout, round * WindowsPerRound + i + 1, "a gate gradient of the Fisher scores");
             information.add_(gradients.Gradient.pow(2));
             slope.add_(gradients.Gradient);
             request.Measuring?.Report(new MeasuringProgress(round * WindowsPerRound + i + 1, Rounds * WindowsPerRound, clock.Elapsed));

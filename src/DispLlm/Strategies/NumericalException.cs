@@ -1,3 +1,6 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
 namespace DispLlm;
 
 /// <summary>A run went numerically wrong: a NaN or an infinity where a number was needed. Nothing was written.</summary>
@@ -18,4 +21,20 @@ public sealed class NumericalException : DispLlmException
 
     /// <summary>The quantity or site that is not finite.</summary>
     public string Where { get; }
+
+    /// <summary>Refuses what is not finite, and names the site of the first such gate.</summary>
+    /// <param name="values"><c>[gates]</c>.</param>
+    /// <param name="layout">Where each site's gates stand.</param>
+    /// <param name="step">The step, from 1.</param>
+    /// <param name="what">What the values are, as in "a logit".</param>
+    internal static void ThrowIfNotFinite(Tensor values, GateLayout layout, int step, string what)
+    {
+        using var scope = NewDisposeScope();
+        Tensor bad = isfinite(values).logical_not();
+        if (bad.any().ToBoolean())
+        {
+            long index = bad.to(ScalarType.Int64).argmax().ToInt64();
+            throw new NumericalException(step, $"{what} at {layout.Sites.Last(site => site.Offset <= index)}");
+        }
+    }
 }

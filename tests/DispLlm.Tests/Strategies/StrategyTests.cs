@@ -234,6 +234,37 @@ public sealed class StrategyTests
     }
 
     [Fact]
+    public void An_outcome_serves_other_budgets_without_a_pipeline()
+    {
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        var outcome = Select(model, s_learned, PruningBudget.FromRatio(0.4), 0);
+        var same = outcome.PlanFor(model.Spec, PruningBudget.FromRatio(0.4));
+        Assert.Equal(outcome.Plan.Blocks, same.Blocks);
+        Assert.Equal(outcome.Plan.Gains, same.Gains);
+        var whole = outcome.PlanFor(model.Spec, PruningBudget.FromRatio(0.2) with { Scope = ParameterScope.WholeModel });
+        Assert.InRange(whole.KeptFraction(ParameterScope.WholeModel), 0.79, 0.8);
+        Assert.Equal((1 - whole.KeptFraction(ParameterScope.WholeModel)) / (1 - outcome.Plan.KeptFraction(ParameterScope.WholeModel)), Weakening(outcome.Plan.Gains!, whole.Gains!), 2e-2);
+    }
+
+    [Theory]
+    [InlineData("first order")]
+    [InlineData("fisher")]
+    [InlineData("learned")]
+    public void A_gradient_that_is_not_a_number_is_refused_with_its_site(string name)
+    {
+        using var scope = NewDisposeScope();
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using (no_grad())
+        {
+            model.Weight(WeightRole.MlpDown, 1).fill_(float.NaN);
+        }
+
+        var error = Assert.Throws<NumericalException>(() => Select(model, s_strategies[name], PruningBudget.FromRatio(0.4), 0));
+        Assert.Equal(1, error.Step);
+        Assert.Contains("block 0 S1", error.Where, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Both_compute_types_choose_plans_of_one_quality()
     {
         var losses = new List<double>();
@@ -249,6 +280,13 @@ public sealed class StrategyTests
         }
 
         Assert.Equal(losses[0], losses[1], 0.05);
+    }
+
+    /// <summary>The share that is left of what gains deviate from 1.</summary>
+    private static double Weakening(GateGains before, GateGains after)
+    {
+        double[] Deviations(GateGains gains) => [.. gains.Values.ToArray().Select(gain => gain - 1.0)];
+        return Deviations(before).Zip(Deviations(after), (b, a) => a * b).Sum() / Deviations(before).Sum(b => b * b);
     }
 
     private static SelectionOutcome Select(IPrunableModel model, ISelectionStrategy strategy, PruningBudget budget, long seed, int multiple = 1) =>

@@ -151,7 +151,8 @@ internal static class ReportTables
         "One row a block, first block on top; coloured where a feature stays."
         + (report.SharedWithNext.Count == 0
             ? string.Empty
-            : " The bars beside it show how much of what either of two neighbouring blocks keeps both keep; the mark on a bar is what random selections of the same widths would share.");
+            : " The bars beside it show how much of what either of two neighbouring blocks keeps both keep; the mark on a bar is what random selections of the same widths would share.")
+        + (report.Plan.Gains is { } gains ? $" What stays is multiplied by {gains}; the cut writes that into the weights." : string.Empty);
 
     public static string Shares(RunReport report)
     {

@@ -60,6 +60,19 @@ public sealed partial class HtmlReportTests
     }
 
     [Fact]
+    public void Gains_are_said_where_there_are_any()
+    {
+        var bare = Reports.Bare();
+        var layout = new GateLayout(bare.Plan.Model);
+        float[] gains = [.. Enumerable.Repeat(1f, layout.Count)];
+        (gains[0], gains[^1]) = (0.5f, 1.25f);
+        string Captions(RunReport report) => string.Join('\n', Parse(report).Descendants(s_html + "p").Select(text => text.Value));
+        Assert.DoesNotContain("multiplied", Captions(bare), StringComparison.Ordinal);
+        var with = bare with { Plan = bare.Plan with { Gains = new GateGains(layout, gains) } };
+        Assert.Contains("multiplied by gains from 0.5 to 1.25", Captions(with), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Each_measurement_has_its_tile()
     {
         var full = Reports.Full();

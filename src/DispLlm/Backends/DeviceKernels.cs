@@ -91,8 +91,8 @@ internal static class DeviceKernels
     /// <summary>Layer norm over the last dimension of <c>[..., d]</c>, statistics in float32, through the framework's fused kernel.</summary>
     public static Tensor LayerNorm(Tensor x, Tensor weight, Tensor bias, double epsilon) => x.device.HoldsNumbers()
         ? nn.functional.layer_norm(x, [x.shape[^1]], weight, bias, epsilon)
-        : (x - x.mean([-1L], keepdim: true)) * weight + bias;
+        : ((x - x.mean([-1L], keepdim: true)) * weight).Plus(bias);
 
     /// <summary><c>max(x, 0)</c>.</summary>
-    public static Tensor Relu(Tensor x) => x.device.HoldsNumbers() ? nn.functional.relu(x) : x.clamp_min(0);
+    public static Tensor Relu(Tensor x) => x.device.HoldsNumbers() ? nn.functional.relu(x) : x.AtLeast(0L);
 }

@@ -49,11 +49,11 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
         {
             using var piece = NewDisposeScope();
             Tensor returned = heads.Flat(HeadGroups.RowsOf(back, rows), rows);
-            values.narrow(1, 0, rows.Seen).add_(weights.transpose(1, 2).bmm(returned));
+            values.narrow(1, 0, rows.Seen).PlusInPlace(weights.transpose(1, 2).bmm(returned));
             Tensor slope = returned.bmm(heads.Values.narrow(1, 0, rows.Seen).transpose(1, 2));
-            slope.sub_(heads.Flat(HeadGroups.RowsOf(mean, rows), rows)).mul_(weights).mul_(heads.Scale);
+            slope.sub_(heads.Flat(HeadGroups.RowsOf(mean, rows), rows)).mul_(weights).TimesInPlace(heads.Scale);
             HeadGroups.RowsOf(queries, rows).copy_(heads.ByRow(slope.bmm(heads.Keys.narrow(1, 0, rows.Seen)), rows));
-            keys.narrow(1, 0, rows.Seen).add_(slope.transpose(1, 2).bmm(heads.QueriesOf(rows)));
+            keys.narrow(1, 0, rows.Seen).PlusInPlace(slope.transpose(1, 2).bmm(heads.QueriesOf(rows)));
         }
 
         return
@@ -69,13 +69,13 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
     {
         using var scope = NewDisposeScope();
         var heads = new HeadGroups(query, key, value);
-        Tensor future = zeros(rowsAtOnce, rowsAtOnce, query.dtype).masked_fill(ones([rowsAtOnce, rowsAtOnce], ScalarType.Bool).triu(1), double.NegativeInfinity);
+        Tensor future = zeros(rowsAtOnce, rowsAtOnce, query.dtype).Filled(ones([rowsAtOnce, rowsAtOnce], ScalarType.Bool).triu(1), double.NegativeInfinity);
         Tensor output = empty_like(heads.Queries);
         foreach (var rows in heads.Rows(rowsAtOnce))
         {
             using var piece = NewDisposeScope();
-            Tensor scores = (heads.QueriesOf(rows) * heads.Scale).bmm(heads.Keys.narrow(1, 0, rows.Seen).transpose(1, 2));
-            heads.ByRow(scores, rows).narrow(-1, rows.First, rows.Count).add_(future.narrow(0, 0, rows.Count).narrow(1, 0, rows.Count));
+            Tensor scores = heads.QueriesOf(rows).Times(heads.Scale).bmm(heads.Keys.narrow(1, 0, rows.Seen).transpose(1, 2));
+            heads.ByRow(scores, rows).narrow(-1, rows.First, rows.Count).PlusInPlace(future.narrow(0, 0, rows.Count).narrow(1, 0, rows.Count));
             Tensor weights = scores.softmax(-1);
             HeadGroups.RowsOf(output, rows).copy_(heads.ByRow(weights.bmm(heads.Values.narrow(1, 0, rows.Seen)), rows));
 

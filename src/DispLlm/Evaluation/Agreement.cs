@@ -75,10 +75,10 @@ public static class Agreement
             LogitPieces.Visit(reference, TextWindows.FeaturesOf(reference, batch, ids, null), (first, expected) =>
             {
                 Tensor actual = model.LogitsOf(mine.narrow(0, first, expected.shape[0])).to(ScalarType.Float32).to(expected.device);
-                matches += actual.argmax(-1).eq(expected.argmax(-1)).sum().ToInt64();
+                matches += actual.argmax(-1).eq(expected.argmax(-1)).sum().WholeNumber();
                 Tensor difference = expected.log_softmax(-1);
                 Tensor likelihood = difference.exp();
-                divergence += difference.sub_(actual.log_softmax(-1)).mul_(likelihood).sum(-1).to(ScalarType.Float64).sum().ToDouble();
+                divergence += difference.sub_(actual.log_softmax(-1)).mul_(likelihood).sum(-1).to(ScalarType.Float64).sum().Number();
                 compared += expected.shape[0];
             });
             progress?.Report((double)(done += batch.Count) / windows.Count);

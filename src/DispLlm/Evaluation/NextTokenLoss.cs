@@ -57,10 +57,10 @@ public static class NextTokenLoss
             Tensor next = targets.narrow(0, first, count).unsqueeze(1);
             Tensor logarithms = logits.narrow(0, first, count).to(ScalarType.Float32).log_softmax(-1);
             sum.sub_(logarithms.gather(1, next).sum());
-            Tensor slope = logarithms.exp_().scatter_add_(1, next, full([count, 1], -1f, ScalarType.Float32, logits.device));
-            gradient.narrow(0, first, count).copy_(slope.mul_(1.0 / positions));
+            Tensor slope = logarithms.exp_().scatter_add_(1, next, HeldArithmetic.Filled([count, 1], -1, ScalarType.Float32, logits.device));
+            gradient.narrow(0, first, count).copy_(slope.TimesInPlace(1.0 / positions));
         }
 
-        return (sum.ToDouble() / positions, gradient.MoveToOuterDisposeScope());
+        return (sum.Number() / positions, gradient.MoveToOuterDisposeScope());
     }
 }

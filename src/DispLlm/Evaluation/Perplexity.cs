@@ -127,7 +127,7 @@ public static class Perplexity
             LogitPieces.Visit(model, TextWindows.FeaturesOf(model, batch, ids, gates), (first, logits) =>
             {
                 Tensor next = targets.narrow(0, first, logits.shape[0]).to(logits.device);
-                sum += nn.functional.cross_entropy(logits, next, reduction: nn.Reduction.Sum).ToDouble();
+                sum += nn.functional.cross_entropy(logits, next, reduction: nn.Reduction.Sum).Number();
             });
             predicted += targets.shape[0];
             progress?.Report((double)(done += batch.Count) / windows.Count);

@@ -129,10 +129,10 @@ public static class Throughput
         long start = Stopwatch.GetTimestamp();
 
         // Reading one number back waits for a device that computes asynchronously.
-        _ = work().amax([]).to(ScalarType.Float32).ToSingle();
+        _ = work().amax([]).Number();
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
     private static Tensor Tokens(IPrunableModel model, int batch, int length) =>
-        arange((long)batch * length, ScalarType.Int64).remainder(model.Spec.VocabularySize).view(batch, length);
+        HeldArithmetic.Count(0, (long)batch * length).Modulo(model.Spec.VocabularySize).view(batch, length);
 }

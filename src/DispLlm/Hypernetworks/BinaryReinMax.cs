@@ -31,11 +31,11 @@ public static class BinaryReinMax
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(temperature);
         using var noGradient = no_grad();
         using var scope = NewDisposeScope();
-        Tensor z = logits + offset;
+        Tensor z = logits.Plus(offset);
         Tensor p0 = z.sigmoid();
         Tensor gates = (uniforms < p0).to(ScalarType.Float32);
-        Tensor p1 = (gates + (z / temperature).sigmoid()) / 2;
-        Tensor slope = 2 * p1 * (1 - p1) - p0 * (1 - p0) / 2;
+        Tensor p1 = gates.Plus(z.Over(temperature).sigmoid()).Over(2);
+        Tensor slope = (p1.Times(2) * p1.Complement()) - (p0 * p0.Complement()).Over(2);
         return new GateDraw(gates.MoveToOuterDisposeScope(), slope.MoveToOuterDisposeScope());
     }
 }

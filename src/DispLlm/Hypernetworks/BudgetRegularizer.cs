@@ -29,7 +29,7 @@ public sealed class BudgetRegularizer
         // What no gate can free: whatever the scope counts beyond the weights and the biases of gated rows.
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
-        _rest = Dense - Gated(ones(new GateLayout(spec).Count)).ToDouble();
+        _rest = Dense - Gated(ones(new GateLayout(spec).Count)).Number();
     }
 
     /// <summary>The most parameters that may be kept, in the budget's scope.</summary>
@@ -41,7 +41,7 @@ public sealed class BudgetRegularizer
     /// <summary>T(s): the parameters that gates keep, in the budget's scope.</summary>
     /// <param name="gates"><c>[gates]</c> in the order of <see cref="GateLayout"/>.</param>
     /// <returns>A scalar in float64 (a float32 sum would round a 7B model's count), differentiable in the gates.</returns>
-    public Tensor KeptParameters(Tensor gates) => Gated(gates) + _rest;
+    public Tensor KeptParameters(Tensor gates) => Gated(gates).Plus(_rest);
 
     /// <summary>R: 0 where the gates keep just the target, growing alike above and below it.</summary>
     /// <param name="kept">What <see cref="KeptParameters"/> returned.</param>
@@ -49,7 +49,7 @@ public sealed class BudgetRegularizer
     public Tensor Loss(Tensor kept, double share = 1)
     {
         ArgumentNullException.ThrowIfNull(kept);
-        return (kept / (Dense - share * (Dense - Target))).log().abs();
+        return kept.Over(Dense - share * (Dense - Target)).log().abs();
     }
 
     private Tensor Gated(Tensor gates)
@@ -60,13 +60,13 @@ public sealed class BudgetRegularizer
         Tensor n1 = Open(0, d), n2 = Open(d, d), n3 = Open(2 * d, d), n4 = Open(3 * d, mlp), n5 = Open(3 * d + mlp, d);
 
         double inProjections = _spec.GatedMlp ? 2 : 1;
-        Tensor attention = n1 * (double)(_spec.QuerySize + 2 * _spec.KeyValueSize) + n2 * (double)_spec.QuerySize;
-        Tensor mlpWeights = n3 * n4 * inProjections + n4 * n5;
-        Tensor total = (attention + mlpWeights).sum();
+        Tensor attention = n1.Times(_spec.QuerySize + 2 * _spec.KeyValueSize).Plus(n2.Times(_spec.QuerySize));
+        Tensor mlpWeights = (n3 * n4).Times(inProjections).Plus(n4 * n5);
+        Tensor total = attention.Plus(mlpWeights).sum();
         if (_scope != ParameterScope.BlockWeights)
         {
-            total = _spec.AttentionOutputBias ? total + n2.sum() : total;
-            total = _spec.MlpBias ? total + (n4 * inProjections + n5).sum() : total;
+            total = _spec.AttentionOutputBias ? total.Plus(n2.sum()) : total;
+            total = _spec.MlpBias ? total.Plus(n4.Times(inProjections).Plus(n5).sum()) : total;
         }
 
         return total;

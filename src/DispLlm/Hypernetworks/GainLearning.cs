@@ -12,11 +12,11 @@ internal sealed class GainLearning : IDisposable
 {
     private const string Name = "gains";
 
-    // Steps are few and draws change: the usual memory of a thousand steps would hold the first ones' gradients for the whole run.
-    private const double SquaresMemory = 0.99;
+    // Steps are few and draws change: the usual memory of a thousand steps would hold the first ones' squares for the whole run.
+    private const double SquareMemory = 0.99;
 
     private readonly Parameter _gains;
-    private readonly Adam _optimizer;
+    private readonly AdamOptimizer _optimizer;
     private readonly Tensor _free;     // [gates]: 0 where a gain has to stay 1
 
     /// <param name="layout">The model's gates.</param>
@@ -27,7 +27,7 @@ internal sealed class GainLearning : IDisposable
         using var scope = NewDisposeScope();
         _gains = new Parameter(ones(layout.Count, ScalarType.Float32, device));
         _gains.DetachFromDisposeScope();
-        _optimizer = optim.Adam([_gains], beta2: SquaresMemory);
+        _optimizer = new AdamOptimizer([_gains], squareMemory: SquareMemory);
         _free = tensor(order.GatesThatTakeGains(layout)).to(device, copy: true).DetachFromDisposeScope();
     }
 
@@ -40,14 +40,7 @@ internal sealed class GainLearning : IDisposable
     public void Learn(Tensor gradient, double rate)
     {
         using var scope = NewDisposeScope();
-        foreach (var group in _optimizer.ParamGroups)
-        {
-            group.LearningRate = rate;
-        }
-
-        _optimizer.zero_grad();
-        autograd.backward([_gains], [gradient * _free]);
-        _optimizer.step();
+        _optimizer.Step(_gains, gradient * _free, rate);
     }
 
     /// <summary>What was learned.</summary>
@@ -58,15 +51,10 @@ internal sealed class GainLearning : IDisposable
     }
 
     /// <summary>Everything that the next step depends on but its number, by name. Not copies.</summary>
-    public IReadOnlyDictionary<string, Tensor> State() => new Dictionary<string, Tensor>(StringComparer.Ordinal)
-    {
-        [Name] = _gains,
-        [Name + ".exp_avg"] = Moments.exp_avg,
-        [Name + ".exp_avg_sq"] = Moments.exp_avg_sq,
-    };
+    public IEnumerable<KeyValuePair<string, Tensor>> State() => [new(Name, _gains), .. _optimizer.Moments(_ => Name)];
 
     /// <summary>Goes on behind a step, with the <see cref="State"/> of that step.</summary>
-    public void GoOnBehind(int step) => Moments.step = step;
+    public void GoOnBehind(int step) => _optimizer.StepsDone = step;
 
     public void Dispose()
     {
@@ -74,6 +62,4 @@ internal sealed class GainLearning : IDisposable
         _gains.Dispose();
         _free.Dispose();
     }
-
-    private Adam.State Moments => (Adam.State)_optimizer.state_dict().State[0];
 }

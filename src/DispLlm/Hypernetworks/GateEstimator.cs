@@ -39,7 +39,7 @@ public static class GateDraws
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(sharpness);
         using var noGradient = no_grad();
         using var scope = NewDisposeScope();
-        Tensor z = (logits + offset) * sharpness;
+        Tensor z = logits.Plus(offset).Times(sharpness);
         Tensor gates, slope;
         switch (estimator)
         {
@@ -49,18 +49,18 @@ public static class GateDraws
             case GateEstimator.StraightThrough:
                 Tensor open = z.sigmoid();
                 gates = (uniforms < open).to(ScalarType.Float32);
-                slope = open * (1 - open);
+                slope = open * open.Complement();
                 break;
             case GateEstimator.GumbelSigmoid:
-                Tensor gumbel = -(-(uniforms + Tiny).log() + Tiny).log();
-                gates = ((z + gumbel) / temperature).sigmoid();
-                slope = gates * (1 - gates) / temperature;
+                Tensor gumbel = uniforms.Plus(Tiny).log().neg().Plus(Tiny).log().neg();
+                gates = z.Plus(gumbel).Over(temperature).sigmoid();
+                slope = (gates * gates.Complement()).Over(temperature);
                 break;
             default:
                 throw new ArgumentOutOfRangeException(nameof(estimator), estimator, "There are three estimators.");
         }
 
-        return new GateDraw(gates.MoveToOuterDisposeScope(), (slope * sharpness).MoveToOuterDisposeScope());
+        return new GateDraw(gates.MoveToOuterDisposeScope(), slope.Times(sharpness).MoveToOuterDisposeScope());
     }
 
     /// <summary>Soft gates rounded to 0 or 1, with their own slope: what the released code's budget loss sees.</summary>

@@ -162,6 +162,6 @@ public sealed class Hypernetwork : IDisposable
     private static Tensor Spread(RandomStream stream, int fan, params long[] shape)
     {
         double bound = 1 / Math.Sqrt(fan);
-        return stream.Uniform(shape) * (2 * bound) - bound;
+        return stream.Uniform(shape).Times(2 * bound).Plus(-bound);
     }
 }

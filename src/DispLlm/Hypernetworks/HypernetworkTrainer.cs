@@ -1,6 +1,5 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using TorchSharp;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace DispLlm;
@@ -20,7 +19,7 @@ public sealed class HypernetworkTrainer : IDisposable
     private readonly NormOrder _normOrder;
     private readonly RandomSource _random;
     private readonly BudgetRegularizer _budget;
-    private readonly AdamW _optimizer;
+    private readonly AdamOptimizer _optimizer;
     private readonly SharedGates? _shared;
     private readonly Tensor _siteOf;       // [gates], int64: each gate's place among the sites
     private readonly Tensor? _squared;
@@ -66,13 +65,13 @@ public sealed class HypernetworkTrainer : IDisposable
             ? new Hypernetwork(model.GateLayout, _random, model.Backend.Device, options.Network)
             : new Hypernetwork(_shared.Sizes, _random, model.Backend.Device, options.Network);
         double decay = options.Network == LogitNetwork.Free ? 0 : options.WeightDecay;
-        _optimizer = optim.AdamW(Hypernetwork.Parameters, options.LearningRate, weight_decay: decay);
+        _optimizer = new AdamOptimizer(Hypernetwork.Parameters, decay);
         using var scope = NewDisposeScope();
         long[] siteOf = [.. model.GateLayout.Sites.SelectMany((site, place) => Enumerable.Repeat((long)place, site.Size))];
         _siteOf = tensor(siteOf, ScalarType.Int64).to(model.Backend.Device, copy: true).DetachFromDisposeScope();
         if (start is not null && options.StartingWeight > 0)
         {
-            Tensor scores = (tensor(GateScores.Standardised(start).Values.ToArray()) * options.StartingWeight).to(model.Backend.Device, copy: true);
+            Tensor scores = tensor(GateScores.Standardised(start).Values.ToArray()).Times(options.StartingWeight).to(model.Backend.Device, copy: true);
             _start = (_shared?.Average(scores) ?? scores).DetachFromDisposeScope();
         }
 
@@ -81,7 +80,7 @@ public sealed class HypernetworkTrainer : IDisposable
         {
             // 1 at S4's gates: there the released code gates both factors of a gated MLP, which squares them.
             Tensor hidden = cat([.. model.GateLayout.Sites.Select(site =>
-                full(site.Size, site.Site == SelectionSite.MlpHidden && model.Spec.GatedMlp ? 1f : 0f, ScalarType.Float32))]);
+                HeldArithmetic.Filled([site.Size], site.Site == SelectionSite.MlpHidden && model.Spec.GatedMlp ? 1 : 0, ScalarType.Float32))]);
             _squared = hidden.to(model.Backend.Device, copy: true).DetachFromDisposeScope();
         }
     }
@@ -155,7 +154,7 @@ public sealed class HypernetworkTrainer : IDisposable
         var draw = Draw(logits, uniforms);
 
         // The model's half: d cross-entropy / d gate.
-        Tensor seen = _squared is null ? draw.Gates : draw.Gates * (1 - _squared) + draw.Gates.pow(2) * _squared;
+        Tensor seen = _squared is null ? draw.Gates : (draw.Gates * _squared.Complement()).Plus(draw.Gates.Power(2) * _squared);
         seen = _gains is null ? seen : seen * _gains.Values;
         using var data = GateGradients.Of(_model, seen, _normOrder, batches, _options.Distillation, _options.Activations, cancellationToken);
         if (!double.IsFinite(data.CrossEntropy))
@@ -163,7 +162,7 @@ public sealed class HypernetworkTrainer : IDisposable
             throw new NumericalException(_step + 1, "the cross-entropy");
         }
 
-        Tensor slope = _squared is null ? draw.Slope : draw.Slope * (1 - _squared + 2 * draw.Gates * _squared);
+        Tensor slope = _squared is null ? draw.Slope : draw.Slope * _squared.Complement().Plus(draw.Gates.Times(2) * _squared);
 
         // The budget's part, through the same draw unless one of its own is asked for: d R / d gate.
         var counted = budgetUniforms is null ? draw : GateDraws.Rounded(Draw(logits, budgetUniforms));
@@ -173,21 +172,14 @@ public sealed class HypernetworkTrainer : IDisposable
         budgetLoss.backward();
 
         // The hypernetwork's half: d loss / d logit = d loss / d gate * slope, and on to its weights.
-        Tensor budgetGradient = _options.BudgetWeight * leaf.grad!;
+        Tensor budgetGradient = leaf.grad!.Times(_options.BudgetWeight);
         Tensor dataGradient = _gains is null ? data.Gradient : data.Gradient * _gains.Values;
-        Tensor gateGradient = dataGradient + budgetGradient;
+        Tensor gateGradient = dataGradient.Plus(budgetGradient);
         ThrowIfNotFinite(gateGradient, "the gradient of a gate");
-        foreach (var group in _optimizer.ParamGroups)
-        {
-            group.LearningRate = _options.LearningRateAt(_step);
-        }
-
-        _optimizer.zero_grad();
-        autograd.backward([logits], [dataGradient * slope + budgetGradient * counted.Slope]);
-        _optimizer.step();
+        _optimizer.Step(logits, (dataGradient * slope).Plus(budgetGradient * counted.Slope), _options.LearningRateAt(_step));
         _gains?.Learn(data.Gradient * draw.Gates, _options.GainLearningRateAt(_step));
         _step++;
-        return new StepLosses(data.CrossEntropy, budgetLoss.ToDouble(), kept.ToDouble(), gateGradient.norm().ToDouble())
+        return new StepLosses(data.CrossEntropy, budgetLoss.Number(), kept.Number(), gateGradient.norm().Number())
         {
             Tokens = batches.Sum(batch => batch.numel()),
             CollapsedSites = Collapsed(draw.Gates),
@@ -201,13 +193,7 @@ public sealed class HypernetworkTrainer : IDisposable
     public IReadOnlyDictionary<string, Tensor> State()
     {
         var state = Hypernetwork.State().ToDictionary(entry => "hypernetwork." + entry.Key, entry => entry.Value, StringComparer.Ordinal);
-        foreach (var (moments, i) in Moments())
-        {
-            state[$"optimizer.{i}.exp_avg"] = moments.exp_avg;
-            state[$"optimizer.{i}.exp_avg_sq"] = moments.exp_avg_sq;
-        }
-
-        foreach (var (name, value) in _gains?.State() ?? new Dictionary<string, Tensor>())
+        foreach (var (name, value) in _optimizer.Moments(i => $"optimizer.{i}").Concat(_gains?.State() ?? []))
         {
             state[name] = value;
         }
@@ -252,13 +238,8 @@ public sealed class HypernetworkTrainer : IDisposable
             target.copy_(values[name]);
         }
 
-        foreach (var (state, _) in Moments())
-        {
-            state.step = stepsDone;
-        }
-
+        _optimizer.StepsDone = stepsDone;
         _gains?.GoOnBehind(stepsDone);
-
         _start?.Dispose();
         _start = start?.to(_model.Backend.Device, copy: true).DetachFromDisposeScope();
         _step = stepsDone;
@@ -276,8 +257,6 @@ public sealed class HypernetworkTrainer : IDisposable
         Hypernetwork.Dispose();
     }
 
-    private IEnumerable<(AdamW.State Moments, int Index)> Moments() => _optimizer.state_dict().State.Cast<AdamW.State>().Select((state, i) => (state, i));
-
     private Tensor Uniforms(string name)
     {
         using var stream = _random.Stream(name, _step);
@@ -288,7 +267,7 @@ public sealed class HypernetworkTrainer : IDisposable
     {
         var sites = _model.GateLayout.Sites;
         using var noGradient = no_grad();
-        float[] open = zeros(sites.Count, ScalarType.Float32, gates.device).index_add(0, _siteOf, gates.round(), 1).cpu().data<float>().ToArray();
+        float[] open = zeros(sites.Count, ScalarType.Float32, gates.device).PlusAt(0, _siteOf, gates.round()).cpu().data<float>().ToArray();
         return [.. sites.Where((_, place) => open[place] == 0)];
     }
 
@@ -296,7 +275,7 @@ public sealed class HypernetworkTrainer : IDisposable
     {
         Tensor learned = Hypernetwork.Logits();
         learned = _shared?.Expand(learned) ?? learned;
-        return _start is null ? learned : learned + _start;
+        return _start is null ? learned : learned.Plus(_start);
     }
 
     private GateDraw Draw(Tensor logits, Tensor uniforms) => GateDraws.Draw(

@@ -44,8 +44,8 @@ internal sealed class SharedGates : IDisposable
     /// <summary>Replaces each gate's value by the mean of those that share it: <c>[gates]</c> to <c>[gates]</c>.</summary>
     public Tensor Average(Tensor values)
     {
-        Tensor sums = zeros(Count, ScalarType.Float32, values.device).index_add(0, _place, values, 1);
-        Tensor counts = zeros(Count, ScalarType.Float32, values.device).index_add(0, _place, ones_like(values), 1);
+        Tensor sums = zeros(Count, ScalarType.Float32, values.device).PlusAt(0, _place, values);
+        Tensor counts = zeros(Count, ScalarType.Float32, values.device).PlusAt(0, _place, ones_like(values));
         return Expand(sums / counts);
     }
 

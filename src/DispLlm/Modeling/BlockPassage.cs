@@ -32,7 +32,7 @@ internal sealed class DensePassage : BlockPassage
     public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm) => norm?.Apply(stream) ?? stream;
 
     public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) =>
-        site == SelectionSite.AttentionOutput || stream.requires_grad || output.requires_grad ? stream + output : stream.add_(output);
+        site == SelectionSite.AttentionOutput || stream.requires_grad || output.requires_grad ? stream.Plus(output) : stream.PlusInPlace(output);
 }
 
 /// <summary>
@@ -56,7 +56,7 @@ internal sealed class GatedPassage(Func<SelectionSite, SiteGates> gates, NormOrd
     public override Tensor Write(SelectionSite site, Tensor features, Projection writer) =>
         GatedWrite.Of(features, site == SelectionSite.MlpOutput ? gates(SelectionSite.MlpHidden) : null, writer, gates(site));
 
-    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) => stream + output;
+    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) => stream.Plus(output);
 }
 
 /// <summary>Passes as another passage does, and shows what comes by. The tensors are alive, and unchanged, during the call only.</summary>
@@ -123,7 +123,7 @@ internal sealed class PrunedPassage(BlockIndices indices, NormOrder order) : Blo
     {
         if (!HostKernels.Take(stream, output))
         {
-            return stream.requires_grad || output.requires_grad ? stream.index_add(-1, index, output, 1) : stream.index_add_(-1, index, output, 1);
+            return stream.requires_grad || output.requires_grad ? stream.PlusAt(-1, index, output) : stream.PlusAtInPlace(-1, index, output);
         }
 
         HostKernels.AddAt(stream, index, output);

@@ -88,7 +88,7 @@ internal sealed class Decoder : IDisposable
         void Note(int block, SelectionSite site, Tensor features) =>
 
             // It outlives the block's dispose scope.
-            squares[block * GateLayout.SitesPerBlock + (int)site - 1] = features.to(ScalarType.Float32).pow(2).mean([0L, 1L]).DetachFromDisposeScope();
+            squares[block * GateLayout.SitesPerBlock + (int)site - 1] = features.to(ScalarType.Float32).Power(2).mean([0L, 1L]).DetachFromDisposeScope();
 
         try
         {
@@ -189,7 +189,7 @@ internal sealed class Decoder : IDisposable
         Tensor embedded = _weights[WeightRole.TokenEmbedding, -1].index(tokens);
         Tensor stream = _spec.ProjectsEmbedding ? _weights.Projection(WeightRole.EmbeddingInput, -1).Apply(embedded) : embedded;
         return _spec.LearnedPositions is { } learned
-            ? stream + _weights[WeightRole.PositionEmbedding, -1].index(window.PositionsOn(_backend.Device) + learned.Offset)
+            ? stream.Plus(_weights[WeightRole.PositionEmbedding, -1].index(window.PositionsOn(_backend.Device).Plus((long)learned.Offset)))
             : stream;
     }
 

@@ -96,5 +96,7 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
         _ => throw new InvalidOperationException($"Activation {activation} is not computed here."),
     };
 
-    private static Tensor GeluTanh(Tensor x) => 0.5 * x * (1.0 + (Math.Sqrt(2.0 / Math.PI) * (x + 0.044715 * x.pow(3))).tanh());
+    // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+    private static Tensor GeluTanh(Tensor x) =>
+        x.Times(0.5) * x.Plus(x.Power(3).Times(0.044715)).Times(Math.Sqrt(2.0 / Math.PI)).tanh().Plus(1.0);
 }

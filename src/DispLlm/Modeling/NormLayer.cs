@@ -31,7 +31,7 @@ internal abstract class NormLayer
     };
 
     // A draw may close every gate of a site; what passes is 0 then, and not 0 / 0.
-    private static Tensor Open(Tensor gate) => gate.sum().clamp_min(1e-6);
+    private static Tensor Open(Tensor gate) => gate.sum().AtLeast(1e-6);
 
     private sealed class RootMeanSquareNorm(Tensor weight, double epsilon) : NormLayer
     {
@@ -45,16 +45,16 @@ internal abstract class NormLayer
         public override Tensor ApplyToGated(Tensor x, Tensor gate)
         {
             Tensor gated = x.to(ScalarType.Float32) * gate;
-            Tensor meanSquare = gated.pow(2).sum(-1, keepdim: true) / Open(gate);
-            Tensor normed = gated * (meanSquare + epsilon).rsqrt();
+            Tensor meanSquare = gated.Power(2).sum(-1, keepdim: true) / Open(gate);
+            Tensor normed = gated * meanSquare.Plus(epsilon).rsqrt();
             return normed.to(x.dtype) * weight * gate.to(x.dtype);
         }
 
         private Tensor Norm(Tensor x, Tensor weight)
         {
             Tensor wide = x.to(ScalarType.Float32);
-            Tensor meanSquare = wide.pow(2).mean([-1L], keepdim: true);
-            return (wide * (meanSquare + epsilon).rsqrt()).to(x.dtype) * weight;
+            Tensor meanSquare = wide.Power(2).mean([-1L], keepdim: true);
+            return (wide * meanSquare.Plus(epsilon).rsqrt()).to(x.dtype) * weight;
         }
     }
 
@@ -74,9 +74,9 @@ internal abstract class NormLayer
             Tensor open = Open(gate);
             Tensor mean = (wide * gate).sum(-1, keepdim: true) / open;
             Tensor centred = (wide - mean) * gate;
-            Tensor variance = centred.pow(2).sum(-1, keepdim: true) / open;
-            Tensor normed = centred * (variance + epsilon).rsqrt();
-            return (normed.to(x.dtype) * weight + bias) * gate.to(x.dtype);
+            Tensor variance = centred.Power(2).sum(-1, keepdim: true) / open;
+            Tensor normed = centred * variance.Plus(epsilon).rsqrt();
+            return (normed.to(x.dtype) * weight).Plus(bias) * gate.to(x.dtype);
         }
     }
 }

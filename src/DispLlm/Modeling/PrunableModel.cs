@@ -245,7 +245,7 @@ public sealed class PrunableModel : IPrunableModel
 
         using var lowest = tokens.min();
         using var highest = tokens.max();
-        long low = lowest.ToInt64(), high = highest.ToInt64();
+        long low = lowest.WholeNumber(), high = highest.WholeNumber();
         if (low < 0 || high >= Spec.VocabularySize)
         {
             throw new ArgumentException(

@@ -52,7 +52,7 @@ internal sealed class RotaryTable : IDisposable
         Tensor turned = partial ? x.narrow(-1, 0, dimensions) : x;
         Tensor first = turned.narrow(-1, 0, dimensions / 2);
         Tensor second = turned.narrow(-1, dimensions / 2, dimensions / 2);
-        Tensor rotated = turned * cosine + cat([second.neg(), first], -1) * sine;
+        Tensor rotated = (turned * cosine).Plus(cat([second.neg(), first], -1) * sine);
         return partial ? cat([rotated, x.narrow(-1, dimensions, x.shape[^1] - dimensions)], -1) : rotated;
     }
 

@@ -24,7 +24,7 @@ public sealed record SequenceLayout(Tensor Positions, Tensor Visible)
         }
 
         using var scope = NewDisposeScope();
-        long first = Positions.min().ToInt64(), last = Positions.max().ToInt64();
+        long first = Positions.min().WholeNumber(), last = Positions.max().WholeNumber();
         if (first < 0 || last >= limit)
         {
             throw new ArgumentException($"Position {(first < 0 ? first : last)} is none of the {limit} that the model was made for.", nameof(tokens));

@@ -22,9 +22,9 @@ internal sealed class SequenceWindow : IDisposable
         if (cache?.Padding is { } padding)
         {
             Tensor padded = tensor(padding.Select(count => (long)count).ToArray(), ScalarType.Int64).unsqueeze(1);
-            Tensor columns = arange(First, First + length, ScalarType.Int64).unsqueeze(0);
-            _positions = (columns - padded).clamp_min(0).DetachFromDisposeScope();
-            Tensor seen = arange(0, First + length, ScalarType.Int64);
+            Tensor columns = HeldArithmetic.Count(First, First + length).unsqueeze(0);
+            _positions = (columns - padded).AtLeast(0L).DetachFromDisposeScope();
+            Tensor seen = HeldArithmetic.Count(0, First + length);
             Tensor before = seen.view(1, 1, -1) <= columns.view(1, -1, 1);
 
             // A position of padding sees itself: a row that sees nothing would be 0 / 0.
@@ -33,7 +33,7 @@ internal sealed class SequenceWindow : IDisposable
         }
         else if (First > 0 && length > 1)
         {
-            _visible = arange(0, First + length, ScalarType.Int64).view(1, 1, 1, -1) <= arange(First, First + length, ScalarType.Int64).view(1, 1, -1, 1);
+            _visible = HeldArithmetic.Count(0, First + length).view(1, 1, 1, -1) <= HeldArithmetic.Count(First, First + length).view(1, 1, -1, 1);
             _visible.DetachFromDisposeScope();
         }
     }
@@ -54,7 +54,7 @@ internal sealed class SequenceWindow : IDisposable
 
     /// <summary>The position of every token, <c>[seq]</c> or <c>[batch, seq]</c>, int64.</summary>
     public Tensor PositionsOn(Device device) =>
-        On(device, "positions", () => _positions ?? arange(First, First + Length, ScalarType.Int64));
+        On(device, "positions", () => _positions ?? HeldArithmetic.Count(First, First + Length));
 
     /// <summary>Cosine and sine of these positions, computed once for all blocks that share a table.</summary>
     public (Tensor Cosine, Tensor Sine) Turns(RotaryTable rotary, Device device, ScalarType type)

@@ -190,9 +190,9 @@ public sealed class Compensation : IDisposable
     {
         using var scope = NewDisposeScope();
         Tensor square = moments.to(ScalarType.Float64);
-        Tensor damp = square.diagonal().mean() * ridge;
-        Tensor right = wanted.to(ScalarType.Float64) + weight.index_select(1, keep).to(ScalarType.Float64) * damp;
-        Tensor damped = square + eye(square.shape[0], dtype: ScalarType.Float64, device: weight.device) * damp;
+        Tensor damp = square.diagonal().mean().Times(ridge);
+        Tensor right = wanted.to(ScalarType.Float64).Plus(weight.index_select(1, keep).to(ScalarType.Float64) * damp);
+        Tensor damped = square.Plus(eye(square.shape[0], dtype: ScalarType.Float64, device: weight.device) * damp);
         return weight.index_copy(1, keep, linalg.solve(damped, right.t()).t().to(ScalarType.Float32)).MoveToOuterDisposeScope();
     }
 

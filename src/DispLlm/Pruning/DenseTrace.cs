@@ -42,7 +42,7 @@ internal sealed class DenseTrace(CompensationTarget target) : IDisposable
     public Tensor Written(SelectionSite site, Tensor before) => _behind[site] - (target == CompensationTarget.DenseStream ? before : _before[site]);
 
     /// <summary>The square root of what each token counts at S2 or S5, <c>[tokens, 1]</c>: what is written is read through a norm, so that a loud token counts no more than others.</summary>
-    public Tensor TokenWeight(SelectionSite site) => _behind[site].pow(2).mean([1L], keepdim: true).rsqrt();
+    public Tensor TokenWeight(SelectionSite site) => _behind[site].Power(2).mean([1L], keepdim: true).rsqrt();
 
     /// <summary>Features <c>[batch, seq, features]</c> as <c>[tokens, features]</c>, float32.</summary>
     public static Tensor Rows(Tensor features) => Projection.Rows(features).to(ScalarType.Float32);

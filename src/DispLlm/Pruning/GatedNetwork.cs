@@ -200,7 +200,7 @@ internal sealed class GatedNetwork : IDisposable
             {
                 using var head = NewDisposeScope();
                 Tensor logits = _model.Network.LogitsOf(row);
-                sum += NextTokenLoss.OfLogits(logits, _targets[window++].to(logits.device)).ToDouble();
+                sum += NextTokenLoss.OfLogits(logits, _targets[window++].to(logits.device)).Number();
             }
         }
 

@@ -41,7 +41,7 @@ public sealed record ActivationMagnitudeSelection : ISelectionStrategy
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var window = NewDisposeScope();
-            squares.add_(model.GateActivity(windows.Batch(i)));
+            squares.PlusInPlace(model.GateActivity(windows.Batch(i)));
             request.Measuring?.Report(new MeasuringProgress(i + 1, Windows, clock.Elapsed));
         }
 
@@ -55,7 +55,7 @@ public sealed record ActivationMagnitudeSelection : ISelectionStrategy
                 signal = signal * norms.to(signal.device);
             }
 
-            (signal / signal.mean().clamp_min(float.Epsilon)).cpu().data<float>().ToArray().CopyTo(values, site.Offset);
+            (signal / signal.mean().AtLeast(float.Epsilon)).cpu().data<float>().ToArray().CopyTo(values, site.Offset);
         }
 
         var scores = new SelectionScores(model.GateLayout, values);
@@ -68,8 +68,8 @@ public sealed record ActivationMagnitudeSelection : ISelectionStrategy
         Tensor? squares = null;
         foreach (var part in WeightCatalog.OfBlock(model.Spec, site.Block).Where(part => !part.IsBias && WeightCuts.Of(part.Role).Columns == site.Site))
         {
-            Tensor reader = model.Weight(part.Role, site.Block).to(ScalarType.Float32).pow(2).sum(0);
-            squares = squares is null ? reader : squares + reader;
+            Tensor reader = model.Weight(part.Role, site.Block).to(ScalarType.Float32).Power(2).sum(0);
+            squares = squares is null ? reader : squares.Plus(reader);
         }
 
         return squares is null ? [] : [squares.sqrt()];

@@ -41,11 +41,11 @@ public sealed record FirstOrderSelection : ISelectionStrategy
             using var window = NewDisposeScope();
             using var gradients = GateGradients.Of(model, open, request.NormOrder, [windows.Batch(i)], cancellationToken: cancellationToken);
             NumericalException.ThrowIfNotFinite(gradients.Gradient, model.GateLayout, i + 1, "a gate gradient of the first-order scores");
-            sum.add_(gradients.Gradient);
+            sum.PlusInPlace(gradients.Gradient);
             request.Measuring?.Report(new MeasuringProgress(i + 1, Windows, clock.Elapsed));
         }
 
-        float[] slopes = sum.div_(Windows).abs_().cpu().data<float>().ToArray();
+        float[] slopes = sum.OverInPlace(Windows).abs_().cpu().data<float>().ToArray();
         var scores = GateScores.PerParameter(model.GateLayout, slopes, SelectionPlan.Dense(model.Spec), request.Budget.Scope);
         return new SelectionOutcome(request.Project(Name, scores), scores, []);
     }

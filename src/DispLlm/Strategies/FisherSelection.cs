@@ -65,12 +65,12 @@ public sealed record FisherSelection : ISelectionStrategy
         for (int round = 0; round < Rounds; round++)
         {
             using var step = NewDisposeScope();
-            information.mul_(Memory);
+            information.TimesInPlace(Memory);
             weight = weight * Memory + WindowsPerRound;
             Tensor open = Gates.Of(plan, model.Backend).Values;
             using var gates = new Gates(gains is null ? open : open * gains.Values, request.NormOrder);
             Tensor slope = Measure(request, gates, windows, round, information, clock, cancellationToken);
-            gains?.Step(open, slope / WindowsPerRound, information * ((windows.WindowLength - 1) / weight));
+            gains?.Step(open, slope.Over(WindowsPerRound), information.Times((windows.WindowLength - 1) / weight));
             using var host = information.cpu();
             scores = GateScores.PerParameter(model.GateLayout, host.data<float>().ToArray(), plan, request.Budget.Scope);
             long allowed = dense - (long)((double)(dense - target) * (round + 1) / Rounds);
@@ -93,8 +93,8 @@ public sealed record FisherSelection : ISelectionStrategy
             using var scope = NewDisposeScope();
             using var gradients = GateGradients.Of(request.Model, gates.Values, gates.Order, [windows.Batch((long)round * WindowsPerRound + i)], cancellationToken: cancellation);
             NumericalException.ThrowIfNotFinite(gradients.Gradient, request.Model.GateLayout, round * WindowsPerRound + i + 1, "a gate gradient of the Fisher scores");
-            information.add_(gradients.Gradient.pow(2));
-            slope.add_(gradients.Gradient);
+            information.PlusInPlace(gradients.Gradient.Power(2));
+            slope.PlusInPlace(gradients.Gradient);
             request.Measuring?.Report(new MeasuringProgress(round * WindowsPerRound + i + 1, Rounds * WindowsPerRound, clock.Elapsed));
         }
 

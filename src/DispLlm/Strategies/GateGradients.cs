@@ -61,7 +61,7 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
         Tensor next = window.narrow(1, 1, last).reshape(-1).to(logits.device);
         Tensor rows = logits.view(-1, logits.shape[^1]);
         var (loss, slope) = NextTokenLoss.WithGradient(rows.detach(), next);
-        autograd.backward([rows], [slope.mul_(share)]);
+        autograd.backward([rows], [slope.TimesInPlace(share)]);
         return loss;
     }
 
@@ -79,8 +79,8 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
         Tensor next = window.narrow(1, 1, last).to(student.device).unsqueeze(-1);
         Tensor text = -student.gather(-1, next).mean();
         Tensor dense = (teacher.exp() * (teacher - student)).sum(-1).mean();
-        ((text * (1 - distillation) + dense * distillation) * share).backward();
-        return text.ToDouble();
+        text.Times(1 - distillation).Plus(dense.Times(distillation)).Times(share).backward();
+        return text.Number();
     }
 
     private static long Predictions(Tensor tokens) => tokens.shape[0] * (tokens.shape[1] - 1);

@@ -28,7 +28,7 @@ public sealed record MagnitudeSelection : ISelectionStrategy
             using var scope = NewDisposeScope();
             using var noGradient = no_grad();
             Tensor norms = SquaredNorms(model, site).sqrt();
-            Tensor relative = (norms / norms.mean().clamp_min(float.Epsilon)).cpu();
+            Tensor relative = (norms / norms.mean().AtLeast(float.Epsilon)).cpu();
             relative.data<float>().ToArray().CopyTo(values, site.Offset);
         }
 
@@ -45,8 +45,8 @@ public sealed record MagnitudeSelection : ISelectionStrategy
             if (cuts.Rows == site.Site || cuts.Columns == site.Site)
             {
                 int acrossDimension = cuts.Rows == site.Site ? 1 : 0;
-                Tensor squares = model.Weight(part.Role, site.Block).to(ScalarType.Float32).pow(2).sum(acrossDimension);
-                sum = sum is null ? squares : sum + squares;
+                Tensor squares = model.Weight(part.Role, site.Block).to(ScalarType.Float32).Power(2).sum(acrossDimension);
+                sum = sum is null ? squares : sum.Plus(squares);
             }
         }
 

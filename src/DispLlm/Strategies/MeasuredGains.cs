@@ -35,8 +35,8 @@ internal sealed class MeasuredGains : IDisposable
     {
         using var scope = NewDisposeScope();
         Tensor damping = (information * open).sum() / open.sum();
-        Tensor change = (gradient / (information + damping + 1e-30)).clamp(-1, 1);
-        _values.sub_(change * open * _free * _step);
+        Tensor change = (gradient / information.Plus(damping).Plus(1e-30)).Within(-1, 1);
+        _values.sub_((change * open * _free).Times(_step));
     }
 
     /// <summary>What they came to.</summary>

@@ -31,9 +31,9 @@ public sealed class NumericalException : DispLlmException
     {
         using var scope = NewDisposeScope();
         Tensor bad = isfinite(values).logical_not();
-        if (bad.any().ToBoolean())
+        if (bad.any().IsTrue())
         {
-            long index = bad.to(ScalarType.Int64).argmax().ToInt64();
+            long index = bad.to(ScalarType.Int64).argmax().WholeNumber();
             throw new NumericalException(step, $"{what} at {layout.Sites.Last(site => site.Offset <= index)}");
         }
     }

@@ -17,11 +17,11 @@ internal static class TokenChoice
             return logits.argmax(-1);
         }
 
-        Tensor scaled = logits / options.Temperature;
+        Tensor scaled = logits.Over(options.Temperature);
         if (options.TopK is { } k && k < scaled.shape[1])
         {
             Tensor least = scaled.topk(k, -1).values.narrow(1, k - 1, 1);
-            scaled = scaled.masked_fill(scaled < least, float.NegativeInfinity);
+            scaled = scaled.Filled(scaled < least, double.NegativeInfinity);
         }
 
         if (options.TopP is { } p && p < 1)
@@ -29,11 +29,11 @@ internal static class TokenChoice
             // A token stays while the likelier ones before it have less than p: the first always does.
             var (sorted, order) = scaled.sort(-1, descending: true);
             Tensor probabilities = sorted.softmax(-1);
-            Tensor dropped = (probabilities.cumsum(-1) - probabilities) >= p;
-            scaled = scaled.masked_fill(zeros_like(dropped).scatter(-1, order, dropped), float.NegativeInfinity);
+            Tensor dropped = (probabilities.cumsum(-1) - probabilities).Reaches(p);
+            scaled = scaled.Filled(zeros_like(dropped).scatter(-1, order, dropped), double.NegativeInfinity);
         }
 
         // The largest of logits with Gumbel noise is a sample of their softmax.
-        return (scaled + (stream.Uniform(scaled.shape) + 1e-20).log().neg().log().neg()).argmax(-1);
+        return scaled.Plus(stream.Uniform(scaled.shape).Plus(1e-20).log().neg().log().neg()).argmax(-1);
     }
 }

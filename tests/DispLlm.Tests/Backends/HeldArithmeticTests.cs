@@ -1,0 +1,93 @@
+using DispLlm.Tests.Architecture;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Tests.Backends;
+
+/// <summary>
+/// TorchSharp frees the object that it wraps a number in as soon as a garbage collection finds it unused, be the native call that reads it done or not. The library
+/// holds such objects, and nothing of it may call what does not.
+/// </summary>
+public sealed class HeldArithmeticTests
+{
+    [Fact]
+    public void No_number_goes_to_a_native_call_without_being_held()
+    {
+        using var torch = new AssemblyCalls(typeof(Scalar).Assembly);
+        using var library = new AssemblyCalls(typeof(IModelFamily).Assembly);
+        static bool Wraps(string method) => method.StartsWith("Scalar.op_Implicit(", StringComparison.Ordinal) || method.Contains(".ToScalar(", StringComparison.Ordinal);
+
+        // What wraps a number itself, and what calls such a method: an operator does so by way of a method, and that by way of another.
+        var methods = torch.All().ToArray();
+        var wrapping = methods.Where(method => !Wraps(method.Method) && method.Calls.Any(Wraps)).Select(method => method.Method).ToHashSet(StringComparer.Ordinal);
+        for (int before = 0; before != wrapping.Count;)
+        {
+            before = wrapping.Count;
+            wrapping.UnionWith(methods.Where(method => !Wraps(method.Method) && method.Calls.Any(wrapping.Contains)).Select(method => method.Method));
+        }
+
+        Assert.Contains("torch+Tensor.op_Addition(Tensor,Tensor)", wrapping);
+        static bool Holds(string method) => method.StartsWith(nameof(HeldArithmetic) + ".", StringComparison.Ordinal);
+        var calls = library.All().SelectMany(method => method.Calls.Select(call => (method.Method, Call: call))).ToArray();
+        Assert.DoesNotContain(calls, entry => wrapping.Contains(entry.Call) || (Wraps(entry.Call) && !Holds(entry.Method)));
+        Assert.Contains(calls, entry => Wraps(entry.Call));
+    }
+
+    [Fact]
+    public void Garbage_collections_of_another_thread_change_nothing()
+    {
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        var text = TokenCorpus.FromTokens([.. Enumerable.Range(0, 1500).Select(i => 3 + i * i % 61)]);
+        var strategy = new HypernetworkSelection
+        {
+            Steps = 12, WindowLength = 32, StartingFrom = new FisherSelection { Rounds = 2, WindowsPerRound = 4, WindowLength = 32 },
+        };
+        SelectionPlan Learn() => strategy.Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.4), Calibration = text }).Plan;
+
+        var quiet = Learn();
+        using var done = new CancellationTokenSource();
+        var collecting = new Thread(() =>
+        {
+            while (!done.IsCancellationRequested)
+            {
+                GC.Collect(0);
+                Thread.Sleep(0);
+            }
+        });
+        collecting.Start();
+        try
+        {
+            Assert.Equal(quiet, Learn());
+        }
+        finally
+        {
+            done.Cancel();
+            collecting.Join();
+        }
+    }
+
+    [Fact]
+    public void It_computes_what_the_operators_do()
+    {
+        using var scope = NewDisposeScope();
+        Tensor x = tensor([-1.5f, 0.25f, 2f]), y = tensor([3f, -4f, 0.5f]);
+        void Same(Tensor expected, Tensor actual) => Assert.Equal(expected.data<float>().ToArray(), actual.data<float>().ToArray());
+
+        Same(x + y, x.Plus(y));
+        Same(x + 0.1, x.Plus(0.1));
+        Same(1 - x, x.Complement());
+        Same(x * 0.3, x.Times(0.3));
+        Same(x / 3, x.Over(3));
+        Same(x.pow(3), x.Power(3));
+        Same(x.clamp_min(0.5), x.AtLeast(0.5));
+        Same(x.clamp(-1, 1), x.Within(-1, 1));
+        Same(x + (2.5 * y), x.clone().PlusInPlace(y, 2.5));
+        Same(x + (2 * x * y), x.clone().PlusProductInPlace(x, y, 2));
+        Same(x + (2 * x / y), x.clone().PlusQuotientInPlace(x, y, 2));
+        Assert.Equal([2L, 3, 4], HeldArithmetic.Count(2, 5).data<long>().ToArray());
+        Assert.Equal(0.25, x[1].Number());
+        Assert.Equal(-4, y[1].WholeNumber());
+        Assert.True((x[1] > 0).IsTrue());
+        Assert.Equal(ScalarType.Int64, HeldArithmetic.Count(0, 2).Plus(1L).AtLeast(1L).Modulo(2).dtype);
+    }
+}

@@ -28,9 +28,10 @@ internal sealed class AdamOptimizer : IDisposable
     /// <param name="squareMemory">b2: how much of the squares' mean stays from step to step.</param>
     public AdamOptimizer(IEnumerable<Parameter> parameters, double decay = 0, double squareMemory = 0.999)
     {
+        using var noGradient = no_grad();
         _parameters = [.. parameters];
-        _means = [.. _parameters.Select(parameter => zeros_like(parameter).detach().DetachFromDisposeScope())];
-        _squares = [.. _parameters.Select(parameter => zeros_like(parameter).detach().DetachFromDisposeScope())];
+        _means = [.. _parameters.Select(parameter => zeros_like(parameter).DetachFromDisposeScope())];
+        _squares = [.. _parameters.Select(parameter => zeros_like(parameter).DetachFromDisposeScope())];
         _decay = decay;
         _squareMemory = squareMemory;
     }

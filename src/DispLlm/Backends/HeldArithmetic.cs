@@ -135,8 +135,8 @@ internal static class HeldArithmetic
         return x.index_add_(dimension, index, source, one);
     }
 
-    /// <summary>A tensor of one number.</summary>
-    public static Tensor Filled(long[] shape, float number, ScalarType type, Device? device = null)
+    /// <summary>A tensor that holds one number everywhere.</summary>
+    public static Tensor Full(long[] shape, float number, ScalarType type, Device? device = null)
     {
         using Scalar held = number;
         return full(shape, held, type, device);

@@ -57,7 +57,7 @@ public static class NextTokenLoss
             Tensor next = targets.narrow(0, first, count).unsqueeze(1);
             Tensor logarithms = logits.narrow(0, first, count).to(ScalarType.Float32).log_softmax(-1);
             sum.sub_(logarithms.gather(1, next).sum());
-            Tensor slope = logarithms.exp_().scatter_add_(1, next, HeldArithmetic.Filled([count, 1], -1, ScalarType.Float32, logits.device));
+            Tensor slope = logarithms.exp_().scatter_add_(1, next, HeldArithmetic.Full([count, 1], -1, ScalarType.Float32, logits.device));
             gradient.narrow(0, first, count).copy_(slope.TimesInPlace(1.0 / positions));
         }
 

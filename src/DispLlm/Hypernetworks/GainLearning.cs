@@ -28,7 +28,7 @@ internal sealed class GainLearning : IDisposable
         _gains = new Parameter(ones(layout.Count, ScalarType.Float32, device));
         _gains.DetachFromDisposeScope();
         _optimizer = new AdamOptimizer([_gains], squareMemory: SquareMemory);
-        _free = tensor(order.GatesThatTakeGains(layout)).to(device, copy: true).DetachFromDisposeScope();
+        _free = order.GatesThatTakeGains(layout, device).DetachFromDisposeScope();
     }
 
     /// <summary>The gains as they are, <c>[gates]</c>, without gradient. Another view of the same numbers, for the caller's dispose scope.</summary>

@@ -80,7 +80,7 @@ public sealed class HypernetworkTrainer : IDisposable
         {
             // 1 at S4's gates: there the released code gates both factors of a gated MLP, which squares them.
             Tensor hidden = cat([.. model.GateLayout.Sites.Select(site =>
-                HeldArithmetic.Filled([site.Size], site.Site == SelectionSite.MlpHidden && model.Spec.GatedMlp ? 1 : 0, ScalarType.Float32))]);
+                HeldArithmetic.Full([site.Size], site.Site == SelectionSite.MlpHidden && model.Spec.GatedMlp ? 1 : 0, ScalarType.Float32))]);
             _squared = hidden.to(model.Backend.Device, copy: true).DetachFromDisposeScope();
         }
     }

@@ -58,11 +58,10 @@ public sealed class GateGains : IEquatable<GateGains>
     /// <exception cref="ArgumentOutOfRangeException">A fraction below 0 or above 1.</exception>
     public GateGains ForRemoving(double removed, double removedBefore)
     {
-        foreach (double fraction in (double[])[removed, removedBefore])
-        {
-            ArgumentOutOfRangeException.ThrowIfLessThan(fraction, 0, nameof(removed));
-            ArgumentOutOfRangeException.ThrowIfGreaterThan(fraction, 1, nameof(removed));
-        }
+        ArgumentOutOfRangeException.ThrowIfLessThan(removed, 0);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(removed, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(removedBefore, 0);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(removedBefore, 1);
 
         double share = removed >= removedBefore ? 1 : removed / removedBefore;
         return share == 1 ? this : new GateGains(Layout, [.. _values.Select(gain => MathF.Round((float)(1 + (gain - 1) * share), Decimals))]);

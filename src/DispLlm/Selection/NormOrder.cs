@@ -1,3 +1,5 @@
+using static TorchSharp.torch;
+
 namespace DispLlm;
 
 /// <summary>Which comes first at S1 and S3: the norm or the selection. Used alike while learning and after cutting.</summary>
@@ -32,7 +34,11 @@ public static class NormOrders
     internal static bool TakesGains(this NormOrder order, SelectionSite site) =>
         order == NormOrder.NormThenSelect || site is not (SelectionSite.AttentionInput or SelectionSite.MlpInput);
 
-    /// <summary>1 for each gate whose gain may differ from 1, 0 for the others: <c>[layout.Count]</c>.</summary>
-    internal static float[] GatesThatTakeGains(this NormOrder order, GateLayout layout) =>
-        [.. layout.Sites.SelectMany(site => Enumerable.Repeat(order.TakesGains(site.Site) ? 1f : 0f, site.Size))];
+    /// <summary>1 for each gate whose gain may differ from 1, 0 for the others: <c>[layout.Count]</c>, float32. The caller disposes it.</summary>
+    internal static Tensor GatesThatTakeGains(this NormOrder order, GateLayout layout, Device device)
+    {
+        float[] free = [.. layout.Sites.SelectMany(site => Enumerable.Repeat(order.TakesGains(site.Site) ? 1f : 0f, site.Size))];
+        using var host = tensor(free);
+        return host.to(device, copy: true);
+    }
 }

@@ -20,7 +20,7 @@ internal sealed class MeasuredGains : IDisposable
     {
         using var scope = NewDisposeScope();
         _values = ones(layout.Count, ScalarType.Float32, device).DetachFromDisposeScope();
-        _free = tensor(order.GatesThatTakeGains(layout)).to(device, copy: true).DetachFromDisposeScope();
+        _free = order.GatesThatTakeGains(layout, device).DetachFromDisposeScope();
         _step = step;
     }
 

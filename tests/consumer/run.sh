@@ -13,11 +13,11 @@ for project in DispLlm DispLlm.Extensions.DependencyInjection DispLlm.Pictures; 
 done
 version="$(dotnet msbuild "$root/src/DispLlm" -getProperty:PackageVersion)"
 
-# The cache is new and empty. What the machine has unpacked already (libtorch is most of a gigabyte) is read where it lies.
+# The cache is new and empty. What the machine has unpacked already (libtorch is most of a gigabyte) is read where it lies, and linked, not copied.
 unpacked="$(dotnet nuget locals global-packages --list | sed 's/^[^:]*: *//')"
 export NUGET_PACKAGES="$work/packages"
 dotnet build "$here/Consumer.slnx" -c Release --nologo -v quiet --artifacts-path "$work/build" \
-  -p:DispLlmVersion="$version" -p:RestoreFallbackFolders="$unpacked"
+  -p:DispLlmVersion="$version" -p:RestoreFallbackFolders="$unpacked" -p:CreateHardLinksForCopyLocalIfPossible=true
 for package in displlm displlm.extensions.dependencyinjection displlm.pictures; do
   grep -q "$root/artifacts/packages" "$NUGET_PACKAGES/$package/$version/.nupkg.metadata" ||
     { echo "$package $version was not restored from $root/artifacts/packages; is it in $unpacked?" >&2; exit 1; }

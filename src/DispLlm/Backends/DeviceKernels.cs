@@ -35,6 +35,71 @@ internal static class DeviceKernels
             : null;
     }
 
+    /// <summary>The columns <c>[..., selected]</c> of <c>[..., d]</c>, without gradient.</summary>
+    public static Tensor Columns(Tensor x, Tensor index) => HostRows.Lie(x) ? HostKernels.Columns(x, index) : x.index_select(-1, index);
+
+    /// <summary>Features <c>[..., d]</c> behind their gates <c>[d]</c>: all of them, or only the selected ones. Without gradient.</summary>
+    public static Tensor Gated(Tensor x, Tensor gates, Tensor? index)
+    {
+        if (HostRows.Lie(x) && HostRows.Lie(gates))
+        {
+            return HostKernels.Gated(x, gates, index);
+        }
+
+        return index is null ? x * gates.to(x.dtype) : x.index_select(-1, index).mul_(gates.index_select(0, index).to(x.dtype));
+    }
+
+    /// <summary>The gradient of each gate, <c>[d]</c> in float32: over all tokens, what passed the gate times what came back, <c>[..., d]</c> each.</summary>
+    public static Tensor GateGradient(Tensor features, Tensor returned) => HostRows.Lie(features, returned)
+        ? HostGradients.GateSums(features, returned, null)
+        : (features * returned).view(-1, features.shape[^1]).sum(0, type: ScalarType.Float32);
+
+    /// <summary>The same; what came back is multiplied by the gates besides, in place.</summary>
+    public static Tensor BackThroughGates(Tensor features, Tensor returned, Tensor gates)
+    {
+        if (HostRows.Lie(features, returned) && HostRows.Lie(gates))
+        {
+            return HostGradients.GateSums(features, returned, gates);
+        }
+
+        Tensor gradient = GateGradient(features, returned);
+        returned.mul_(gates.to(returned.dtype));
+        return gradient;
+    }
+
+    /// <summary>
+    /// Mean cross-entropy of logits <c>[positions, vocab]</c> in nats, and its gradient by them, in their type: some positions at a time, so that a vocabulary's worth of float32 copies
+    /// of all positions never stands in memory.
+    /// </summary>
+    /// <param name="logits"><c>[positions, vocab]</c>, without gradient.</param>
+    /// <param name="targets"><c>[positions]</c>, int64, where the logits are.</param>
+    public static (double Loss, Tensor Gradient) CrossEntropy(Tensor logits, Tensor targets)
+    {
+        const long Piece = 32;
+        if (HostRows.Lie(logits))
+        {
+            using Tensor next = targets.contiguous();
+            return HostGradients.CrossEntropy(logits, next);
+        }
+
+        using var scope = NewDisposeScope();
+        long positions = logits.shape[0];
+        Tensor gradient = empty_like(logits);
+        Tensor sum = zeros(1, ScalarType.Float64, logits.device);
+        for (long first = 0; first < positions; first += Piece)
+        {
+            using var piece = NewDisposeScope();
+            long count = Math.Min(Piece, positions - first);
+            Tensor next = targets.narrow(0, first, count).unsqueeze(1);
+            Tensor logarithms = logits.narrow(0, first, count).to(ScalarType.Float32).log_softmax(-1);
+            sum.sub_(logarithms.gather(1, next).sum());
+            Tensor slope = logarithms.exp_().scatter_add_(1, next, HeldArithmetic.Full([count, 1], -1, ScalarType.Float32, logits.device));
+            gradient.narrow(0, first, count).copy_(slope.TimesInPlace(1.0 / positions));
+        }
+
+        return (sum.Number() / positions, gradient.MoveToOuterDisposeScope());
+    }
+
     /// <summary>
     /// Causal attention. Fewer key-value heads than query heads are shared by neighbouring query heads.
     /// </summary>

@@ -22,7 +22,7 @@ internal static unsafe class FewRowProduct
     private const long NarrowWidth = 512;
 
     /// <summary>Whether this is the faster way for an input.</summary>
-    public static bool Takes(Tensor x) => HostKernels.Take(x) && x.numel() <= MostRows * x.size(-1);
+    public static bool Takes(Tensor x) => x.dtype == ScalarType.Float32 && HostRows.LieWithoutGradient(x) && x.numel() <= MostRows * x.size(-1);
 
     /// <summary>
     /// Linear projections of one input of few rows, computed together: <c>[..., in] -> [..., out]</c> each.
@@ -39,12 +39,12 @@ internal static unsafe class FewRowProduct
             shape[^1] = weight.size(0);
             EnsureFits(weight, width);
             results[i] = empty(shape, ScalarType.Float32);
-            parts[i] = new ProductPart(HostKernels.Pointer(weight), bias is null ? null : HostKernels.Pointer(bias), HostKernels.Pointer(results[i]), shape[^1], outputs);
+            parts[i] = new ProductPart(HostRows.Pointer(weight), bias is null ? null : HostRows.Pointer(bias), HostRows.Pointer(results[i]), shape[^1], outputs);
             outputs += shape[^1];
         }
 
-        float* input = HostKernels.Pointer(x);
-        HostKernels.Share(outputs, width, (first, last) =>
+        float* input = HostRows.Pointer(x);
+        HostThreads.Share(outputs, width, (first, last) =>
         {
             foreach (var part in parts)
             {

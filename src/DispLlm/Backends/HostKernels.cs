@@ -5,28 +5,11 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Vector code for float32 on the CPU where no gradient is wanted: what stands between the matrix products of a forward pass, each in one pass over memory.
-/// <see cref="Take"/> says whether tensors are of this kind; where they are not, the caller computes the same with the framework's operators.
+/// Vector code on the CPU's memory: what stands between the matrix products of a forward pass, each in one pass over it. Tensors are such as
+/// <see cref="HostRows.Lie"/> says; where they are not, the caller computes the same with the framework's operators. Everything is computed in float32 and rounded once.
 /// </summary>
 internal static unsafe class HostKernels
 {
-    /// <summary>Elements that are worth a thread of their own.</summary>
-    private const long Grain = 16_384;
-
-    /// <summary>Whether a tensor is float32 on the CPU, in one piece, and outside any gradient.</summary>
-    public static bool Take(params ReadOnlySpan<Tensor> tensors)
-    {
-        foreach (var x in tensors)
-        {
-            if (x.device_type != DeviceType.CPU || x.dtype != ScalarType.Float32 || x.requires_grad || !x.is_contiguous())
-            {
-                return false;
-            }
-        }
-
-        return true;
-    }
-
     /// <summary>
     /// A norm over the last dimension, of which only selected features are written: <c>[..., d] -> [..., selected]</c>, or all of them.
     /// </summary>
@@ -38,19 +21,20 @@ internal static unsafe class HostKernels
     /// <param name="index">What is written, int64; null for everything.</param>
     public static Tensor Norm(Tensor x, Tensor weight, Tensor? bias, bool centred, double epsilon, Tensor? index)
     {
-        long width = x.size(-1), rows = x.numel() / width, count = index?.numel() ?? width;
-        long[] shape = x.shape;
-        shape[^1] = count;
-        Tensor result = empty(shape, ScalarType.Float32);
-        float* input = Pointer(x), output = Pointer(result), scale = Pointer(weight), shift = bias is null ? null : Pointer(bias);
-        long* selected = index is null ? null : (long*)Address(index);
-        Share(rows, width, (first, last) =>
+        Tensor result = EmptyLike(x, index?.numel() ?? x.size(-1));
+        HostRows inputs = HostRows.Of(x), outputs = HostRows.Of(result), weights = HostRows.Of(weight), biases = HostRows.Of(bias ?? weight);
+        long* selected = index is null ? null : (long*)HostRows.Address(index);
+        bool shifts = bias is not null;
+        long width = inputs.Width, count = outputs.Width;
+        HostThreads.Share(inputs.Count, width, inputs.Scratch + outputs.Scratch + weights.Scratch + biases.Scratch, (first, last, scratch) =>
         {
+            float* room = scratch + inputs.Scratch, scale = weights.Read(0, room + outputs.Scratch);
+            float* shift = shifts ? biases.Read(0, room + outputs.Scratch + weights.Scratch) : null;
             for (long row = first; row < last; row++)
             {
-                float* from = input + (row * width), to = output + (row * count);
-                float mean = centred ? Sum(from, width) / width : 0;
-                float spread = 1 / MathF.Sqrt((float)((SquaredDistance(from, width, mean) / width) + epsilon));
+                float* from = inputs.Read(row, scratch), to = outputs.Room(row, room);
+                float mean = centred ? HostNumbers.Sum(from, width) / width : 0;
+                float spread = 1 / MathF.Sqrt((float)((HostNumbers.SquaredDistance(from, width, mean) / width) + epsilon));
                 if (selected is null)
                 {
                     Scale(from, to, scale, shift, width, mean, spread);
@@ -64,6 +48,8 @@ internal static unsafe class HostKernels
                         to[i] = shift is null ? normed : normed + shift[feature];
                     }
                 }
+
+                outputs.Keep(row, room);
             }
         });
         GC.KeepAlive(x);
@@ -73,62 +59,138 @@ internal static unsafe class HostKernels
     /// <summary>Adds <c>[..., selected]</c> to the selected features of <c>[..., d]</c>, in place.</summary>
     public static void AddAt(Tensor stream, Tensor index, Tensor output)
     {
-        long width = stream.size(-1), rows = stream.numel() / width, count = index.numel();
-        float* to = Pointer(stream), from = Pointer(output);
-        long* selected = (long*)Address(index);
-        Share(rows, count, (first, last) =>
+        HostRows streams = HostRows.Of(stream), outputs = HostRows.Of(output);
+        long* selected = (long*)HostRows.Address(index);
+        HostThreads.Share(streams.Count, outputs.Width, streams.Scratch + outputs.Scratch, (first, last, scratch) =>
         {
             for (long row = first; row < last; row++)
             {
-                float* target = to + (row * width), added = from + (row * count);
-                for (long i = 0; i < count; i++)
+                float* target = streams.Read(row, scratch), added = outputs.Read(row, scratch + streams.Scratch);
+                for (long i = 0; i < outputs.Width; i++)
                 {
                     target[selected[i]] += added[i];
                 }
+
+                streams.Keep(row, scratch);
             }
         });
         GC.KeepAlive(output);
     }
 
-    /// <summary><c>gate * sigmoid(gate) * up</c>, written over the gate.</summary>
-    public static Tensor GatedSilu(Tensor gate, Tensor up)
+    /// <summary>The selected columns of <c>[..., d]</c>: <c>[..., selected]</c>. The framework's operator is many times slower for bfloat16.</summary>
+    public static Tensor Columns(Tensor x, Tensor index)
     {
-        float* gates = Pointer(gate), ups = Pointer(up);
-        Share(gate.numel(), 4, (first, last) =>
+        Tensor result = EmptyLike(x, index.numel());
+        long* selected = (long*)HostRows.Address(index);
+        long width = x.size(-1), count = index.numel();
+        void* from = HostRows.Address(x), to = HostRows.Address(result);
+        bool narrow = x.dtype == ScalarType.BFloat16;
+        HostThreads.Share(x.numel() / width, count, (first, last) =>
         {
-            long i = first;
-            for (; i + Vector<float>.Count <= last; i += Vector<float>.Count)
+            for (long row = first; row < last; row++)
             {
-                var x = Vector.Load(gates + i);
-                Vector.Store(x * Vector.Load(ups + i) / (Vector<float>.One + Vector.Exp(-x)), gates + i);
-            }
-
-            for (; i < last; i++)
-            {
-                gates[i] *= ups[i] / (1 + MathF.Exp(-gates[i]));
+                if (narrow)
+                {
+                    Pick((ushort*)from + (row * width), selected, count, (ushort*)to + (row * count));
+                }
+                else
+                {
+                    Pick((float*)from + (row * width), selected, count, (float*)to + (row * count));
+                }
             }
         });
+        GC.KeepAlive(x);
+        GC.KeepAlive(index);
+        return result;
+    }
+
+    /// <summary>Features <c>[..., d]</c> behind their gates: all of them, or only the selected ones, <c>[..., selected]</c>.</summary>
+    /// <param name="x">The features.</param>
+    /// <param name="gates"><c>[d]</c>, float32.</param>
+    /// <param name="index">What is written, int64; null for everything.</param>
+    public static Tensor Gated(Tensor x, Tensor gates, Tensor? index)
+    {
+        Tensor result = EmptyLike(x, index?.numel() ?? x.size(-1));
+        HostRows inputs = HostRows.Of(x), outputs = HostRows.Of(result);
+        long* selected = index is null ? null : (long*)HostRows.Address(index);
+        float* factors = HostRows.Pointer(gates);
+        HostThreads.Share(inputs.Count, outputs.Width, inputs.Scratch + outputs.Scratch, (first, last, scratch) =>
+        {
+            float* room = scratch + inputs.Scratch;
+            for (long row = first; row < last; row++)
+            {
+                float* from = inputs.Read(row, scratch), to = outputs.Room(row, room);
+                if (selected is null)
+                {
+                    HostNumbers.Multiply(from, factors, to, outputs.Width);
+                }
+                else
+                {
+                    for (long i = 0; i < outputs.Width; i++)
+                    {
+                        to[i] = from[selected[i]] * factors[selected[i]];
+                    }
+                }
+
+                outputs.Keep(row, room);
+            }
+        });
+        GC.KeepAlive(x);
+        GC.KeepAlive(gates);
+        GC.KeepAlive(index);
+        return result;
+    }
+
+    /// <summary><c>gate * sigmoid(gate) * up</c>, written over the gate or, where a gradient will want it, into a tensor of its own.</summary>
+    public static Tensor GatedSilu(Tensor gate, Tensor up, bool inPlace)
+    {
+        Tensor result = inPlace ? gate : empty_like(gate);
+        HostRows gates = HostRows.Of(gate), ups = HostRows.Of(up), hidden = HostRows.Of(result);
+        HostThreads.Share(gates.Count, 4 * gates.Width, 2 * gates.Scratch, (first, last, scratch) =>
+        {
+            for (long row = first; row < last; row++)
+            {
+                float* x = gates.Read(row, scratch), y = ups.Read(row, scratch + gates.Scratch), to = hidden.Room(row, scratch);
+                long i = 0;
+                for (; i + Vector<float>.Count <= gates.Width; i += Vector<float>.Count)
+                {
+                    var value = Vector.Load(x + i);
+                    Vector.Store(value * HostNumbers.Sigmoid(value) * Vector.Load(y + i), to + i);
+                }
+
+                for (; i < gates.Width; i++)
+                {
+                    to[i] = x[i] / (1 + MathF.Exp(-x[i])) * y[i];
+                }
+
+                hidden.Keep(row, scratch);
+            }
+        });
+        GC.KeepAlive(gate);
         GC.KeepAlive(up);
-        return gate;
+        return result;
     }
 
     /// <summary>Turns the pairs (i, i + half) of the first features of every head of <c>[batch, seq, heads, head]</c>, in place.</summary>
     /// <param name="heads">What is turned.</param>
     /// <param name="cosine"><c>[seq, dimensions]</c> or <c>[batch, 1, seq, dimensions]</c>; both halves are the same.</param>
     /// <param name="sine">Of the same shape.</param>
-    public static void Rotate(Tensor heads, Tensor cosine, Tensor sine)
+    /// <param name="back">Whether to turn the other way round, as gradients are.</param>
+    public static void Rotate(Tensor heads, Tensor cosine, Tensor sine, bool back = false)
     {
-        long size = heads.size(-1), count = heads.size(-2), positions = heads.numel() / (size * count), dimensions = cosine.size(-1);
-        long half = dimensions / 2, period = cosine.numel() / dimensions;
-        float* data = Pointer(heads), cosines = Pointer(cosine), sines = Pointer(sine);
-        Share(positions, count * size, (first, last) =>
+        HostRows rows = HostRows.Of(heads), cosines = HostRows.Of(cosine), sines = HostRows.Of(sine);
+        long count = heads.size(-2), half = cosines.Width / 2;
+        HostThreads.Share(rows.Count / count, count * rows.Width, rows.Scratch + (2 * cosines.Scratch), (first, last, scratch) =>
         {
+            float* room = scratch + rows.Scratch;
             for (long position = first; position < last; position++)
             {
-                float* c = cosines + (position % period * dimensions), s = sines + (position % period * dimensions);
-                for (long head = 0; head < count; head++)
+                float* c = cosines.Read(position % cosines.Count, room), s = sines.Read(position % sines.Count, room + cosines.Scratch);
+                for (long head = position * count; head < (position + 1) * count; head++)
                 {
-                    Turn(data + (((position * count) + head) * size), c, s, half);
+                    float* numbers = rows.Read(head, scratch);
+                    Turn(numbers, c, s, half, back ? -1 : 1);
+                    rows.Keep(head, scratch);
                 }
             }
         });
@@ -136,41 +198,46 @@ internal static unsafe class HostKernels
         GC.KeepAlive(sine);
     }
 
-    private static float Sum(float* x, long count)
+    /// <summary>
+    /// Turns scores of queries and keys into the weights of values, in place: each query's row is its softmax over the keys up to its own position, and 0 behind it.
+    /// </summary>
+    /// <param name="scores"><c>[..., queries, seen]</c>: rows come in turns of <paramref name="queries"/> that follow each other in position.</param>
+    /// <param name="queries">How many positions ask.</param>
+    /// <param name="first">The position of the first of them.</param>
+    /// <param name="scale">What scores are multiplied by.</param>
+    public static void CausalSoftmax(Tensor scores, long queries, long first, float scale)
     {
-        Vector<float> sum = default;
-        long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
+        HostRows rows = HostRows.Of(scores);
+        HostThreads.Share(rows.Count, 4 * rows.Width, rows.Scratch, (begin, end, scratch) =>
         {
-            sum += Vector.Load(x + i);
-        }
-
-        float result = Vector.Sum(sum);
-        for (; i < count; i++)
-        {
-            result += x[i];
-        }
-
-        return result;
+            for (long row = begin; row < end; row++)
+            {
+                long seen = first + (row % queries) + 1;
+                float* numbers = rows.Read(row, scratch);
+                float sum = HostNumbers.Exponentials(numbers, numbers, seen, HostNumbers.Highest(numbers, seen), scale);
+                HostNumbers.Scale(numbers, seen, 1 / sum);
+                new Span<float>(numbers + seen, (int)(rows.Width - seen)).Clear();
+                rows.Keep(row, scratch);
+            }
+        });
+        GC.KeepAlive(scores);
     }
 
-    private static float SquaredDistance(float* x, long count, float mean)
+    /// <summary>An empty tensor of the same type and shape, with another width.</summary>
+    private static Tensor EmptyLike(Tensor x, long width)
     {
-        Vector<float> sum = default, centre = new(mean);
-        long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
-        {
-            var distance = Vector.Load(x + i) - centre;
-            sum = Vector.FusedMultiplyAdd(distance, distance, sum);
-        }
+        long[] shape = x.shape;
+        shape[^1] = width;
+        return empty(shape, x.dtype);
+    }
 
-        float result = Vector.Sum(sum);
-        for (; i < count; i++)
+    private static void Pick<T>(T* from, long* selected, long count, T* to)
+        where T : unmanaged
+    {
+        for (long i = 0; i < count; i++)
         {
-            result += (x[i] - mean) * (x[i] - mean);
+            to[i] = from[selected[i]];
         }
-
-        return result;
     }
 
     private static void Scale(float* from, float* to, float* scale, float* shift, long count, float mean, float spread)
@@ -190,49 +257,22 @@ internal static unsafe class HostKernels
         }
     }
 
-    private static void Turn(float* head, float* cosine, float* sine, long half)
+    private static void Turn(float* head, float* cosine, float* sine, long half, float direction)
     {
+        Vector<float> directions = new(direction);
         long i = 0;
         for (; i + Vector<float>.Count <= half; i += Vector<float>.Count)
         {
-            Vector<float> first = Vector.Load(head + i), second = Vector.Load(head + half + i), c = Vector.Load(cosine + i), s = Vector.Load(sine + i);
+            Vector<float> first = Vector.Load(head + i), second = Vector.Load(head + half + i), c = Vector.Load(cosine + i), s = Vector.Load(sine + i) * directions;
             Vector.Store((first * c) - (second * s), head + i);
             Vector.Store((second * c) + (first * s), head + half + i);
         }
 
         for (; i < half; i++)
         {
-            (float first, float second) = (head[i], head[half + i]);
-            head[i] = (first * cosine[i]) - (second * sine[i]);
-            head[half + i] = (second * cosine[i]) + (first * sine[i]);
-        }
-    }
-
-    /// <summary>Shares items among as many threads as the framework may use, where there is enough to share.</summary>
-    public static void Share(long items, long elementsEach, Action<long, long> work)
-    {
-        long threads = Math.Min(get_num_threads(), items * elementsEach / Grain);
-        if (threads <= 1)
-        {
-            work(0, items);
-            return;
-        }
-
-        // More pieces than threads: one that is held up leaves the rest to the others.
-        long pieces = Math.Min(items, threads * 4), size = (items + pieces - 1) / pieces;
-        Parallel.For(0L, pieces, new ParallelOptions { MaxDegreeOfParallelism = (int)threads }, piece =>
-            work(Math.Min(items, piece * size), Math.Min(items, (piece + 1) * size)));
-    }
-
-    /// <summary>Where the numbers of a tensor in one piece lie.</summary>
-    public static float* Pointer(Tensor tensor) => (float*)Address(tensor);
-
-    public static void* Address(Tensor tensor)
-    {
-        // The memory is native and does not move; it lives as long as its tensor.
-        fixed (byte* first = tensor.bytes)
-        {
-            return first;
+            (float first, float second, float s) = (head[i], head[half + i], sine[i] * direction);
+            head[i] = (first * cosine[i]) - (second * s);
+            head[half + i] = (second * cosine[i]) + (first * s);
         }
     }
 }

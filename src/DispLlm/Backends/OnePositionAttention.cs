@@ -13,7 +13,7 @@ internal static unsafe class OnePositionAttention
 {
     /// <summary>Whether a query is one position, and keys and values lie row by row as a cache holds them.</summary>
     public static bool Takes(Tensor query, Tensor key, Tensor value) =>
-        query.size(2) == 1 && HostKernels.Take(query) && LiesByRows(key) && LiesByRows(value);
+        query.size(2) == 1 && query.dtype == ScalarType.Float32 && HostRows.LieWithoutGradient(query) && LiesByRows(key) && LiesByRows(value);
 
     /// <summary>Attention <c>[batch, heads, 1, head]</c>.</summary>
     /// <param name="query"><c>[batch, heads, 1, head]</c>.</param>
@@ -24,11 +24,11 @@ internal static unsafe class OnePositionAttention
     {
         long batch = query.size(0), heads = query.size(1), size = query.size(3), groups = key.size(1), seen = key.size(2), shared = heads / groups;
         Tensor result = empty(query.shape, ScalarType.Float32);
-        float* queries = HostKernels.Pointer(query), keys = First(key), values = First(value), results = HostKernels.Pointer(result);
+        float* queries = HostRows.Pointer(query), keys = First(key), values = First(value), results = HostRows.Pointer(result);
         long keyBatch = key.stride(0), keyGroup = key.stride(1), valueBatch = value.stride(0), valueGroup = value.stride(1);
-        bool* sees = visible is null ? null : (bool*)HostKernels.Address(visible);
+        bool* sees = visible is null ? null : (bool*)HostRows.Address(visible);
         float scale = 1 / MathF.Sqrt(size);
-        HostKernels.Share(batch * groups, 2 * shared * seen * size, (first, last) =>
+        HostThreads.Share(batch * groups, 2 * shared * seen * size, (first, last) =>
         {
             float[] rented = ArrayPool<float>.Shared.Rent(checked((int)(shared * seen)));
             fixed (float* scores = rented)
@@ -61,7 +61,7 @@ internal static unsafe class OnePositionAttention
     private static float* First(Tensor x)
     {
         using Tensor row = x.select(0, 0), head = row.select(0, 0);
-        return HostKernels.Pointer(head);
+        return HostRows.Pointer(head);
     }
 
     /// <summary>Turns scores into the exponentials that positions weigh, 0 where a position is not seen; returns one over their sum.</summary>
@@ -72,40 +72,10 @@ internal static unsafe class OnePositionAttention
             scores[position] = sees[position] ? scores[position] : float.NegativeInfinity;
         }
 
-        int step = Vector<float>.Count, whole = scores.Length - (scores.Length % step);
-        var highest = new Vector<float>(float.NegativeInfinity);
-        for (int i = 0; i < whole; i += step)
+        fixed (float* numbers = scores)
         {
-            highest = Vector.Max(highest, new Vector<float>(scores[i..]));
+            return 1 / HostNumbers.Exponentials(numbers, numbers, scores.Length, HostNumbers.Highest(numbers, scores.Length), scale);
         }
-
-        float top = float.NegativeInfinity;
-        for (int lane = 0; lane < step; lane++)
-        {
-            top = Math.Max(top, highest[lane]);
-        }
-
-        foreach (float score in scores[whole..])
-        {
-            top = Math.Max(top, score);
-        }
-
-        Vector<float> tops = new(top), scales = new(scale), sums = default;
-        for (int i = 0; i < whole; i += step)
-        {
-            var weights = Vector.Exp((new Vector<float>(scores[i..]) - tops) * scales);
-            weights.CopyTo(scores[i..]);
-            sums += weights;
-        }
-
-        float sum = Vector.Sum(sums);
-        for (int i = whole; i < scores.Length; i++)
-        {
-            scores[i] = MathF.Exp((scores[i] - top) * scale);
-            sum += scores[i];
-        }
-
-        return 1 / sum;
     }
 
     /// <summary>The weighted mean of values for one query: as many features at a time as there are registers for, each written once.</summary>

@@ -29,10 +29,10 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
         var (query, key, value) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor)vars[2]);
         var weights = new List<Tensor>();
         Tensor output = Mixed(query, key, value, LearnedRowsAtOnce, weights);
-        ctx.save_for_backward([query, key, value, .. weights, output]);
+        ctx.save_for_backward([query, key, value, .. weights]);
 
         // They are taken over only after this method's end.
-        weights.Append(output).ToList().ForEach(tensor => tensor.MoveToOuterDisposeScope());
+        weights.ForEach(tensor => tensor.MoveToOuterDisposeScope());
         return output.view(query.shape).MoveToOuterDisposeScope();
     }
 
@@ -42,16 +42,15 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
         using var scope = NewDisposeScope();
         var saved = ctx.get_saved_variables();
         var heads = new HeadGroups(saved[0], saved[1], saved[2]);
-        Tensor output = saved[^1], back = grad_output.reshape(output.shape);
+        Tensor back = grad_output.reshape(heads.Queries.shape);
         Tensor queries = empty_like(heads.Queries), keys = zeros_like(heads.Keys), values = zeros_like(heads.Values);
-        Tensor mean = (output * back).sum(-1, keepdim: true);    // of the gradient of the weights, under the weights
         foreach (var (rows, weights) in heads.Rows(LearnedRowsAtOnce).Zip(saved.Skip(3)))
         {
             using var piece = NewDisposeScope();
             Tensor returned = heads.Flat(HeadGroups.RowsOf(back, rows), rows);
             values.narrow(1, 0, rows.Seen).PlusInPlace(weights.transpose(1, 2).bmm(returned));
             Tensor slope = returned.bmm(heads.Values.narrow(1, 0, rows.Seen).transpose(1, 2));
-            slope.sub_(heads.Flat(HeadGroups.RowsOf(mean, rows), rows)).mul_(weights).TimesInPlace(heads.Scale);
+            HostGradients.Softmax(weights, slope, heads.Scale);
             HeadGroups.RowsOf(queries, rows).copy_(heads.ByRow(slope.bmm(heads.Keys.narrow(1, 0, rows.Seen)), rows));
             keys.narrow(1, 0, rows.Seen).PlusInPlace(slope.transpose(1, 2).bmm(heads.QueriesOf(rows)));
         }
@@ -69,14 +68,12 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
     {
         using var scope = NewDisposeScope();
         var heads = new HeadGroups(query, key, value);
-        Tensor future = zeros(rowsAtOnce, rowsAtOnce, query.dtype).Filled(ones([rowsAtOnce, rowsAtOnce], ScalarType.Bool).triu(1), double.NegativeInfinity);
         Tensor output = empty_like(heads.Queries);
         foreach (var rows in heads.Rows(rowsAtOnce))
         {
             using var piece = NewDisposeScope();
-            Tensor scores = heads.QueriesOf(rows).Times(heads.Scale).bmm(heads.Keys.narrow(1, 0, rows.Seen).transpose(1, 2));
-            heads.ByRow(scores, rows).narrow(-1, rows.First, rows.Count).PlusInPlace(future.narrow(0, 0, rows.Count).narrow(1, 0, rows.Count));
-            Tensor weights = scores.softmax(-1);
+            Tensor weights = heads.QueriesOf(rows).bmm(heads.Keys.narrow(1, 0, rows.Seen).transpose(1, 2));
+            HostKernels.CausalSoftmax(weights, rows.Count, rows.First, heads.Scale);
             HeadGroups.RowsOf(output, rows).copy_(heads.ByRow(weights.bmm(heads.Values.narrow(1, 0, rows.Seen)), rows));
 
             // Out of the piece's scope and out of this method's.
@@ -103,13 +100,13 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
             _length = query.shape[2];
             _groups = key.shape[0] * key.shape[1];
             _shared = query.shape[1] / key.shape[1];
-            Scale = 1 / Math.Sqrt(size);
+            Scale = 1 / MathF.Sqrt(size);
             Queries = query.reshape(_groups, _shared, _length, size);
             Keys = key.reshape(_groups, _length, size);
             Values = value.reshape(_groups, _length, size);
         }
 
-        public double Scale { get; }
+        public float Scale { get; }
 
         public Tensor Queries { get; }    // [groups, shared, seq, head]
 

@@ -35,32 +35,12 @@ public static class NextTokenLoss
     internal static Tensor OfLogits(Tensor logits, Tensor targets) =>
         functional.cross_entropy(logits.view(-1, logits.shape[^1]).to(ScalarType.Float32), targets);
 
-    /// <summary>
-    /// The loss of given logits and its gradient by them, some positions at a time: a vocabulary's worth of float32 copies of all positions never stands in memory, and each piece is
-    /// still in the cache when it is used again.
-    /// </summary>
+    /// <summary>The loss of given logits and its gradient by them, in their type. The caller disposes it.</summary>
     /// <param name="logits"><c>[positions, vocab]</c>, without gradient.</param>
     /// <param name="targets"><c>[positions]</c>, int64.</param>
-    /// <returns>Mean cross-entropy in nats, and <c>[positions, vocab]</c> in the logits' type. The caller disposes it.</returns>
     internal static (double Loss, Tensor Gradient) WithGradient(Tensor logits, Tensor targets)
     {
-        const long Piece = 32;
         using var noGradient = no_grad();
-        using var scope = NewDisposeScope();
-        long positions = logits.shape[0];
-        Tensor gradient = empty_like(logits);
-        Tensor sum = zeros(1, ScalarType.Float64, logits.device);
-        for (long first = 0; first < positions; first += Piece)
-        {
-            using var piece = NewDisposeScope();
-            long count = Math.Min(Piece, positions - first);
-            Tensor next = targets.narrow(0, first, count).unsqueeze(1);
-            Tensor logarithms = logits.narrow(0, first, count).to(ScalarType.Float32).log_softmax(-1);
-            sum.sub_(logarithms.gather(1, next).sum());
-            Tensor slope = logarithms.exp_().scatter_add_(1, next, HeldArithmetic.Full([count, 1], -1, ScalarType.Float32, logits.device));
-            gradient.narrow(0, first, count).copy_(slope.TimesInPlace(1.0 / positions));
-        }
-
-        return (sum.Number() / positions, gradient.MoveToOuterDisposeScope());
+        return DeviceKernels.CrossEntropy(logits, targets);
     }
 }

@@ -121,7 +121,7 @@ internal sealed class PrunedPassage(BlockIndices indices, NormOrder order) : Blo
 
     private static Tensor AddAt(Tensor stream, Tensor index, Tensor output)
     {
-        if (!HostKernels.Take(stream, output))
+        if (!HostRows.LieWithoutGradient(stream, output))
         {
             return stream.requires_grad || output.requires_grad ? stream.PlusAt(-1, index, output) : stream.PlusAtInPlace(-1, index, output);
         }

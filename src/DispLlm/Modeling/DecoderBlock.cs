@@ -83,9 +83,10 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     }
 
     /// <summary>The hidden features of a gated MLP; the gate may be written over.</summary>
-    public static Tensor Activate(Activation activation, Tensor gate, Tensor up) => activation == Activation.Silu && HostKernels.Take(gate, up)
-        ? HostKernels.GatedSilu(gate, up)
-        : Activate(activation, gate) * up;
+    public static Tensor Activate(Activation activation, Tensor gate, Tensor up) => activation != Activation.Silu || !HostRows.Lie(gate, up)
+        ? Activate(activation, gate) * up
+        : gate.requires_grad || up.requires_grad ? LearnedGatedSilu.Of(gate, up)
+        : HostKernels.GatedSilu(gate, up, inPlace: true);
 
     private static Tensor Activate(Activation activation, Tensor x) => activation switch
     {

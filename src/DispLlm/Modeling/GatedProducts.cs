@@ -12,12 +12,8 @@ namespace DispLlm;
 internal sealed record SiteGates(Tensor Values, Tensor? Open)
 {
     /// <summary>Features <c>[..., size]</c> behind the gates: all of them, or only those behind open ones.</summary>
-    public Tensor Pass(Tensor features) => Open is null
-        ? features * Values.to(features.dtype)
-        : features.index_select(-1, Open).mul_(Values.index_select(0, Open).to(features.dtype));
+    public Tensor Pass(Tensor features) => DeviceKernels.Gated(features, Values, Open);
 
-    /// <summary>The gradient of each gate, float32: over all tokens, what passed the gate times what came back.</summary>
-    public static Tensor Gradient(Tensor features, Tensor returned) => (features * returned).view(-1, features.shape[^1]).sum(0, type: ScalarType.Float32);
 }
 
 /// <summary>
@@ -59,14 +55,14 @@ internal sealed class GatedRead : autograd.MultiTensorFunction<GatedRead>
         for (int i = 0; i < readers.Count; i++)
         {
             Tensor listened = Projection.Rows(grad_outputs[i]);
-            listened = heard is null ? listened : listened.index_select(-1, heard);
+            listened = heard is null ? listened : DeviceKernels.Columns(listened, heard);
             Tensor weight = heard is null ? readers[i].Weight : readers[i].Weight.index_select(0, heard);
             returned = returned is null ? listened.mm(weight) : returned.addmm_(listened, weight, 1, 1);
         }
 
         Tensor back = returned!.view(x.shape);
-        Tensor gradient = SiteGates.Gradient(x, back);
-        return [back.mul_(gates.to(x.dtype)).MoveToOuterDisposeScope(), gradient.MoveToOuterDisposeScope(), null!, null!, null!];
+        Tensor gradient = DeviceKernels.BackThroughGates(x, back, gates);
+        return [back.MoveToOuterDisposeScope(), gradient.MoveToOuterDisposeScope(), null!, null!, null!];
     }
 }
 
@@ -96,7 +92,7 @@ internal sealed class GatedWrite : autograd.SingleTensorFunction<GatedWrite>
         ctx.save_for_backward([x, read?.Values!, written, (Tensor)vars[4], output]);
         ctx.save_data(nameof(Projection), writer);
         output.MoveToOuterDisposeScope();
-        return (output * written.to(output.dtype)).MoveToOuterDisposeScope();
+        return DeviceKernels.Gated(output, written, null).MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>
@@ -106,16 +102,14 @@ internal sealed class GatedWrite : autograd.SingleTensorFunction<GatedWrite>
         var saved = ctx.get_saved_variables();
         var (x, read, written, open, output) = (saved[0], saved[1], saved[2], saved[3], saved[4]);
         var writer = (Projection)ctx.get_data(nameof(Projection));
-        Tensor writtenGradient = SiteGates.Gradient(output, grad_output);
+        Tensor writtenGradient = DeviceKernels.GateGradient(output, grad_output);
         Tensor rows = Projection.Rows(grad_output);
-        Tensor back = (open is null
-            ? (rows * written.to(rows.dtype)).mm(writer.Weight)
-            : rows.index_select(-1, open).mul_(written.index_select(0, open).to(rows.dtype)).mm(writer.Weight.index_select(0, open))).view(x.shape);
+        Tensor weight = open is null ? writer.Weight : writer.Weight.index_select(0, open);
+        Tensor back = DeviceKernels.Gated(rows, written, open).mm(weight).view(x.shape);
         Tensor? readGradient = null;
         if (read is not null)
         {
-            readGradient = SiteGates.Gradient(x, back).MoveToOuterDisposeScope();
-            back.mul_(read.to(x.dtype));
+            readGradient = DeviceKernels.BackThroughGates(x, back, read).MoveToOuterDisposeScope();
         }
 
         return [back.MoveToOuterDisposeScope(), readGradient!, null!, writtenGradient.MoveToOuterDisposeScope(), null!, null!];

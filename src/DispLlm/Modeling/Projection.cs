@@ -33,7 +33,7 @@ internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
     }
 
     /// <summary>The projection of some of its inputs only; of all where <paramref name="columns"/> is null.</summary>
-    public Projection OnColumns(Tensor? columns) => columns is null ? this : this with { Weight = Weight.index_select(1, columns) };
+    public Projection OnColumns(Tensor? columns) => columns is null ? this : this with { Weight = DeviceKernels.Columns(Weight, columns) };
 
     /// <summary><c>[..., features]</c> as a matrix <c>[tokens, features]</c>.</summary>
     public static Tensor Rows(Tensor x) => x.reshape(-1, x.shape[^1]);

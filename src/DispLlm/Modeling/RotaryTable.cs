@@ -41,8 +41,13 @@ internal sealed class RotaryTable : IDisposable
     public static Tensor Rotate(Tensor x, Tensor cosine, Tensor sine)
     {
         Tensor bySequence = x.transpose(1, 2);
-        if (HostKernels.Take(bySequence, cosine, sine))
+        if (HostRows.Lie(bySequence, cosine, sine))
         {
+            if (x.requires_grad)
+            {
+                return LearnedRotation.Of(bySequence, cosine, sine).transpose(1, 2);
+            }
+
             HostKernels.Rotate(bySequence, cosine, sine);
             return x;
         }

@@ -52,7 +52,7 @@ public sealed class HostKernelTests
     {
         Tensor gate = randn(size.Rows, size.Width) * 20, up = randn(size.Rows, size.Width);
         Tensor expected = nn.functional.silu(gate) * up;
-        Close.Within(1e-4, expected, HostKernels.GatedSilu(gate, up), $"{size}");
+        Close.Within(1e-4, expected, HostKernels.GatedSilu(gate, up, inPlace: true), $"{size}");
     });
 
     [Theory]
@@ -87,11 +87,13 @@ public sealed class HostKernelTests
     public void What_needs_a_gradient_or_has_another_type_is_left_to_the_framework()
     {
         using var scope = NewDisposeScope();
-        Assert.True(HostKernels.Take(ones(2, 3)));
-        Assert.False(HostKernels.Take(ones(2, 3, requires_grad: true) * 2));
-        Assert.False(HostKernels.Take(ones(2, 3, ScalarType.BFloat16)));
-        Assert.False(HostKernels.Take(ones(2, 3, ScalarType.Float32, META)));
-        Assert.False(HostKernels.Take(ones(2, 3).t()));
+        Assert.True(HostRows.LieWithoutGradient(ones(2, 3)));
+        Assert.True(HostRows.LieWithoutGradient(ones(2, 3, ScalarType.BFloat16)));
+        Assert.False(HostRows.LieWithoutGradient(ones(2, 3, requires_grad: true) * 2));
+        Assert.False(HostRows.LieWithoutGradient(ones(2, 3, ScalarType.BFloat16), ones(2, 3)));
+        Assert.False(HostRows.Lie(ones(2, 3, ScalarType.Float16)));
+        Assert.False(HostRows.Lie(ones(2, 3, ScalarType.Float32, META)));
+        Assert.False(HostRows.Lie(ones(2, 3).t()));
         Assert.False(FewRowProduct.Takes(ones(500, 3)));
         Assert.Contains("3", Assert.Throws<ArgumentException>(() => FewRowProduct.Apply(ones(1, 3), (ones(4, 5), null))).Message, StringComparison.Ordinal);
     }

@@ -1,0 +1,115 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>
+/// The rows of a tensor in the CPU's memory, as float32: where they lie, or widened where they are bfloat16. Vector code is written once, for float32 rows, and
+/// serves both; a row is short enough to stay in the cache meanwhile.
+/// </summary>
+internal readonly unsafe struct HostRows
+{
+    private readonly void* _first;
+    private readonly bool _narrow;
+
+    private HostRows(void* first, long count, long width, bool narrow)
+    {
+        _first = first;
+        Count = count;
+        Width = width;
+        _narrow = narrow;
+    }
+
+    /// <summary>How many rows there are.</summary>
+    public long Count { get; }
+
+    /// <summary>Numbers of a row.</summary>
+    public long Width { get; }
+
+    /// <summary>Numbers of scratch that a row takes: none where rows are used where they lie.</summary>
+    public long Scratch => _narrow ? Width : 0;
+
+    /// <summary>Whether tensors are on the CPU, in one piece, and all float32 or all bfloat16.</summary>
+    public static bool Lie(params ReadOnlySpan<Tensor> tensors)
+    {
+        var type = tensors[0].dtype;
+        if (type is not (ScalarType.Float32 or ScalarType.BFloat16))
+        {
+            return false;
+        }
+
+        foreach (var x in tensors)
+        {
+            if (x.device_type != DeviceType.CPU || x.dtype != type || !x.is_contiguous())
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>Whether they <see cref="Lie"/> so, outside any gradient.</summary>
+    public static bool LieWithoutGradient(params ReadOnlySpan<Tensor> tensors)
+    {
+        foreach (var x in tensors)
+        {
+            if (x.requires_grad)
+            {
+                return false;
+            }
+        }
+
+        return Lie(tensors);
+    }
+
+    /// <summary>The rows <c>[..., width]</c> of a tensor that lies so. It has to be kept alive while they are used.</summary>
+    public static HostRows Of(Tensor x)
+    {
+        long width = x.size(-1);
+        return new HostRows(Address(x), width == 0 ? 0 : x.numel() / width, width, x.dtype == ScalarType.BFloat16);
+    }
+
+    /// <summary>A row to be read.</summary>
+    public float* Read(long row, float* scratch)
+    {
+        if (!_narrow)
+        {
+            return (float*)_first + (row * Width);
+        }
+
+        HostNumbers.Widen((ushort*)_first + (row * Width), scratch, Width);
+        return scratch;
+    }
+
+    /// <summary>Room for a row that is to be written; <see cref="Keep"/> it when it is.</summary>
+    public float* Room(long row, float* scratch) => _narrow ? scratch : (float*)_first + (row * Width);
+
+    /// <summary>Keeps a row that was written into its <see cref="Room"/>.</summary>
+    public void Keep(long row, float* scratch)
+    {
+        if (_narrow)
+        {
+            HostNumbers.Narrow(scratch, (ushort*)_first + (row * Width), Width);
+        }
+    }
+
+    /// <summary>Where the float32 numbers of a tensor in one piece lie.</summary>
+    public static float* Pointer(Tensor tensor) => (float*)Address(tensor);
+
+    /// <summary>Where a tensor in one piece lies. The memory is native and does not move; it lives as long as its tensor.</summary>
+    public static void* Address(Tensor tensor)
+    {
+        if (tensor.numel() * tensor.ElementSize > int.MaxValue)
+        {
+            // Longer than a span can be.
+            using Tensor flat = tensor.view(-1), one = flat.narrow(0, 0, 1);
+            return Address(one);
+        }
+
+        fixed (byte* first = tensor.bytes)
+        {
+            return first;
+        }
+    }
+}

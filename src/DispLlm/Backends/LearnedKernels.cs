@@ -1,0 +1,91 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>
+/// A root-mean-square norm with its way back in vector code. It keeps its input, where the framework keeps a tensor for every step of the formula; the norm's weight is frozen.
+/// </summary>
+internal sealed class LearnedNorm : autograd.SingleTensorFunction<LearnedNorm>
+{
+    public override string Name => nameof(LearnedNorm);
+
+    /// <summary>The norm of <c>[..., d]</c>, differentiable in it. Tensors are such as <see cref="HostRows.Lie"/> says.</summary>
+    public static Tensor Of(Tensor x, Tensor weight, double epsilon) => apply(x, weight, epsilon);
+
+    /// <inheritdoc/>
+    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    {
+        var (x, weight, epsilon) = ((Tensor)vars[0], (Tensor)vars[1], (double)vars[2]);
+        ctx.save_for_backward([x, weight]);
+        ctx.save_data(nameof(epsilon), epsilon);
+        return HostKernels.Norm(x, weight, null, centred: false, epsilon, index: null);
+    }
+
+    /// <inheritdoc/>
+    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    {
+        using var scope = NewDisposeScope();
+        var saved = ctx.get_saved_variables();
+        double epsilon = (double)ctx.get_data(nameof(epsilon));
+        return [HostGradients.RootMeanSquareNorm(saved[0], saved[1], epsilon, grad_output.contiguous()).MoveToOuterDisposeScope(), null!, null!];
+    }
+}
+
+/// <summary><c>gate * sigmoid(gate) * up</c> with its way back in vector code. It keeps both inputs and nothing between.</summary>
+internal sealed class LearnedGatedSilu : autograd.SingleTensorFunction<LearnedGatedSilu>
+{
+    public override string Name => nameof(LearnedGatedSilu);
+
+    /// <summary>The hidden features <c>[..., d_ff]</c>, differentiable in both. Tensors are such as <see cref="HostRows.Lie"/> says.</summary>
+    public static Tensor Of(Tensor gate, Tensor up) => apply(gate, up);
+
+    /// <inheritdoc/>
+    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    {
+        var (gate, up) = ((Tensor)vars[0], (Tensor)vars[1]);
+        ctx.save_for_backward([gate, up]);
+        return HostKernels.GatedSilu(gate, up, inPlace: false);
+    }
+
+    /// <inheritdoc/>
+    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    {
+        using var scope = NewDisposeScope();
+        var saved = ctx.get_saved_variables();
+        var (gate, up) = HostGradients.GatedSilu(saved[0], saved[1], grad_output.contiguous());
+        return [gate.MoveToOuterDisposeScope(), up.MoveToOuterDisposeScope()];
+    }
+}
+
+/// <summary>The rotation of queries and keys by their positions: the way back is the rotation the other way round.</summary>
+internal sealed class LearnedRotation : autograd.SingleTensorFunction<LearnedRotation>
+{
+    public override string Name => nameof(LearnedRotation);
+
+    /// <summary>Turns <c>[batch, seq, heads, head]</c>, differentiable in it. Tensors are such as <see cref="HostRows.Lie"/> says.</summary>
+    public static Tensor Of(Tensor heads, Tensor cosine, Tensor sine) => apply(heads, cosine, sine);
+
+    /// <inheritdoc/>
+    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    {
+        var (heads, cosine, sine) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor)vars[2]);
+        ctx.save_for_backward([cosine, sine]);
+        return Turned(heads, cosine, sine, back: false);
+    }
+
+    /// <inheritdoc/>
+    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    {
+        using var scope = NewDisposeScope();
+        var saved = ctx.get_saved_variables();
+        return [Turned(grad_output, saved[0], saved[1], back: true).MoveToOuterDisposeScope(), null!, null!];
+    }
+
+    private static Tensor Turned(Tensor heads, Tensor cosine, Tensor sine, bool back)
+    {
+        Tensor turned = empty(heads.shape, heads.dtype).copy_(heads);
+        HostKernels.Rotate(turned, cosine, sine, back);
+        return turned;
+    }
+}

@@ -1,0 +1,120 @@
+using CsCheck;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Tests.Backends;
+
+/// <summary>What is computed in one pass, forward or back, is what the framework's operators and its own gradients give: in float32, and in bfloat16 but for its roundings.</summary>
+public sealed class HostGradientTests
+{
+    private static readonly Gen<(int Rows, int Width, bool Narrow)> s_sizes = Gen.Select(Gen.Int[1, 9], Gen.Int[1, 67], Gen.Bool);
+
+    [Fact]
+    public void The_norms_gradient_is_the_frameworks() => Check(s_sizes, size =>
+    {
+        var (x, weight, back) = (Draw(size, size.Rows), Draw(size), Draw(size, size.Rows));
+        Compare(size, [x], wide => wide[0] * (wide[0].pow(2).mean([-1L], keepdim: true) + 1e-5).rsqrt() * weight.to(ScalarType.Float32),
+            own => LearnedNorm.Of(own[0], weight, 1e-5), back);
+    });
+
+    [Fact]
+    public void The_activations_gradient_is_the_frameworks() => Check(s_sizes, size =>
+    {
+        Tensor gate = (Draw(size, size.Rows) * 6).detach(), up = Draw(size, size.Rows);
+        Compare(size, [gate, up], wide => nn.functional.silu(wide[0]) * wide[1], own => LearnedGatedSilu.Of(own[0], own[1]), Draw(size, size.Rows));
+    });
+
+    [Fact]
+    public void The_rotations_gradient_is_the_rotation_the_other_way_round() => Check(Gen.Select(Gen.Int[1, 5], Gen.Int[1, 9], Gen.Bool), size =>
+    {
+        // The first 2 * half of 24 features turn.
+        int half = size.Item2;
+        var kind = (size.Item1, 24, size.Item3);
+        Tensor x = Draw(kind, size.Item1, 3), angle = randn(size.Item1, half), angles = cat([angle, angle], -1);
+        Tensor cosine = angles.cos().to(x.dtype), sine = angles.sin().to(x.dtype);
+        Tensor Turned(Tensor wide)
+        {
+            Tensor turned = wide.narrow(-1, 0, 2 * half), first = turned.narrow(-1, 0, half), second = turned.narrow(-1, half, half);
+            Tensor c = cosine.to(ScalarType.Float32).unsqueeze(1), s = sine.to(ScalarType.Float32).unsqueeze(1);
+            return cat([(turned * c) + (cat([second.neg(), first], -1) * s), wide.narrow(-1, 2 * half, 24 - (2 * half))], -1);
+        }
+
+        Compare(kind, [x], wide => Turned(wide[0]), own => LearnedRotation.Of(own[0], cosine, sine), Draw(kind, size.Item1, 3));
+    });
+
+    [Fact]
+    public void Attentions_gradient_is_the_frameworks() => Check(Gen.Select(Gen.Int[1, 3], Gen.Int[1, 300], Gen.Bool), size =>
+    {
+        var (shared, length, narrow) = size;
+        var kind = (1, 24, narrow);
+        Tensor query = Draw(kind, 2, 2 * shared, length), key = Draw(kind, 2, 2, length), value = Draw(kind, 2, 2, length);
+        Compare(kind, [query, key, value],
+            wide => nn.functional.scaled_dot_product_attention(
+                wide[0], wide[1].repeat_interleave(shared, dim: 1), wide[2].repeat_interleave(shared, dim: 1), is_casual: true),
+            own => RowwiseAttention.Of(own[0], own[1], own[2]), Draw(kind, 2, 2 * shared, length));
+    }, times: 20);
+
+    [Fact]
+    public void Gates_get_the_sum_of_what_passed_times_what_came_back_whatever_the_number_of_threads() => Check(Gen.Select(Gen.Int[1, 2000], Gen.Int[1, 67], Gen.Bool), size =>
+    {
+        Tensor features = Draw(size, size.Item1), back = Draw(size, size.Item1), gates = rand(size.Item2);
+        Tensor expected = (features.to(ScalarType.Float64) * back.to(ScalarType.Float64)).sum([0L]);
+        Tensor passed = back.to(ScalarType.Float32) * gates;
+        Close.Within(1e-4, expected, HostGradients.GateSums(features, back, null), $"{size}");
+        Close.Within(1e-4, expected, HostGradients.GateSums(features, back, gates), $"{size}");
+        Close.Within(Tolerance(size.Item3), passed, back, $"{size}");
+    }, times: 20);
+
+    [Fact]
+    public void Gated_features_and_columns_are_the_frameworks() => Check(s_sizes, size =>
+    {
+        Tensor x = Draw(size, 2, size.Rows), gates = rand(size.Width), index = randperm(size.Width).narrow(0, 0, (size.Width + 1) / 2).sort().Values;
+        Tensor expected = x.to(ScalarType.Float32) * gates;
+        Close.Within(0, x.index_select(-1, index), HostKernels.Columns(x, index), $"{size}");
+        Close.Within(Tolerance(size.Narrow), expected, HostKernels.Gated(x, gates, null), $"{size}");
+        Close.Within(Tolerance(size.Narrow), expected.index_select(-1, index), HostKernels.Gated(x, gates, index), $"{size}");
+    });
+
+    [Fact]
+    public void The_loss_and_its_gradient_are_the_frameworks() => Check(Gen.Select(Gen.Int[1, 40], Gen.Int[1, 3000], Gen.Bool), size =>
+    {
+        var (positions, vocabulary, narrow) = size;
+        Tensor logits = (Draw((positions, vocabulary, narrow), positions) * 8).detach(), targets = randint(0, vocabulary, positions, ScalarType.Int64);
+        Tensor wide = logits.to(ScalarType.Float32).requires_grad_();
+        Tensor expected = nn.functional.cross_entropy(wide, targets);
+        expected.backward();
+        var (loss, gradient) = HostGradients.CrossEntropy(logits, targets);
+        Assert.Equal(expected.ToDouble(), loss, 1e-5 * Math.Max(1, loss));
+        Close.Within(Tolerance(narrow), wide.grad!, gradient, $"{size}");
+    }, times: 30);
+
+    private static double Tolerance(bool narrow) => narrow ? 1e-2 : 1e-4;
+
+    private static Tensor Draw((int Rows, int Width, bool Narrow) size, params ReadOnlySpan<long> shape) =>
+        randn([.. shape, size.Width]).to(size.Narrow ? ScalarType.BFloat16 : ScalarType.Float32);
+
+    /// <summary>Results and gradients of our own function beside those of the framework's operators on the same numbers in float32.</summary>
+    private static void Compare(
+        (int Rows, int Width, bool Narrow) size, Tensor[] inputs, Func<Tensor[], Tensor> framework, Func<Tensor[], Tensor> own, Tensor back)
+    {
+        Tensor[] wide = [.. inputs.Select(x => x.detach().to(ScalarType.Float32, copy: true).requires_grad_())];
+        Tensor[] leaves = [.. inputs.Select(x => x.detach().clone().requires_grad_())];
+        Tensor expected = framework(wide), actual = own(leaves);
+        Close.Within(Tolerance(size.Narrow), expected.detach(), actual.detach(), $"{size}, forward");
+        autograd.backward([expected], [back.to(ScalarType.Float32)]);
+        autograd.backward([actual], [back]);
+        for (int i = 0; i < inputs.Length; i++)
+        {
+            Close.Within(2 * Tolerance(size.Narrow), wide[i].grad!, leaves[i].grad!, $"{size}, gradient {i}");
+        }
+    }
+
+    private static void Check<T>(Gen<T> sizes, Action<T> check, int times = 60) => sizes.Sample(
+        size =>
+        {
+            using var scope = NewDisposeScope();
+            check(size);
+        },
+        iter: times,
+        threads: 1);
+}

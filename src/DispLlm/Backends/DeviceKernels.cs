@@ -35,6 +35,19 @@ internal static class DeviceKernels
             : null;
     }
 
+    /// <summary>A projection <c>[..., in] -> [..., out]</c>, differentiable in its input.</summary>
+    public static Tensor Linear(Tensor x, Tensor weight, Tensor? bias) =>
+        WideProduct.Takes(x) ? WideProduct.Linear(x, weight, bias) : nn.functional.linear(x, weight, bias);
+
+    /// <summary>The product of two matrices, without gradient.</summary>
+    public static Tensor Product(Tensor a, Tensor b) => WideProduct.Takes(a) ? WideProduct.Of(a, b) : a.mm(b);
+
+    /// <summary>The products of matrices <c>[count, ., .]</c>, without gradient.</summary>
+    public static Tensor ProductOfEach(Tensor a, Tensor b) => WideProduct.Takes(a) ? WideProduct.OfEach(a, b) : a.bmm(b);
+
+    /// <summary>Adds a product to a matrix, in place, without gradient.</summary>
+    public static Tensor AddProduct(Tensor sum, Tensor a, Tensor b) => WideProduct.Takes(a) ? sum.PlusInPlace(WideProduct.Of(a, b)) : sum.addmm_(a, b, 1, 1);
+
     /// <summary>The columns <c>[..., selected]</c> of <c>[..., d]</c>, without gradient.</summary>
     public static Tensor Columns(Tensor x, Tensor index) => HostRows.Lie(x) ? HostKernels.Columns(x, index) : x.index_select(-1, index);
 
@@ -108,7 +121,8 @@ internal static class DeviceKernels
     /// <param name="value"><c>[batch, key-value heads, seq, head]</c>.</param>
     public static Tensor CausalAttention(Tensor query, Tensor key, Tensor value)
     {
-        bool plain = query.requires_grad || (query.dtype == ScalarType.Float32 && query.size(2) <= MostRowwise);
+        // The fused kernel computes bfloat16 at the speed of float32.
+        bool plain = query.requires_grad || query.dtype == ScalarType.BFloat16 || (query.dtype == ScalarType.Float32 && query.size(2) <= MostRowwise);
         if (query.device_type == DeviceType.CPU && plain && !OnePositionAttention.Takes(query, key, value))
         {
             return RowwiseAttention.Of(query, key, value);

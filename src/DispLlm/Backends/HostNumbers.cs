@@ -5,6 +5,8 @@ namespace DispLlm;
 /// <summary>Rows of numbers in the processor's vectors: bfloat16 to float32 and back, sums, exponentials.</summary>
 internal static unsafe class HostNumbers
 {
+    private const ushort NotANumber = 0x7FC0;
+
     /// <summary>bfloat16 is the upper half of float32.</summary>
     public static void Widen(ushort* from, float* to, long count)
     {
@@ -32,7 +34,7 @@ internal static unsafe class HostNumbers
         long i = 0;
         for (; i + step <= count; i += step)
         {
-            Vector.Store(Vector.Narrow(UpperHalf(Vector.Load(from + i)), UpperHalf(Vector.Load(from + i + half))), to + i);
+            Vector.Store(Vector.Narrow(Rounded(Vector.Load(from + i)), Rounded(Vector.Load(from + i + half))), to + i);
         }
 
         for (; i < count; i++)
@@ -47,9 +49,8 @@ internal static unsafe class HostNumbers
         return float.IsNaN(number) ? NotANumber : (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
     }
 
-    private const ushort NotANumber = 0x7FC0;
-
-    private static Vector<uint> UpperHalf(Vector<float> numbers)
+    /// <summary>Numbers rounded to bfloat16, each in the lower half of its 32 bits.</summary>
+    public static Vector<uint> Rounded(Vector<float> numbers)
     {
         var bits = Vector.AsVectorUInt32(numbers);
         var rounded = (bits + new Vector<uint>(0x7FFF) + ((bits >> 16) & Vector<uint>.One)) >> 16;
@@ -114,6 +115,21 @@ internal static unsafe class HostNumbers
         }
 
         return top;
+    }
+
+    /// <summary>Adds numbers to others, in place.</summary>
+    public static void Add(float* x, float* added, long count)
+    {
+        long i = 0;
+        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
+        {
+            Vector.Store(Vector.Load(x + i) + Vector.Load(added + i), x + i);
+        }
+
+        for (; i < count; i++)
+        {
+            x[i] += added[i];
+        }
     }
 
     /// <summary>Multiplies numbers in place.</summary>

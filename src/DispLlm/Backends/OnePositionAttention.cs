@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Numerics;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -6,47 +5,49 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Attention of one position to everything that a cache holds: float32 on the CPU, no gradient. All query heads that share keys go through them together, so that
+/// Attention of one position to everything that a cache holds: float32 or bfloat16 on the CPU, no gradient. All query heads that share keys go through them together, so that
 /// every key and value is read from memory once.
 /// </summary>
 internal static unsafe class OnePositionAttention
 {
     /// <summary>Whether a query is one position, and keys and values lie row by row as a cache holds them.</summary>
     public static bool Takes(Tensor query, Tensor key, Tensor value) =>
-        query.size(2) == 1 && query.dtype == ScalarType.Float32 && HostRows.LieWithoutGradient(query) && LiesByRows(key) && LiesByRows(value);
+        query.size(2) == 1 && HostRows.LieWithoutGradient(query) && LiesByRows(key, query.dtype) && LiesByRows(value, query.dtype);
 
     /// <summary>Attention <c>[batch, heads, 1, head]</c>.</summary>
     /// <param name="query"><c>[batch, heads, 1, head]</c>.</param>
     /// <param name="key"><c>[batch, key-value heads, seen, head]</c>.</param>
     /// <param name="value"><c>[batch, key-value heads, seen, head]</c>.</param>
     /// <param name="visible"><c>[batch, 1, 1, seen]</c>, bool; null for everything.</param>
-    public static Tensor Apply(Tensor query, Tensor key, Tensor value, Tensor? visible)
+    public static Tensor Apply(Tensor query, Tensor key, Tensor value, Tensor? visible) => query.dtype == ScalarType.BFloat16
+        ? Apply<ushort, BFloat16Format>(query, key, value, visible)
+        : Apply<float, Float32Format>(query, key, value, visible);
+
+    private static Tensor Apply<T, TFormat>(Tensor query, Tensor key, Tensor value, Tensor? visible)
+        where T : unmanaged
+        where TFormat : IWeightFormat<T>
     {
         long batch = query.size(0), heads = query.size(1), size = query.size(3), groups = key.size(1), seen = key.size(2), shared = heads / groups;
-        Tensor result = empty(query.shape, ScalarType.Float32);
-        float* queries = HostRows.Pointer(query), keys = First(key), values = First(value), results = HostRows.Pointer(result);
+        Tensor result = empty(query.shape, query.dtype);
+        T* queries = (T*)HostRows.Address(query), keys = (T*)First(key), values = (T*)First(value), results = (T*)HostRows.Address(result);
         long keyBatch = key.stride(0), keyGroup = key.stride(1), valueBatch = value.stride(0), valueGroup = value.stride(1);
         bool* sees = visible is null ? null : (bool*)HostRows.Address(visible);
         float scale = 1 / MathF.Sqrt(size);
-        HostThreads.Share(batch * groups, 2 * shared * seen * size, (first, last) =>
+        HostThreads.Share(batch * groups, 2 * shared * seen * size, shared * (seen + size), (first, last, scratch) =>
         {
-            float[] rented = ArrayPool<float>.Shared.Rent(checked((int)(shared * seen)));
-            fixed (float* scores = rented)
+            float* room = scratch + (shared * seen);
+            for (long item = first; item < last; item++)
             {
-                for (long item = first; item < last; item++)
+                long row = item / groups, group = item % groups, head = ((row * heads) + (group * shared)) * size;
+                float* asked = FewRowKernels<T, TFormat>.Arranged(queries + head, shared, size, room);
+                FewRowKernels<T, TFormat>.Apply(asked, shared, size, keys + (row * keyBatch) + (group * keyGroup), seen, scratch, seen);
+                for (long query = 0; query < shared; query++)
                 {
-                    long row = item / groups, group = item % groups, head = ((row * heads) + (group * shared)) * size;
-                    FewRowProduct.Apply(queries + head, shared, size, keys + (row * keyBatch) + (group * keyGroup), seen, scores);
-                    for (long query = 0; query < shared; query++)
-                    {
-                        var weights = new Span<float>(scores + (query * seen), (int)seen);
-                        float share = Weigh(weights, sees is null ? null : sees + (row * seen), scale);
-                        Mix(values + (row * valueBatch) + (group * valueGroup), scores + (query * seen), share, results + head + (query * size), seen, size);
-                    }
+                    float* weights = scratch + (query * seen);
+                    float share = Weigh(weights, seen, sees is null ? null : sees + (row * seen), scale);
+                    Mix<T, TFormat>(values + (row * valueBatch) + (group * valueGroup), weights, share, results + head + (query * size), seen, size);
                 }
             }
-
-            ArrayPool<float>.Shared.Return(rented);
         });
         GC.KeepAlive(query);
         GC.KeepAlive(key);
@@ -55,72 +56,70 @@ internal static unsafe class OnePositionAttention
         return result;
     }
 
-    private static bool LiesByRows(Tensor x) =>
-        x.device_type == DeviceType.CPU && x.dtype == ScalarType.Float32 && !x.requires_grad && x.stride(3) == 1 && x.stride(2) == x.size(3);
+    private static bool LiesByRows(Tensor x, ScalarType type) =>
+        x.device_type == DeviceType.CPU && x.dtype == type && !x.requires_grad && x.stride(3) == 1 && x.stride(2) == x.size(3);
 
-    private static float* First(Tensor x)
+    private static void* First(Tensor x)
     {
         using Tensor row = x.select(0, 0), head = row.select(0, 0);
-        return HostRows.Pointer(head);
+        return HostRows.Address(head);
     }
 
     /// <summary>Turns scores into the exponentials that positions weigh, 0 where a position is not seen; returns one over their sum.</summary>
-    private static float Weigh(Span<float> scores, bool* sees, float scale)
+    private static float Weigh(float* scores, long seen, bool* sees, float scale)
     {
-        for (int position = 0; sees is not null && position < scores.Length; position++)
+        for (long position = 0; sees is not null && position < seen; position++)
         {
             scores[position] = sees[position] ? scores[position] : float.NegativeInfinity;
         }
 
-        fixed (float* numbers = scores)
-        {
-            return 1 / HostNumbers.Exponentials(numbers, numbers, scores.Length, HostNumbers.Highest(numbers, scores.Length), scale);
-        }
+        return 1 / HostNumbers.Exponentials(scores, scores, seen, HostNumbers.Highest(scores, seen), scale);
     }
 
     /// <summary>The weighted mean of values for one query: as many features at a time as there are registers for, each written once.</summary>
-    private static void Mix(float* values, float* weights, float share, float* result, long seen, long size)
+    private static void Mix<T, TFormat>(T* values, float* weights, float share, T* result, long seen, long size)
+        where T : unmanaged
+        where TFormat : IWeightFormat<T>
     {
-        int step = Vector<float>.Count;
+        int step = 2 * Vector<float>.Count;
+        Vector<float> shares = new(share);
         long feature = 0;
-        for (; feature + (8 * step) <= size; feature += 8 * step)
+        for (; feature + (4 * step) <= size; feature += 4 * step)
         {
             Vector<float> s0 = default, s1 = default, s2 = default, s3 = default, s4 = default, s5 = default, s6 = default, s7 = default;
-            float* value = values + feature;
+            T* value = values + feature;
             for (long position = 0; position < seen; position++, value += size)
             {
                 Vector<float> weight = new(weights[position]);
-                s0 = Vector.FusedMultiplyAdd(weight, Vector.Load(value), s0);
-                s1 = Vector.FusedMultiplyAdd(weight, Vector.Load(value + step), s1);
-                s2 = Vector.FusedMultiplyAdd(weight, Vector.Load(value + (2 * step)), s2);
-                s3 = Vector.FusedMultiplyAdd(weight, Vector.Load(value + (3 * step)), s3);
-                s4 = Vector.FusedMultiplyAdd(weight, Vector.Load(value + (4 * step)), s4);
-                s5 = Vector.FusedMultiplyAdd(weight, Vector.Load(value + (5 * step)), s5);
-                s6 = Vector.FusedMultiplyAdd(weight, Vector.Load(value + (6 * step)), s6);
-                s7 = Vector.FusedMultiplyAdd(weight, Vector.Load(value + (7 * step)), s7);
+                s0 = Vector.FusedMultiplyAdd(weight, TFormat.First(value), s0);
+                s1 = Vector.FusedMultiplyAdd(weight, TFormat.Second(value), s1);
+                s2 = Vector.FusedMultiplyAdd(weight, TFormat.First(value + step), s2);
+                s3 = Vector.FusedMultiplyAdd(weight, TFormat.Second(value + step), s3);
+                s4 = Vector.FusedMultiplyAdd(weight, TFormat.First(value + (2 * step)), s4);
+                s5 = Vector.FusedMultiplyAdd(weight, TFormat.Second(value + (2 * step)), s5);
+                s6 = Vector.FusedMultiplyAdd(weight, TFormat.First(value + (3 * step)), s6);
+                s7 = Vector.FusedMultiplyAdd(weight, TFormat.Second(value + (3 * step)), s7);
             }
 
-            float* to = result + feature;
-            Vector<float> shares = new(share);
-            Vector.Store(s0 * shares, to);
-            Vector.Store(s1 * shares, to + step);
-            Vector.Store(s2 * shares, to + (2 * step));
-            Vector.Store(s3 * shares, to + (3 * step));
-            Vector.Store(s4 * shares, to + (4 * step));
-            Vector.Store(s5 * shares, to + (5 * step));
-            Vector.Store(s6 * shares, to + (6 * step));
-            Vector.Store(s7 * shares, to + (7 * step));
+            T* to = result + feature;
+            TFormat.Store(s0 * shares, s1 * shares, to);
+            TFormat.Store(s2 * shares, s3 * shares, to + step);
+            TFormat.Store(s4 * shares, s5 * shares, to + (2 * step));
+            TFormat.Store(s6 * shares, s7 * shares, to + (3 * step));
         }
 
         for (; feature + step <= size; feature += step)
         {
-            Vector<float> sum = default;
-            for (long position = 0; position < seen; position++)
+            Vector<float> first = default, second = default;
+            T* value = values + feature;
+            for (long position = 0; position < seen; position++, value += size)
             {
-                sum = Vector.FusedMultiplyAdd(new Vector<float>(weights[position]), Vector.Load(values + (position * size) + feature), sum);
+                Vector<float> weight = new(weights[position]);
+                first = Vector.FusedMultiplyAdd(weight, TFormat.First(value), first);
+                second = Vector.FusedMultiplyAdd(weight, TFormat.Second(value), second);
             }
 
-            Vector.Store(sum * share, result + feature);
+            TFormat.Store(first * shares, second * shares, result + feature);
         }
 
         for (; feature < size; feature++)
@@ -128,10 +127,10 @@ internal static unsafe class OnePositionAttention
             float sum = 0;
             for (long position = 0; position < seen; position++)
             {
-                sum += weights[position] * values[(position * size) + feature];
+                sum += weights[position] * TFormat.Read(values[(position * size) + feature]);
             }
 
-            result[feature] = sum * share;
+            result[feature] = TFormat.Rounded(sum * share);
         }
     }
 }

@@ -48,11 +48,11 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
         {
             using var piece = NewDisposeScope();
             Tensor returned = heads.Flat(HeadGroups.RowsOf(back, rows), rows);
-            values.narrow(1, 0, rows.Seen).PlusInPlace(weights.transpose(1, 2).bmm(returned));
-            Tensor slope = returned.bmm(heads.Values.narrow(1, 0, rows.Seen).transpose(1, 2));
+            values.narrow(1, 0, rows.Seen).PlusInPlace(DeviceKernels.ProductOfEach(weights.transpose(1, 2), returned));
+            Tensor slope = DeviceKernels.ProductOfEach(returned, heads.Values.narrow(1, 0, rows.Seen).transpose(1, 2));
             HostGradients.Softmax(weights, slope, heads.Scale);
-            HeadGroups.RowsOf(queries, rows).copy_(heads.ByRow(slope.bmm(heads.Keys.narrow(1, 0, rows.Seen)), rows));
-            keys.narrow(1, 0, rows.Seen).PlusInPlace(slope.transpose(1, 2).bmm(heads.QueriesOf(rows)));
+            HeadGroups.RowsOf(queries, rows).copy_(heads.ByRow(DeviceKernels.ProductOfEach(slope, heads.Keys.narrow(1, 0, rows.Seen)), rows));
+            keys.narrow(1, 0, rows.Seen).PlusInPlace(DeviceKernels.ProductOfEach(slope.transpose(1, 2), heads.QueriesOf(rows)));
         }
 
         return
@@ -72,9 +72,9 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
         foreach (var rows in heads.Rows(rowsAtOnce))
         {
             using var piece = NewDisposeScope();
-            Tensor weights = heads.QueriesOf(rows).bmm(heads.Keys.narrow(1, 0, rows.Seen).transpose(1, 2));
+            Tensor weights = DeviceKernels.ProductOfEach(heads.QueriesOf(rows), heads.Keys.narrow(1, 0, rows.Seen).transpose(1, 2));
             HostKernels.CausalSoftmax(weights, rows.Count, rows.First, heads.Scale);
-            HeadGroups.RowsOf(output, rows).copy_(heads.ByRow(weights.bmm(heads.Values.narrow(1, 0, rows.Seen)), rows));
+            HeadGroups.RowsOf(output, rows).copy_(heads.ByRow(DeviceKernels.ProductOfEach(weights, heads.Values.narrow(1, 0, rows.Seen)), rows));
 
             // Out of the piece's scope and out of this method's.
             kept?.Add(weights.MoveToOuterDisposeScope().MoveToOuterDisposeScope());

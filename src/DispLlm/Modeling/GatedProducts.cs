@@ -57,7 +57,7 @@ internal sealed class GatedRead : autograd.MultiTensorFunction<GatedRead>
             Tensor listened = Projection.Rows(grad_outputs[i]);
             listened = heard is null ? listened : DeviceKernels.Columns(listened, heard);
             Tensor weight = heard is null ? readers[i].Weight : readers[i].Weight.index_select(0, heard);
-            returned = returned is null ? listened.mm(weight) : returned.addmm_(listened, weight, 1, 1);
+            returned = returned is null ? DeviceKernels.Product(listened, weight) : DeviceKernels.AddProduct(returned, listened, weight);
         }
 
         Tensor back = returned!.view(x.shape);
@@ -105,7 +105,7 @@ internal sealed class GatedWrite : autograd.SingleTensorFunction<GatedWrite>
         Tensor writtenGradient = DeviceKernels.GateGradient(output, grad_output);
         Tensor rows = Projection.Rows(grad_output);
         Tensor weight = open is null ? writer.Weight : writer.Weight.index_select(0, open);
-        Tensor back = DeviceKernels.Gated(rows, written, open).mm(weight).view(x.shape);
+        Tensor back = DeviceKernels.Product(DeviceKernels.Gated(rows, written, open), weight).view(x.shape);
         Tensor? readGradient = null;
         if (read is not null)
         {

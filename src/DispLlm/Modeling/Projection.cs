@@ -1,6 +1,5 @@
 using TorchSharp;
 using static TorchSharp.torch;
-using static TorchSharp.torch.nn;
 
 namespace DispLlm;
 
@@ -26,7 +25,7 @@ internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
 
         for (int i = 0; i < results.Length; i++)
         {
-            results[i] = functional.linear(x, projections[i].Weight, projections[i].Bias);
+            results[i] = DeviceKernels.Linear(x, projections[i].Weight, projections[i].Bias);
         }
 
         return results;

@@ -15,7 +15,7 @@ internal static class LearningTables
         using var random = new RandomSource(1).Stream("benchmark");
         using var tokens = (random.Uniform(1, SmolLm2Shape.Tokens + 1) * 49152).to(ScalarType.Int64);
         output.WriteLine($"SmolLM2's shape, 512 tokens, {type}, {torch.get_num_threads()} threads; medians of {rounds} turns.\n");
-        output.WriteLine("| gates open | kept for the way back | share of the product speed |\n|---|---|---|");
+        output.WriteLine("| gates open | kept for the way back | share of the product speed | with attention's products |\n|---|---|---|---|");
         foreach (double open in new[] { 1, 0.7, 0.5 })
         {
             using var gates = (random.Uniform(shape.Model.GateLayout.Count) < open).to(ScalarType.Float32);
@@ -25,22 +25,22 @@ internal static class LearningTables
                 Step();
                 shape.Products(2);
                 double[] shares = [.. Enumerable.Range(0, rounds).Select(_ => Seconds(() => shape.Products(2)) / Seconds(Step)).Order()];
-                output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {open:P0} | {kept} | {shares[rounds / 2]:F2} |"));
+                output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {open:P0} | {kept} | {shares[rounds / 2]:F2} | {shares[rounds / 2] * (1 + SmolLm2Shape.AttentionShare(shape.Model.Spec)):F2} |"));
                 output.Flush();
             }
         }
     }
 
     /// <summary>Peak memory of a step at LLaMA-2 7B's block shape and 2,048 tokens, by depth, each in a process of its own, beside what <see cref="StepMemory"/> counts.</summary>
-    public static void Memory(TextWriter output, int[] depths)
+    public static void Memory(TextWriter output, ScalarType type, int[] depths)
     {
-        output.WriteLine("LLaMA-2 7B's blocks, 2,048 tokens, Float32, all gates open.\n");
+        output.WriteLine($"LLaMA-2 7B's blocks, 2,048 tokens, {type}, all gates open.\n");
         output.WriteLine("| blocks | kept for the way back | peak, GB | counted, GB |\n|---|---|---|---|");
         foreach (int depth in depths)
         {
             foreach (var kept in new[] { ActivationMemory.Everything, ActivationMemory.BlockInputs })
             {
-                using var child = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, [.. Self(), "step", $"{depth}", $"{kept}"]) { RedirectStandardOutput = true })!;
+                using var child = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, [.. Self(), "step", $"{type}", $"{depth}", $"{kept}"]) { RedirectStandardOutput = true })!;
                 output.Write(child.StandardOutput.ReadToEnd());
                 child.WaitForExit();
                 output.Flush();
@@ -49,7 +49,7 @@ internal static class LearningTables
     }
 
     /// <summary>One row of <see cref="Memory"/>: one step, then this process's own peak.</summary>
-    public static void Row(TextWriter output, int blocks, ActivationMemory kept)
+    public static void Row(TextWriter output, ScalarType type, int blocks, ActivationMemory kept)
     {
         var config = ModelConfig.Parse(
             $$"""
@@ -57,7 +57,7 @@ internal static class LearningTables
              "num_key_value_heads": 32, "vocab_size": 32000, "max_position_embeddings": 4096}
             """,
             "LLaMA-2 7B's shape");
-        using var model = PrunableModel.FromConfig(config, TorchBackend.Cpu());
+        using var model = PrunableModel.FromConfig(config, TorchBackend.Cpu(type));
         using (no_grad())
         {
             foreach (var role in SmolLm2Shape.BlockRoles)
@@ -71,7 +71,7 @@ internal static class LearningTables
         using var tokens = arange(0, 2049, ScalarType.Int64).unsqueeze(0);
         using var gates = ones(model.GateLayout.Count);
         GateGradients.Of(model, gates, NormOrder.NormThenSelect, [tokens], memory: kept).Dispose();
-        double peak = model.Backend.Memory().PeakProcessBytes / 1e9, counted = StepMemory.Of(model.Spec, ScalarType.Float32, 1, 2048).Of(kept) / 1e9;
+        double peak = model.Backend.Memory().PeakProcessBytes / 1e9, counted = StepMemory.Of(model.Spec, type, 1, 2048).Of(kept) / 1e9;
         output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {blocks} | {kept} | {peak:F2} | {counted:F2} |"));
     }
 

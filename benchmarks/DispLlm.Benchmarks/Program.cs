@@ -11,16 +11,22 @@ NativeTorch.EnsureLoaded();
 // Tables from plain measured loops; everything else is BenchmarkDotNet's.
 switch (args)
 {
-    case ["learning", ..]:
-        LearningTables.Speed(Console.Out, args.Contains("bfloat16") ? TorchSharp.torch.ScalarType.BFloat16 : TorchSharp.torch.ScalarType.Float32, rounds: 5);
+    case ["learning", .. var types]:
+        LearningTables.Speed(Console.Out, TypeIn(types), rounds: 9);
         return;
-    case ["memory", .. var depths]:
-        LearningTables.Memory(Console.Out, depths.Length > 0 ? [.. depths.Select(depth => int.Parse(depth, System.Globalization.CultureInfo.InvariantCulture))] : [1, 2, 4]);
+    case ["memory", .. var rest]:
+        int[] depths = [.. rest.Where(word => char.IsDigit(word[0])).Select(Number)];
+        LearningTables.Memory(Console.Out, TypeIn(rest), depths.Length > 0 ? depths : [1, 2, 4]);
         return;
-    case ["step", var blocks, var kept]:
-        LearningTables.Row(Console.Out, int.Parse(blocks, System.Globalization.CultureInfo.InvariantCulture), Enum.Parse<ActivationMemory>(kept));
+    case ["step", var type, var blocks, var kept]:
+        LearningTables.Row(Console.Out, TypeIn([type]), Number(blocks), Enum.Parse<ActivationMemory>(kept));
         return;
 }
+
+static int Number(string word) => int.Parse(word, System.Globalization.CultureInfo.InvariantCulture);
+
+static TorchSharp.torch.ScalarType TypeIn(string[] words) =>
+    words.Contains("bfloat16", StringComparer.OrdinalIgnoreCase) ? TorchSharp.torch.ScalarType.BFloat16 : TorchSharp.torch.ScalarType.Float32;
 
 // In this process: the products and the model have to share one library, one set of threads and one moment of the machine.
 var job = Job.Default.WithToolchain(new InProcessNoEmitToolchain(TimeSpan.FromMinutes(20), logOutput: true)).WithWarmupCount(2).WithIterationCount(8).WithInvocationCount(1).WithUnrollFactor(1);

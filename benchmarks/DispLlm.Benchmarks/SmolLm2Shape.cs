@@ -52,6 +52,17 @@ internal sealed class SmolLm2Shape : IDisposable
 
     public Tensor HeadInput { get; }
 
+    /// <summary>
+    /// What attention's products (two forward and four back, half of each behind the diagonal) add to those with weights (forward and input gradients): operations over operations.
+    /// </summary>
+    public static double AttentionShare(DecoderSpec spec)
+    {
+        var counter = new ParameterCounter(spec);
+        double attention = 6.0 * spec.Blocks * spec.QuerySize * Tokens * Tokens;
+        double weights = 4.0 * Tokens * (counter.Dense.BlockWeights + ((double)spec.HiddenSize * spec.VocabularySize));
+        return attention / weights;
+    }
+
     /// <summary>The products of one dense forward pass, attention's scores left out, <paramref name="times"/> times.</summary>
     public void Products(int times)
     {

@@ -15,6 +15,9 @@ internal static class DeviceKernels
     /// <summary>Whether tensors on a device have numbers in them; on <c>meta</c> they have shapes only.</summary>
     public static bool HoldsNumbers(this Device? device) => device?.type != DeviceType.META;
 
+    /// <summary>Whether a device computes with kernels of its own instead of the CPU's vector code.</summary>
+    public static bool IsAccelerator(this Device device) => device.type is not (DeviceType.CPU or DeviceType.META);
+
     /// <summary>
     /// The places of the gates that are not closed, int64, where products are faster without the closed ones; null where they are not. On an accelerator
     /// a full product costs less than to wait for the gates.

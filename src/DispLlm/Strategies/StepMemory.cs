@@ -21,8 +21,9 @@ public sealed record StepMemory
     public required double BlockInputs { get; init; }
 
     /// <summary>
-    /// Bytes that the gradient of one block needs, counted from what each operation keeps: the stream and the norms' results with their float32 statistics; queries, keys
-    /// and values before and behind the rotation, and mixed; attention's weights (on an accelerator the fused kernel keeps none); the MLP's hidden features before, between and behind activation and product.
+    /// Bytes that the gradient of one block needs, counted from what each operation keeps: the stream, the norms' results and what was written; queries, keys, values, and what attention
+    /// mixed of them; attention's weights; the MLP's hidden features before and behind activation and product. On an accelerator, where the framework's operators
+    /// compute all of it, also float32 statistics of the norms, queries and keys in front of their rotation, and the activation before the product, but no attention weights: its fused kernel keeps none.
     /// </summary>
     public required double OneBlock { get; init; }
 
@@ -47,14 +48,15 @@ public sealed record StepMemory
     /// <param name="type">The compute type.</param>
     /// <param name="batch">Windows in a forward pass.</param>
     /// <param name="length">Tokens of a window.</param>
-    /// <param name="fusedAttention">Whether attention keeps no weights for the way back, as on an accelerator. Default no.</param>
-    public static StepMemory Of(DecoderSpec spec, torch.ScalarType type, long batch, long length, bool fusedAttention = false)
+    /// <param name="onAccelerator">Whether the step is computed on an accelerator, and not on the CPU. Default no.</param>
+    public static StepMemory Of(DecoderSpec spec, torch.ScalarType type, long batch, long length, bool onAccelerator = false)
     {
         ArgumentNullException.ThrowIfNull(spec);
         double element = type == torch.ScalarType.Float32 ? 4 : 2, tokens = (double)batch * length;
-        double stream = tokens * spec.HiddenSize * (6 * element + 2 * sizeof(float));
-        double attention = tokens * 4 * (spec.QuerySize + spec.KeyValueSize) * element + (fusedAttention ? 0 : tokens * spec.Heads * length * element / 2);
-        double mlp = tokens * spec.MlpSize * (spec.GatedMlp ? 4 : 2) * element;
+        double stream = tokens * spec.HiddenSize * (6 * element + (onAccelerator ? 2 * sizeof(float) : 0));
+        double heads = tokens * (onAccelerator ? 4 : 2) * (spec.QuerySize + spec.KeyValueSize) * element;
+        double attention = heads + (onAccelerator ? 0 : tokens * spec.Heads * length * element / 2);
+        double mlp = tokens * spec.MlpSize * (!spec.GatedMlp ? 2 : onAccelerator ? 4 : 3) * element;
         return new StepMemory
         {
             Weights = new ParameterCounter(spec).Dense.WholeModel * element,
@@ -73,7 +75,7 @@ public sealed record StepMemory
             return wanted == ActivationMemory.BlockInputs;
         }
 
-        var step = Of(model.Spec, model.Backend.ComputeType, batch, length);
+        var step = Of(model.Spec, model.Backend.ComputeType, batch, length, model.Backend.Device.IsAccelerator());
         double room = model.Backend.Memory().AvailableBytes is { } free ? ShareOfFree * free : step.Weights;
         return step.AllBlocks + step.Logits > room;
     }

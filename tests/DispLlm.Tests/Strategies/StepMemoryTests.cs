@@ -14,7 +14,7 @@ public sealed class StepMemoryTests
     public void Seven_billion_parameters_and_2048_tokens_fit_a_card_of_24_GB_with_block_inputs_only()
     {
         var spec = DecoderSpec.Read(ModelConfig.Parse(Llama7B, "LLaMA-2 7B"), new LlamaFamily());
-        var step = StepMemory.Of(spec, torch.ScalarType.BFloat16, 1, 2048, fusedAttention: true);
+        var step = StepMemory.Of(spec, torch.ScalarType.BFloat16, 1, 2048, onAccelerator: true);
         double hypernetwork = 16.0 * 128 * new GateLayout(spec).Count;
         Assert.InRange(step.Of(ActivationMemory.BlockInputs) + hypernetwork, 16e9, 18e9);
         Assert.True(step.Of(ActivationMemory.Everything) + hypernetwork > 24e9);

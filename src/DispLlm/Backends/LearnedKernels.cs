@@ -25,10 +25,10 @@ internal sealed class LearnedNorm : autograd.SingleTensorFunction<LearnedNorm>
     /// <inheritdoc/>
     public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
     {
-        using var scope = NewDisposeScope();
+        using var scope = new BackwardScope(grad_output);
         var saved = ctx.get_saved_variables();
         double epsilon = (double)ctx.get_data(nameof(epsilon));
-        return [HostGradients.RootMeanSquareNorm(saved[0], saved[1], epsilon, grad_output.contiguous()).MoveToOuterDisposeScope(), null!, null!];
+        return [scope.Return(HostGradients.RootMeanSquareNorm(saved[0], saved[1], epsilon, grad_output.contiguous())), null!, null!];
     }
 }
 
@@ -51,10 +51,10 @@ internal sealed class LearnedGatedSilu : autograd.SingleTensorFunction<LearnedGa
     /// <inheritdoc/>
     public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
     {
-        using var scope = NewDisposeScope();
+        using var scope = new BackwardScope(grad_output);
         var saved = ctx.get_saved_variables();
         var (gate, up) = HostGradients.GatedSilu(saved[0], saved[1], grad_output.contiguous());
-        return [gate.MoveToOuterDisposeScope(), up.MoveToOuterDisposeScope()];
+        return [scope.Return(gate), scope.Return(up)];
     }
 }
 
@@ -77,9 +77,9 @@ internal sealed class LearnedRotation : autograd.SingleTensorFunction<LearnedRot
     /// <inheritdoc/>
     public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
     {
-        using var scope = NewDisposeScope();
+        using var scope = new BackwardScope(grad_output);
         var saved = ctx.get_saved_variables();
-        return [Turned(grad_output, saved[0], saved[1], back: true).MoveToOuterDisposeScope(), null!, null!];
+        return [scope.Return(Turned(grad_output, saved[0], saved[1], back: true)), null!, null!];
     }
 
     private static Tensor Turned(Tensor heads, Tensor cosine, Tensor sine, bool back)

@@ -39,7 +39,7 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
     /// <inheritdoc/>
     public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
     {
-        using var scope = NewDisposeScope();
+        using var scope = new BackwardScope(grad_output);
         var saved = ctx.get_saved_variables();
         var heads = new HeadGroups(saved[0], saved[1], saved[2]);
         Tensor back = grad_output.reshape(heads.Queries.shape);
@@ -57,9 +57,9 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
 
         return
         [
-            queries.view(saved[0].shape).MoveToOuterDisposeScope(),
-            keys.view(saved[1].shape).MoveToOuterDisposeScope(),
-            values.view(saved[2].shape).MoveToOuterDisposeScope(),
+            scope.Return(queries.view(saved[0].shape)),
+            scope.Return(keys.view(saved[1].shape)),
+            scope.Return(values.view(saved[2].shape)),
         ];
     }
 

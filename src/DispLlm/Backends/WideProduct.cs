@@ -48,8 +48,9 @@ internal static class WideProduct
 
         public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
         {
+            using var scope = new BackwardScope(grad_output);
             Tensor weight = ctx.get_saved_variables()[0];
-            return [Rounded(() => Wide(grad_output).matmul(Wide(weight))), null!, null!];
+            return [scope.Return(Rounded(() => Wide(grad_output).matmul(Wide(weight)))), null!, null!];
         }
     }
 }

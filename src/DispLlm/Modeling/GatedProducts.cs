@@ -47,7 +47,7 @@ internal sealed class GatedRead : autograd.MultiTensorFunction<GatedRead>
     /// <inheritdoc/>
     public override List<Tensor> backward(autograd.AutogradContext ctx, List<Tensor> grad_outputs)
     {
-        using var scope = NewDisposeScope();
+        using var scope = new BackwardScope([.. grad_outputs]);
         var saved = ctx.get_saved_variables();
         var (x, gates, heard) = (saved[0], saved[1], saved[3]);
         var readers = (IReadOnlyList<Projection>)ctx.get_data(nameof(Projection));
@@ -62,7 +62,7 @@ internal sealed class GatedRead : autograd.MultiTensorFunction<GatedRead>
 
         Tensor back = returned!.view(x.shape);
         Tensor gradient = DeviceKernels.BackThroughGates(x, back, gates);
-        return [back.MoveToOuterDisposeScope(), gradient.MoveToOuterDisposeScope(), null!, null!, null!];
+        return [scope.Return(back), scope.Return(gradient), null!, null!, null!];
     }
 }
 
@@ -98,7 +98,7 @@ internal sealed class GatedWrite : autograd.SingleTensorFunction<GatedWrite>
     /// <inheritdoc/>
     public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
     {
-        using var scope = NewDisposeScope();
+        using var scope = new BackwardScope(grad_output);
         var saved = ctx.get_saved_variables();
         var (x, read, written, open, output) = (saved[0], saved[1], saved[2], saved[3], saved[4]);
         var writer = (Projection)ctx.get_data(nameof(Projection));
@@ -109,9 +109,9 @@ internal sealed class GatedWrite : autograd.SingleTensorFunction<GatedWrite>
         Tensor? readGradient = null;
         if (read is not null)
         {
-            readGradient = DeviceKernels.BackThroughGates(x, back, read).MoveToOuterDisposeScope();
+            readGradient = scope.Return(DeviceKernels.BackThroughGates(x, back, read));
         }
 
-        return [back.MoveToOuterDisposeScope(), readGradient!, null!, writtenGradient.MoveToOuterDisposeScope(), null!, null!];
+        return [scope.Return(back), readGradient!, null!, scope.Return(writtenGradient), null!, null!];
     }
 }

@@ -33,7 +33,7 @@ internal sealed class RecomputedBlock : autograd.SingleTensorFunction<Recomputed
     /// <inheritdoc/>
     public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
     {
-        using var scope = NewDisposeScope();
+        using var scope = new BackwardScope(grad_output);
         var saved = ctx.get_saved_variables();
         var compute = (Func<Tensor, Tensor, Tensor>)ctx.get_data("compute");
         using (enable_grad())
@@ -41,7 +41,7 @@ internal sealed class RecomputedBlock : autograd.SingleTensorFunction<Recomputed
             Tensor stream = saved[0].detach().requires_grad_(saved[0].requires_grad), gates = saved[1].detach().requires_grad_();
             Tensor behind = compute(stream, gates);
             autograd.backward([behind], [grad_output]);
-            return [stream.grad?.MoveToOuterDisposeScope()!, gates.grad!.MoveToOuterDisposeScope(), null!];
+            return [stream.grad is { } back ? scope.Return(back) : null!, scope.Return(gates.grad!), null!];
         }
     }
 }

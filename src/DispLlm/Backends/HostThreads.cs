@@ -25,7 +25,7 @@ internal static unsafe class HostThreads
             return;
         }
 
-        long pieces = Pieces(items, threads), size = (items + pieces - 1) / pieces;
+        long pieces = Pieces(items, elementsEach, out long size);
         void Piece(long piece) => work(Math.Min(items, piece * size), Math.Min(items, (piece + 1) * size));
 
         if (OpenMpTeam.Exists)
@@ -55,13 +55,11 @@ internal static unsafe class HostThreads
     /// </summary>
     public static long Pieces(long items, long elementsEach, out long size)
     {
-        long threads = Threads(items, elementsEach), pieces = threads <= 1 ? 1 : Pieces(items, threads);
+        // More pieces than threads: one that is held up leaves the rest to the others.
+        long threads = Threads(items, elementsEach), pieces = threads <= 1 ? 1 : Math.Min(items, threads * 4);
         size = (items + pieces - 1) / pieces;
         return pieces;
     }
-
-    // More pieces than threads: one that is held up leaves the rest to the others.
-    private static long Pieces(long items, long threads) => Math.Min(items, threads * 4);
 
     private static long Threads(long items, long elementsEach) => Math.Min(get_num_threads(), items * elementsEach / Grain);
 }

@@ -16,7 +16,7 @@ internal static class WideProduct
     /// <summary><c>[..., in] -> [..., out]</c>, differentiable in the input.</summary>
     public static Tensor Linear(Tensor x, Tensor weight, Tensor? bias) => x.requires_grad && is_grad_enabled()
         ? WideLinear.Of(x, weight, bias)
-        : Rounded(() => functional.linear(Wide(x), Wide(weight), bias is null ? null : Wide(bias)));
+        : Projected(x, weight, bias);
 
     /// <summary>Two matrices' product.</summary>
     public static Tensor Of(Tensor a, Tensor b) => Rounded(() => Wide(a).mm(Wide(b)));
@@ -25,6 +25,9 @@ internal static class WideProduct
     public static Tensor OfEach(Tensor a, Tensor b) => Rounded(() => Wide(a).bmm(Wide(b)));
 
     private static Tensor Wide(Tensor x) => x.to(ScalarType.Float32);
+
+    private static Tensor Projected(Tensor x, Tensor weight, Tensor? bias) =>
+        Rounded(() => functional.linear(Wide(x), Wide(weight), bias is null ? null : Wide(bias)));
 
     private static Tensor Rounded(Func<Tensor> product)
     {
@@ -43,7 +46,7 @@ internal static class WideProduct
         {
             var (x, weight, bias) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor?)vars[2]);
             ctx.save_for_backward([weight]);
-            return Rounded(() => functional.linear(Wide(x), Wide(weight), bias is null ? null : Wide(bias)));
+            return Projected(x, weight, bias);
         }
 
         public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)

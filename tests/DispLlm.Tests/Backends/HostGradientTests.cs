@@ -1,5 +1,6 @@
 using CsCheck;
 using TorchSharp;
+using static DispLlm.Tests.Backends.KernelSamples;
 using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Backends;
@@ -127,13 +128,4 @@ public sealed class HostGradientTests
             Close.Within(2 * Tolerance(size.Narrow), wide[i].grad!, leaves[i].grad!, $"{size}, gradient {i}");
         }
     }
-
-    private static void Check<T>(Gen<T> sizes, Action<T> check, int times = 60) => sizes.Sample(
-        size =>
-        {
-            using var scope = NewDisposeScope();
-            check(size);
-        },
-        iter: times,
-        threads: 1);
 }

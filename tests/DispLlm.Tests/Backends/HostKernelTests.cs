@@ -1,5 +1,6 @@
 using CsCheck;
 using TorchSharp;
+using static DispLlm.Tests.Backends.KernelSamples;
 using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Backends;
@@ -116,13 +117,4 @@ public sealed class HostKernelTests
     private static Tensor Wide(Tensor x) => x.to(ScalarType.Float32);
 
     private static Tensor Indices(int width, int count) => randperm(width).narrow(0, 0, Math.Min(width, count)).sort().Values;
-
-    private static void Check<T>(Gen<T> sizes, Action<T> check, int times = 60) => sizes.Sample(
-        size =>
-        {
-            using var scope = NewDisposeScope();
-            check(size);
-        },
-        iter: times,
-        threads: 1);
 }

@@ -9,6 +9,9 @@ internal static class DeviceKernels
     // With more gates open than this share, gathering a weight's columns costs more than the products save.
     private const double MostOpen = 0.9;
 
+    // Widths that products like. The framework also makes code for every width that it has not seen: a step's gates are seldom as many as the last one's.
+    private const int WidestTile = 32;
+
     // Positions up to which plain products outrun the fused kernel where no gradient is wanted.
     private const long MostRowwise = 1024;
 
@@ -19,8 +22,8 @@ internal static class DeviceKernels
     public static bool IsAccelerator(this Device device) => device.type is not (DeviceType.CPU or DeviceType.META);
 
     /// <summary>
-    /// The places of the gates that are not closed, int64, where products are faster without the closed ones; null where they are not. On an accelerator
-    /// a full product costs less than to wait for the gates.
+    /// The places of the gates that products take, ascending, int64, where they are faster without the others; null where they are not. Taken are all that are not closed, and as many
+    /// closed ones as fill the last tile: they add nothing. On an accelerator a full product costs less than to wait for the gates.
     /// </summary>
     /// <param name="gates"><c>[size]</c>, float32; a closed one is exactly 0.</param>
     public static Tensor? WorthGathering(Tensor gates)
@@ -32,10 +35,15 @@ internal static class DeviceKernels
 
         using var scope = NewDisposeScope();
         float[] values = gates.detach().data<float>().ToArray();
-        long[] open = [.. Enumerable.Range(0, values.Length).Where(i => values[i] != 0).Select(i => (long)i)];
-        return open.Length > 0 && open.Length < MostOpen * values.Length
-            ? tensor(open, ScalarType.Int64).MoveToOuterDisposeScope()
-            : null;
+        int open = values.Count(value => value != 0);
+        int tile = Math.Clamp(values.Length / 16, 1, WidestTile), wanted = (open + tile - 1) / tile * tile, closed = wanted - open;
+        if (open == 0 || wanted >= MostOpen * values.Length)
+        {
+            return null;
+        }
+
+        long[] taken = [.. Enumerable.Range(0, values.Length).Where(i => values[i] != 0 || closed-- > 0).Select(i => (long)i)];
+        return tensor(taken, ScalarType.Int64).MoveToOuterDisposeScope();
     }
 
     /// <summary>A projection <c>[..., in] -> [..., out]</c>, differentiable in its input.</summary>

@@ -1,4 +1,5 @@
-using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -31,11 +32,11 @@ internal static unsafe class HostGradients
                 float* from = inputs.Read(row, scratch), back = backs.Read(row, room), to = results.Room(row, room);
                 float spread = 1 / MathF.Sqrt((float)((HostNumbers.SquaredDistance(from, width, 0) / width) + epsilon));
                 float pull = -spread * spread * spread * WeightedProduct(from, back, scale, width) / width;
-                Vector<float> spreads = new(spread), pulls = new(pull);
+                Vector512<float> spreads = Vector512.Create(spread), pulls = Vector512.Create(pull);
                 long i = 0;
-                for (; i + Vector<float>.Count <= width; i += Vector<float>.Count)
+                for (; i + HostNumbers.Lanes <= width; i += HostNumbers.Lanes)
                 {
-                    Vector.Store((Vector.Load(back + i) * Vector.Load(scale + i) * spreads) + (Vector.Load(from + i) * pulls), to + i);
+                    ((Vector512.Load(back + i) * Vector512.Load(scale + i) * spreads) + (Vector512.Load(from + i) * pulls)).Store(to + i);
                 }
 
                 for (; i < width; i++)
@@ -62,20 +63,7 @@ internal static unsafe class HostGradients
                 float* second = scratch + gates.Scratch, third = second + gates.Scratch;
                 float* x = gates.Read(row, scratch), y = ups.Read(row, second), back = backs.Read(row, third);
                 float* toGate = byGate.Room(row, scratch), toUp = byUp.Room(row, second);
-                long i = 0;
-                for (; i + Vector<float>.Count <= gates.Width; i += Vector<float>.Count)
-                {
-                    Vector<float> value = Vector.Load(x + i), gradient = Vector.Load(back + i), open = HostNumbers.Sigmoid(value), silu = value * open;
-                    Vector.Store(gradient * Vector.Load(y + i) * (open + (silu * (Vector<float>.One - open))), toGate + i);
-                    Vector.Store(gradient * silu, toUp + i);
-                }
-
-                for (; i < gates.Width; i++)
-                {
-                    float open = 1 / (1 + MathF.Exp(-x[i])), silu = x[i] * open, slope = open + (silu * (1 - open));
-                    (toGate[i], toUp[i]) = (back[i] * y[i] * slope, back[i] * silu);
-                }
-
+                BackThroughSilu(x, y, back, toGate, toUp, gates.Width);
                 byGate.Keep(row, scratch);
                 byUp.Keep(row, second);
             }
@@ -101,12 +89,12 @@ internal static unsafe class HostGradients
             for (long row = first; row < last; row++)
             {
                 float* weight = rows.Read(row, scratch), back = backs.Read(row, room);
-                float mean = Product(weight, back, rows.Width);
-                Vector<float> means = new(mean), scales = new(scale);
+                float mean = HostNumbers.Product(weight, back, rows.Width);
+                Vector512<float> means = Vector512.Create(mean), scales = Vector512.Create(scale);
                 long i = 0;
-                for (; i + Vector<float>.Count <= rows.Width; i += Vector<float>.Count)
+                for (; i + HostNumbers.Lanes <= rows.Width; i += HostNumbers.Lanes)
                 {
-                    Vector.Store((Vector.Load(back + i) - means) * Vector.Load(weight + i) * scales, back + i);
+                    ((Vector512.Load(back + i) - means) * Vector512.Load(weight + i) * scales).Store(back + i);
                 }
 
                 for (; i < rows.Width; i++)
@@ -142,7 +130,7 @@ internal static unsafe class HostGradients
                 for (long row = piece * size; row < Math.Min(rows.Count, (piece + 1) * size); row++)
                 {
                     float* room = scratch + rows.Scratch, back = backs.Read(row, room);
-                    AddProducts(rows.Read(row, scratch), back, all + (piece * width), width);
+                    HostNumbers.AddProducts(rows.Read(row, scratch), back, all + (piece * width), width);
                     if (factors is not null)
                     {
                         HostNumbers.Multiply(back, factors, back, width);
@@ -190,53 +178,47 @@ internal static unsafe class HostGradients
         return (losses.Sum() / rows.Count, gradient);
     }
 
-    private static float Product(float* x, float* y, long count)
+    private static void BackThroughSilu(float* gate, float* up, float* back, float* toGate, float* toUp, long count)
     {
-        Vector<float> sum = default;
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        static (Vector512<float> Gate, Vector512<float> Up) Of(Vector512<float> gate, Vector512<float> up, Vector512<float> back)
+        {
+            Vector512<float> open = HostNumbers.Sigmoid(gate), silu = gate * open;
+            return (back * up * (open + (silu * (Vector512<float>.One - open))), back * silu);
+        }
+
         long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
+        for (; i + HostNumbers.Lanes <= count; i += HostNumbers.Lanes)
         {
-            sum = Vector.FusedMultiplyAdd(Vector.Load(x + i), Vector.Load(y + i), sum);
+            var (byGate, byUp) = Of(Vector512.Load(gate + i), Vector512.Load(up + i), Vector512.Load(back + i));
+            byGate.Store(toGate + i);
+            byUp.Store(toUp + i);
         }
 
-        float result = Vector.Sum(sum);
-        for (; i < count; i++)
+        if (i < count)
         {
-            result += x[i] * y[i];
+            long rest = count - i;
+            var (byGate, byUp) = Of(HostNumbers.LoadPart(gate + i, rest), HostNumbers.LoadPart(up + i, rest), HostNumbers.LoadPart(back + i, rest));
+            HostNumbers.StorePart(byGate, toGate + i, rest);
+            HostNumbers.StorePart(byUp, toUp + i, rest);
         }
-
-        return result;
     }
 
     private static float WeightedProduct(float* x, float* y, float* weight, long count)
     {
-        Vector<float> sum = default;
+        Vector512<float> sum = default;
         long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
+        for (; i + HostNumbers.Lanes <= count; i += HostNumbers.Lanes)
         {
-            sum = Vector.FusedMultiplyAdd(Vector.Load(x + i) * Vector.Load(y + i), Vector.Load(weight + i), sum);
+            sum = Vector512.FusedMultiplyAdd(Vector512.Load(x + i) * Vector512.Load(y + i), Vector512.Load(weight + i), sum);
         }
 
-        float result = Vector.Sum(sum);
+        float result = Vector512.Sum(sum);
         for (; i < count; i++)
         {
             result += x[i] * y[i] * weight[i];
         }
 
         return result;
-    }
-
-    private static void AddProducts(float* x, float* y, float* sums, long count)
-    {
-        long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
-        {
-            Vector.Store(Vector.FusedMultiplyAdd(Vector.Load(x + i), Vector.Load(y + i), Vector.Load(sums + i)), sums + i);
-        }
-
-        for (; i < count; i++)
-        {
-            sums[i] += x[i] * y[i];
-        }
     }
 }

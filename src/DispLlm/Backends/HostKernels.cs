@@ -1,4 +1,5 @@
-using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -151,18 +152,7 @@ internal static unsafe class HostKernels
             for (long row = first; row < last; row++)
             {
                 float* x = gates.Read(row, scratch), y = ups.Read(row, scratch + gates.Scratch), to = hidden.Room(row, scratch);
-                long i = 0;
-                for (; i + Vector<float>.Count <= gates.Width; i += Vector<float>.Count)
-                {
-                    var value = Vector.Load(x + i);
-                    Vector.Store(value * HostNumbers.Sigmoid(value) * Vector.Load(y + i), to + i);
-                }
-
-                for (; i < gates.Width; i++)
-                {
-                    to[i] = x[i] / (1 + MathF.Exp(-x[i])) * y[i];
-                }
-
+                Silu(x, y, to, gates.Width);
                 hidden.Keep(row, scratch);
             }
         });
@@ -178,22 +168,24 @@ internal static unsafe class HostKernels
     /// <param name="back">Whether to turn the other way round, as gradients are.</param>
     public static void Rotate(Tensor heads, Tensor cosine, Tensor sine, bool back = false)
     {
-        HostRows rows = HostRows.Of(heads), cosines = HostRows.Of(cosine), sines = HostRows.Of(sine);
-        long count = heads.size(-2), half = cosines.Width / 2;
-        HostThreads.Share(rows.Count / count, count * rows.Width, rows.Scratch + (2 * cosines.Scratch), (first, last, scratch) =>
+        long count = heads.size(-2), size = heads.size(-1);
+        HostRows rows = HostRows.Of(heads, count * size), cosines = HostRows.Of(cosine), sines = HostRows.Of(sine);
+        HostThreads.Share(rows.Count, rows.Width, rows.Scratch + (2 * cosines.Scratch), (first, last, scratch) =>
         {
             float* room = scratch + rows.Scratch;
-            for (long position = first; position < last; position++)
+            for (long row = first; row < last; row++)
             {
-                float* c = cosines.Read(position % cosines.Count, room), s = sines.Read(position % sines.Count, room + cosines.Scratch);
-                for (long head = position * count; head < (position + 1) * count; head++)
+                float* c = cosines.Read(row % cosines.Count, room), s = sines.Read(row % sines.Count, room + cosines.Scratch);
+                float* numbers = rows.Read(row, scratch);
+                for (long head = 0; head < count; head++)
                 {
-                    float* numbers = rows.Read(head, scratch);
-                    Turn(numbers, c, s, half, back ? -1 : 1);
-                    rows.Keep(head, scratch);
+                    Turn(numbers + (head * size), c, s, cosines.Width / 2, back ? -1 : 1);
                 }
+
+                rows.Keep(row, scratch);
             }
         });
+        GC.KeepAlive(heads);
         GC.KeepAlive(cosine);
         GC.KeepAlive(sine);
     }
@@ -240,14 +232,31 @@ internal static unsafe class HostKernels
         }
     }
 
+    private static void Silu(float* gate, float* up, float* to, long count)
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        static Vector512<float> Of(Vector512<float> gate, Vector512<float> up) => gate * HostNumbers.Sigmoid(gate) * up;
+
+        long i = 0;
+        for (; i + HostNumbers.Lanes <= count; i += HostNumbers.Lanes)
+        {
+            Of(Vector512.Load(gate + i), Vector512.Load(up + i)).Store(to + i);
+        }
+
+        if (i < count)
+        {
+            HostNumbers.StorePart(Of(HostNumbers.LoadPart(gate + i, count - i), HostNumbers.LoadPart(up + i, count - i)), to + i, count - i);
+        }
+    }
+
     private static void Scale(float* from, float* to, float* scale, float* shift, long count, float mean, float spread)
     {
-        Vector<float> centre = new(mean), factor = new(spread);
+        Vector512<float> centre = Vector512.Create(mean), factor = Vector512.Create(spread);
         long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
+        for (; i + HostNumbers.Lanes <= count; i += HostNumbers.Lanes)
         {
-            var normed = (Vector.Load(from + i) - centre) * factor * Vector.Load(scale + i);
-            Vector.Store(shift is null ? normed : normed + Vector.Load(shift + i), to + i);
+            var normed = (Vector512.Load(from + i) - centre) * factor * Vector512.Load(scale + i);
+            (shift is null ? normed : normed + Vector512.Load(shift + i)).Store(to + i);
         }
 
         for (; i < count; i++)
@@ -259,13 +268,14 @@ internal static unsafe class HostKernels
 
     private static void Turn(float* head, float* cosine, float* sine, long half, float direction)
     {
-        Vector<float> directions = new(direction);
+        var directions = Vector512.Create(direction);
         long i = 0;
-        for (; i + Vector<float>.Count <= half; i += Vector<float>.Count)
+        for (; i + HostNumbers.Lanes <= half; i += HostNumbers.Lanes)
         {
-            Vector<float> first = Vector.Load(head + i), second = Vector.Load(head + half + i), c = Vector.Load(cosine + i), s = Vector.Load(sine + i) * directions;
-            Vector.Store((first * c) - (second * s), head + i);
-            Vector.Store((second * c) + (first * s), head + half + i);
+            Vector512<float> first = Vector512.Load(head + i), second = Vector512.Load(head + half + i);
+            Vector512<float> c = Vector512.Load(cosine + i), s = Vector512.Load(sine + i) * directions;
+            ((first * c) - (second * s)).Store(head + i);
+            ((second * c) + (first * s)).Store(head + half + i);
         }
 
         for (; i < half; i++)

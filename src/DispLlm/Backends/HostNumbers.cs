@@ -1,22 +1,27 @@
-using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace DispLlm;
 
-/// <summary>Rows of numbers in the processor's vectors: bfloat16 to float32 and back, sums, exponentials.</summary>
+/// <summary>
+/// Rows of numbers in the processor's vectors: bfloat16 to float32 and back, sums, exponentials. Vectors are of 512 bits; a processor with narrower ones computes each in parts,
+/// in the same order, at no loss.
+/// </summary>
 internal static unsafe class HostNumbers
 {
+    /// <summary>Numbers of a vector.</summary>
+    public const int Lanes = 16;
+
     private const ushort NotANumber = 0x7FC0;
 
     /// <summary>bfloat16 is the upper half of float32.</summary>
     public static void Widen(ushort* from, float* to, long count)
     {
-        int step = Vector<ushort>.Count, half = Vector<float>.Count;
         long i = 0;
-        for (; i + step <= count; i += step)
+        for (; i + Lanes <= count; i += Lanes)
         {
-            Vector.Widen(Vector.Load(from + i), out var first, out var second);
-            Vector.Store(Vector.AsVectorSingle(first << 16), to + i);
-            Vector.Store(Vector.AsVectorSingle(second << 16), to + i + half);
+            (Vector512.WidenLower(Vector256.Load(from + i).ToVector512Unsafe()) << 16).AsSingle().Store(to + i);
         }
 
         for (; i < count; i++)
@@ -30,11 +35,11 @@ internal static unsafe class HostNumbers
     /// <summary>To the nearest bfloat16, to the even one of two.</summary>
     public static void Narrow(float* from, ushort* to, long count)
     {
-        int step = Vector<ushort>.Count, half = Vector<float>.Count;
         long i = 0;
-        for (; i + step <= count; i += step)
+        for (; i + Lanes <= count; i += Lanes)
         {
-            Vector.Store(Vector.Narrow(Rounded(Vector.Load(from + i)), Rounded(Vector.Load(from + i + half))), to + i);
+            var rounded = Rounded(Vector512.Load(from + i));
+            (Avx512F.IsSupported ? Avx512F.ConvertToVector256UInt16(rounded) : Vector256.Narrow(rounded.GetLower(), rounded.GetUpper())).Store(to + i);
         }
 
         for (; i < count; i++)
@@ -49,81 +54,122 @@ internal static unsafe class HostNumbers
         return float.IsNaN(number) ? NotANumber : (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
     }
 
-    /// <summary>Numbers rounded to bfloat16, each in the lower half of its 32 bits.</summary>
-    public static Vector<uint> Rounded(Vector<float> numbers)
+    /// <summary>The numbers at the end of a row that fill no vector, and others behind them.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> LoadPart(float* x, long count, float others = 0)
     {
-        var bits = Vector.AsVectorUInt32(numbers);
-        var rounded = (bits + new Vector<uint>(0x7FFF) + ((bits >> 16) & Vector<uint>.One)) >> 16;
-        return Vector.ConditionalSelect(Vector.AsVectorUInt32(Vector.Equals(numbers, numbers)), rounded, new Vector<uint>(NotANumber));
+        var part = Vector512.Create(others);
+        if (Avx512F.IsSupported)
+        {
+            return Avx512F.MaskLoad(x, First(count), part);
+        }
+
+        Unsafe.CopyBlockUnaligned(&part, x, (uint)(count * sizeof(float)));
+        return part;
+    }
+
+    /// <summary>Writes the first numbers of a vector.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StorePart(Vector512<float> part, float* to, long count)
+    {
+        if (Avx512F.IsSupported)
+        {
+            Avx512F.MaskStore(to, First(count), part);
+        }
+        else
+        {
+            Unsafe.CopyBlockUnaligned(to, &part, (uint)(count * sizeof(float)));
+        }
     }
 
     public static float Sum(float* x, long count)
     {
-        Vector<float> sum = default;
+        Vector512<float> first = default, second = default;
         long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
+        for (; i + (2 * Lanes) <= count; i += 2 * Lanes)
         {
-            sum += Vector.Load(x + i);
+            first += Vector512.Load(x + i);
+            second += Vector512.Load(x + i + Lanes);
         }
 
-        float result = Vector.Sum(sum);
-        for (; i < count; i++)
+        for (; i < count; i += Lanes)
         {
-            result += x[i];
+            first += i + Lanes <= count ? Vector512.Load(x + i) : LoadPart(x + i, count - i);
         }
 
-        return result;
+        return Vector512.Sum(first + second);
     }
 
     public static float SquaredDistance(float* x, long count, float mean)
     {
-        Vector<float> sum = default, centre = new(mean);
+        Vector512<float> first = default, second = default, centre = Vector512.Create(mean);
         long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
+        for (; i + (2 * Lanes) <= count; i += 2 * Lanes)
         {
-            var distance = Vector.Load(x + i) - centre;
-            sum = Vector.FusedMultiplyAdd(distance, distance, sum);
+            Vector512<float> one = Vector512.Load(x + i) - centre, other = Vector512.Load(x + i + Lanes) - centre;
+            first = Vector512.FusedMultiplyAdd(one, one, first);
+            second = Vector512.FusedMultiplyAdd(other, other, second);
         }
 
-        float result = Vector.Sum(sum);
-        for (; i < count; i++)
+        for (; i < count; i += Lanes)
         {
-            result += (x[i] - mean) * (x[i] - mean);
+            var one = (i + Lanes <= count ? Vector512.Load(x + i) : LoadPart(x + i, count - i, mean)) - centre;
+            first = Vector512.FusedMultiplyAdd(one, one, first);
         }
 
-        return result;
+        return Vector512.Sum(first + second);
     }
 
+    /// <summary>The sum of products.</summary>
+    public static float Product(float* x, float* y, long count)
+    {
+        Vector512<float> first = default, second = default;
+        long i = 0;
+        for (; i + (2 * Lanes) <= count; i += 2 * Lanes)
+        {
+            first = Vector512.FusedMultiplyAdd(Vector512.Load(x + i), Vector512.Load(y + i), first);
+            second = Vector512.FusedMultiplyAdd(Vector512.Load(x + i + Lanes), Vector512.Load(y + i + Lanes), second);
+        }
+
+        for (; i < count; i += Lanes)
+        {
+            first = i + Lanes <= count
+                ? Vector512.FusedMultiplyAdd(Vector512.Load(x + i), Vector512.Load(y + i), first)
+                : Vector512.FusedMultiplyAdd(LoadPart(x + i, count - i), LoadPart(y + i, count - i), first);
+        }
+
+        return Vector512.Sum(first + second);
+    }
+
+    /// <summary>The highest number.</summary>
     public static float Highest(float* x, long count)
     {
-        float top = float.NegativeInfinity;
-        var tops = new Vector<float>(top);
+        Vector512<float> first = Vector512.Create(float.NegativeInfinity), second = first;
         long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
+        for (; i + (2 * Lanes) <= count; i += 2 * Lanes)
         {
-            tops = Vector.Max(tops, Vector.Load(x + i));
+            first = Vector512.MaxNative(first, Vector512.Load(x + i));
+            second = Vector512.MaxNative(second, Vector512.Load(x + i + Lanes));
         }
 
-        for (int lane = 0; lane < Vector<float>.Count; lane++)
+        for (; i < count; i += Lanes)
         {
-            top = Math.Max(top, tops[lane]);
+            first = Vector512.MaxNative(first, i + Lanes <= count ? Vector512.Load(x + i) : LoadPart(x + i, count - i, float.NegativeInfinity));
         }
 
-        for (; i < count; i++)
-        {
-            top = Math.Max(top, x[i]);
-        }
-
-        return top;
+        first = Vector512.MaxNative(first, second);
+        var half = Vector256.MaxNative(first.GetLower(), first.GetUpper());
+        var quarter = Vector128.MaxNative(half.GetLower(), half.GetUpper());
+        return Math.Max(Math.Max(quarter[0], quarter[1]), Math.Max(quarter[2], quarter[3]));
     }
 
     /// <summary>Adds numbers to others, in place.</summary>
     public static void Add(float* x, float* added, long count)
     {
         long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
+        for (; i + Lanes <= count; i += Lanes)
         {
-            Vector.Store(Vector.Load(x + i) + Vector.Load(added + i), x + i);
+            (Vector512.Load(x + i) + Vector512.Load(added + i)).Store(x + i);
         }
 
         for (; i < count; i++)
@@ -132,14 +178,29 @@ internal static unsafe class HostNumbers
         }
     }
 
+    /// <summary>Adds products of numbers to others, in place.</summary>
+    public static void AddProducts(float* x, float* y, float* sums, long count)
+    {
+        long i = 0;
+        for (; i + Lanes <= count; i += Lanes)
+        {
+            Vector512.FusedMultiplyAdd(Vector512.Load(x + i), Vector512.Load(y + i), Vector512.Load(sums + i)).Store(sums + i);
+        }
+
+        for (; i < count; i++)
+        {
+            sums[i] = MathF.FusedMultiplyAdd(x[i], y[i], sums[i]);
+        }
+    }
+
     /// <summary>Multiplies numbers in place.</summary>
     public static void Scale(float* x, long count, float factor)
     {
-        var factors = new Vector<float>(factor);
+        var factors = Vector512.Create(factor);
         long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
+        for (; i + Lanes <= count; i += Lanes)
         {
-            Vector.Store(Vector.Load(x + i) * factors, x + i);
+            (Vector512.Load(x + i) * factors).Store(x + i);
         }
 
         for (; i < count; i++)
@@ -152,9 +213,9 @@ internal static unsafe class HostNumbers
     public static void Multiply(float* x, float* factors, float* to, long count)
     {
         long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
+        for (; i + Lanes <= count; i += Lanes)
         {
-            Vector.Store(Vector.Load(x + i) * Vector.Load(factors + i), to + i);
+            (Vector512.Load(x + i) * Vector512.Load(factors + i)).Store(to + i);
         }
 
         for (; i < count; i++)
@@ -166,61 +227,70 @@ internal static unsafe class HostNumbers
     /// <summary>Writes <c>exp((x - shift) * scale)</c>, and returns the sum. It may be written over what is read.</summary>
     public static float Exponentials(float* x, float* to, long count, float shift, float scale)
     {
-        Vector<float> shifts = new(shift), scales = new(scale), sums = default;
+        Vector512<float> shifts = Vector512.Create(shift), scales = Vector512.Create(scale), sums = default;
         long i = 0;
-        for (; i + Vector<float>.Count <= count; i += Vector<float>.Count)
+        for (; i + Lanes <= count; i += Lanes)
         {
-            var weights = Exp((Vector.Load(x + i) - shifts) * scales);
-            Vector.Store(weights, to + i);
+            var weights = Exp((Vector512.Load(x + i) - shifts) * scales);
+            weights.Store(to + i);
             sums += weights;
         }
 
-        float sum = Vector.Sum(sums);
-        for (; i < count; i++)
+        if (i < count)
         {
-            to[i] = MathF.Exp((x[i] - shift) * scale);
-            sum += to[i];
+            var weights = Exp((LoadPart(x + i, count - i, float.NegativeInfinity) - shifts) * scales);
+            StorePart(weights, to + i, count - i);
+            sums += weights;
         }
 
-        return sum;
+        return Vector512.Sum(sums);
     }
 
     /// <summary><c>1 / (1 + exp(-x))</c>.</summary>
-    public static Vector<float> Sigmoid(Vector<float> x) => Vector<float>.One / (Vector<float>.One + Exp(-x));
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Sigmoid(Vector512<float> x) => Vector512<float>.One / (Vector512<float>.One + Exp(-x));
 
     /// <summary>
-    /// <c>exp(x)</c> within two units of the last place, in float32 throughout (the framework's <c>Vector.Exp</c> goes by float64): the power of two nearest to it, times a polynomial over the
-    /// rest of at most half an octave. Below the smallest normal number it is 0.
+    /// <c>exp(x)</c> within two units of the last place, in float32 throughout (the framework's <c>Vector512.Exp</c> goes by float64): the power of two nearest to it, times a polynomial
+    /// over the rest of at most half an octave. Below 2^-125 it is 0.
     /// </summary>
-    public static Vector<float> Exp(Vector<float> x)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Exp(Vector512<float> x)
     {
-        const float Lowest = -87.33654f, Highest = 88.72283f;
-        var within = Vector.Min(Vector.Max(x, new Vector<float>(Lowest)), new Vector<float>(Highest));
+        // Of two numbers of which one is none, the processor's own minimum and maximum take the second.
+        var lowest = Vector512.Create(-86.64339f);
+        var within = Vector512.MinNative(Vector512.Create(89f), Vector512.MaxNative(lowest, x));
 
         // Adding and taking away a large number rounds to a whole one, which then stands in the lower bits.
-        var large = new Vector<float>(12582912f);
-        var shifted = Vector.FusedMultiplyAdd(within, new Vector<float>(1.44269504f), large);
+        var large = Vector512.Create(12582912f);
+        var shifted = Vector512.FusedMultiplyAdd(within, Vector512.Create(1.44269504f), large);
         var octaves = shifted - large;
 
         // ln 2 in two parts, of which the first has few bits: its multiples are exact.
-        var rest = Vector.FusedMultiplyAdd(octaves, new Vector<float>(-0.693359375f), within);
-        rest = Vector.FusedMultiplyAdd(octaves, new Vector<float>(2.12194440e-4f), rest);
-        var sum = new Vector<float>(1.9875691500e-4f);
-        sum = Vector.FusedMultiplyAdd(sum, rest, new Vector<float>(1.3981999507e-3f));
-        sum = Vector.FusedMultiplyAdd(sum, rest, new Vector<float>(8.3334519073e-3f));
-        sum = Vector.FusedMultiplyAdd(sum, rest, new Vector<float>(4.1665795894e-2f));
-        sum = Vector.FusedMultiplyAdd(sum, rest, new Vector<float>(1.6666665459e-1f));
-        sum = Vector.FusedMultiplyAdd(sum, rest, new Vector<float>(5.0000001201e-1f));
-        sum = Vector.FusedMultiplyAdd(sum, rest * rest, rest + Vector<float>.One);
+        var rest = Vector512.FusedMultiplyAdd(octaves, Vector512.Create(-0.693359375f), within);
+        rest = Vector512.FusedMultiplyAdd(octaves, Vector512.Create(2.12194440e-4f), rest);
+        var sum = Vector512.Create(1.9875691500e-4f);
+        sum = Vector512.FusedMultiplyAdd(sum, rest, Vector512.Create(1.3981999507e-3f));
+        sum = Vector512.FusedMultiplyAdd(sum, rest, Vector512.Create(8.3334519073e-3f));
+        sum = Vector512.FusedMultiplyAdd(sum, rest, Vector512.Create(4.1665795894e-2f));
+        sum = Vector512.FusedMultiplyAdd(sum, rest, Vector512.Create(1.6666665459e-1f));
+        sum = Vector512.FusedMultiplyAdd(sum, rest, Vector512.Create(5.0000001201e-1f));
+        sum = Vector512.FusedMultiplyAdd(sum, rest * rest, rest + Vector512<float>.One);
 
-        // Half of the octaves at a time: 2^128 is no number, and the highest results lie just below it.
-        var whole = Vector.AsVectorInt32(shifted) - Vector.AsVectorInt32(large);
-        var half = whole >> 1;
-        var result = sum * PowerOfTwo(half) * PowerOfTwo(whole - half);
-        result = Vector.ConditionalSelect(Vector.LessThan(x, new Vector<float>(Lowest)), Vector<float>.Zero, result);
-        result = Vector.ConditionalSelect(Vector.GreaterThan(x, new Vector<float>(Highest)), new Vector<float>(float.PositiveInfinity), result);
-        return Vector.ConditionalSelect(Vector.Equals(x, x), result, x);
+        // One octave less, and twice the rest: 2^128 is no number, and the highest results lie just below it.
+        var power = ((shifted.AsInt32() << 23) + Vector512.Create(126 << 23)).AsSingle();
+        return Vector512.AndNot((sum + sum) * power, Vector512.LessThan(x, lowest));
     }
 
-    private static Vector<float> PowerOfTwo(Vector<int> exponents) => Vector.AsVectorSingle((exponents + new Vector<int>(127)) << 23);
+    /// <summary>All bits of the first lanes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> First(long count) => Vector512.LessThan(Vector512<int>.Indices, Vector512.Create((int)count)).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<uint> Rounded(Vector512<float> numbers)
+    {
+        var bits = numbers.AsUInt32();
+        var rounded = (bits + Vector512.Create(0x7FFFu) + ((bits >> 16) & Vector512<uint>.One)) >> 16;
+        return Vector512.ConditionalSelect(Vector512.Equals(numbers, numbers).AsUInt32(), rounded, Vector512.Create((uint)NotANumber));
+    }
 }

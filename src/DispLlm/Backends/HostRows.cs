@@ -64,11 +64,10 @@ internal readonly unsafe struct HostRows
     }
 
     /// <summary>The rows <c>[..., width]</c> of a tensor that lies so. It has to be kept alive while they are used.</summary>
-    public static HostRows Of(Tensor x)
-    {
-        long width = x.size(-1);
-        return new HostRows(Address(x), width == 0 ? 0 : x.numel() / width, width, x.dtype == ScalarType.BFloat16);
-    }
+    public static HostRows Of(Tensor x) => Of(x, x.size(-1));
+
+    /// <summary>The same numbers as rows of another width.</summary>
+    public static HostRows Of(Tensor x, long width) => new(Address(x), width == 0 ? 0 : x.numel() / width, width, x.dtype == ScalarType.BFloat16);
 
     /// <summary>A row to be read.</summary>
     public float* Read(long row, float* scratch)

@@ -59,11 +59,19 @@ internal readonly unsafe struct BFloat16Format : IWeightFormat<ushort>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Vector<float> first, Vector<float> second, ushort* to) =>
-        Vector.Store(HostNumbers.Rounded(first) | (HostNumbers.Rounded(second) << 16), (uint*)to);
+        Vector.Store(RoundedBits(first) | (RoundedBits(second) << 16), (uint*)to);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Read(ushort from) => HostNumbers.Widen(from);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static ushort Rounded(float number) => HostNumbers.Narrow(number);
+
+    /// <summary>Numbers rounded to bfloat16, each in the lower half of its 32 bits.</summary>
+    private static Vector<uint> RoundedBits(Vector<float> numbers)
+    {
+        var bits = Vector.AsVectorUInt32(numbers);
+        var rounded = (bits + new Vector<uint>(0x7FFF) + ((bits >> 16) & Vector<uint>.One)) >> 16;
+        return Vector.ConditionalSelect(Vector.AsVectorUInt32(Vector.Equals(numbers, numbers)), rounded, new Vector<uint>(HostNumbers.Narrow(float.NaN)));
+    }
 }

@@ -24,36 +24,27 @@ internal static unsafe class HostKernels
     {
         Tensor result = EmptyLike(x, index?.numel() ?? x.size(-1));
         HostRows inputs = HostRows.Of(x), outputs = HostRows.Of(result), weights = HostRows.Of(weight), biases = HostRows.Of(bias ?? weight);
-        long* selected = index is null ? null : (long*)HostRows.Address(index);
+        HostSelection? selection = index is null ? null : new HostSelection(index, inputs.Width, inputs.Count);
         bool shifts = bias is not null;
-        long width = inputs.Width, count = outputs.Width;
-        HostThreads.Share(inputs.Count, width, inputs.Scratch + outputs.Scratch + weights.Scratch + biases.Scratch, (first, last, scratch) =>
+        long width = inputs.Width, normed = selection is null ? 0 : width;
+        HostThreads.Share(inputs.Count, width, inputs.Scratch + outputs.Scratch + weights.Scratch + biases.Scratch + normed, (first, last, scratch) =>
         {
-            float* room = scratch + inputs.Scratch, scale = weights.Read(0, room + outputs.Scratch);
-            float* shift = shifts ? biases.Read(0, room + outputs.Scratch + weights.Scratch) : null;
+            float* room = scratch + inputs.Scratch, whole = room + outputs.Scratch, scale = weights.Read(0, whole + normed);
+            float* shift = shifts ? biases.Read(0, whole + normed + weights.Scratch) : null;
             for (long row = first; row < last; row++)
             {
                 float* from = inputs.Read(row, scratch), to = outputs.Room(row, room);
                 float mean = centred ? HostNumbers.Sum(from, width) / width : 0;
                 float spread = 1 / MathF.Sqrt((float)((HostNumbers.SquaredDistance(from, width, mean) / width) + epsilon));
-                if (selected is null)
-                {
-                    Scale(from, to, scale, shift, width, mean, spread);
-                }
-                else
-                {
-                    for (long i = 0; i < count; i++)
-                    {
-                        long feature = selected[i];
-                        float normed = (from[feature] - mean) * spread * scale[feature];
-                        to[i] = shift is null ? normed : normed + shift[feature];
-                    }
-                }
-
+                Scale(from, selection is null ? to : whole, scale, shift, width, mean, spread);
+                selection?.Pick(whole, to);
                 outputs.Keep(row, room);
             }
         });
         GC.KeepAlive(x);
+        GC.KeepAlive(weight);
+        GC.KeepAlive(bias);
+        selection?.KeepAlive();
         return result;
     }
 
@@ -61,47 +52,42 @@ internal static unsafe class HostKernels
     public static void AddAt(Tensor stream, Tensor index, Tensor output)
     {
         HostRows streams = HostRows.Of(stream), outputs = HostRows.Of(output);
-        long* selected = (long*)HostRows.Address(index);
+        var selection = new HostSelection(index, streams.Width, streams.Count);
         HostThreads.Share(streams.Count, outputs.Width, streams.Scratch + outputs.Scratch, (first, last, scratch) =>
         {
             for (long row = first; row < last; row++)
             {
-                float* target = streams.Read(row, scratch), added = outputs.Read(row, scratch + streams.Scratch);
-                for (long i = 0; i < outputs.Width; i++)
-                {
-                    target[selected[i]] += added[i];
-                }
-
+                selection.AddAt(streams.Read(row, scratch), outputs.Read(row, scratch + streams.Scratch));
                 streams.Keep(row, scratch);
             }
         });
+        GC.KeepAlive(stream);
         GC.KeepAlive(output);
+        selection.KeepAlive();
     }
 
     /// <summary>The selected columns of <c>[..., d]</c>: <c>[..., selected]</c>. The framework's operator is many times slower for bfloat16.</summary>
     public static Tensor Columns(Tensor x, Tensor index)
     {
         Tensor result = EmptyLike(x, index.numel());
-        long* selected = (long*)HostRows.Address(index);
-        long width = x.size(-1), count = index.numel();
-        void* from = HostRows.Address(x), to = HostRows.Address(result);
-        bool narrow = x.dtype == ScalarType.BFloat16;
-        HostThreads.Share(x.numel() / width, count, (first, last) =>
+        HostRows inputs = HostRows.Of(x), outputs = HostRows.Of(result);
+        var selection = new HostSelection(index, inputs.Width, inputs.Count);
+        HostThreads.Share(inputs.Count, outputs.Width, (first, last) =>
         {
             for (long row = first; row < last; row++)
             {
-                if (narrow)
+                if (inputs.AreNarrow)
                 {
-                    Pick((ushort*)from + (row * width), selected, count, (ushort*)to + (row * count));
+                    selection.Pick((ushort*)inputs.At(row), (ushort*)outputs.At(row));
                 }
                 else
                 {
-                    Pick((float*)from + (row * width), selected, count, (float*)to + (row * count));
+                    selection.Pick((float*)inputs.At(row), (float*)outputs.At(row));
                 }
             }
         });
         GC.KeepAlive(x);
-        GC.KeepAlive(index);
+        selection.KeepAlive();
         return result;
     }
 
@@ -113,32 +99,23 @@ internal static unsafe class HostKernels
     {
         Tensor result = EmptyLike(x, index?.numel() ?? x.size(-1));
         HostRows inputs = HostRows.Of(x), outputs = HostRows.Of(result);
-        long* selected = index is null ? null : (long*)HostRows.Address(index);
+        HostSelection? selection = index is null ? null : new HostSelection(index, inputs.Width, inputs.Count);
         float* factors = HostRows.Pointer(gates);
-        HostThreads.Share(inputs.Count, outputs.Width, inputs.Scratch + outputs.Scratch, (first, last, scratch) =>
+        long passed = selection is null ? 0 : inputs.Width;
+        HostThreads.Share(inputs.Count, outputs.Width, inputs.Scratch + outputs.Scratch + passed, (first, last, scratch) =>
         {
-            float* room = scratch + inputs.Scratch;
+            float* room = scratch + inputs.Scratch, whole = room + outputs.Scratch;
             for (long row = first; row < last; row++)
             {
                 float* from = inputs.Read(row, scratch), to = outputs.Room(row, room);
-                if (selected is null)
-                {
-                    HostNumbers.Multiply(from, factors, to, outputs.Width);
-                }
-                else
-                {
-                    for (long i = 0; i < outputs.Width; i++)
-                    {
-                        to[i] = from[selected[i]] * factors[selected[i]];
-                    }
-                }
-
+                HostNumbers.Multiply(from, factors, selection is null ? to : whole, inputs.Width);
+                selection?.Pick(whole, to);
                 outputs.Keep(row, room);
             }
         });
         GC.KeepAlive(x);
         GC.KeepAlive(gates);
-        GC.KeepAlive(index);
+        selection?.KeepAlive();
         return result;
     }
 
@@ -221,15 +198,6 @@ internal static unsafe class HostKernels
         long[] shape = x.shape;
         shape[^1] = width;
         return empty(shape, x.dtype);
-    }
-
-    private static void Pick<T>(T* from, long* selected, long count, T* to)
-        where T : unmanaged
-    {
-        for (long i = 0; i < count; i++)
-        {
-            to[i] = from[selected[i]];
-        }
     }
 
     private static void Silu(float* gate, float* up, float* to, long count)

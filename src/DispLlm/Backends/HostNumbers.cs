@@ -286,8 +286,9 @@ internal static unsafe class HostNumbers
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Vector512<float> First(long count) => Vector512.LessThan(Vector512<int>.Indices, Vector512.Create((int)count)).AsSingle();
 
+    /// <summary>Numbers rounded to bfloat16, each in the lower half of its 32 bits.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<uint> Rounded(Vector512<float> numbers)
+    public static Vector512<uint> Rounded(Vector512<float> numbers)
     {
         var bits = numbers.AsUInt32();
         var rounded = (bits + Vector512.Create(0x7FFFu) + ((bits >> 16) & Vector512<uint>.One)) >> 16;

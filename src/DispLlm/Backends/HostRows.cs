@@ -10,14 +10,13 @@ namespace DispLlm;
 internal readonly unsafe struct HostRows
 {
     private readonly void* _first;
-    private readonly bool _narrow;
 
     private HostRows(void* first, long count, long width, bool narrow)
     {
         _first = first;
         Count = count;
         Width = width;
-        _narrow = narrow;
+        AreNarrow = narrow;
     }
 
     /// <summary>How many rows there are.</summary>
@@ -27,7 +26,7 @@ internal readonly unsafe struct HostRows
     public long Width { get; }
 
     /// <summary>Numbers of scratch that a row takes: none where rows are used where they lie.</summary>
-    public long Scratch => _narrow ? Width : 0;
+    public long Scratch => AreNarrow ? Width : 0;
 
     /// <summary>Whether tensors are on the CPU, in one piece, and all float32 or all bfloat16.</summary>
     public static bool Lie(params ReadOnlySpan<Tensor> tensors)
@@ -69,27 +68,33 @@ internal readonly unsafe struct HostRows
     /// <summary>The same numbers as rows of another width.</summary>
     public static HostRows Of(Tensor x, long width) => new(Address(x), width == 0 ? 0 : x.numel() / width, width, x.dtype == ScalarType.BFloat16);
 
+    /// <summary>Whether numbers are bfloat16, of 16 bits.</summary>
+    public bool AreNarrow { get; }
+
+    /// <summary>Where a row lies.</summary>
+    public void* At(long row) => (byte*)_first + (row * Width * (AreNarrow ? sizeof(ushort) : sizeof(float)));
+
     /// <summary>A row to be read.</summary>
     public float* Read(long row, float* scratch)
     {
-        if (!_narrow)
+        if (!AreNarrow)
         {
-            return (float*)_first + (row * Width);
+            return (float*)At(row);
         }
 
-        HostNumbers.Widen((ushort*)_first + (row * Width), scratch, Width);
+        HostNumbers.Widen((ushort*)At(row), scratch, Width);
         return scratch;
     }
 
     /// <summary>Room for a row that is to be written; <see cref="Keep"/> it when it is.</summary>
-    public float* Room(long row, float* scratch) => _narrow ? scratch : (float*)_first + (row * Width);
+    public float* Room(long row, float* scratch) => AreNarrow ? scratch : (float*)At(row);
 
     /// <summary>Keeps a row that was written into its <see cref="Room"/>.</summary>
     public void Keep(long row, float* scratch)
     {
-        if (_narrow)
+        if (AreNarrow)
         {
-            HostNumbers.Narrow(scratch, (ushort*)_first + (row * Width), Width);
+            HostNumbers.Narrow(scratch, (ushort*)At(row), Width);
         }
     }
 

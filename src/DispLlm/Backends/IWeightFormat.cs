@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 
 namespace DispLlm;
 
@@ -17,6 +18,13 @@ internal unsafe interface IWeightFormat<T>
 
     /// <summary>Writes what <see cref="First"/> and <see cref="Second"/> read.</summary>
     static abstract void Store(Vector<float> first, Vector<float> second, T* to);
+
+    /// <summary>The same of twice as many numbers: <see cref="WideFirst"/> and <see cref="WideSecond"/> read 32.</summary>
+    static abstract Vector512<float> WideFirst(T* from);
+
+    static abstract Vector512<float> WideSecond(T* from);
+
+    static abstract void StoreWide(Vector512<float> first, Vector512<float> second, T* to);
 
     static abstract float Read(T from);
 
@@ -40,6 +48,19 @@ internal readonly unsafe struct Float32Format : IWeightFormat<float>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> WideFirst(float* from) => Vector512.Load(from);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> WideSecond(float* from) => Vector512.Load(from + HostNumbers.Lanes);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreWide(Vector512<float> first, Vector512<float> second, float* to)
+    {
+        first.Store(to);
+        second.Store(to + HostNumbers.Lanes);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Read(float from) => from;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -60,6 +81,16 @@ internal readonly unsafe struct BFloat16Format : IWeightFormat<ushort>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Vector<float> first, Vector<float> second, ushort* to) =>
         Vector.Store(RoundedBits(first) | (RoundedBits(second) << 16), (uint*)to);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> WideFirst(ushort* from) => (Vector512.Load((uint*)from) << 16).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> WideSecond(ushort* from) => (Vector512.Load((uint*)from) & Vector512.Create(0xFFFF0000)).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreWide(Vector512<float> first, Vector512<float> second, ushort* to) =>
+        (HostNumbers.Rounded(first) | (HostNumbers.Rounded(second) << 16)).Store((uint*)to);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Read(ushort from) => HostNumbers.Widen(from);

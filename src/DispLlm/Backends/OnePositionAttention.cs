@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.Intrinsics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -43,10 +44,10 @@ internal static unsafe class OnePositionAttention
                 FewRowKernels<T, TFormat>.Apply(asked, shared, size, keys + (row * keyBatch) + (group * keyGroup), seen, scratch, seen);
                 for (long query = 0; query < shared; query++)
                 {
-                    float* weights = scratch + (query * seen);
-                    float share = Weigh(weights, seen, sees is null ? null : sees + (row * seen), scale);
-                    Mix<T, TFormat>(values + (row * valueBatch) + (group * valueGroup), weights, share, results + head + (query * size), seen, size);
+                    Weigh(scratch + (query * seen), seen, sees is null ? null : sees + (row * seen), scale);
                 }
+
+                Mix<T, TFormat>(values + (row * valueBatch) + (group * valueGroup), scratch, shared, results + head, seen, size);
             }
         });
         GC.KeepAlive(query);
@@ -65,24 +66,69 @@ internal static unsafe class OnePositionAttention
         return HostRows.Address(head);
     }
 
-    /// <summary>Turns scores into the exponentials that positions weigh, 0 where a position is not seen; returns one over their sum.</summary>
-    private static float Weigh(float* scores, long seen, bool* sees, float scale)
+    /// <summary>Turns scores into what positions weigh, 0 where one is not seen: a softmax.</summary>
+    private static void Weigh(float* scores, long seen, bool* sees, float scale)
     {
         for (long position = 0; sees is not null && position < seen; position++)
         {
             scores[position] = sees[position] ? scores[position] : float.NegativeInfinity;
         }
 
-        return 1 / HostNumbers.Exponentials(scores, scores, seen, HostNumbers.Highest(scores, seen), scale);
+        float sum = HostNumbers.Exponentials(scores, scores, seen, HostNumbers.Highest(scores, seen), scale);
+        HostNumbers.Scale(scores, seen, 1 / sum);
     }
 
-    /// <summary>The weighted mean of values for one query: as many features at a time as there are registers for, each written once.</summary>
-    private static void Mix<T, TFormat>(T* values, float* weights, float share, T* result, long seen, long size)
+    /// <summary>The weighted means of values for the queries that share them.</summary>
+    private static void Mix<T, TFormat>(T* values, float* weights, long queries, T* results, long seen, long size)
+        where T : unmanaged
+        where TFormat : IWeightFormat<T>
+    {
+        const int Together = 2 * HostNumbers.Lanes;
+        long query = 0;
+        for (; size % Together == 0 && query + 3 <= queries; query += 3)
+        {
+            for (long feature = 0; feature < size; feature += Together)
+            {
+                MixThree<T, TFormat>(values + feature, weights + (query * seen), results + (query * size) + feature, seen, size);
+            }
+        }
+
+        for (; query < queries; query++)
+        {
+            MixOne<T, TFormat>(values, weights + (query * seen), results + (query * size), seen, size);
+        }
+    }
+
+    /// <summary>Some features for three queries: what is read is widened once for all of them.</summary>
+    private static void MixThree<T, TFormat>(T* value, float* weights, T* result, long seen, long size)
+        where T : unmanaged
+        where TFormat : IWeightFormat<T>
+    {
+        Vector512<float> a0 = default, a1 = default, b0 = default, b1 = default, c0 = default, c1 = default;
+        for (long position = 0; position < seen; position++, value += size)
+        {
+            Vector512<float> first = TFormat.WideFirst(value), second = TFormat.WideSecond(value), weight = Vector512.Create(weights[position]);
+            a0 = Vector512.FusedMultiplyAdd(weight, first, a0);
+            a1 = Vector512.FusedMultiplyAdd(weight, second, a1);
+            weight = Vector512.Create(weights[seen + position]);
+            b0 = Vector512.FusedMultiplyAdd(weight, first, b0);
+            b1 = Vector512.FusedMultiplyAdd(weight, second, b1);
+            weight = Vector512.Create(weights[(2 * seen) + position]);
+            c0 = Vector512.FusedMultiplyAdd(weight, first, c0);
+            c1 = Vector512.FusedMultiplyAdd(weight, second, c1);
+        }
+
+        TFormat.StoreWide(a0, a1, result);
+        TFormat.StoreWide(b0, b1, result + size);
+        TFormat.StoreWide(c0, c1, result + (2 * size));
+    }
+
+    /// <summary>All features for one query: as many at a time as there are registers for, each written once.</summary>
+    private static void MixOne<T, TFormat>(T* values, float* weights, T* result, long seen, long size)
         where T : unmanaged
         where TFormat : IWeightFormat<T>
     {
         int step = 2 * Vector<float>.Count;
-        Vector<float> shares = new(share);
         long feature = 0;
         for (; feature + (4 * step) <= size; feature += 4 * step)
         {
@@ -102,10 +148,10 @@ internal static unsafe class OnePositionAttention
             }
 
             T* to = result + feature;
-            TFormat.Store(s0 * shares, s1 * shares, to);
-            TFormat.Store(s2 * shares, s3 * shares, to + step);
-            TFormat.Store(s4 * shares, s5 * shares, to + (2 * step));
-            TFormat.Store(s6 * shares, s7 * shares, to + (3 * step));
+            TFormat.Store(s0, s1, to);
+            TFormat.Store(s2, s3, to + step);
+            TFormat.Store(s4, s5, to + (2 * step));
+            TFormat.Store(s6, s7, to + (3 * step));
         }
 
         for (; feature + step <= size; feature += step)
@@ -119,7 +165,7 @@ internal static unsafe class OnePositionAttention
                 second = Vector.FusedMultiplyAdd(weight, TFormat.Second(value), second);
             }
 
-            TFormat.Store(first * shares, second * shares, result + feature);
+            TFormat.Store(first, second, result + feature);
         }
 
         for (; feature < size; feature++)
@@ -130,7 +176,7 @@ internal static unsafe class OnePositionAttention
                 sum += weights[position] * TFormat.Read(values[(position * size) + feature]);
             }
 
-            result[feature] = TFormat.Rounded(sum * share);
+            result[feature] = TFormat.Rounded(sum);
         }
     }
 }

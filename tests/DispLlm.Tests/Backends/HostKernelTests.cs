@@ -54,6 +54,19 @@ public sealed class HostKernelTests
         Close.Within(Tolerance(size.Narrow), expected, stream, $"{size}");
     });
 
+    /// <summary>Selections ascend; what does not is still selected in its order.</summary>
+    [Fact]
+    public void Selected_columns_are_those_of_the_index() => Check(s_sizes, size =>
+    {
+        Tensor x = Draw(size.Narrow, size.Rows, size.Width), shuffled = randperm(size.Width), gates = randn(size.Width);
+        foreach (Tensor index in new[] { Indices(size.Width, (size.Width + 1) / 2), Indices(size.Width, 1), shuffled, shuffled.sort().Values })
+        {
+            Tensor expected = x.index_select(-1, index);
+            Assert.Equal(Wide(expected).data<float>().ToArray(), Wide(HostKernels.Columns(x, index)).data<float>().ToArray());
+            Close.Within(Tolerance(size.Narrow), Wide(expected) * gates.index_select(0, index), HostKernels.Gated(x, gates, index), $"{size}");
+        }
+    });
+
     [Fact]
     public void The_gated_activation_is_the_frameworks() => Check(s_sizes, size =>
     {

@@ -15,16 +15,30 @@ internal static class LearningTables
         using var random = new RandomSource(1).Stream("benchmark");
         using var tokens = (random.Uniform(1, SmolLm2Shape.Tokens + 1) * 49152).to(ScalarType.Int64);
         output.WriteLine($"SmolLM2's shape, 512 tokens, {type}, {torch.get_num_threads()} threads; medians of {rounds} turns.\n");
-        output.WriteLine("| gates open | kept for the way back | share of the product speed | with attention's products |\n|---|---|---|---|");
+        output.WriteLine("| step | gates open | kept for the way back | share of the product speed | with attention's products |\n|---|---|---|---|---|");
+        void Row(string step, double open, ActivationMemory kept, Action<Tensor> run)
+        {
+            // Gates move from step to step, as they do in learning, and with them the shapes of what is computed.
+            Tensor[] gates = [.. Enumerable.Range(0, rounds + 1).Select(_ => (random.Uniform(shape.Model.GateLayout.Count) < open).to(ScalarType.Float32))];
+            int turn = 0;
+            double share = Quotient(rounds, () => shape.Products(2), () => run(gates[turn++]));
+            Array.ForEach(gates, tensor => tensor.Dispose());
+            output.WriteLine(string.Create(
+                CultureInfo.InvariantCulture, $"| {step} | {open:P0} | {kept} | {share:F2} | {share * (1 + SmolLm2Shape.AttentionShare(shape.Model.Spec)):F2} |"));
+            output.Flush();
+        }
+
+        using (var eager = new EagerStep(shape.Model))
+        {
+            EnsureSame(shape, eager, tokens, type);
+            Row("in the framework's operators", 1, ActivationMemory.Everything, gates => eager.Gradient(gates, tokens).Dispose());
+        }
+
         foreach (double open in new[] { 1, 0.7, 0.5 })
         {
-            using var gates = (random.Uniform(shape.Model.GateLayout.Count) < open).to(ScalarType.Float32);
             foreach (var kept in new[] { ActivationMemory.Everything, ActivationMemory.BlockInputs })
             {
-                double share = Quotient(rounds, () => shape.Products(2), () => Step(shape, gates, tokens, kept));
-                output.WriteLine(string.Create(
-                    CultureInfo.InvariantCulture, $"| {open:P0} | {kept} | {share:F2} | {share * (1 + SmolLm2Shape.AttentionShare(shape.Model.Spec)):F2} |"));
-                output.Flush();
+                Row("this library's", open, kept, gates => Step(shape, gates, tokens, kept));
             }
         }
 
@@ -88,6 +102,19 @@ internal static class LearningTables
 
     private static void Step(SmolLm2Shape shape, Tensor gates, Tensor tokens, ActivationMemory kept) =>
         GateGradients.Of(shape.Model, gates, NormOrder.NormThenSelect, [tokens], memory: kept).Dispose();
+
+    /// <summary>Both steps have to compute one gradient, or their times say nothing.</summary>
+    private static void EnsureSame(SmolLm2Shape shape, EagerStep eager, Tensor tokens, ScalarType type)
+    {
+        using var scope = NewDisposeScope();
+        Tensor gates = ones(shape.Model.GateLayout.Count), expected = eager.Gradient(gates, tokens);
+        using var own = GateGradients.Of(shape.Model, gates, NormOrder.NormThenSelect, [tokens], memory: ActivationMemory.Everything);
+        double off = ((own.Gradient - expected).norm() / expected.norm()).ToDouble();
+        if (!(off < (type == ScalarType.Float32 ? 1e-3 : 0.1)))
+        {
+            throw new InvalidOperationException($"The two steps' gradients are {off} apart.");
+        }
+    }
 
     /// <summary>The median of one action's time over another's, in turns, after one turn that is not measured.</summary>
     private static double Quotient(int rounds, Action above, Action below)

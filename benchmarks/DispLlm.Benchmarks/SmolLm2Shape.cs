@@ -15,8 +15,12 @@ internal sealed class SmolLm2Shape : IDisposable
         WeightRole.MlpNorm, WeightRole.MlpGate, WeightRole.MlpUp, WeightRole.MlpDown,
     ];
 
+    private static readonly WeightRole[] s_projections =
+    [
+        WeightRole.Query, WeightRole.Key, WeightRole.Value, WeightRole.AttentionOutput, WeightRole.MlpGate, WeightRole.MlpUp, WeightRole.MlpDown,
+    ];
+
     private readonly Tensor[] _inputs;
-    private readonly Tensor[] _weights;
 
     public SmolLm2Shape(ScalarType type)
     {
@@ -31,11 +35,6 @@ internal sealed class SmolLm2Shape : IDisposable
             TorchBackend.Cpu(type));
         var spec = Model.Spec;
         using var random = new RandomSource(0).Stream("benchmark");
-        (long In, long Out)[] projections =
-        [
-            (spec.HiddenSize, spec.QuerySize), (spec.HiddenSize, spec.KeyValueSize), (spec.HiddenSize, spec.KeyValueSize), (spec.QuerySize, spec.HiddenSize),
-            (spec.HiddenSize, spec.MlpSize), (spec.HiddenSize, spec.MlpSize), (spec.MlpSize, spec.HiddenSize),
-        ];
         var weights = Enumerable.Range(0, spec.Blocks).SelectMany(block => BlockRoles.Select(role => Model.Weight(role, block)));
         foreach (Tensor weight in weights.Concat([Model.Weight(WeightRole.TokenEmbedding), Model.Weight(WeightRole.FinalNorm)]))
         {
@@ -43,8 +42,7 @@ internal sealed class SmolLm2Shape : IDisposable
             weight.copy_(random.Normal(weight.shape) * 0.02);
         }
 
-        _inputs = [.. projections.Select(size => random.Normal(Tokens, size.In).to(type))];
-        _weights = [.. projections.Select(size => random.Normal(size.Out, size.In).to(type))];
+        _inputs = [.. s_projections.Select(role => random.Normal(Tokens, Model.Weight(role, 0).shape[1]).to(type))];
         HeadInput = random.Normal(Tokens, spec.HiddenSize).to(type);
     }
 
@@ -73,7 +71,7 @@ internal sealed class SmolLm2Shape : IDisposable
             {
                 for (int j = 0; j < _inputs.Length; j++)
                 {
-                    nn.functional.linear(_inputs[j], _weights[j]).Dispose();
+                    nn.functional.linear(_inputs[j], Model.Weight(s_projections[j], block)).Dispose();
                 }
             }
 
@@ -85,7 +83,7 @@ internal sealed class SmolLm2Shape : IDisposable
     {
         Model.Dispose();
         HeadInput.Dispose();
-        foreach (var tensor in _inputs.Concat(_weights))
+        foreach (var tensor in _inputs)
         {
             tensor.Dispose();
         }

@@ -16,7 +16,7 @@ internal sealed class BlockPieces : IDisposable
     private readonly KeyValueCache _cache;
     private readonly Tensor _stream;
     private readonly BlockIndices?[] _indices;
-    private readonly BlockPassage[] _passages;
+    private readonly UngatedPassage[] _passages;
     private readonly bool _decodes;
 
     public BlockPieces(PrunableModel model, Case use, Func<TimeSpan> now)
@@ -31,7 +31,7 @@ internal sealed class BlockPieces : IDisposable
         _rotary = new RotaryTable(spec.Rotary!, model.Backend.Device);
         _stream = Numbers(use.Batch, use.Length, spec.HiddenSize).DetachFromDisposeScope();
         _indices = [.. Enumerable.Range(0, spec.Blocks).Select(block => model.Plan is null ? null : BlockIndices.From(model.Plan.Blocks[block], model.Backend.Device))];
-        _passages = [.. _indices.Select(indices => indices is null ? (BlockPassage)new DensePassage() : new PrunedPassage(indices, model.Plan!.NormOrder))];
+        _passages = [.. _indices.Select(indices => indices is null ? (UngatedPassage)new DensePassage() : new PrunedPassage(indices, model.Plan!.NormOrder))];
         _cache = model.NewCache();
         if (use.Before > 0)
         {
@@ -101,12 +101,12 @@ internal sealed class BlockPieces : IDisposable
         });
         Tensor mixed = Timed(1, () => window.Attend(block, query, key, value)).transpose(1, 2).flatten(2);
         Tensor written = Timed(0, () => Of(WeightRole.AttentionOutput).Apply(mixed));
-        Tensor attended = Timed(3, () => passage.Leave(SelectionSite.AttentionOutput, _stream, written));
+        Tensor attended = Timed(3, () => passage.Sum(SelectionSite.AttentionOutput, _stream, written));
         read = Timed(2, () => passage.Enter(SelectionSite.MlpInput, attended, Norm(WeightRole.MlpNorm)));
         parts = Timed(0, () => Projection.Apply(read, Of(WeightRole.MlpGate), Of(WeightRole.MlpUp)));
         Tensor hidden = Timed(5, () => DecoderBlock.Activate(spec.Activation, parts[0], parts[1]));
         Tensor computed = Timed(0, () => Of(WeightRole.MlpDown).Apply(hidden));
-        Timed(3, () => passage.Leave(SelectionSite.MlpOutput, attended, computed));
+        Timed(3, () => passage.Sum(SelectionSite.MlpOutput, attended, computed));
     }
 
     private T Timed<T>(int piece, Func<T> work)

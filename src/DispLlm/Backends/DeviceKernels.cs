@@ -73,22 +73,37 @@ internal static class DeviceKernels
         return index is null ? x * gates.to(x.dtype) : x.index_select(-1, index).mul_(gates.index_select(0, index).to(x.dtype));
     }
 
-    /// <summary>The gradient of each gate, <c>[d]</c> in float32: over all tokens, what passed the gate times what came back, <c>[..., d]</c> each.</summary>
-    public static Tensor GateGradient(Tensor features, Tensor returned) => HostRows.Lie(features, returned)
-        ? HostGradients.GateSums(features, returned, null)
-        : (features * returned).view(-1, features.shape[^1]).sum(0, type: ScalarType.Float32);
+    /// <summary>A stream <c>[..., d]</c> with features <c>[..., d]</c> behind their gates <c>[d]</c> added, without gradient.</summary>
+    public static Tensor PlusGated(Tensor stream, Tensor features, Tensor gates) => HostRows.Lie(stream, features) && HostRows.Lie(gates)
+        ? HostKernels.PlusGated(stream, features, gates)
+        : stream.Plus(features * gates.to(features.dtype));
 
-    /// <summary>The same; what came back is multiplied by the gates besides, in place.</summary>
+    /// <summary>
+    /// The gradient of each gate, <c>[d]</c> in float32: over all tokens, what passed the gate times what came back, <c>[..., d]</c> each. What came back is multiplied by the gates
+    /// besides, in place.
+    /// </summary>
     public static Tensor BackThroughGates(Tensor features, Tensor returned, Tensor gates)
     {
         if (HostRows.Lie(features, returned) && HostRows.Lie(gates))
         {
-            return HostGradients.GateSums(features, returned, gates);
+            return HostGradients.BackThroughGates(features, returned, gates, null, returned);
         }
 
         Tensor gradient = GateGradient(features, returned);
         returned.mul_(gates.to(returned.dtype));
         return gradient;
+    }
+
+    /// <summary>The same; what came back stays as it is, and what the gates let through of it is a tensor of its own: all of it, or only the selected features.</summary>
+    public static (Tensor Gradient, Tensor Passed) BackThroughGates(Tensor features, Tensor returned, Tensor gates, Tensor? index)
+    {
+        if (HostRows.Lie(features, returned) && HostRows.Lie(gates))
+        {
+            Tensor passed = HostKernels.EmptyLike(returned, index?.numel() ?? returned.size(-1));
+            return (HostGradients.BackThroughGates(features, returned, gates, index, passed), passed);
+        }
+
+        return (GateGradient(features, returned), Gated(returned, gates, index));
     }
 
     /// <summary>
@@ -185,4 +200,7 @@ internal static class DeviceKernels
 
     /// <summary><c>max(x, 0)</c>.</summary>
     public static Tensor Relu(Tensor x) => x.device.HoldsNumbers() ? nn.functional.relu(x) : x.AtLeast(0L);
+
+    private static Tensor GateGradient(Tensor features, Tensor returned) =>
+        (features * returned).view(-1, features.shape[^1]).sum(0, type: ScalarType.Float32);
 }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using TorchSharp;
@@ -110,39 +111,58 @@ internal static unsafe class HostGradients
     }
 
     /// <summary>
-    /// The gradient of each gate, <c>[d]</c> in float32: over all tokens, what passed the gate times what came back. Where gates are given, what came back is multiplied by
-    /// them besides, in place: the gradient in front of the gates.
+    /// The gradient of each gate, <c>[d]</c> in float32: over all tokens, what passed the gate times what came back. What came back is multiplied by the gates on the way: the gradient in
+    /// front of them.
     /// </summary>
     /// <param name="features">What passed, <c>[..., d]</c>.</param>
     /// <param name="returned">What came back, <c>[..., d]</c>.</param>
-    /// <param name="gates"><c>[d]</c>, float32; null to leave what came back as it is.</param>
-    public static Tensor GateSums(Tensor features, Tensor returned, Tensor? gates)
+    /// <param name="gates"><c>[d]</c>, float32.</param>
+    /// <param name="index">Which of the features are wanted in front of the gates, int64; null for all.</param>
+    /// <param name="passed">Where those are written, <c>[..., d or selected]</c>; where all are wanted it may be what came back.</param>
+    public static Tensor BackThroughGates(Tensor features, Tensor returned, Tensor gates, Tensor? index, Tensor passed)
     {
-        HostRows rows = HostRows.Of(features), backs = HostRows.Of(returned);
-        long width = rows.Width, pieces = HostThreads.Pieces(rows.Count, width, out long size);
-        float* factors = gates is null ? null : HostRows.Pointer(gates);
-        using Tensor sums = zeros(pieces, width);
-        float* all = HostRows.Pointer(sums);
-        HostThreads.Share(pieces, size * width, 2 * rows.Scratch, (firstPiece, lastPiece, scratch) =>
+        HostRows rows = HostRows.Of(features), backs = HostRows.Of(returned), results = HostRows.Of(passed);
+        HostSelection? selection = index is null ? null : new HostSelection(index, rows.Width, rows.Count);
+        long width = rows.Width, pieces = HostThreads.Pieces(rows.Count, width, out long size), whole = selection is null ? 0 : width;
+        float* factors = HostRows.Pointer(gates);
+
+        // One row of sums for each piece; the first is the result.
+        Tensor gradient = empty(width);
+        float[] others = ArrayPool<float>.Shared.Rent(checked((int)((pieces - 1) * width)));
+        float* sums = HostRows.Pointer(gradient);
+        fixed (float* rest = others)
         {
-            for (long piece = firstPiece; piece < lastPiece; piece++)
+            float* more = rest - width;
+            HostThreads.Share(pieces, size * width, rows.Scratch + backs.Scratch + results.Scratch + whole, (firstPiece, lastPiece, scratch) =>
             {
-                for (long row = piece * size; row < Math.Min(rows.Count, (piece + 1) * size); row++)
+                float* room = scratch + rows.Scratch, gated = room + backs.Scratch, kept = gated + whole;
+                for (long piece = firstPiece; piece < lastPiece; piece++)
                 {
-                    float* room = scratch + rows.Scratch, back = backs.Read(row, room);
-                    HostNumbers.AddProducts(rows.Read(row, scratch), back, all + (piece * width), width);
-                    if (factors is not null)
+                    float* sum = piece == 0 ? sums : more + (piece * width);
+                    new Span<float>(sum, (int)width).Clear();
+                    for (long row = piece * size; row < Math.Min(rows.Count, (piece + 1) * size); row++)
                     {
-                        HostNumbers.Multiply(back, factors, back, width);
-                        backs.Keep(row, room);
+                        float* back = backs.Read(row, room), to = results.Room(row, kept);
+                        HostNumbers.PlusProducts(sum, rows.Read(row, scratch), back, sum, width);
+                        HostNumbers.Multiply(back, factors, selection is null ? to : gated, width);
+                        selection?.Pick(gated, to);
+                        results.Keep(row, kept);
                     }
                 }
+            });
+            for (long piece = 1; piece < pieces; piece++)
+            {
+                HostNumbers.Add(sums, more + (piece * width), width);
             }
-        });
+        }
+
+        ArrayPool<float>.Shared.Return(others);
         GC.KeepAlive(features);
         GC.KeepAlive(returned);
         GC.KeepAlive(gates);
-        return sums.sum([0L]);
+        GC.KeepAlive(passed);
+        selection?.KeepAlive();
+        return gradient;
     }
 
     /// <summary>Mean cross-entropy of logits and its gradient by them: one row in the cache at a time.</summary>

@@ -119,6 +119,30 @@ internal static unsafe class HostKernels
         return result;
     }
 
+    /// <summary>A stream <c>[..., d]</c> with features behind their gates added.</summary>
+    /// <param name="stream">The stream.</param>
+    /// <param name="features"><c>[..., d]</c>.</param>
+    /// <param name="gates"><c>[d]</c>, float32.</param>
+    public static Tensor PlusGated(Tensor stream, Tensor features, Tensor gates)
+    {
+        Tensor result = empty_like(stream);
+        HostRows streams = HostRows.Of(stream), added = HostRows.Of(features), sums = HostRows.Of(result);
+        float* factors = HostRows.Pointer(gates);
+        HostThreads.Share(streams.Count, 2 * streams.Width, 2 * streams.Scratch, (first, last, scratch) =>
+        {
+            for (long row = first; row < last; row++)
+            {
+                float* from = streams.Read(row, scratch), to = sums.Room(row, scratch);
+                HostNumbers.PlusProducts(from, added.Read(row, scratch + streams.Scratch), factors, to, streams.Width);
+                sums.Keep(row, scratch);
+            }
+        });
+        GC.KeepAlive(stream);
+        GC.KeepAlive(features);
+        GC.KeepAlive(gates);
+        return result;
+    }
+
     /// <summary><c>gate * sigmoid(gate) * up</c>, written over the gate or, where a gradient will want it, into a tensor of its own.</summary>
     public static Tensor GatedSilu(Tensor gate, Tensor up, bool inPlace)
     {
@@ -193,7 +217,7 @@ internal static unsafe class HostKernels
     }
 
     /// <summary>An empty tensor of the same type and shape, with another width.</summary>
-    private static Tensor EmptyLike(Tensor x, long width)
+    public static Tensor EmptyLike(Tensor x, long width)
     {
         long[] shape = x.shape;
         shape[^1] = width;

@@ -178,18 +178,18 @@ internal static unsafe class HostNumbers
         }
     }
 
-    /// <summary>Adds products of numbers to others, in place.</summary>
-    public static void AddProducts(float* x, float* y, float* sums, long count)
+    /// <summary>Writes <c>x + y z</c>. It may be written over any of them.</summary>
+    public static void PlusProducts(float* x, float* y, float* z, float* to, long count)
     {
         long i = 0;
         for (; i + Lanes <= count; i += Lanes)
         {
-            Vector512.FusedMultiplyAdd(Vector512.Load(x + i), Vector512.Load(y + i), Vector512.Load(sums + i)).Store(sums + i);
+            Vector512.FusedMultiplyAdd(Vector512.Load(y + i), Vector512.Load(z + i), Vector512.Load(x + i)).Store(to + i);
         }
 
         for (; i < count; i++)
         {
-            sums[i] = MathF.FusedMultiplyAdd(x[i], y[i], sums[i]);
+            to[i] = MathF.FusedMultiplyAdd(y[i], z[i], x[i]);
         }
     }
 

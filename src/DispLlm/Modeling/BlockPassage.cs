@@ -19,19 +19,28 @@ internal abstract class BlockPassage
     public virtual IReadOnlyList<Tensor> Read(SelectionSite site, Tensor entered, IReadOnlyList<Projection> readers) =>
         Projection.Apply(entered, [.. readers]);
 
-    /// <summary>S2: what the last projection makes of the mixed values; S4 and S5: of the MLP's hidden features <c>[batch, seq, d_ff]</c>.</summary>
-    public virtual Tensor Write(SelectionSite site, Tensor features, Projection writer) => writer.Apply(features);
+    /// <summary>
+    /// S2, S5: the stream with what the last projection makes of <c>[batch, seq, features]</c> added, behind the gates of S4 where features are the MLP's. At S5 the stream is the block's
+    /// own and may be written over.
+    /// </summary>
+    public abstract Tensor Leave(SelectionSite site, Tensor stream, Tensor features, Projection writer);
+}
 
-    /// <summary>S2, S5: the stream with what the sublayer wrote added. At S5 the stream is the block's own and may be written over.</summary>
-    public abstract Tensor Leave(SelectionSite site, Tensor stream, Tensor output);
+/// <summary>Nothing is multiplied by gates: what is written is added as it is, everywhere or where it belongs.</summary>
+internal abstract class UngatedPassage : BlockPassage
+{
+    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor features, Projection writer) => Sum(site, stream, writer.Apply(features));
+
+    /// <summary>The stream with what the last projection wrote added.</summary>
+    public abstract Tensor Sum(SelectionSite site, Tensor stream, Tensor output);
 }
 
 /// <summary>Everything passes.</summary>
-internal sealed class DensePassage : BlockPassage
+internal class DensePassage : UngatedPassage
 {
     public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm) => norm?.Apply(stream) ?? stream;
 
-    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) =>
+    public override Tensor Sum(SelectionSite site, Tensor stream, Tensor output) =>
         site == SelectionSite.AttentionOutput || stream.requires_grad || output.requires_grad ? stream.Plus(output) : stream.PlusInPlace(output);
 }
 
@@ -53,17 +62,14 @@ internal sealed class GatedPassage(Func<SelectionSite, SiteGates> gates, NormOrd
         : GatedRead.Of(entered, gates(site), readers, site == SelectionSite.MlpInput ? gates(SelectionSite.MlpHidden) : null);
 
     // Hidden features are gated once, as a product: gating gate and up each, as the released code does, squares soft gates (method, section 1).
-    public override Tensor Write(SelectionSite site, Tensor features, Projection writer) =>
-        GatedWrite.Of(features, site == SelectionSite.MlpOutput ? gates(SelectionSite.MlpHidden) : null, writer, gates(site));
-
-    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) => stream.Plus(output);
+    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor features, Projection writer) =>
+        GatedWrite.Of(stream, features, site == SelectionSite.MlpOutput ? gates(SelectionSite.MlpHidden) : null, writer, gates(site));
 }
 
-/// <summary>Passes as another passage does, and shows what comes by. The tensors are alive, and unchanged, during the call only.</summary>
-/// <param name="inner">The other passage.</param>
-internal sealed class ObservingPassage(BlockPassage inner) : BlockPassage
+/// <summary>Everything passes, and is shown as it comes by. The tensors are alive, and unchanged, during the call only.</summary>
+internal sealed class ObservingPassage : DensePassage
 {
-    /// <summary>Told what projections read, in front of any gate: at S1 and S3 the readers, at S2 attention's output projection, at S4 the down projection.</summary>
+    /// <summary>Told what projections read: at S1 and S3 the readers, at S2 attention's output projection, at S4 the down projection.</summary>
     public Action<SelectionSite, Tensor>? OnRead { get; init; }
 
     /// <summary>Told at S2 and S5 what is written.</summary>
@@ -77,32 +83,25 @@ internal sealed class ObservingPassage(BlockPassage inner) : BlockPassage
 
     public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm)
     {
-        Tensor entered = inner.Enter(site, stream, norm);
+        Tensor entered = base.Enter(site, stream, norm);
         OnRead?.Invoke(site, entered);
         return entered;
     }
 
-    public override IReadOnlyList<Tensor> Read(SelectionSite site, Tensor entered, IReadOnlyList<Projection> readers) => inner.Read(site, entered, readers);
-
-    public override Tensor Write(SelectionSite site, Tensor features, Projection writer)
+    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor features, Projection writer)
     {
         OnRead?.Invoke(site == SelectionSite.MlpOutput ? SelectionSite.MlpHidden : site, features);
-        Tensor output = inner.Write(site, features, writer);
+        Tensor output = writer.Apply(features);
         OnWritten?.Invoke(site, output);
-        return output;
-    }
-
-    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output)
-    {
         OnBefore?.Invoke(site, stream);
-        Tensor behind = inner.Leave(site, stream, output);
+        Tensor behind = Sum(site, stream, output);
         OnBehind?.Invoke(site, behind);
         return behind;
     }
 }
 
 /// <summary>Only what is selected is read, computed and written: index selection in, index addition out. The weights on both sides of S4 are cut.</summary>
-internal sealed class PrunedPassage(BlockIndices indices, NormOrder order) : BlockPassage
+internal sealed class PrunedPassage(BlockIndices indices, NormOrder order) : UngatedPassage
 {
     public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm)
     {
@@ -115,7 +114,7 @@ internal sealed class PrunedPassage(BlockIndices indices, NormOrder order) : Blo
         };
     }
 
-    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor output) => site == SelectionSite.AttentionOutput
+    public override Tensor Sum(SelectionSite site, Tensor stream, Tensor output) => site == SelectionSite.AttentionOutput
         ? AddAt(stream.clone(), indices.AttentionOutput, output)
         : AddAt(stream, indices.MlpOutput, output);
 

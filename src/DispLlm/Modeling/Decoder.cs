@@ -95,7 +95,7 @@ internal sealed class Decoder : IDisposable
             Stream(tokens, window, (block, stream) =>
                 _blocks[block].Forward(
                     stream,
-                    new ObservingPassage(s_dense)
+                    new ObservingPassage
                     {
                         // At S2 the gate is behind the projection.
                         OnRead = (site, features) =>

@@ -60,7 +60,7 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     /// <summary>The stream with what attention wrote.</summary>
     public Tensor LeaveAttention(Tensor stream, Tensor mixed, BlockPassage passage)
     {
-        Tensor sum = passage.Leave(SelectionSite.AttentionOutput, stream, passage.Write(SelectionSite.AttentionOutput, mixed, _output));
+        Tensor sum = passage.Leave(SelectionSite.AttentionOutput, stream, mixed, _output);
         return NormsBefore ? sum : _attentionNorm.Apply(sum);
     }
 
@@ -78,7 +78,7 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     /// <summary>The stream behind the block.</summary>
     public Tensor LeaveMlp(Tensor attended, Tensor hidden, BlockPassage passage)
     {
-        Tensor sum = passage.Leave(SelectionSite.MlpOutput, attended, passage.Write(SelectionSite.MlpOutput, hidden, _down));
+        Tensor sum = passage.Leave(SelectionSite.MlpOutput, attended, hidden, _down);
         return NormsBefore ? sum : _mlpNorm.Apply(sum);
     }
 

@@ -13,7 +13,6 @@ internal sealed record SiteGates(Tensor Values, Tensor? Open)
 {
     /// <summary>Features <c>[..., size]</c> behind the gates: all of them, or only those behind open ones.</summary>
     public Tensor Pass(Tensor features) => DeviceKernels.Gated(features, Values, Open);
-
 }
 
 /// <summary>
@@ -67,32 +66,33 @@ internal sealed class GatedRead : autograd.MultiTensorFunction<GatedRead>
 }
 
 /// <summary>
-/// A projection whose outputs are gated, and whose inputs may be: <c>y = ((x * s) W^T + b) * t</c>. Forward, a closed s needs no column of W;
+/// A projection whose outputs are gated, whose inputs may be, and which is added to a stream: <c>h + ((x * s) W^T + b) * t</c>. Forward, a closed s needs no column of W;
 /// backward, a closed t needs no row.
 /// </summary>
 internal sealed class GatedWrite : autograd.SingleTensorFunction<GatedWrite>
 {
     public override string Name => nameof(GatedWrite);
 
-    /// <summary>What the writer makes of <c>[..., in]</c>; differentiable in the features and both gates.</summary>
+    /// <summary>The stream with what the writer makes of <c>[..., in]</c>; differentiable in the stream, the features and both gates.</summary>
+    /// <param name="stream">What is added to, <c>[..., out]</c>.</param>
     /// <param name="x">The features, in front of their gates where they have some.</param>
     /// <param name="read">The gates of its inputs; null for none.</param>
     /// <param name="writer">The projection.</param>
     /// <param name="written">The gates of its outputs.</param>
-    public static Tensor Of(Tensor x, SiteGates? read, Projection writer, SiteGates written) =>
-        apply(x, read?.Values!, read?.Open!, written.Values, written.Open!, (object)writer);
+    public static Tensor Of(Tensor stream, Tensor x, SiteGates? read, Projection writer, SiteGates written) =>
+        apply(stream, x, read?.Values!, read?.Open!, written.Values, written.Open!, (object)writer);
 
     /// <inheritdoc/>
     public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
     {
-        var (x, written, writer) = ((Tensor)vars[0], (Tensor)vars[3], (Projection)vars[5]);
-        var read = vars[1] is Tensor values ? new SiteGates(values, (Tensor?)vars[2]) : null;
+        var (stream, x, written, writer) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor)vars[4], (Projection)vars[6]);
+        var read = vars[2] is Tensor values ? new SiteGates(values, (Tensor?)vars[3]) : null;
         using var scope = NewDisposeScope();
         Tensor output = writer.OnColumns(read?.Open).Apply(read?.Pass(x) ?? x);
-        ctx.save_for_backward([x, read?.Values!, written, (Tensor)vars[4], output]);
+        ctx.save_for_backward([x, read?.Values!, written, (Tensor)vars[5], output]);
         ctx.save_data(nameof(Projection), writer);
         output.MoveToOuterDisposeScope();
-        return DeviceKernels.Gated(output, written, null).MoveToOuterDisposeScope();
+        return DeviceKernels.PlusGated(stream, output, written).MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>
@@ -102,16 +102,10 @@ internal sealed class GatedWrite : autograd.SingleTensorFunction<GatedWrite>
         var saved = ctx.get_saved_variables();
         var (x, read, written, open, output) = (saved[0], saved[1], saved[2], saved[3], saved[4]);
         var writer = (Projection)ctx.get_data(nameof(Projection));
-        Tensor writtenGradient = DeviceKernels.GateGradient(output, grad_output);
-        Tensor rows = Projection.Rows(grad_output);
+        var (writtenGradient, listened) = DeviceKernels.BackThroughGates(output, grad_output, written, open);
         Tensor weight = open is null ? writer.Weight : writer.Weight.index_select(0, open);
-        Tensor back = DeviceKernels.Product(DeviceKernels.Gated(rows, written, open), weight).view(x.shape);
-        Tensor? readGradient = null;
-        if (read is not null)
-        {
-            readGradient = scope.Return(DeviceKernels.BackThroughGates(x, back, read));
-        }
-
-        return [scope.Return(back), readGradient!, null!, scope.Return(writtenGradient), null!, null!];
+        Tensor back = DeviceKernels.Product(Projection.Rows(listened), weight).view(x.shape);
+        Tensor? readGradient = read is null ? null : scope.Return(DeviceKernels.BackThroughGates(x, back, read));
+        return [scope.Return(grad_output.alias()), scope.Return(back), readGradient!, null!, scope.Return(writtenGradient), null!, null!];
     }
 }

@@ -15,7 +15,7 @@ internal sealed class DenseTrace(CompensationTarget target) : IDisposable
     public BlockPassage Passage()
     {
         Dispose();
-        return new ObservingPassage(new DensePassage())
+        return new ObservingPassage
         {
             OnRead = (site, features) =>
             {

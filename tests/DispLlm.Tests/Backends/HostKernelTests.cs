@@ -56,9 +56,11 @@ public sealed class HostKernelTests
 
     /// <summary>Selections ascend; what does not is still selected in its order.</summary>
     [Fact]
-    public void Selected_columns_are_those_of_the_index() => Check(s_sizes, size =>
+    public void Selected_columns_and_gated_features_are_the_frameworks() => Check(s_sizes, size =>
     {
-        Tensor x = Draw(size.Narrow, size.Rows, size.Width), shuffled = randperm(size.Width), gates = randn(size.Width);
+        Tensor x = Draw(size.Narrow, size.Rows, size.Width), shuffled = randperm(size.Width), gates = randn(size.Width), stream = Draw(size.Narrow, size.Rows, size.Width);
+        Close.Within(Tolerance(size.Narrow), Wide(x) * gates, HostKernels.Gated(x, gates, null), $"{size}");
+        Close.Within(Tolerance(size.Narrow), Wide(stream) + (Wide(x) * gates), HostKernels.PlusGated(stream, x, gates), $"{size}");
         foreach (Tensor index in new[] { Indices(size.Width, (size.Width + 1) / 2), Indices(size.Width, 1), shuffled, shuffled.sort().Values })
         {
             Tensor expected = x.index_select(-1, index);

@@ -125,7 +125,8 @@ public abstract class FamilyConformance<T>
     [MemberData(nameof(Fixtures))]
     public void Gate_gradients_are_the_slope_of_the_loss(string name) => Run(name, (fixture, model) =>
     {
-        const double Step = 5e-4;
+        // A longer step meets more of the kinks of ReLU; a shorter one is lost in the rounding of the loss.
+        const double Step = 2e-4;
         Tensor tokens = fixture.Expected("input_ids");
         using var random = new RandomSource(7).Stream("gates");
         foreach (var order in Orders(model))

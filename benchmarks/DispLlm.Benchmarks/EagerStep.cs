@@ -1,0 +1,74 @@
+using TorchSharp;
+using static TorchSharp.torch;
+using static TorchSharp.torch.nn;
+
+namespace DispLlm.Benchmarks;
+
+/// <summary>
+/// The model's half of a learning step as one writes it with the framework's operators and its own automatic gradient: every gate multiplies, nothing is left out, nothing is written out.
+/// What learning would take without this library's kernels.
+/// </summary>
+internal sealed class EagerStep(PrunableModel model) : IDisposable
+{
+    private readonly Tensor[] _turns = Turns(model);
+
+    /// <summary>The gradient of the loss by the gates, <c>[gates]</c>, float32. The caller disposes it.</summary>
+    public Tensor Gradient(Tensor gates, Tensor tokens)
+    {
+        using var scope = NewDisposeScope();
+        using var gradient = enable_grad();
+        Tensor open = gates.detach().clone().requires_grad_();
+        Tensor narrow = open.to(model.Backend.ComputeType);
+        Tensor stream = model.Weight(WeightRole.TokenEmbedding).index(tokens.narrow(1, 0, SmolLm2Shape.Tokens));
+        for (int block = 0; block < model.Spec.Blocks; block++)
+        {
+            Tensor Behind(SelectionSite site, Tensor features)
+            {
+                var (offset, size) = (model.GateLayout[block, site].Offset, model.GateLayout[block, site].Size);
+                return features * narrow.narrow(0, offset, size);
+            }
+
+            Tensor Linear(WeightRole role, Tensor features) => functional.linear(features, model.Weight(role, block));
+
+            Tensor entered = Behind(SelectionSite.AttentionInput, Norm(stream, model.Weight(WeightRole.AttentionNorm, block)));
+            Tensor query = Turned(Heads(Linear(WeightRole.Query, entered), model.Spec.Heads)), key = Turned(Heads(Linear(WeightRole.Key, entered), model.Spec.KeyValueHeads));
+            Tensor value = Heads(Linear(WeightRole.Value, entered), model.Spec.KeyValueHeads);
+            long shared = model.Spec.Heads / model.Spec.KeyValueHeads;
+            Tensor mixed = functional.scaled_dot_product_attention(
+                query, key.repeat_interleave(shared, dim: 1), value.repeat_interleave(shared, dim: 1), is_casual: true).transpose(1, 2).flatten(2);
+            stream = stream + Behind(SelectionSite.AttentionOutput, Linear(WeightRole.AttentionOutput, mixed));
+            entered = Behind(SelectionSite.MlpInput, Norm(stream, model.Weight(WeightRole.MlpNorm, block)));
+            Tensor hidden = functional.silu(Linear(WeightRole.MlpGate, entered)) * Linear(WeightRole.MlpUp, entered);
+            stream = stream + Behind(SelectionSite.MlpOutput, Linear(WeightRole.MlpDown, Behind(SelectionSite.MlpHidden, hidden)));
+        }
+
+        Tensor logits = functional.linear(Norm(stream, model.Weight(WeightRole.FinalNorm)), model.Weight(WeightRole.TokenEmbedding));
+        functional.cross_entropy(logits.view(-1, logits.shape[^1]).to(ScalarType.Float32), tokens.narrow(1, 1, SmolLm2Shape.Tokens).reshape(-1)).backward();
+        return open.grad!.clone().MoveToOuterDisposeScope();
+    }
+
+    public void Dispose() => Array.ForEach(_turns, tensor => tensor.Dispose());
+
+    private Tensor Norm(Tensor x, Tensor weight)
+    {
+        Tensor wide = x.to(ScalarType.Float32);
+        return (wide * (wide.pow(2).mean([-1L], keepdim: true) + model.Spec.NormEpsilon).rsqrt()).to(x.dtype) * weight;
+    }
+
+    private static Tensor Heads(Tensor x, int heads) => x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2);
+
+    private Tensor Turned(Tensor x)
+    {
+        Tensor[] halves = x.chunk(2, -1);
+        return (x * _turns[0]) + (cat([halves[1].neg(), halves[0]], -1) * _turns[1]);
+    }
+
+    private static Tensor[] Turns(PrunableModel model)
+    {
+        using var scope = NewDisposeScope();
+        long half = model.Spec.HeadSize / 2;
+        Tensor wavelengths = pow(model.Spec.Rotary!.Theta, arange(half, ScalarType.Float32) / -half);
+        Tensor angles = outer(arange(SmolLm2Shape.Tokens, ScalarType.Float32), wavelengths).repeat(1, 2);
+        return [.. new[] { angles.cos(), angles.sin() }.Select(turn => turn.to(model.Backend.ComputeType).DetachFromDisposeScope())];
+    }
+}

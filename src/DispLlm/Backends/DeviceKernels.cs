@@ -147,8 +147,10 @@ internal static class DeviceKernels
     /// <param name="value"><c>[batch, key-value heads, seq, head]</c>.</param>
     public static Tensor CausalAttention(Tensor query, Tensor key, Tensor value)
     {
-        // The fused kernel computes bfloat16 at the speed of float32.
-        bool plain = query.requires_grad || query.dtype == ScalarType.BFloat16 || (query.dtype == ScalarType.Float32 && query.size(2) <= MostRowwise);
+        // Where bfloat16 is not multiplied a tile at a time, the fused kernel computes it at the speed of float32.
+        bool plain = query.requires_grad
+            || (query.dtype == ScalarType.BFloat16 && !BFloat16Units.AreTiles)
+            || (query.dtype == ScalarType.Float32 && query.size(2) <= MostRowwise);
         if (query.device_type == DeviceType.CPU && plain && !OnePositionAttention.Takes(query, key, value))
         {
             return RowwiseAttention.Of(query, key, value);

@@ -4,14 +4,14 @@ using static TorchSharp.torch.nn;
 
 namespace DispLlm;
 
-/// <summary>The gates of one site, and which of them are open where it pays to know.</summary>
+/// <summary>The gates of one site, and which of them products take where it pays to know.</summary>
 /// <param name="Values"><c>[size of the site]</c>, float32.</param>
 /// <param name="Open">
-/// Where enough gates are exactly 0: the indices of the others, int64. Products then leave out what is closed. Null where everything is computed.
+/// Where enough gates are exactly 0: the indices that products take, int64, of all that is open and of the few closed ones that fill a tile. Null where everything is computed.
 /// </param>
 internal sealed record SiteGates(Tensor Values, Tensor? Open)
 {
-    /// <summary>Features <c>[..., size]</c> behind the gates: all of them, or only those behind open ones.</summary>
+    /// <summary>Features <c>[..., size]</c> behind the gates: all of them, or only those that products take.</summary>
     public Tensor Pass(Tensor features) => DeviceKernels.Gated(features, Values, Open);
 }
 

@@ -164,10 +164,10 @@ internal sealed class ZeroShotResults : IDisposable
     {
         try
         {
-            int item = line["item"]!.GetValue<int>();
-            double[] logarithms = [.. line["log_likelihoods"]!.AsArray().Select(value => value!.GetValue<double>())];
-            bool[] greedy = [.. line["is_greedy"]!.AsArray().Select(value => value!.GetValue<bool>())];
-            int[] tokens = [.. line["tokens"]!.AsArray().Select(value => value!.GetValue<int>())];
+            int item = line["item"].Present().GetValue<int>();
+            double[] logarithms = [.. line["log_likelihoods"].Present().AsArray().Select(value => value.Present().GetValue<double>())];
+            bool[] greedy = [.. line["is_greedy"].Present().AsArray().Select(value => value.Present().GetValue<bool>())];
+            int[] tokens = [.. line["tokens"].Present().AsArray().Select(value => value.Present().GetValue<int>())];
             int count = _items[item].Choices.Count;
             if (logarithms.Length != count || greedy.Length != count || tokens.Length != count)
             {
@@ -177,7 +177,7 @@ internal sealed class ZeroShotResults : IDisposable
             scores[item] = [.. logarithms.Select((value, i) => new ContinuationScore(value, greedy[i], tokens[i]))];
             return true;
         }
-        catch (Exception e) when (e is NullReferenceException or InvalidOperationException or FormatException or ArgumentException or IndexOutOfRangeException)
+        catch (Exception e) when (e is InvalidOperationException or FormatException or ArgumentException or IndexOutOfRangeException)
         {
             return false;
         }

@@ -52,8 +52,8 @@ internal static class StepLog
     {
         try
         {
-            var json = (JsonObject)JsonNode.Parse(line)!;
-            T Get<T>(string key) => json[key]!.GetValue<T>();
+            var json = (JsonObject)JsonNode.Parse(line).Present();
+            T Get<T>(string key) => json[key].Present().GetValue<T>();
             return new SelectionProgress(
                 Get<int>("step"),
                 Get<int>("steps"),
@@ -64,10 +64,10 @@ internal static class StepLog
                 Get<long>("tokens"),
                 TimeSpan.FromSeconds(Get<double>("seconds")))
             {
-                CollapsedSites = [.. (json["collapsed"]?.AsArray() ?? []).Select(site => layout[site![0]!.GetValue<int>(), (SelectionSite)site[1]!.GetValue<int>()])],
+                CollapsedSites = [.. (json["collapsed"]?.AsArray() ?? []).Select(site => layout[site.Present()[0].Present().GetValue<int>(), (SelectionSite)site.Present()[1].Present().GetValue<int>()])],
             };
         }
-        catch (Exception e) when (e is JsonException or NullReferenceException or InvalidOperationException or FormatException or InvalidCastException
+        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException or InvalidCastException
             or ArgumentException or IndexOutOfRangeException or OverflowException)
         {
             return null;

@@ -15,10 +15,7 @@ internal sealed class SmolLm2Shape : IDisposable
         WeightRole.MlpNorm, WeightRole.MlpGate, WeightRole.MlpUp, WeightRole.MlpDown,
     ];
 
-    private static readonly WeightRole[] s_projections =
-    [
-        WeightRole.Query, WeightRole.Key, WeightRole.Value, WeightRole.AttentionOutput, WeightRole.MlpGate, WeightRole.MlpUp, WeightRole.MlpDown,
-    ];
+    private static readonly WeightRole[] s_projections = [.. BlockRoles.Except([WeightRole.AttentionNorm, WeightRole.MlpNorm])];
 
     private readonly Tensor[] _inputs;
 

@@ -13,5 +13,5 @@ internal static class BFloat16Units
     /// <summary>
     /// Whether it multiplies them a tile at a time (AMX), many times as fast as float32. The framework's fused attention uses that, and outruns plain products over pieces.
     /// </summary>
-    public static bool AreTiles { get; } = X86Base.IsSupported && Avx512F.IsSupported && (X86Base.CpuId(7, 0).Edx & (1 << 22)) != 0;
+    public static bool AreTiles { get; } = Avx512F.IsSupported && (X86Base.CpuId(7, 0).Edx & (1 << 22)) != 0;
 }

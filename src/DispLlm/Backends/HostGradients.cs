@@ -217,10 +217,9 @@ internal static unsafe class HostGradients
 
         if (i < count)
         {
-            long rest = count - i;
-            var (byGate, byUp) = Of(HostNumbers.LoadPart(gate + i, rest), HostNumbers.LoadPart(up + i, rest), HostNumbers.LoadPart(back + i, rest));
-            HostNumbers.StorePart(byGate, toGate + i, rest);
-            HostNumbers.StorePart(byUp, toUp + i, rest);
+            var (byGate, byUp) = Of(HostNumbers.Load(gate, i, count), HostNumbers.Load(up, i, count), HostNumbers.Load(back, i, count));
+            HostNumbers.Store(byGate, toGate, i, count);
+            HostNumbers.Store(byUp, toUp, i, count);
         }
     }
 

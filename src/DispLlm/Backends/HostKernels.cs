@@ -237,7 +237,7 @@ internal static unsafe class HostKernels
 
         if (i < count)
         {
-            HostNumbers.StorePart(Of(HostNumbers.LoadPart(gate + i, count - i), HostNumbers.LoadPart(up + i, count - i)), to + i, count - i);
+            HostNumbers.Store(Of(HostNumbers.Load(gate, i, count), HostNumbers.Load(up, i, count)), to, i, count);
         }
     }
 

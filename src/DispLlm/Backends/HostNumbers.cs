@@ -54,31 +54,40 @@ internal static unsafe class HostNumbers
         return float.IsNaN(number) ? NotANumber : (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
     }
 
-    /// <summary>The numbers at the end of a row that fill no vector, and others behind them.</summary>
+    /// <summary>A vector of a row's numbers from one on: as many as it has left, and others behind them.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> LoadPart(float* x, long count, float others = 0)
+    public static Vector512<float> Load(float* row, long first, long count, float others = 0)
     {
+        if (first + Lanes <= count)
+        {
+            return Vector512.Load(row + first);
+        }
+
         var part = Vector512.Create(others);
         if (Avx512F.IsSupported)
         {
-            return Avx512F.MaskLoad(x, First(count), part);
+            return Avx512F.MaskLoad(row + first, First(count - first), part);
         }
 
-        Unsafe.CopyBlockUnaligned(&part, x, (uint)(count * sizeof(float)));
+        Unsafe.CopyBlockUnaligned(&part, row + first, (uint)((count - first) * sizeof(float)));
         return part;
     }
 
-    /// <summary>Writes the first numbers of a vector.</summary>
+    /// <summary>Writes a vector to a row from one number on: as much of it as the row has room for.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void StorePart(Vector512<float> part, float* to, long count)
+    public static void Store(Vector512<float> vector, float* row, long first, long count)
     {
-        if (Avx512F.IsSupported)
+        if (first + Lanes <= count)
         {
-            Avx512F.MaskStore(to, First(count), part);
+            vector.Store(row + first);
+        }
+        else if (Avx512F.IsSupported)
+        {
+            Avx512F.MaskStore(row + first, First(count - first), vector);
         }
         else
         {
-            Unsafe.CopyBlockUnaligned(to, &part, (uint)(count * sizeof(float)));
+            Unsafe.CopyBlockUnaligned(row + first, &vector, (uint)((count - first) * sizeof(float)));
         }
     }
 
@@ -94,7 +103,7 @@ internal static unsafe class HostNumbers
 
         for (; i < count; i += Lanes)
         {
-            first += i + Lanes <= count ? Vector512.Load(x + i) : LoadPart(x + i, count - i);
+            first += Load(x, i, count);
         }
 
         return Vector512.Sum(first + second);
@@ -113,7 +122,7 @@ internal static unsafe class HostNumbers
 
         for (; i < count; i += Lanes)
         {
-            var one = (i + Lanes <= count ? Vector512.Load(x + i) : LoadPart(x + i, count - i, mean)) - centre;
+            var one = Load(x, i, count, mean) - centre;
             first = Vector512.FusedMultiplyAdd(one, one, first);
         }
 
@@ -133,9 +142,7 @@ internal static unsafe class HostNumbers
 
         for (; i < count; i += Lanes)
         {
-            first = i + Lanes <= count
-                ? Vector512.FusedMultiplyAdd(Vector512.Load(x + i), Vector512.Load(y + i), first)
-                : Vector512.FusedMultiplyAdd(LoadPart(x + i, count - i), LoadPart(y + i, count - i), first);
+            first = Vector512.FusedMultiplyAdd(Load(x, i, count), Load(y, i, count), first);
         }
 
         return Vector512.Sum(first + second);
@@ -154,7 +161,7 @@ internal static unsafe class HostNumbers
 
         for (; i < count; i += Lanes)
         {
-            first = Vector512.MaxNative(first, i + Lanes <= count ? Vector512.Load(x + i) : LoadPart(x + i, count - i, float.NegativeInfinity));
+            first = Vector512.MaxNative(first, Load(x, i, count, float.NegativeInfinity));
         }
 
         first = Vector512.MaxNative(first, second);
@@ -238,8 +245,8 @@ internal static unsafe class HostNumbers
 
         if (i < count)
         {
-            var weights = Exp((LoadPart(x + i, count - i, float.NegativeInfinity) - shifts) * scales);
-            StorePart(weights, to + i, count - i);
+            var weights = Exp((Load(x, i, count, float.NegativeInfinity) - shifts) * scales);
+            Store(weights, to, i, count);
             sums += weights;
         }
 
@@ -282,10 +289,6 @@ internal static unsafe class HostNumbers
         return Vector512.AndNot((sum + sum) * power, Vector512.LessThan(x, lowest));
     }
 
-    /// <summary>All bits of the first lanes.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> First(long count) => Vector512.LessThan(Vector512<int>.Indices, Vector512.Create((int)count)).AsSingle();
-
     /// <summary>Numbers rounded to bfloat16, each in the lower half of its 32 bits.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<uint> Rounded(Vector512<float> numbers)
@@ -294,4 +297,8 @@ internal static unsafe class HostNumbers
         var rounded = (bits + Vector512.Create(0x7FFFu) + ((bits >> 16) & Vector512<uint>.One)) >> 16;
         return Vector512.ConditionalSelect(Vector512.Equals(numbers, numbers).AsUInt32(), rounded, Vector512.Create((uint)NotANumber));
     }
+
+    /// <summary>All bits of the first lanes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Vector512<float> First(long count) => Vector512.LessThan(Vector512<int>.Indices, Vector512.Create((int)count)).AsSingle();
 }

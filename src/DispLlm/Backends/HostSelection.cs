@@ -54,8 +54,8 @@ internal readonly unsafe struct HostSelection
         for (int block = 0; block < _marks.Length; block++)
         {
             // Lanes behind the last marked one are written too, and written over by what comes next.
-            var picked = Avx512F.Compress(Vector512<float>.Zero, Lanes(_marks[block]), Load(row, block * (long)HostNumbers.Lanes, _width));
-            Store(picked, to, written, Count);
+            var picked = Avx512F.Compress(Vector512<float>.Zero, Lanes(_marks[block]), HostNumbers.Load(row, block * (long)HostNumbers.Lanes, _width));
+            HostNumbers.Store(picked, to, written, Count);
             written += BitOperations.PopCount(_marks[block]);
         }
     }
@@ -100,8 +100,8 @@ internal readonly unsafe struct HostSelection
         for (int block = 0; block < _marks.Length; block++)
         {
             long first = block * (long)HostNumbers.Lanes;
-            var spread = Avx512F.Expand(Vector512<float>.Zero, Lanes(_marks[block]), Load(added, read, Count));
-            Store(Load(row, first, _width) + spread, row, first, _width);
+            var spread = Avx512F.Expand(Vector512<float>.Zero, Lanes(_marks[block]), HostNumbers.Load(added, read, Count));
+            HostNumbers.Store(HostNumbers.Load(row, first, _width) + spread, row, first, _width);
             read += BitOperations.PopCount(_marks[block]);
         }
     }
@@ -138,22 +138,5 @@ internal readonly unsafe struct HostSelection
     {
         var bits = Vector512.Create(Vector256.Create((ushort)1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768));
         return Vector512.Equals(Vector512.Create(Vector256.Create((ushort)marks), Vector256.Create((ushort)(marks >> HostNumbers.Lanes))) & bits, bits);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> Load(float* numbers, long first, long count) =>
-        first + HostNumbers.Lanes <= count ? Vector512.Load(numbers + first) : HostNumbers.LoadPart(numbers + first, count - first);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Store(Vector512<float> vector, float* numbers, long first, long count)
-    {
-        if (first + HostNumbers.Lanes <= count)
-        {
-            vector.Store(numbers + first);
-        }
-        else
-        {
-            HostNumbers.StorePart(vector, numbers + first, count - first);
-        }
     }
 }

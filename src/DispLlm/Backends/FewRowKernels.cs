@@ -1,15 +1,17 @@
-using System.Numerics;
 using System.Runtime.Intrinsics;
-using System.Runtime.Intrinsics.X86;
 
 namespace DispLlm;
 
 /// <summary>The loops of <see cref="FewRowProduct"/>, on one thread: sums of as many products at a time as there are registers for.</summary>
 /// <typeparam name="T">What a weight is stored as.</typeparam>
 /// <typeparam name="TFormat">How it is read.</typeparam>
-internal static unsafe class FewRowKernels<T, TFormat>
+/// <typeparam name="TVector">What it is read into.</typeparam>
+/// <typeparam name="TWidth">How that is computed with.</typeparam>
+internal static unsafe class FewRowKernels<T, TFormat, TVector, TWidth>
     where T : unmanaged
-    where TFormat : IWeightFormat<T>
+    where TFormat : IWeightFormat<T, TVector>
+    where TVector : struct
+    where TWidth : IVectorWidth<TVector>
 {
     /// <summary>
     /// Bytes of a weight up to which one row reads weights one after another: all of them are one long stream then, which memory foresees best. Longer ones pay for
@@ -17,38 +19,34 @@ internal static unsafe class FewRowKernels<T, TFormat>
     /// </summary>
     private const long OneStream = 8192;
 
-    private static int Step => 2 * Vector<float>.Count;
+    private static int Step => 2 * TWidth.Lanes;
 
-    /// <summary>Rows as float32, in the order in which the format reads weights: where they lie, or in room that is given.</summary>
-    public static float* Arranged(T* x, long rows, long width, float* room)
+    /// <summary>How many numbers an arranged row takes: whole steps.</summary>
+    public static long ArrangedWidth(long width) => (width + Step - 1) / Step * Step;
+
+    /// <summary>Rows as float32, in the order in which the format reads weights, and zeros behind each up to whole steps.</summary>
+    public static void Arrange(T* x, long rows, long width, float* to)
     {
-        if (typeof(T) == typeof(float))
+        for (long row = 0; row < rows; row++, x += width, to += ArrangedWidth(width))
         {
-            return (float*)x;
-        }
-
-        for (long row = 0; row < rows; row++)
-        {
-            T* from = x + (row * width);
-            float* to = room + (row * width);
             long i = 0;
             for (; i + Step <= width; i += Step)
             {
-                Vector.Store(TFormat.First(from + i), to + i);
-                Vector.Store(TFormat.Second(from + i), to + i + (Step / 2));
+                TWidth.Store(TFormat.First(x + i), to + i);
+                TWidth.Store(TFormat.Second(x + i), to + i + (Step / 2));
             }
 
-            for (; i < width; i++)
+            if (i < width)
             {
-                to[i] = TFormat.Read(from[i]);
+                var (first, second) = TFormat.Rest(x + i, width - i);
+                TWidth.Store(first, to + i);
+                TWidth.Store(second, to + i + (Step / 2));
             }
         }
-
-        return room;
     }
 
     /// <summary>Some outputs for all rows of an arranged input: each weight is read once, from memory, whatever the number of rows.</summary>
-    /// <param name="x"><c>[rows, width]</c>, arranged.</param>
+    /// <param name="x"><c>[rows, width]</c>, arranged (<see cref="Arrange"/>).</param>
     /// <param name="rows">How many rows there are.</param>
     /// <param name="width">Features of a row.</param>
     /// <param name="weight"><c>[count, width]</c>.</param>
@@ -57,7 +55,7 @@ internal static unsafe class FewRowKernels<T, TFormat>
     /// <param name="stride">At least <paramref name="count"/>.</param>
     public static void Apply(float* x, long rows, long width, T* weight, long count, float* result, long stride)
     {
-        long output = 0;
+        long output = 0, arranged = ArrangedWidth(width);
         for (; rows == 1 && width * sizeof(T) <= OneStream && output < count; output++)
         {
             result[output] = Dot(weight + (output * width), x, width);
@@ -71,14 +69,15 @@ internal static unsafe class FewRowKernels<T, TFormat>
         for (; output + 4 <= count; output += 4)
         {
             long row = 0;
+            T* weights = weight + (output * width);
             for (; row + 3 <= rows; row += 3)
             {
-                Dot4x3(weight + (output * width), x + (row * width), width, result + (row * stride) + output, stride);
+                Dot4x3(weights, x + (row * arranged), width, result + (row * stride) + output, stride);
             }
 
             for (; row < rows; row++)
             {
-                Dot4x1(weight + (output * width), x + (row * width), width, result + (row * stride) + output);
+                Dot4x1(weights, x + (row * arranged), width, result + (row * stride) + output);
             }
         }
 
@@ -86,7 +85,7 @@ internal static unsafe class FewRowKernels<T, TFormat>
         {
             for (long row = 0; row < rows; row++)
             {
-                result[(row * stride) + output] = Dot(weight + (output * width), x + (row * width), width);
+                result[(row * stride) + output] = Dot(weight + (output * width), x + (row * arranged), width);
             }
         }
     }
@@ -94,152 +93,141 @@ internal static unsafe class FewRowKernels<T, TFormat>
     /// <summary>One output of one row: its weights are one stream, and so are those of all outputs together.</summary>
     private static float Dot(T* w, float* x, long width)
     {
-        Vector<float> s0 = default, s1 = default, s2 = default, s3 = default;
+        TVector s0 = default, s1 = default, s2 = default, s3 = default;
         int half = Step / 2;
         long i = 0;
         for (; i + (2 * Step) <= width; i += 2 * Step)
         {
-            s0 = Vector.FusedMultiplyAdd(Vector.Load(x + i), TFormat.First(w + i), s0);
-            s1 = Vector.FusedMultiplyAdd(Vector.Load(x + i + half), TFormat.Second(w + i), s1);
-            s2 = Vector.FusedMultiplyAdd(Vector.Load(x + i + Step), TFormat.First(w + i + Step), s2);
-            s3 = Vector.FusedMultiplyAdd(Vector.Load(x + i + Step + half), TFormat.Second(w + i + Step), s3);
+            s0 = TWidth.PlusProduct(s0, TWidth.Load(x + i), TFormat.First(w + i));
+            s1 = TWidth.PlusProduct(s1, TWidth.Load(x + i + half), TFormat.Second(w + i));
+            s2 = TWidth.PlusProduct(s2, TWidth.Load(x + i + Step), TFormat.First(w + i + Step));
+            s3 = TWidth.PlusProduct(s3, TWidth.Load(x + i + Step + half), TFormat.Second(w + i + Step));
         }
 
         for (; i + Step <= width; i += Step)
         {
-            s0 = Vector.FusedMultiplyAdd(Vector.Load(x + i), TFormat.First(w + i), s0);
-            s1 = Vector.FusedMultiplyAdd(Vector.Load(x + i + half), TFormat.Second(w + i), s1);
+            s0 = TWidth.PlusProduct(s0, TWidth.Load(x + i), TFormat.First(w + i));
+            s1 = TWidth.PlusProduct(s1, TWidth.Load(x + i + half), TFormat.Second(w + i));
         }
 
-        float sum = Vector.Sum(s0 + s1 + (s2 + s3));
-        for (; i < width; i++)
-        {
-            sum += x[i] * TFormat.Read(w[i]);
-        }
-
-        return sum;
+        return TWidth.Sum(s0, s1, s2, i < width ? Rest(w + i, x + i, width - i, s3) : s3);
     }
 
     /// <summary>Eight outputs of one row: that many streams of weights at a time come from memory the fastest.</summary>
     private static void Dot8x1(T* weight, float* x, long width, float* result)
     {
-        Vector<float> s0 = default, s1 = default, s2 = default, s3 = default, s4 = default, s5 = default, s6 = default, s7 = default;
+        TVector s0 = default, s1 = default, s2 = default, s3 = default, s4 = default, s5 = default, s6 = default, s7 = default;
         long whole = width - (width % Step);
         for (long i = 0; i < whole; i += Step)
         {
-            Vector<float> a = Vector.Load(x + i), b = Vector.Load(x + i + (Step / 2));
+            TVector a = TWidth.Load(x + i), b = TWidth.Load(x + i + (Step / 2));
             T* w = weight + i;
-            s0 = Vector.FusedMultiplyAdd(b, TFormat.Second(w), Vector.FusedMultiplyAdd(a, TFormat.First(w), s0));
+            s0 = TWidth.PlusProduct(TWidth.PlusProduct(s0, a, TFormat.First(w)), b, TFormat.Second(w));
             w += width;
-            s1 = Vector.FusedMultiplyAdd(b, TFormat.Second(w), Vector.FusedMultiplyAdd(a, TFormat.First(w), s1));
+            s1 = TWidth.PlusProduct(TWidth.PlusProduct(s1, a, TFormat.First(w)), b, TFormat.Second(w));
             w += width;
-            s2 = Vector.FusedMultiplyAdd(b, TFormat.Second(w), Vector.FusedMultiplyAdd(a, TFormat.First(w), s2));
+            s2 = TWidth.PlusProduct(TWidth.PlusProduct(s2, a, TFormat.First(w)), b, TFormat.Second(w));
             w += width;
-            s3 = Vector.FusedMultiplyAdd(b, TFormat.Second(w), Vector.FusedMultiplyAdd(a, TFormat.First(w), s3));
+            s3 = TWidth.PlusProduct(TWidth.PlusProduct(s3, a, TFormat.First(w)), b, TFormat.Second(w));
             w += width;
-            s4 = Vector.FusedMultiplyAdd(b, TFormat.Second(w), Vector.FusedMultiplyAdd(a, TFormat.First(w), s4));
+            s4 = TWidth.PlusProduct(TWidth.PlusProduct(s4, a, TFormat.First(w)), b, TFormat.Second(w));
             w += width;
-            s5 = Vector.FusedMultiplyAdd(b, TFormat.Second(w), Vector.FusedMultiplyAdd(a, TFormat.First(w), s5));
+            s5 = TWidth.PlusProduct(TWidth.PlusProduct(s5, a, TFormat.First(w)), b, TFormat.Second(w));
             w += width;
-            s6 = Vector.FusedMultiplyAdd(b, TFormat.Second(w), Vector.FusedMultiplyAdd(a, TFormat.First(w), s6));
+            s6 = TWidth.PlusProduct(TWidth.PlusProduct(s6, a, TFormat.First(w)), b, TFormat.Second(w));
             w += width;
-            s7 = Vector.FusedMultiplyAdd(b, TFormat.Second(w), Vector.FusedMultiplyAdd(a, TFormat.First(w), s7));
+            s7 = TWidth.PlusProduct(TWidth.PlusProduct(s7, a, TFormat.First(w)), b, TFormat.Second(w));
         }
 
-        PutFour(Sums(s0, s1, s2, s3), weight, x, width, whole, result);
-        PutFour(Sums(s4, s5, s6, s7), weight + (4 * width), x, width, whole, result + 4);
+        PutFour(TWidth.Sums(s0, s1, s2, s3), weight, x, width, result);
+        PutFour(TWidth.Sums(s4, s5, s6, s7), weight + (4 * width), x, width, result + 4);
     }
 
     private static void Dot4x1(T* w0, float* x, long width, float* result)
     {
         T* w1 = w0 + width, w2 = w1 + width, w3 = w2 + width;
-        Vector<float> s0 = default, s1 = default, s2 = default, s3 = default;
-        long whole = width - (width % Step);
-        for (long i = 0; i < whole; i += Step)
+        TVector s0 = default, s1 = default, s2 = default, s3 = default;
+        for (long i = 0; i + Step <= width; i += Step)
         {
-            Vector<float> a = Vector.Load(x + i), b = Vector.Load(x + i + (Step / 2));
-            s0 = Vector.FusedMultiplyAdd(b, TFormat.Second(w0 + i), Vector.FusedMultiplyAdd(a, TFormat.First(w0 + i), s0));
-            s1 = Vector.FusedMultiplyAdd(b, TFormat.Second(w1 + i), Vector.FusedMultiplyAdd(a, TFormat.First(w1 + i), s1));
-            s2 = Vector.FusedMultiplyAdd(b, TFormat.Second(w2 + i), Vector.FusedMultiplyAdd(a, TFormat.First(w2 + i), s2));
-            s3 = Vector.FusedMultiplyAdd(b, TFormat.Second(w3 + i), Vector.FusedMultiplyAdd(a, TFormat.First(w3 + i), s3));
+            TVector a = TWidth.Load(x + i), b = TWidth.Load(x + i + (Step / 2));
+            s0 = TWidth.PlusProduct(TWidth.PlusProduct(s0, a, TFormat.First(w0 + i)), b, TFormat.Second(w0 + i));
+            s1 = TWidth.PlusProduct(TWidth.PlusProduct(s1, a, TFormat.First(w1 + i)), b, TFormat.Second(w1 + i));
+            s2 = TWidth.PlusProduct(TWidth.PlusProduct(s2, a, TFormat.First(w2 + i)), b, TFormat.Second(w2 + i));
+            s3 = TWidth.PlusProduct(TWidth.PlusProduct(s3, a, TFormat.First(w3 + i)), b, TFormat.Second(w3 + i));
         }
 
-        PutFour(Sums(s0, s1, s2, s3), w0, x, width, whole, result);
+        PutFour(TWidth.Sums(s0, s1, s2, s3), w0, x, width, result);
     }
 
     /// <summary>Four outputs of three rows: as many sums as there are registers for, so that a number that is loaded is used three or four times.</summary>
     private static void Dot4x3(T* w0, float* x, long width, float* result, long stride)
     {
         T* w1 = w0 + width, w2 = w1 + width, w3 = w2 + width;
-        float* y = x + width, z = y + width;
-        Vector<float> a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
-        Vector<float> c0 = default, c1 = default, c2 = default, c3 = default;
-        long whole = width - (width % Step);
-        for (long i = 0; i < whole; i += Step)
+        float* y = x + ArrangedWidth(width), z = y + ArrangedWidth(width);
+        TVector a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
+        TVector c0 = default, c1 = default, c2 = default, c3 = default;
+        for (long i = 0; i + Step <= width; i += Step)
         {
-            Vector<float> a = Vector.Load(x + i), b = Vector.Load(y + i), c = Vector.Load(z + i), w = TFormat.First(w0 + i);
-            a0 = Vector.FusedMultiplyAdd(a, w, a0);
-            b0 = Vector.FusedMultiplyAdd(b, w, b0);
-            c0 = Vector.FusedMultiplyAdd(c, w, c0);
+            TVector a = TWidth.Load(x + i), b = TWidth.Load(y + i), c = TWidth.Load(z + i), w = TFormat.First(w0 + i);
+            a0 = TWidth.PlusProduct(a0, a, w);
+            b0 = TWidth.PlusProduct(b0, b, w);
+            c0 = TWidth.PlusProduct(c0, c, w);
             w = TFormat.First(w1 + i);
-            a1 = Vector.FusedMultiplyAdd(a, w, a1);
-            b1 = Vector.FusedMultiplyAdd(b, w, b1);
-            c1 = Vector.FusedMultiplyAdd(c, w, c1);
+            a1 = TWidth.PlusProduct(a1, a, w);
+            b1 = TWidth.PlusProduct(b1, b, w);
+            c1 = TWidth.PlusProduct(c1, c, w);
             w = TFormat.First(w2 + i);
-            a2 = Vector.FusedMultiplyAdd(a, w, a2);
-            b2 = Vector.FusedMultiplyAdd(b, w, b2);
-            c2 = Vector.FusedMultiplyAdd(c, w, c2);
+            a2 = TWidth.PlusProduct(a2, a, w);
+            b2 = TWidth.PlusProduct(b2, b, w);
+            c2 = TWidth.PlusProduct(c2, c, w);
             w = TFormat.First(w3 + i);
-            a3 = Vector.FusedMultiplyAdd(a, w, a3);
-            b3 = Vector.FusedMultiplyAdd(b, w, b3);
-            c3 = Vector.FusedMultiplyAdd(c, w, c3);
+            a3 = TWidth.PlusProduct(a3, a, w);
+            b3 = TWidth.PlusProduct(b3, b, w);
+            c3 = TWidth.PlusProduct(c3, c, w);
 
             long second = i + (Step / 2);
-            (a, b, c, w) = (Vector.Load(x + second), Vector.Load(y + second), Vector.Load(z + second), TFormat.Second(w0 + i));
-            a0 = Vector.FusedMultiplyAdd(a, w, a0);
-            b0 = Vector.FusedMultiplyAdd(b, w, b0);
-            c0 = Vector.FusedMultiplyAdd(c, w, c0);
+            (a, b, c, w) = (TWidth.Load(x + second), TWidth.Load(y + second), TWidth.Load(z + second), TFormat.Second(w0 + i));
+            a0 = TWidth.PlusProduct(a0, a, w);
+            b0 = TWidth.PlusProduct(b0, b, w);
+            c0 = TWidth.PlusProduct(c0, c, w);
             w = TFormat.Second(w1 + i);
-            a1 = Vector.FusedMultiplyAdd(a, w, a1);
-            b1 = Vector.FusedMultiplyAdd(b, w, b1);
-            c1 = Vector.FusedMultiplyAdd(c, w, c1);
+            a1 = TWidth.PlusProduct(a1, a, w);
+            b1 = TWidth.PlusProduct(b1, b, w);
+            c1 = TWidth.PlusProduct(c1, c, w);
             w = TFormat.Second(w2 + i);
-            a2 = Vector.FusedMultiplyAdd(a, w, a2);
-            b2 = Vector.FusedMultiplyAdd(b, w, b2);
-            c2 = Vector.FusedMultiplyAdd(c, w, c2);
+            a2 = TWidth.PlusProduct(a2, a, w);
+            b2 = TWidth.PlusProduct(b2, b, w);
+            c2 = TWidth.PlusProduct(c2, c, w);
             w = TFormat.Second(w3 + i);
-            a3 = Vector.FusedMultiplyAdd(a, w, a3);
-            b3 = Vector.FusedMultiplyAdd(b, w, b3);
-            c3 = Vector.FusedMultiplyAdd(c, w, c3);
+            a3 = TWidth.PlusProduct(a3, a, w);
+            b3 = TWidth.PlusProduct(b3, b, w);
+            c3 = TWidth.PlusProduct(c3, c, w);
         }
 
-        PutFour(Sums(a0, a1, a2, a3), w0, x, width, whole, result);
-        PutFour(Sums(b0, b1, b2, b3), w0, y, width, whole, result + stride);
-        PutFour(Sums(c0, c1, c2, c3), w0, z, width, whole, result + (2 * stride));
+        PutFour(TWidth.Sums(a0, a1, a2, a3), w0, x, width, result);
+        PutFour(TWidth.Sums(b0, b1, b2, b3), w0, y, width, result + stride);
+        PutFour(TWidth.Sums(c0, c1, c2, c3), w0, z, width, result + (2 * stride));
     }
 
-    /// <summary>The sums of four vectors. Short products end so often that taking them one by one would cost a good part of the product.</summary>
-    private static Vector128<float> Sums(Vector<float> s0, Vector<float> s1, Vector<float> s2, Vector<float> s3)
+    /// <summary>Four outputs of a row that lie side by side: what is summed, and the products of what fills no step.</summary>
+    private static void PutFour(Vector128<float> sums, T* weight, float* x, long width, float* result)
     {
-        if (!Avx.IsSupported || Vector<float>.Count != Vector256<float>.Count)
+        long rest = width % Step;
+        if (rest > 0)
         {
-            return Vector128.Create(Vector.Sum(s0), Vector.Sum(s1), Vector.Sum(s2), Vector.Sum(s3));
-        }
-
-        var halves = Avx.HorizontalAdd(Avx.HorizontalAdd(s0.AsVector256(), s1.AsVector256()), Avx.HorizontalAdd(s2.AsVector256(), s3.AsVector256()));
-        return halves.GetLower() + halves.GetUpper();
-    }
-
-    /// <summary>Four outputs of a row that lie side by side: what is summed of the first features, and the product of those that fill no step.</summary>
-    private static void PutFour(Vector128<float> sums, T* weight, float* x, long width, long whole, float* result)
-    {
-        for (long i = whole; i < width; i++)
-        {
-            var weights = Vector128.Create(
-                TFormat.Read(weight[i]), TFormat.Read(weight[width + i]), TFormat.Read(weight[(2 * width) + i]), TFormat.Read(weight[(3 * width) + i]));
-            sums += weights * x[i];
+            weight += width - rest;
+            x += width - rest;
+            sums += TWidth.Sums(
+                Rest(weight, x, rest), Rest(weight + width, x, rest), Rest(weight + (2 * width), x, rest), Rest(weight + (3 * width), x, rest));
         }
 
         sums.Store(result);
+    }
+
+    /// <summary>Sums, and the products of what fills no step; behind it the input is zero.</summary>
+    private static TVector Rest(T* w, float* x, long count, TVector sums = default)
+    {
+        var (first, second) = TFormat.Rest(w, count);
+        return TWidth.PlusProduct(TWidth.PlusProduct(sums, TWidth.Load(x), first), TWidth.Load(x + (Step / 2)), second);
     }
 }

@@ -1,4 +1,4 @@
-using System.Buffers;
+using System.Runtime.Intrinsics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -23,13 +23,23 @@ internal static unsafe class FewRowProduct
     /// <summary>
     /// Linear projections of one input of few rows, computed together: <c>[..., in] -> [..., out]</c> each.
     /// </summary>
-    public static Tensor[] Apply(Tensor x, params ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections) => x.dtype == ScalarType.BFloat16
-        ? Apply<ushort, BFloat16Format>(x, projections)
-        : Apply<float, Float32Format>(x, projections);
+    public static Tensor[] Apply(Tensor x, params ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections) =>
+        Vector512.IsHardwareAccelerated ? Apply<Vector512<float>, Width512>(x, projections)
+        : Vector256.IsHardwareAccelerated ? Apply<Vector256<float>, Width256>(x, projections)
+        : Apply<Vector128<float>, Width128>(x, projections);
 
-    private static Tensor[] Apply<T, TFormat>(Tensor x, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
+    /// <summary>The same in vectors of one width.</summary>
+    internal static Tensor[] Apply<TVector, TWidth>(Tensor x, params ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
+        where TVector : struct
+        where TWidth : IVectorWidth<TVector> => x.dtype == ScalarType.BFloat16
+            ? Apply<ushort, BFloat16Format<TVector, TWidth>, TVector, TWidth>(x, projections)
+            : Apply<float, Float32Format<TVector, TWidth>, TVector, TWidth>(x, projections);
+
+    private static Tensor[] Apply<T, TFormat, TVector, TWidth>(Tensor x, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
         where T : unmanaged
-        where TFormat : IWeightFormat<T>
+        where TFormat : IWeightFormat<T, TVector>
+        where TVector : struct
+        where TWidth : IVectorWidth<TVector>
     {
         long width = x.size(-1), rows = x.numel() / width, outputs = 0;
         long[] shape = x.shape;
@@ -46,42 +56,40 @@ internal static unsafe class FewRowProduct
             outputs += shape[^1];
         }
 
-        float[] rented = ArrayPool<float>.Shared.Rent(checked((int)(rows * width)));
-        fixed (float* room = rented)
+        using var room = new HostRoom(rows * FewRowKernels<T, TFormat, TVector, TWidth>.ArrangedWidth(width));
+        float* input = room.First;
+        FewRowKernels<T, TFormat, TVector, TWidth>.Arrange((T*)HostRows.Address(x), rows, width, input);
+        HostThreads.Share(outputs, width, (rows + 1) * AtOnce, (first, last, scratch) =>
         {
-            nint input = (nint)FewRowKernels<T, TFormat>.Arranged((T*)HostRows.Address(x), rows, width, room);
-            HostThreads.Share(outputs, width, (rows + 1) * AtOnce, (first, last, scratch) =>
+            foreach (var part in parts)
             {
-                foreach (var part in parts)
+                long to = Math.Min(last, part.Offset + part.Count) - part.Offset;
+                for (long from = Math.Max(first, part.Offset) - part.Offset; from < to; from += AtOnce)
                 {
-                    long to = Math.Min(last, part.Offset + part.Count) - part.Offset;
-                    for (long from = Math.Max(first, part.Offset) - part.Offset; from < to; from += AtOnce)
-                    {
-                        Compute<T, TFormat>((float*)input, rows, width, part, from, Math.Min(AtOnce, to - from), scratch);
-                    }
+                    Compute<T, TFormat, TVector, TWidth>(input, rows, width, part, from, Math.Min(AtOnce, to - from), scratch);
                 }
-            });
-        }
-
-        ArrayPool<float>.Shared.Return(rented);
+            }
+        });
         GC.KeepAlive(x);
         return results;
     }
 
     /// <summary>Some outputs of one projection, for all rows.</summary>
-    private static void Compute<T, TFormat>(float* input, long rows, long width, Part<T> part, long from, long count, float* scratch)
+    private static void Compute<T, TFormat, TVector, TWidth>(float* input, long rows, long width, Part<T> part, long from, long count, float* scratch)
         where T : unmanaged
-        where TFormat : IWeightFormat<T>
+        where TFormat : IWeightFormat<T, TVector>
+        where TVector : struct
+        where TWidth : IVectorWidth<TVector>
     {
         // float32 is computed where it belongs, and what is to be rounded beside it.
         bool inPlace = typeof(T) == typeof(float);
         float* sums = inPlace ? (float*)part.Result + from : scratch;
         long stride = inPlace ? part.Count : count;
-        FewRowKernels<T, TFormat>.Apply(input, rows, width, part.Weight + (from * width), count, sums, stride);
+        FewRowKernels<T, TFormat, TVector, TWidth>.Apply(input, rows, width, part.Weight + (from * width), count, sums, stride);
         float* bias = part.Bias is null || inPlace ? (float*)part.Bias + from : scratch + (rows * AtOnce);
         if (part.Bias is not null && !inPlace)
         {
-            HostNumbers.Widen((ushort*)part.Bias + from, bias, count);
+            BFloat16Numbers.Widen((ushort*)part.Bias + from, bias, count);
         }
 
         for (long row = 0; row < rows; row++)
@@ -93,7 +101,7 @@ internal static unsafe class FewRowProduct
 
             if (!inPlace)
             {
-                HostNumbers.Narrow(sums + (row * stride), (ushort*)part.Result + (row * part.Count) + from, count);
+                BFloat16Numbers.Narrow(sums + (row * stride), (ushort*)part.Result + (row * part.Count) + from, count);
             }
         }
     }

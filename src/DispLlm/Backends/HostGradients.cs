@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 using TorchSharp;
@@ -128,35 +127,31 @@ internal static unsafe class HostGradients
 
         // One row of sums for each piece; the first is the result.
         Tensor gradient = empty(width);
-        float[] others = ArrayPool<float>.Shared.Rent(checked((int)((pieces - 1) * width)));
+        using var others = new HostRoom((pieces - 1) * width);
         float* sums = HostRows.Pointer(gradient);
-        fixed (float* rest = others)
+        float* more = others.First - width;
+        HostThreads.Share(pieces, size * width, rows.Scratch + backs.Scratch + results.Scratch + whole, (firstPiece, lastPiece, scratch) =>
         {
-            float* more = rest - width;
-            HostThreads.Share(pieces, size * width, rows.Scratch + backs.Scratch + results.Scratch + whole, (firstPiece, lastPiece, scratch) =>
+            float* room = scratch + rows.Scratch, gated = room + backs.Scratch, kept = gated + whole;
+            for (long piece = firstPiece; piece < lastPiece; piece++)
             {
-                float* room = scratch + rows.Scratch, gated = room + backs.Scratch, kept = gated + whole;
-                for (long piece = firstPiece; piece < lastPiece; piece++)
+                float* sum = piece == 0 ? sums : more + (piece * width);
+                new Span<float>(sum, (int)width).Clear();
+                for (long row = piece * size; row < Math.Min(rows.Count, (piece + 1) * size); row++)
                 {
-                    float* sum = piece == 0 ? sums : more + (piece * width);
-                    new Span<float>(sum, (int)width).Clear();
-                    for (long row = piece * size; row < Math.Min(rows.Count, (piece + 1) * size); row++)
-                    {
-                        float* back = backs.Read(row, room), to = results.Room(row, kept);
-                        HostNumbers.PlusProducts(sum, rows.Read(row, scratch), back, sum, width);
-                        HostNumbers.Multiply(back, factors, selection is null ? to : gated, width);
-                        selection?.Pick(gated, to);
-                        results.Keep(row, kept);
-                    }
+                    float* back = backs.Read(row, room), to = results.Room(row, kept);
+                    HostNumbers.PlusProducts(sum, rows.Read(row, scratch), back, sum, width);
+                    HostNumbers.Multiply(back, factors, selection is null ? to : gated, width);
+                    selection?.Pick(gated, to);
+                    results.Keep(row, kept);
                 }
-            });
-            for (long piece = 1; piece < pieces; piece++)
-            {
-                HostNumbers.Add(sums, more + (piece * width), width);
             }
+        });
+        for (long piece = 1; piece < pieces; piece++)
+        {
+            HostNumbers.Add(sums, more + (piece * width), width);
         }
 
-        ArrayPool<float>.Shared.Return(others);
         GC.KeepAlive(features);
         GC.KeepAlive(returned);
         GC.KeepAlive(gates);

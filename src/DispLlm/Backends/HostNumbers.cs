@@ -5,54 +5,13 @@ using System.Runtime.Intrinsics.X86;
 namespace DispLlm;
 
 /// <summary>
-/// Rows of numbers in the processor's vectors: bfloat16 to float32 and back, sums, exponentials. Vectors are of 512 bits; a processor with narrower ones computes each in parts,
+/// Rows of numbers in the processor's vectors: sums, extremes, exponentials. Vectors are of 512 bits; a processor with narrower ones computes each in parts,
 /// in the same order, at no loss.
 /// </summary>
 internal static unsafe class HostNumbers
 {
     /// <summary>Numbers of a vector.</summary>
     public const int Lanes = 16;
-
-    private const ushort NotANumber = 0x7FC0;
-
-    /// <summary>bfloat16 is the upper half of float32.</summary>
-    public static void Widen(ushort* from, float* to, long count)
-    {
-        long i = 0;
-        for (; i + Lanes <= count; i += Lanes)
-        {
-            (Vector512.WidenLower(Vector256.Load(from + i).ToVector512Unsafe()) << 16).AsSingle().Store(to + i);
-        }
-
-        for (; i < count; i++)
-        {
-            to[i] = Widen(from[i]);
-        }
-    }
-
-    public static float Widen(ushort number) => BitConverter.UInt32BitsToSingle((uint)number << 16);
-
-    /// <summary>To the nearest bfloat16, to the even one of two.</summary>
-    public static void Narrow(float* from, ushort* to, long count)
-    {
-        long i = 0;
-        for (; i + Lanes <= count; i += Lanes)
-        {
-            var rounded = Rounded(Vector512.Load(from + i));
-            (Avx512F.IsSupported ? Avx512F.ConvertToVector256UInt16(rounded) : Vector256.Narrow(rounded.GetLower(), rounded.GetUpper())).Store(to + i);
-        }
-
-        for (; i < count; i++)
-        {
-            to[i] = Narrow(from[i]);
-        }
-    }
-
-    public static ushort Narrow(float number)
-    {
-        uint bits = BitConverter.SingleToUInt32Bits(number);
-        return float.IsNaN(number) ? NotANumber : (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-    }
 
     /// <summary>A vector of a row's numbers from one on: as many as it has left, and others behind them.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -287,15 +246,6 @@ internal static unsafe class HostNumbers
         // One octave less, and twice the rest: 2^128 is no number, and the highest results lie just below it.
         var power = ((shifted.AsInt32() << 23) + Vector512.Create(126 << 23)).AsSingle();
         return Vector512.AndNot((sum + sum) * power, Vector512.LessThan(x, lowest));
-    }
-
-    /// <summary>Numbers rounded to bfloat16, each in the lower half of its 32 bits.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<uint> Rounded(Vector512<float> numbers)
-    {
-        var bits = numbers.AsUInt32();
-        var rounded = (bits + Vector512.Create(0x7FFFu) + ((bits >> 16) & Vector512<uint>.One)) >> 16;
-        return Vector512.ConditionalSelect(Vector512.Equals(numbers, numbers).AsUInt32(), rounded, Vector512.Create((uint)NotANumber));
     }
 
     /// <summary>All bits of the first lanes.</summary>

@@ -82,7 +82,7 @@ internal readonly unsafe struct HostRows
             return (float*)At(row);
         }
 
-        HostNumbers.Widen((ushort*)At(row), scratch, Width);
+        BFloat16Numbers.Widen((ushort*)At(row), scratch, Width);
         return scratch;
     }
 
@@ -94,7 +94,7 @@ internal readonly unsafe struct HostRows
     {
         if (AreNarrow)
         {
-            HostNumbers.Narrow(scratch, (ushort*)At(row), Width);
+            BFloat16Numbers.Narrow(scratch, (ushort*)At(row), Width);
         }
     }
 

@@ -1,4 +1,3 @@
-using System.Buffers;
 using static TorchSharp.torch;
 
 namespace DispLlm;
@@ -41,13 +40,8 @@ internal static unsafe class HostThreads
     /// <summary>Shares items; every piece of work has some numbers to itself.</summary>
     public static void Share(long items, long elementsEach, long scratch, Work work) => Share(items, elementsEach, (first, last) =>
     {
-        float[] rented = ArrayPool<float>.Shared.Rent(checked((int)scratch));
-        fixed (float* numbers = rented)
-        {
-            work(first, last, numbers);
-        }
-
-        ArrayPool<float>.Shared.Return(rented);
+        using var room = new HostRoom(scratch);
+        work(first, last, room.First);
     });
 
     /// <summary>

@@ -17,6 +17,9 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
     /// <summary>The key that holds the file's metadata instead of a tensor.</summary>
     public const string MetadataKey = "__metadata__";
 
+    /// <summary>What the numbers begin at a multiple of: a cache line, so that vector code on mapped weights does not read across two. The format asks for 8 bytes.</summary>
+    private const int Line = 64;
+
     /// <summary>Reads and checks a header.</summary>
     /// <param name="json">The header's bytes, without the length before them.</param>
     /// <param name="dataLength">Bytes of the file behind the header.</param>
@@ -77,7 +80,7 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
         return new SafetensorsHeader(tensors, metadata);
     }
 
-    /// <summary>Writes a header that lays the tensors one behind the other in the order given: length, JSON, and padding to 8 bytes.</summary>
+    /// <summary>Writes a header that lays the tensors one behind the other in the order given: length, JSON, and padding to <see cref="Line"/>.</summary>
     public static byte[] Write(IEnumerable<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
     {
         using var json = new MemoryStream();
@@ -119,7 +122,7 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
             writer.WriteEndObject();
         }
 
-        while (json.Length % 8 != 0)
+        while (json.Length % Line != 0)
         {
             json.WriteByte((byte)' ');
         }

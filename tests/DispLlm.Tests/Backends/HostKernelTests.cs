@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics;
 using CsCheck;
 using TorchSharp;
 using static DispLlm.Tests.Backends.KernelSamples;
@@ -17,10 +18,13 @@ public sealed class HostKernelTests
         Tensor x = Draw(size.Narrow, 1, size.Rows, size.Width), first = Draw(size.Narrow, size.Count, size.Width);
         Tensor second = Draw(size.Narrow, 5, size.Width), bias = Draw(size.Narrow, 5);
         Assert.True(FewRowProduct.Takes(x) || size.Narrow);
-        Tensor[] results = FewRowProduct.Apply(x, (first, null), (second, bias));
-        Assert.All(results, result => Assert.Equal(x.dtype, result.dtype));
-        Close.Within(Tolerance(size.Narrow), nn.functional.linear(Wide(x), Wide(first)), results[0], $"{size}");
-        Close.Within(Tolerance(size.Narrow), nn.functional.linear(Wide(x), Wide(second), Wide(bias)), results[1], $"{size}");
+        Tensor[] expected = [nn.functional.linear(Wide(x), Wide(first)), nn.functional.linear(Wide(x), Wide(second), Wide(bias))];
+        foreach (Tensor[] results in InEveryWidth(x, (first, null), (second, bias)))
+        {
+            Assert.All(results, result => Assert.Equal(x.dtype, result.dtype));
+            Close.Within(Tolerance(size.Narrow), expected[0], results[0], $"{size}");
+            Close.Within(Tolerance(size.Narrow), expected[1], results[1], $"{size}");
+        }
     });
 
     [Theory]
@@ -83,6 +87,9 @@ public sealed class HostKernelTests
     [InlineData(false, 24, true)]
     [InlineData(true, 77, true)]
     [InlineData(true, 77, false)]
+    [InlineData(false, 64, false)]
+    [InlineData(true, 64, true)]
+    [InlineData(false, 160, true)]
     public void One_position_sees_what_the_fused_operator_sees(bool padded, int head, bool narrow) => Check(Gen.Select(Gen.Int[1, 3], Gen.Int[1, 4], Gen.Int[2, 37]), size =>
     {
         var (batch, shared, seen) = size;
@@ -93,7 +100,7 @@ public sealed class HostKernelTests
         Assert.True(OnePositionAttention.Takes(query, key, value));
         Tensor expected = nn.functional.scaled_dot_product_attention(
             Wide(query), Wide(key).repeat_interleave(shared, dim: 1), Wide(value).repeat_interleave(shared, dim: 1), visible);
-        Close.Within(Tolerance(narrow), expected, OnePositionAttention.Apply(query, key, value, visible), $"{size}");
+        Assert.All(InEveryWidth(query, key, value, visible), result => Close.Within(Tolerance(narrow), expected, result, $"{size}"));
     });
 
     [Fact]
@@ -132,4 +139,21 @@ public sealed class HostKernelTests
     private static Tensor Wide(Tensor x) => x.to(ScalarType.Float32);
 
     private static Tensor Indices(int width, int count) => randperm(width).narrow(0, 0, Math.Min(width, count)).sort().Values;
+
+    /// <summary>In the width that this processor is given, and in all that others are.</summary>
+    private static Tensor[][] InEveryWidth(Tensor x, params (Tensor Weight, Tensor? Bias)[] projections) =>
+    [
+        FewRowProduct.Apply(x, projections),
+        FewRowProduct.Apply<Vector512<float>, Width512>(x, projections),
+        FewRowProduct.Apply<Vector256<float>, Width256>(x, projections),
+        FewRowProduct.Apply<Vector128<float>, Width128>(x, projections),
+    ];
+
+    private static Tensor[] InEveryWidth(Tensor query, Tensor key, Tensor value, Tensor? visible) =>
+    [
+        OnePositionAttention.Apply(query, key, value, visible),
+        OnePositionAttention.Apply<Vector512<float>, Width512>(query, key, value, visible),
+        OnePositionAttention.Apply<Vector256<float>, Width256>(query, key, value, visible),
+        OnePositionAttention.Apply<Vector128<float>, Width128>(query, key, value, visible),
+    ];
 }

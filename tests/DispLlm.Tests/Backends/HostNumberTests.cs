@@ -20,12 +20,12 @@ public sealed unsafe class HostNumberTests
             float[] back = new float[numbers.Length];
             fixed (float* from = numbers, to = back)
             {
-                HostNumbers.Narrow(from, (ushort*)HostRows.Address(actual), numbers.Length);
-                HostNumbers.Widen((ushort*)HostRows.Address(actual), to, numbers.Length);
+                BFloat16Numbers.Narrow(from, (ushort*)HostRows.Address(actual), numbers.Length);
+                BFloat16Numbers.Widen((ushort*)HostRows.Address(actual), to, numbers.Length);
             }
 
             Assert.Equal(expected.to(ScalarType.Float32).data<float>().ToArray(), back);
-            Assert.Equal(back, numbers.Select(number => HostNumbers.Widen(HostNumbers.Narrow(number))));
+            Assert.Equal(back, numbers.Select(number => BFloat16Numbers.Widen(BFloat16Numbers.Narrow(number))));
         },
         iter: 100,
         threads: 1);

@@ -1,0 +1,30 @@
+using System.Buffers;
+
+namespace DispLlm;
+
+/// <summary>
+/// Memory for numbers for a while, from where a cache line begins: a vector that lies across two lines is read twice, which at 512 bits would be every one.
+/// </summary>
+internal readonly unsafe ref struct HostRoom
+{
+    private const int Line = 64;
+
+    private readonly float[] _rented;
+    private readonly MemoryHandle _pin;
+
+    public HostRoom(long count)
+    {
+        _rented = ArrayPool<float>.Shared.Rent(checked((int)(count + (Line / sizeof(float)))));
+        _pin = _rented.AsMemory().Pin();
+        First = (float*)(((nuint)_pin.Pointer + Line - 1) & ~(nuint)(Line - 1));
+    }
+
+    /// <summary>The first of the numbers.</summary>
+    public float* First { get; }
+
+    public void Dispose()
+    {
+        _pin.Dispose();
+        ArrayPool<float>.Shared.Return(_rented);
+    }
+}

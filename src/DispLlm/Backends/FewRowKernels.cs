@@ -117,8 +117,7 @@ internal static unsafe class FewRowKernels<T, TFormat, TVector, TWidth>
     private static void Dot8x1(T* weight, float* x, long width, float* result)
     {
         TVector s0 = default, s1 = default, s2 = default, s3 = default, s4 = default, s5 = default, s6 = default, s7 = default;
-        long whole = width - (width % Step);
-        for (long i = 0; i < whole; i += Step)
+        for (long i = 0; i + Step <= width; i += Step)
         {
             TVector a = TWidth.Load(x + i), b = TWidth.Load(x + i + (Step / 2));
             T* w = weight + i;

@@ -15,9 +15,6 @@ internal unsafe interface IVectorWidth<TVector>
 
     static abstract TVector Load(float* from);
 
-    /// <summary>The first of <paramref name="count"/> numbers, or of as many as there are lanes; zeros behind them.</summary>
-    static abstract TVector Load(float* from, long count);
-
     static abstract void Store(TVector vector, float* to);
 
     static abstract TVector Filled(float number);

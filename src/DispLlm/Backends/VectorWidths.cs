@@ -13,9 +13,6 @@ internal readonly unsafe struct Width512 : IVectorWidth<Vector512<float>>
     public static Vector512<float> Load(float* from) => Vector512.Load(from);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Load(float* from, long count) => HostNumbers.Load(from, 0, count);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Vector512<float> vector, float* to) => vector.Store(to);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -56,9 +53,6 @@ internal readonly unsafe struct Width256 : IVectorWidth<Vector256<float>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<float> Load(float* from) => Vector256.Load(from);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Load(float* from, long count) => HostNumbers.Load(from, 0, count).GetLower();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Vector256<float> vector, float* to) => vector.Store(to);
@@ -112,9 +106,6 @@ internal readonly unsafe struct Width128 : IVectorWidth<Vector128<float>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Load(float* from) => Vector128.Load(from);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Load(float* from, long count) => HostNumbers.Load(from, 0, count).GetLower().GetLower();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Vector128<float> vector, float* to) => vector.Store(to);

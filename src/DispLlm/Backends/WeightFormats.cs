@@ -17,7 +17,7 @@ internal readonly unsafe struct Float32Format<TVector, TWidth> : IWeightFormat<f
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static (TVector First, TVector Second) Rest(float* from, long count) =>
-        (TWidth.Load(from, count), count > TWidth.Lanes ? TWidth.Load(from + TWidth.Lanes, count - TWidth.Lanes) : default);
+        (Part(from, count), count > TWidth.Lanes ? Part(from + TWidth.Lanes, count - TWidth.Lanes) : default);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(TVector first, TVector second, float* to)
@@ -31,6 +31,13 @@ internal readonly unsafe struct Float32Format<TVector, TWidth> : IWeightFormat<f
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Rounded(float number) => number;
+
+    /// <summary>One vector of what is left. Only ends of rows are read so: they go by memory, whatever the width.</summary>
+    private static TVector Part(float* from, long count)
+    {
+        var part = HostNumbers.Load(from, 0, count);
+        return TWidth.Load((float*)&part);
+    }
 }
 
 /// <summary>

@@ -83,7 +83,8 @@ internal static unsafe class WeightedMeans<T, TFormat, TVector, TWidth>
         for (; feature < size && size >= Step; feature += Step)
         {
             // The last step begins where it still fits: it may compute once more what another has.
-            OneStep1(values + Math.Min(feature, size - Step), weights, result + Math.Min(feature, size - Step), seen, size);
+            long first = Math.Min(feature, size - Step);
+            OneStep1(values + first, weights, result + first, seen, size);
         }
 
         for (; feature < size; feature++)

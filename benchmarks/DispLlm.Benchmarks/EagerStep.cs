@@ -8,9 +8,9 @@ namespace DispLlm.Benchmarks;
 /// The model's half of a learning step as one writes it with the framework's operators and its own automatic gradient: every gate multiplies, nothing is left out, nothing is written out.
 /// What learning would take without this library's kernels.
 /// </summary>
-internal sealed class EagerStep(PrunableModel model) : IDisposable
+internal sealed class EagerStep(PrunableModel model, int length) : IDisposable
 {
-    private readonly Tensor[] _turns = Turns(model);
+    private readonly Tensor[] _turns = Turns(model, length);
 
     /// <summary>The gradient of the loss by the gates, <c>[gates]</c>, float32. The caller disposes it.</summary>
     public Tensor Gradient(Tensor gates, Tensor tokens)
@@ -19,7 +19,7 @@ internal sealed class EagerStep(PrunableModel model) : IDisposable
         using var gradient = enable_grad();
         Tensor open = gates.detach().clone().requires_grad_();
         Tensor narrow = open.to(model.Backend.ComputeType);
-        Tensor stream = model.Weight(WeightRole.TokenEmbedding).index(tokens.narrow(1, 0, SmolLm2Shape.Tokens));
+        Tensor stream = model.Weight(WeightRole.TokenEmbedding).index(tokens.narrow(1, 0, length).to(model.Backend.Device));
         for (int block = 0; block < model.Spec.Blocks; block++)
         {
             Tensor Behind(SelectionSite site, Tensor features)
@@ -42,8 +42,8 @@ internal sealed class EagerStep(PrunableModel model) : IDisposable
             stream = stream + Behind(SelectionSite.MlpOutput, Linear(WeightRole.MlpDown, Behind(SelectionSite.MlpHidden, hidden)));
         }
 
-        Tensor logits = functional.linear(Norm(stream, model.Weight(WeightRole.FinalNorm)), model.Weight(WeightRole.TokenEmbedding));
-        functional.cross_entropy(logits.view(-1, logits.shape[^1]).to(ScalarType.Float32), tokens.narrow(1, 1, SmolLm2Shape.Tokens).reshape(-1)).backward();
+        Tensor logits = functional.linear(Norm(stream, model.Weight(WeightRole.FinalNorm)), model.Weight(model.Spec.TiedHead ? WeightRole.TokenEmbedding : WeightRole.Head));
+        functional.cross_entropy(logits.view(-1, logits.shape[^1]).to(ScalarType.Float32), tokens.narrow(1, 1, length).reshape(-1).to(model.Backend.Device)).backward();
         return open.grad!.clone().MoveToOuterDisposeScope();
     }
 
@@ -63,12 +63,12 @@ internal sealed class EagerStep(PrunableModel model) : IDisposable
         return (x * _turns[0]) + (cat([halves[1].neg(), halves[0]], -1) * _turns[1]);
     }
 
-    private static Tensor[] Turns(PrunableModel model)
+    private static Tensor[] Turns(PrunableModel model, int length)
     {
         using var scope = NewDisposeScope();
         long half = model.Spec.HeadSize / 2;
         Tensor wavelengths = pow(model.Spec.Rotary!.Theta, arange(half, ScalarType.Float32) / -half);
-        Tensor angles = outer(arange(SmolLm2Shape.Tokens, ScalarType.Float32), wavelengths).repeat(1, 2);
-        return [.. new[] { angles.cos(), angles.sin() }.Select(turn => turn.to(model.Backend.ComputeType).DetachFromDisposeScope())];
+        Tensor angles = outer(arange(length, ScalarType.Float32), wavelengths).repeat(1, 2);
+        return [.. new[] { angles.cos(), angles.sin() }.Select(turn => turn.to(model.Backend.ComputeType).to(model.Backend.Device, copy: true).DetachFromDisposeScope())];
     }
 }

@@ -10,7 +10,7 @@ namespace DispLlm.Benchmarks;
 /// </summary>
 public class LearningBenchmark
 {
-    private SmolLm2Shape _shape = null!;
+    private StepModel _shape = null!;
     private HypernetworkTrainer _trainer = null!;
     private Tensor _tokens = null!;
     private Tensor _uniforms = null!;
@@ -21,10 +21,10 @@ public class LearningBenchmark
     [GlobalSetup]
     public void Setup()
     {
-        _shape = new SmolLm2Shape(Type);
+        _shape = new StepModel(StepShape.SmolLm2, TorchBackend.Cpu(Type));
         _trainer = new HypernetworkTrainer(_shape.Model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 1 });
         using var random = new RandomSource(1).Stream("benchmark");
-        _tokens = (random.Uniform(1, SmolLm2Shape.Tokens + 1) * 49152).to(ScalarType.Int64);
+        _tokens = (random.Uniform(1, StepShape.SmolLm2.Tokens + 1) * 49152).to(ScalarType.Int64);
         _uniforms = random.Uniform(_shape.Model.GateLayout.Count);
     }
 
@@ -47,7 +47,7 @@ public class LearningBenchmark
 /// <summary>One forward pass at SmolLM2's shape, 512 tokens, against the plain matrix products of the same count.</summary>
 public class ForwardBenchmark
 {
-    private SmolLm2Shape _shape = null!;
+    private StepModel _shape = null!;
     private Tensor _tokens = null!;
 
     [Params(ScalarType.Float32, ScalarType.BFloat16)]
@@ -56,9 +56,9 @@ public class ForwardBenchmark
     [GlobalSetup]
     public void Setup()
     {
-        _shape = new SmolLm2Shape(Type);
+        _shape = new StepModel(StepShape.SmolLm2, TorchBackend.Cpu(Type));
         using var random = new RandomSource(1).Stream("benchmark");
-        _tokens = (random.Uniform(1, SmolLm2Shape.Tokens) * 49152).to(ScalarType.Int64);
+        _tokens = (random.Uniform(1, StepShape.SmolLm2.Tokens) * 49152).to(ScalarType.Int64);
     }
 
     [GlobalCleanup]

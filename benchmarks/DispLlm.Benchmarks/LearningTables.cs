@@ -8,27 +8,28 @@ namespace DispLlm.Benchmarks;
 /// <summary>A learning step in plain measured loops, as Markdown: its speed beside the matrix products that it cannot do without, and its memory.</summary>
 internal static class LearningTables
 {
-    /// <summary>The model's half of a step at SmolLM2's shape, 512 tokens, in turns with the dense products of its forward pass and input gradients.</summary>
-    public static void Speed(TextWriter output, ScalarType type, int rounds)
+    /// <summary>The model's half of a step, in turns with the dense products of its forward pass and input gradients.</summary>
+    public static void Speed(TextWriter output, StepShape of, ScalarType type, bool onGpu, int rounds)
     {
-        using var shape = new SmolLm2Shape(type);
+        var backend = StepDevice.Backend(type, onGpu);
+        using var shape = new StepModel(of, backend);
         using var random = new RandomSource(1).Stream("benchmark");
-        using var tokens = (random.Uniform(1, SmolLm2Shape.Tokens + 1) * 49152).to(ScalarType.Int64);
-        output.WriteLine($"SmolLM2's shape, 512 tokens, {type}, {torch.get_num_threads()} threads; medians of {rounds} turns.\n");
+        using var tokens = (random.Uniform(1, of.Tokens + 1) * shape.Model.Spec.VocabularySize).to(ScalarType.Int64);
+        output.WriteLine($"{of.Name}, {of.Tokens} tokens, {type}, {(onGpu ? "GPU" : $"{torch.get_num_threads()} threads")}; medians of {rounds} turns.\n");
         output.WriteLine("| step | gates open | kept for the way back | share of the product speed | with attention's products |\n|---|---|---|---|---|");
         void Row(string step, double open, ActivationMemory kept, Action<Tensor> run)
         {
             // Gates move from step to step, as they do in learning, and with them the shapes of what is computed.
-            Tensor[] gates = [.. Enumerable.Range(0, rounds + 1).Select(_ => (random.Uniform(shape.Model.GateLayout.Count) < open).to(ScalarType.Float32))];
+            Tensor[] gates = [.. Enumerable.Range(0, rounds + 1).Select(_ => (random.Uniform(shape.Model.GateLayout.Count) < open).to(ScalarType.Float32).to(backend.Device))];
             int turn = 0;
-            double share = Quotient(rounds, () => shape.Products(2), () => run(gates[turn++]));
+            double share = Quotient(backend, rounds, () => shape.Products(2), () => run(gates[turn++]));
             Array.ForEach(gates, tensor => tensor.Dispose());
             output.WriteLine(string.Create(
-                CultureInfo.InvariantCulture, $"| {step} | {open:P0} | {kept} | {share:F2} | {share * (1 + SmolLm2Shape.AttentionShare(shape.Model.Spec)):F2} |"));
+                CultureInfo.InvariantCulture, $"| {step} | {open:P0} | {kept} | {share:F2} | {share * (1 + shape.AttentionShare()):F2} |"));
             output.Flush();
         }
 
-        using (var eager = new EagerStep(shape.Model))
+        using (var eager = new EagerStep(shape.Model, of.Tokens))
         {
             EnsureSame(shape, eager, tokens, type);
             Row("in the framework's operators", 1, ActivationMemory.Everything, gates => eager.Gradient(gates, tokens).Dispose());
@@ -44,11 +45,11 @@ internal static class LearningTables
 
         if (type != ScalarType.Float32)
         {
-            using var wide = new SmolLm2Shape(ScalarType.Float32);
-            using var gates = ones(shape.Model.GateLayout.Count);
-            double products = Quotient(rounds, () => shape.Products(2), () => wide.Products(2));
+            using var wide = new StepModel(of, StepDevice.Backend(ScalarType.Float32, onGpu));
+            using var gates = ones(shape.Model.GateLayout.Count, device: backend.Device);
+            double products = Quotient(backend, rounds, () => shape.Products(2), () => wide.Products(2));
             double steps = Quotient(
-                rounds, () => Step(shape, gates, tokens, ActivationMemory.Everything), () => Step(wide, gates, tokens, ActivationMemory.Everything));
+                backend, rounds, () => Step(shape, gates, tokens, ActivationMemory.Everything), () => Step(wide, gates, tokens, ActivationMemory.Everything));
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture, $"\nPlain products take {products:F2} of the time that they take in float32, a step with all gates open {steps:F2}."));
         }
@@ -74,23 +75,7 @@ internal static class LearningTables
     /// <summary>One row of <see cref="Memory"/>: one step, then this process's own peak.</summary>
     public static void Row(TextWriter output, ScalarType type, int blocks, ActivationMemory kept)
     {
-        var config = ModelConfig.Parse(
-            $$"""
-            {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": {{blocks}}, "num_attention_heads": 32,
-             "num_key_value_heads": 32, "vocab_size": 32000, "max_position_embeddings": 4096}
-            """,
-            "LLaMA-2 7B's shape");
-        using var model = PrunableModel.FromConfig(config, TorchBackend.Cpu(type));
-        using (no_grad())
-        {
-            foreach (var role in SmolLm2Shape.BlockRoles)
-            {
-                Enumerable.Range(0, blocks).ToList().ForEach(block => model.Weight(role, block).fill_(1e-3));
-            }
-
-            new[] { WeightRole.TokenEmbedding, WeightRole.FinalNorm, WeightRole.Head }.ToList().ForEach(role => model.Weight(role).fill_(1e-3));
-        }
-
+        using var model = Even(StepShape.Llama2(blocks), TorchBackend.Cpu(type));
         using var tokens = arange(0, 2049, ScalarType.Int64).unsqueeze(0);
         using var gates = ones(model.GateLayout.Count);
         GateGradients.Of(model, gates, NormOrder.NormThenSelect, [tokens], memory: kept).Dispose();
@@ -98,16 +83,67 @@ internal static class LearningTables
         output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {blocks} | {kept} | {peak:F2} | {counted:F2} |"));
     }
 
+    /// <summary>
+    /// Whole steps of a learning run on a GPU that has only so much memory left: what is over is taken away before. What is kept for the way back is left to the library.
+    /// </summary>
+    public static void Card(TextWriter output, ScalarType type, int blocks, double card)
+    {
+        var backend = TorchBackend.Cuda(0, type);
+        using Tensor first = zeros(1, device: backend.Device);
+        double Free() => backend.Memory().AvailableBytes!.Value;
+        double over = Free() - card;
+        if (over < 0)
+        {
+            throw new InvalidOperationException($"The card has {Free() / 1e9:F1} GB left, which is less than {card / 1e9:F1}.");
+        }
+
+        using Tensor taken = empty([(long)over], ScalarType.Byte, backend.Device);
+        using var model = Even(StepShape.Llama2(blocks), backend);
+        double loaded = card - Free();
+        var counted = StepMemory.Of(model.Spec, type, 1, 2048, onAccelerator: true);
+        using var trainer = new HypernetworkTrainer(model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 3, Accumulation = 1 });
+        using var tokens = arange(0, 2049, ScalarType.Int64).unsqueeze(0);
+        using var random = new RandomSource(0).Stream("card");
+        var clock = Stopwatch.StartNew();
+        for (int step = 0; step < 3; step++)
+        {
+            clock.Restart();
+            using var uniforms = random.Uniform(model.GateLayout.Count);
+            trainer.Step([tokens], uniforms);
+            StepDevice.Wait(backend);
+        }
+
+        double hypernetwork = 16.0 * trainer.Hypernetwork.Parameters.Sum(parameter => parameter.numel());
+        output.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"LLaMA-2 7B's shape, {blocks} blocks, 2,048 tokens, {type}, {card / 1e9:F1} GB of a GPU: weights and context take {loaded / 1e9:F2} GB, after three steps {(card - Free()) / 1e9:F2} GB are taken; "
+            + $"counted {(counted.Of(ActivationMemory.BlockInputs) + hypernetwork) / 1e9:F2} GB with block inputs, {(counted.Of(ActivationMemory.Everything) + hypernetwork) / 1e9:F2} GB with everything; the last step took {clock.Elapsed.TotalSeconds:F2} s."));
+    }
+
+    /// <summary>A model whose weights are all alike, for what is measured in bytes.</summary>
+    private static PrunableModel Even(StepShape shape, ITensorBackend backend)
+    {
+        var model = shape.Model(backend);
+        using var noGradient = no_grad();
+        foreach (var role in StepModel.BlockRoles)
+        {
+            Enumerable.Range(0, model.Spec.Blocks).ToList().ForEach(block => model.Weight(role, block).fill_(1e-3));
+        }
+
+        new[] { WeightRole.TokenEmbedding, WeightRole.FinalNorm, WeightRole.Head }.ToList().ForEach(role => model.Weight(role).fill_(1e-3));
+        return model;
+    }
+
     private static string[] Self() => Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? [typeof(LearningTables).Assembly.Location] : [];
 
-    private static void Step(SmolLm2Shape shape, Tensor gates, Tensor tokens, ActivationMemory kept) =>
+    private static void Step(StepModel shape, Tensor gates, Tensor tokens, ActivationMemory kept) =>
         GateGradients.Of(shape.Model, gates, NormOrder.NormThenSelect, [tokens], memory: kept).Dispose();
 
     /// <summary>Both steps have to compute one gradient, or their times say nothing.</summary>
-    private static void EnsureSame(SmolLm2Shape shape, EagerStep eager, Tensor tokens, ScalarType type)
+    private static void EnsureSame(StepModel shape, EagerStep eager, Tensor tokens, ScalarType type)
     {
         using var scope = NewDisposeScope();
-        Tensor gates = ones(shape.Model.GateLayout.Count), expected = eager.Gradient(gates, tokens);
+        Tensor gates = ones(shape.Model.GateLayout.Count, device: shape.Model.Backend.Device), expected = eager.Gradient(gates, tokens);
         using var own = GateGradients.Of(shape.Model, gates, NormOrder.NormThenSelect, [tokens], memory: ActivationMemory.Everything);
         double off = ((own.Gradient - expected).norm() / expected.norm()).ToDouble();
         if (!(off < (type == ScalarType.Float32 ? 1e-3 : 0.1)))
@@ -117,18 +153,20 @@ internal static class LearningTables
     }
 
     /// <summary>The median of one action's time over another's, in turns, after one turn that is not measured.</summary>
-    private static double Quotient(int rounds, Action above, Action below)
+    private static double Quotient(ITensorBackend backend, int rounds, Action above, Action below)
     {
+        double Seconds(Action action)
+        {
+            StepDevice.Wait(backend);
+            long start = Stopwatch.GetTimestamp();
+            action();
+            StepDevice.Wait(backend);
+            return Stopwatch.GetElapsedTime(start).TotalSeconds;
+        }
+
         below();
         above();
         double[] quotients = [.. Enumerable.Range(0, rounds).Select(_ => Seconds(above) / Seconds(below)).Order()];
         return quotients[rounds / 2];
-    }
-
-    private static double Seconds(Action action)
-    {
-        long start = Stopwatch.GetTimestamp();
-        action();
-        return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 }

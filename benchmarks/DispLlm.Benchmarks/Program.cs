@@ -12,16 +12,23 @@ NativeTorch.EnsureLoaded();
 switch (args)
 {
     case ["learning", .. var types]:
-        LearningTables.Speed(Console.Out, TypeIn(types), rounds: 9);
+        LearningTables.Speed(Console.Out, ShapeIn(types), TypeIn(types), types.Contains("cuda"), rounds: 9);
         return;
     case ["memory", .. var rest]:
         int[] depths = [.. rest.Where(word => char.IsDigit(word[0])).Select(Number)];
         LearningTables.Memory(Console.Out, TypeIn(rest), depths.Length > 0 ? depths : [1, 2, 4]);
         return;
+    case ["card", var gigabytes, .. var rest]:
+        LearningTables.Card(Console.Out, TypeIn(rest), rest.Where(word => char.IsDigit(word[0])).Select(Number).FirstOrDefault(32), 1e9 * Number(gigabytes));
+        return;
     case ["step", var type, var blocks, var kept]:
         LearningTables.Row(Console.Out, TypeIn([type]), Number(blocks), Enum.Parse<ActivationMemory>(kept));
         return;
 }
+
+static StepShape ShapeIn(string[] words) => words.FirstOrDefault(word => word.StartsWith("llama2-7b", StringComparison.Ordinal)) is { } word
+    ? StepShape.Llama2(word.Split(':') is [_, var blocks] ? Number(blocks) : 32)
+    : StepShape.SmolLm2;
 
 static int Number(string word) => int.Parse(word, System.Globalization.CultureInfo.InvariantCulture);
 

@@ -27,7 +27,7 @@ internal sealed class BlockPieces : IDisposable
         var spec = model.Spec;
         using var scope = NewDisposeScope();
         using var random = new RandomSource(0).Stream("pieces");
-        Tensor Numbers(params long[] shape) => random.Normal(shape).to(model.Backend.ComputeType);
+        Tensor Numbers(params long[] shape) => random.Normal(shape).to(model.Backend.ComputeType).to(model.Backend.Device);
         _rotary = new RotaryTable(spec.Rotary!, model.Backend.Device);
         _stream = Numbers(use.Batch, use.Length, spec.HiddenSize).DetachFromDisposeScope();
         _indices = [.. Enumerable.Range(0, spec.Blocks).Select(block => model.Plan is null ? null : BlockIndices.From(model.Plan.Blocks[block], model.Backend.Device))];

@@ -34,7 +34,7 @@ internal sealed class ModelPair : IDisposable
         try
         {
             Write(folder, settings);
-            var backend = TorchBackend.Cpu(settings.Type);
+            var backend = settings.Backend;
             var dense = PrunableModel.Load(folder, backend);
             var request = new SelectionRequest { Model = dense, Budget = PruningBudget.FromKeepFraction(keep), WidthMultiple = settings.Multiple };
             new PrunedModelBuilder(folder, new RandomSelection().Select(request).Plan).Build(cut);

@@ -42,7 +42,7 @@ internal static class RatioTable
     private static Action Products(Settings settings, PrunableModel model, Case use)
     {
         var roles = WeightCatalog.OfBlock(model.Spec, 0).Where(part => part.Shape.Count == 2).Select(part => part.Role).ToArray();
-        var inputs = roles.ToDictionary(role => role, role => ones([use.Batch, use.Length, model.Weight(role, 0).shape[1]], settings.Type));
+        var inputs = roles.ToDictionary(role => role, role => ones([use.Batch, use.Length, model.Weight(role, 0).shape[1]], settings.Type, model.Backend.Device));
         return () =>
         {
             for (int i = 0; i < (use.Decodes ? settings.Tokens : 1); i++)

@@ -28,6 +28,7 @@ internal sealed record Settings
           --clock wall           wall, or cpu: processor time of the process, which other work on the machine
                                  disturbs less; to be taken with one thread    (wall)
           --type float32         compute type, or bfloat16                     (float32)
+          --device cpu           cpu, or cuda: the first GPU                   (cpu)
         """;
 
     public required string Table { get; init; }
@@ -54,10 +55,14 @@ internal sealed record Settings
 
     public required torch.ScalarType Type { get; init; }
 
+    public required bool OnGpu { get; init; }
+
+    public ITensorBackend Backend => OnGpu ? TorchBackend.Cuda(0, Type) : TorchBackend.Cpu(Type);
+
     /// <summary>What was measured how, for the head of a table.</summary>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
-        $"{Shape.Name}, {Blocks} block{(Blocks == 1 ? string.Empty : "s")}, {Type}, {Threads} thread{(Threads == 1 ? string.Empty : "s")}, "
+        $"{Shape.Name}, {Blocks} block{(Blocks == 1 ? string.Empty : "s")}, {Type}, {(OnGpu ? "GPU" : Threads == 1 ? "1 thread" : $"{Threads} threads")}, "
         + $"{(ProcessorTime ? "processor" : "wall-clock")} time, median of {Rounds} turns.");
 
     public static Settings Parse(string[] args)
@@ -86,6 +91,7 @@ internal sealed record Settings
             Threads = Number("--threads", Environment.ProcessorCount),
             ProcessorTime = Take("--clock", "wall") switch { "cpu" => true, "wall" => false, var other => throw new ArgumentException($"There is no clock {other}.") },
             Type = Enum.Parse<torch.ScalarType>(Take("--type", "float32"), ignoreCase: true),
+            OnGpu = Take("--device", "cpu") switch { "cuda" => true, "cpu" => false, var other => throw new ArgumentException($"There is no device {other}.") },
         };
         return options.Count == 0 ? settings : throw new ArgumentException($"There is no option {options.Keys.First()}.");
     }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using TorchSharp;
 
 namespace DispLlm.Inference;
 
@@ -56,5 +57,16 @@ internal sealed class Turns(Settings settings)
         return Now() - start;
     }
 
-    public TimeSpan Now() => settings.ProcessorTime ? Environment.CpuUsage.TotalTime : Stopwatch.GetElapsedTime(0);
+    /// <summary>The clock, once a device that computes asynchronously has done what it was given.</summary>
+    public TimeSpan Now()
+    {
+        if (settings.OnGpu)
+        {
+            torch.cuda.synchronize();
+        }
+
+        return Read();
+    }
+
+    private TimeSpan Read() => settings.ProcessorTime ? Environment.CpuUsage.TotalTime : Stopwatch.GetElapsedTime(0);
 }

@@ -9,6 +9,9 @@ namespace DispLlm;
 /// <param name="PeakProcessBytes">Highest resident memory of the process so far, in bytes.</param>
 public readonly record struct BackendMemory(long LiveTensors, long ProcessBytes, long PeakProcessBytes)
 {
-    /// <summary>Memory that is free for tensors, in bytes; null where the backend cannot say (an accelerator's memory).</summary>
+    /// <summary>
+    /// Memory that is free for tensors, in bytes, of all devices together; null where the backend cannot say. On a GPU it is what the driver has left: what the framework has taken from it
+    /// and keeps for its next tensors is not in it.
+    /// </summary>
     public long? AvailableBytes { get; init; }
 }

@@ -12,6 +12,9 @@ internal static class DeviceKernels
     // Widths that products like. The framework also makes code for every width that it has not seen: a step's gates are seldom as many as the last one's.
     private const int WidestTile = 32;
 
+    // Logits that stand in float32 at one time: enough to keep an accelerator busy, and little beside a block's activations.
+    private const long MostWideLogits = 16 << 20;
+
     // Positions up to which plain products outrun the fused kernel where no gradient is wanted.
     private const long MostRowwise = 1024;
 
@@ -114,7 +117,6 @@ internal static class DeviceKernels
     /// <param name="targets"><c>[positions]</c>, int64, where the logits are.</param>
     public static (double Loss, Tensor Gradient) CrossEntropy(Tensor logits, Tensor targets)
     {
-        const long Piece = 32;
         if (HostRows.Lie(logits))
         {
             using Tensor next = targets.contiguous();
@@ -122,13 +124,13 @@ internal static class DeviceKernels
         }
 
         using var scope = NewDisposeScope();
-        long positions = logits.shape[0];
+        long positions = logits.shape[0], most = Math.Max(1, MostWideLogits / logits.shape[1]);
         Tensor gradient = empty_like(logits);
         Tensor sum = zeros(1, ScalarType.Float64, logits.device);
-        for (long first = 0; first < positions; first += Piece)
+        for (long first = 0; first < positions; first += most)
         {
             using var piece = NewDisposeScope();
-            long count = Math.Min(Piece, positions - first);
+            long count = Math.Min(most, positions - first);
             Tensor next = targets.narrow(0, first, count).unsqueeze(1);
             Tensor logarithms = logits.narrow(0, first, count).to(ScalarType.Float32).log_softmax(-1);
             sum.sub_(logarithms.gather(1, next).sum());

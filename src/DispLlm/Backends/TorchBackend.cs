@@ -163,9 +163,7 @@ public sealed class TorchBackend : ITensorBackend
         using var process = Process.GetCurrentProcess();
         return new BackendMemory(torch.Tensor.TotalCount, process.WorkingSet64, process.PeakWorkingSet64)
         {
-            AvailableBytes = _devices.All(device => device.type == DeviceType.CPU)
-                ? Math.Max(0, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes - process.WorkingSet64)
-                : null,
+            AvailableBytes = Available(process.WorkingSet64),
         };
     }
 
@@ -182,6 +180,14 @@ public sealed class TorchBackend : ITensorBackend
 #pragma warning restore CA1308
         return device.type == DeviceType.CUDA ? $"{name}:{Math.Max(device.index, 0)}" : name;
     }
+
+    /// <summary>What is free on all devices together, each counted once; null where one of them does not tell.</summary>
+    private long? Available(long resident) => _devices.DistinctBy(Name).Aggregate((long?)0, (sum, device) => sum + device.type switch
+    {
+        DeviceType.CPU => Math.Max(0, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes - resident),
+        DeviceType.CUDA => CudaMemory.FreeBytes(Math.Max(device.index, 0)),
+        _ => null,
+    });
 
     private static int CudaDevices() => torch.cuda.is_available() ? torch.cuda.device_count() : 0;
 

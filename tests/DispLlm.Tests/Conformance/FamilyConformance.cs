@@ -87,10 +87,10 @@ public abstract class FamilyConformance<T>
             string target = folder.Below(order.ToString());
             var plan = fixture.Plan(model, order);
             new PrunedModelBuilder(fixture.Folder, T.Family, plan).Build(target);
-            using var pruned = PrunableModel.Load(target, options: Options);
+            using var pruned = PrunableModel.Load(target, model.Backend, Options);
             Assert.Equal(plan.Blocks, pruned.Plan!.Blocks);
             Tensor masked = model.Logits(tokens, new Gates(fixture.Gates(model.GateLayout), order));
-            Close.Within(Tolerance, masked, pruned.Logits(tokens), name);
+            Close.Within(Tolerance, masked.cpu(), pruned.Logits(tokens), name);
             Assert.Equal(new ParameterCounter(model.Spec).Of(plan).WholeModel, WeightsIn(target));
         }
     });
@@ -107,14 +107,14 @@ public abstract class FamilyConformance<T>
             string target = folder.Below(order.ToString());
             var plan = fixture.Plan(model, order) with { Gains = RandomGains(model, order) };
             new PrunedModelBuilder(fixture.Folder, T.Family, plan).Build(target);
-            using var pruned = PrunableModel.Load(target, options: Options);
+            using var pruned = PrunableModel.Load(target, model.Backend, Options);
             using var gates = Gates.Of(plan, model.Backend);
             Tensor masked = model.Logits(tokens, gates);
             Assert.Equal(plan, pruned.Plan);
 
             // What a checkpoint of half precision rounds off the products is no error of the cut.
             double tolerance = IsSinglePrecision(fixture.Folder) ? Tolerance : 0.02;
-            Close.Within(tolerance, masked, pruned.Logits(tokens), name);
+            Close.Within(tolerance, masked.cpu(), pruned.Logits(tokens), name);
             using var plain = new Gates(fixture.Gates(model.GateLayout), order);
             Assert.True((model.Logits(tokens, plain) - masked).abs().max().ToDouble() > 2 * tolerance * masked.abs().max().ToDouble());
         }
@@ -135,7 +135,7 @@ public abstract class FamilyConformance<T>
             double Loss(double step) => NextTokenLoss.Of(model, tokens, new Gates(gates + direction * step, order)).ToDouble();
             double slope = (Loss(Step) - Loss(-Step)) / (2 * Step);
             using var gradients = GradientsOf(model, gates, order, tokens);
-            Assert.Equal(slope, (gradients.Gradient * direction).sum().ToDouble(), 0.02 * Math.Max(1, Math.Abs(slope)));
+            Assert.Equal(slope, (gradients.Gradient.cpu() * direction).sum().ToDouble(), 0.02 * Math.Max(1, Math.Abs(slope)));
         }
     });
 
@@ -153,7 +153,7 @@ public abstract class FamilyConformance<T>
             {
                 using var gradients = GradientsOf(model, hard, order, fixture.Expected("input_ids"));
                 using var whole = GradientsOf(model, soft, order, fixture.Expected("input_ids"));
-                Close.Within(Tolerance, whole.Gradient, gradients.Gradient, name);
+                Close.Within(Tolerance, whole.Gradient.cpu(), gradients.Gradient, name);
             }
         }
     });
@@ -168,7 +168,7 @@ public abstract class FamilyConformance<T>
             using var all = GradientsOf(model, gates, order, fixture.Expected("input_ids"), ActivationMemory.Everything);
             using var inputs = GradientsOf(model, gates, order, fixture.Expected("input_ids"), ActivationMemory.BlockInputs);
             Assert.Equal(all.CrossEntropy, inputs.CrossEntropy);
-            Assert.Equal(all.Gradient.data<float>().ToArray(), inputs.Gradient.data<float>().ToArray());
+            Assert.Equal(TestBackend.Numbers(all.Gradient), TestBackend.Numbers(inputs.Gradient));
         }
     });
 
@@ -185,8 +185,8 @@ public abstract class FamilyConformance<T>
             using var pass = model.Network.PassInStages(block, stream, model.Network.PassageOf(block, gates));
             pass.Step();
             using Tensor staged = pass.Finish();
-            Assert.Equal(behind.data<float>().ToArray(), staged.data<float>().ToArray());
-            Assert.Equal(entered.data<float>().ToArray(), stream.data<float>().ToArray());
+            Assert.Equal(TestBackend.Numbers(behind), TestBackend.Numbers(staged));
+            Assert.Equal(TestBackend.Numbers(entered), TestBackend.Numbers(stream));
             stream = behind;
         }
     });
@@ -282,7 +282,7 @@ public abstract class FamilyConformance<T>
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
         using var fixture = new Fixture(name);
-        using var model = PrunableModel.Load(fixture.Folder, options: Options);
+        using var model = PrunableModel.Load(fixture.Folder, TestBackend.Of(), Options);
         Assert.Same(T.Family, model.Family);
         check(fixture, model);
     }
@@ -291,7 +291,7 @@ public abstract class FamilyConformance<T>
         PrunableModel model, Tensor gates, NormOrder order, Tensor tokens, ActivationMemory memory = ActivationMemory.Automatic)
     {
         using var gradient = enable_grad();
-        return GateGradients.Of(model, gates, order, [tokens], memory: memory);
+        return GateGradients.Of(model, gates.to(model.Backend.Device), order, [tokens], memory: memory);
     }
 
     private static ModelFamilies FamiliesWith(IModelFamily family) =>

@@ -3,11 +3,9 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Benchmarks;
 
-/// <summary>A model of SmolLM2-135M's shape with random weights, and the plain matrix products that its forward pass needs.</summary>
-internal sealed class SmolLm2Shape : IDisposable
+/// <summary>A model of some shape with random weights, and the plain matrix products that its forward pass needs.</summary>
+internal sealed class StepModel : IDisposable
 {
-    public const int Tokens = 512;
-
     /// <summary>The weights of a LLaMA block.</summary>
     public static readonly WeightRole[] BlockRoles =
     [
@@ -19,39 +17,39 @@ internal sealed class SmolLm2Shape : IDisposable
 
     private readonly Tensor[] _inputs;
 
-    public SmolLm2Shape(ScalarType type)
+    public StepModel(StepShape shape, ITensorBackend backend)
     {
         using var noGradient = no_grad();
-        Model = PrunableModel.FromConfig(
-            ModelConfig.Parse(
-                """
-                {"model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
-                 "num_key_value_heads": 3, "vocab_size": 49152, "max_position_embeddings": 8192, "tie_word_embeddings": true}
-                """,
-                "SmolLM2's shape"),
-            TorchBackend.Cpu(type));
+        Tokens = shape.Tokens;
+        Model = shape.Model(backend);
         var spec = Model.Spec;
         using var random = new RandomSource(0).Stream("benchmark");
         var weights = Enumerable.Range(0, spec.Blocks).SelectMany(block => BlockRoles.Select(role => Model.Weight(role, block)));
-        foreach (Tensor weight in weights.Concat([Model.Weight(WeightRole.TokenEmbedding), Model.Weight(WeightRole.FinalNorm)]))
+        foreach (Tensor weight in weights.Concat([Model.Weight(WeightRole.TokenEmbedding), Model.Weight(WeightRole.FinalNorm), Head]))
         {
-            using var scope = NewDisposeScope();
-            weight.copy_(random.Normal(weight.shape) * 0.02);
+            // Drawn where it lies: billions of numbers take the processor minutes.
+            weight.normal_(0, 0.02);
         }
 
-        _inputs = [.. s_projections.Select(role => random.Normal(Tokens, Model.Weight(role, 0).shape[1]).to(type))];
-        HeadInput = random.Normal(Tokens, spec.HiddenSize).to(type);
+        _inputs = [.. s_projections.Select(role => random.Normal(Tokens, Model.Weight(role, 0).shape[1]).to(backend.ComputeType).to(backend.Device))];
+        HeadInput = random.Normal(Tokens, spec.HiddenSize).to(backend.ComputeType).to(backend.Device);
     }
 
     public PrunableModel Model { get; }
+
+    /// <summary>Tokens of a step.</summary>
+    public int Tokens { get; }
+
+    private Tensor Head => Model.Weight(Model.Spec.TiedHead ? WeightRole.TokenEmbedding : WeightRole.Head);
 
     public Tensor HeadInput { get; }
 
     /// <summary>
     /// What attention's products (two forward and four back, half of each behind the diagonal) add to those with weights (forward and input gradients): operations over operations.
     /// </summary>
-    public static double AttentionShare(DecoderSpec spec)
+    public double AttentionShare()
     {
+        var spec = Model.Spec;
         var counter = new ParameterCounter(spec);
         double attention = 6.0 * spec.Blocks * spec.QuerySize * Tokens * Tokens;
         double weights = 4.0 * Tokens * (counter.Dense.BlockWeights + ((double)spec.HiddenSize * spec.VocabularySize));
@@ -72,7 +70,7 @@ internal sealed class SmolLm2Shape : IDisposable
                 }
             }
 
-            nn.functional.linear(HeadInput, Model.Weight(WeightRole.TokenEmbedding)).Dispose();
+            nn.functional.linear(HeadInput, Head).Dispose();
         }
     }
 

@@ -1,0 +1,28 @@
+using static TorchSharp.torch;
+
+namespace DispLlm.Tests;
+
+/// <summary>
+/// Where the conformance suite computes: on the CPU, or where <c>DISPLLM_TEST_DEVICE=cuda</c> says so on the first GPU. Asked for a GPU that is not there, every test fails rather than
+/// none of them meeting it.
+/// </summary>
+internal static class TestBackend
+{
+    public const string Variable = "DISPLLM_TEST_DEVICE";
+
+    public static bool OnGpu { get; } = Environment.GetEnvironmentVariable(Variable) switch
+    {
+        null or "" or "cpu" => false,
+        "cuda" => true,
+        var other => throw new InvalidOperationException($"{Variable} is cpu or cuda, not '{other}'."),
+    };
+
+    public static TorchBackend Of(ScalarType type = ScalarType.Float32) => OnGpu ? TorchBackend.Cuda(0, type) : TorchBackend.Cpu(type);
+
+    /// <summary>A tensor's numbers, wherever they are.</summary>
+    public static float[] Numbers(Tensor tensor)
+    {
+        using Tensor host = tensor.detach().cpu().contiguous();
+        return host.data<float>().ToArray();
+    }
+}

@@ -10,6 +10,9 @@ namespace DispLlm.Inference;
 /// <param name="Before">Tokens in front of them, in the cache.</param>
 internal sealed record Case(int Batch, int Length, int Before)
 {
+    // A fast device writes thousands of tokens while it is measured: the text begins anew before it is much longer than it was.
+    private const int Most = 1024;
+
     public bool Decodes => Length == 1;
 
     public static Case Named(string name, int prompt)
@@ -36,14 +39,20 @@ internal sealed record Case(int Batch, int Length, int Before)
     public (Action Turn, KeyValueCache Cache) Prepare(PrunableModel model, int tokens)
     {
         var cache = model.NewCache();
-        if (Before > 0)
+        void Begin()
         {
             using var prompt = Ids(Before);
+            cache.Clear();
             model.NextTokenLogits(prompt, cache).Dispose();
         }
 
         void Turn()
         {
+            if (Decodes && cache.Length + tokens > Most)
+            {
+                Begin();
+            }
+
             using var ids = Ids(Length);
             for (int i = 0; i < (Decodes ? tokens : 1); i++)
             {
@@ -54,6 +63,11 @@ internal sealed record Case(int Batch, int Length, int Before)
 
                 model.NextTokenLogits(ids, cache).Dispose();
             }
+        }
+
+        if (Decodes)
+        {
+            Begin();
         }
 
         return (Turn, cache);

@@ -15,6 +15,9 @@ internal static class DeviceKernels
     // Logits that stand in float32 at one time: enough to keep an accelerator busy, and little beside a block's activations.
     private const long MostWideLogits = 16 << 20;
 
+    // What the framework's flash kernel takes.
+    private const long WidestFlashHead = 256;
+
     // Positions up to which plain products outrun the fused kernel where no gradient is wanted.
     private const long MostRowwise = 1024;
 
@@ -79,7 +82,7 @@ internal static class DeviceKernels
     /// <summary>A stream <c>[..., d]</c> with features <c>[..., d]</c> behind their gates <c>[d]</c> added, without gradient.</summary>
     public static Tensor PlusGated(Tensor stream, Tensor features, Tensor gates) => HostRows.Lie(stream, features) && HostRows.Lie(gates)
         ? HostKernels.PlusGated(stream, features, gates)
-        : stream.Plus(features * gates.to(features.dtype));
+        : stream.PlusProduct(features, gates.to(features.dtype));
 
     /// <summary>
     /// The gradient of each gate, <c>[d]</c> in float32: over all tokens, what passed the gate times what came back, <c>[..., d]</c> each. What came back is multiplied by the gates
@@ -176,10 +179,11 @@ internal static class DeviceKernels
         }
 
         long shared = query.size(1) / key.size(1);
-        if (shared > 1 && query.size(2) == 1)
+        if (query.size(2) == 1)
         {
             // One position sees what all query heads of a group see: they are rows of one query, and no key is copied.
-            return Fused(query.view(query.size(0), key.size(1), shared, query.size(3)), key, value, visible, causal: false).reshape(query.shape);
+            Tensor rows = shared == 1 ? query : query.reshape(query.size(0), key.size(1), shared, query.size(3));
+            return OnePosition(rows, key, value, visible).reshape(query.shape);
         }
 
         if (shared > 1)
@@ -188,19 +192,40 @@ internal static class DeviceKernels
             value = value.repeat_interleave(shared, dim: 1);
         }
 
-        if (query.device.HoldsNumbers())
+        return OfEqualHeads(query, key, value, visible, causal);
+    }
+
+    private static Tensor OnePosition(Tensor query, Tensor key, Tensor value, Tensor? visible)
+    {
+        // Elsewhere no kernel is built for a number of keys.
+        if (!query.device.IsAccelerator() || query.dtype != ScalarType.BFloat16 || query.requires_grad)
         {
-            return nn.functional.scaled_dot_product_attention(query, key, value, visible, is_casual: causal);
+            return OfEqualHeads(query, key, value, visible, causal: false);
         }
 
-        // The fused operator has no shape-only kernel; these products have the same shapes.
-        return query.matmul(key.transpose(-2, -1)).matmul(value);
+        if (visible is null && query.size(3) % 8 == 0 && query.size(3) <= WidestFlashHead)
+        {
+            return ScriptedKernels.Attention(query, key, value);
+        }
+
+        Tensor scores = query.Times(1 / Math.Sqrt(query.size(3))).matmul(key.transpose(-2, -1)).to(ScalarType.Float32);
+        scores = visible is null ? scores : scores.Filled(visible.logical_not(), double.NegativeInfinity);
+        return scores.softmax(-1).to(value.dtype).matmul(value);
     }
+
+    private static Tensor OfEqualHeads(Tensor query, Tensor key, Tensor value, Tensor? visible, bool causal) => query.device.HoldsNumbers()
+        ? nn.functional.scaled_dot_product_attention(query, key, value, visible, is_casual: causal)
+
+        // The fused operator has no shape-only kernel; these products have the same shapes.
+        : query.matmul(key.transpose(-2, -1)).matmul(value);
 
     /// <summary>Layer norm over the last dimension of <c>[..., d]</c>, statistics in float32, through the framework's fused kernel.</summary>
     public static Tensor LayerNorm(Tensor x, Tensor weight, Tensor bias, double epsilon) => x.device.HoldsNumbers()
         ? nn.functional.layer_norm(x, [x.shape[^1]], weight, bias, epsilon)
         : ((x - x.mean([-1L], keepdim: true)) * weight).Plus(bias);
+
+    /// <summary>The first half of the last dimension behind the second.</summary>
+    public static Tensor WithHalvesSwapped(Tensor x) => x.device.HoldsNumbers() ? x.roll(x.size(-1) / 2, -1) : x.alias();
 
     /// <summary><c>max(x, 0)</c>.</summary>
     public static Tensor Relu(Tensor x) => x.device.HoldsNumbers() ? nn.functional.relu(x) : x.AtLeast(0L);

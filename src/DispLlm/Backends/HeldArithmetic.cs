@@ -35,6 +35,13 @@ internal static class HeldArithmetic
         return x.add_(y, held);
     }
 
+    /// <summary><c>x + a b</c>.</summary>
+    public static Tensor PlusProduct(this Tensor x, Tensor a, Tensor b)
+    {
+        using Scalar one = 1;
+        return x.addcmul(a, b, one);
+    }
+
     /// <summary><c>x + factor a b</c>, in the place of x.</summary>
     public static Tensor PlusProductInPlace(this Tensor x, Tensor a, Tensor b, double factor)
     {

@@ -180,7 +180,7 @@ internal static unsafe class HostKernels
                 float* numbers = rows.Read(row, scratch);
                 for (long head = 0; head < count; head++)
                 {
-                    Turn(numbers + (head * size), c, s, cosines.Width / 2, back ? -1 : 1);
+                    Turn(numbers + (head * size), c, s + (cosines.Width / 2), cosines.Width / 2, back ? -1 : 1);
                 }
 
                 rows.Keep(row, scratch);

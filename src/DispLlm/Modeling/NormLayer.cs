@@ -54,6 +54,11 @@ internal abstract class NormLayer
 
         private Tensor Norm(Tensor x, Tensor weight)
         {
+            if (x.device.IsAccelerator())
+            {
+                return ScriptedKernels.RootMeanSquareNorm(x, weight, epsilon);
+            }
+
             Tensor wide = x.to(ScalarType.Float32);
             Tensor meanSquare = wide.Power(2).mean([-1L], keepdim: true);
             return (wide * meanSquare.Plus(epsilon).rsqrt()).to(x.dtype) * weight;

@@ -25,14 +25,15 @@ internal sealed class RotaryTable : IDisposable
     }
 
     /// <summary>
-    /// Cosine and sine of positions <c>[seq]</c> or <c>[batch, seq]</c> in the compute type: <c>[seq, dimensions]</c> or <c>[batch, 1, seq, dimensions]</c>.
+    /// Cosine and sine of positions <c>[seq]</c> or <c>[batch, seq]</c> in the compute type: <c>[seq, dimensions]</c> or <c>[batch, 1, seq, dimensions]</c>, each half of them the same angles. The
+    /// first half of the sines is negated, so that a turn is <c>x cosine + (x with its halves swapped) sine</c>.
     /// </summary>
     public (Tensor Cosine, Tensor Sine) At(Tensor positions, ScalarType type)
     {
         Tensor angles = positions.to(ScalarType.Float32).unsqueeze(-1) * _frequencies;
-        Tensor both = cat([angles, angles], -1);
-        both = positions.dim() == 2 ? both.unsqueeze(1) : both;
-        return (both.cos().to(type), both.sin().to(type));
+        angles = positions.dim() == 2 ? angles.unsqueeze(1) : angles;
+        Tensor cosine = angles.cos(), sine = angles.sin();
+        return (cat([cosine, cosine], -1).to(type), cat([sine.neg(), sine], -1).to(type));
     }
 
     /// <summary>
@@ -55,9 +56,7 @@ internal sealed class RotaryTable : IDisposable
         long dimensions = cosine.shape[^1];
         bool partial = dimensions < x.shape[^1];
         Tensor turned = partial ? x.narrow(-1, 0, dimensions) : x;
-        Tensor first = turned.narrow(-1, 0, dimensions / 2);
-        Tensor second = turned.narrow(-1, dimensions / 2, dimensions / 2);
-        Tensor rotated = (turned * cosine).Plus(cat([second.neg(), first], -1) * sine);
+        Tensor rotated = (turned * cosine).PlusProduct(DeviceKernels.WithHalvesSwapped(turned), sine);
         return partial ? cat([rotated, x.narrow(-1, dimensions, x.shape[^1] - dimensions)], -1) : rotated;
     }
 

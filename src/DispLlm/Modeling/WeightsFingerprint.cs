@@ -12,7 +12,7 @@ internal static class WeightsFingerprint
         foreach (var part in WeightCatalog.Parts(model.Spec).Where(part => !part.IsBias))
         {
             using var scope = TorchSharp.torch.NewDisposeScope();
-            TensorBytes.Visit(model.Weight(part.Role, part.Block), (bytes, _) => hash.AppendData(bytes));
+            TensorBytes.Visit(model.Weight(part.Role, part.Block).cpu(), (bytes, _) => hash.AppendData(bytes));
         }
 
         return Convert.ToHexStringLower(hash.GetHashAndReset())[..16];

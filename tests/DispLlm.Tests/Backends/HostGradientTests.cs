@@ -34,12 +34,12 @@ public sealed class HostGradientTests
         int half = size.Item2;
         var kind = (size.Item1, 24, size.Item3);
         Tensor x = Draw(kind, size.Item1, 3), angle = randn(size.Item1, half), angles = cat([angle, angle], -1);
-        Tensor cosine = angles.cos().to(x.dtype), sine = angles.sin().to(x.dtype);
+        Tensor cosine = angles.cos().to(x.dtype), sine = cat([angle.sin().neg(), angle.sin()], -1).to(x.dtype);
         Tensor Turned(Tensor wide)
         {
             Tensor turned = wide.narrow(-1, 0, 2 * half), first = turned.narrow(-1, 0, half), second = turned.narrow(-1, half, half);
             Tensor c = cosine.to(ScalarType.Float32).unsqueeze(1), s = sine.to(ScalarType.Float32).unsqueeze(1);
-            return cat([(turned * c) + (cat([second.neg(), first], -1) * s), wide.narrow(-1, 2 * half, 24 - (2 * half))], -1);
+            return cat([(turned * c) + (cat([second, first], -1) * s), wide.narrow(-1, 2 * half, 24 - (2 * half))], -1);
         }
 
         Compare(kind, [x], wide => Turned(wide[0]), own => LearnedRotation.Of(own[0], cosine, sine), Draw(kind, size.Item1, 3));

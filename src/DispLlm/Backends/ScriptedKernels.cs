@@ -1,0 +1,42 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>
+/// Operators of the framework that TorchSharp has no name for, called through the framework's own script language. On an accelerator one operator stands for six or seven, of which each would be
+/// a pass over memory and a call that takes longer than the device needs for it.
+/// </summary>
+internal static class ScriptedKernels
+{
+    // Compiled code belongs to the process. Models have one epsilon each, most the same.
+    private static readonly ConcurrentDictionary<double, jit.CompilationUnit> s_norms = [];
+    private static readonly Lazy<jit.CompilationUnit> s_attention = new(() => jit.compile(
+        """
+        def attention(query: Tensor, key: Tensor, value: Tensor):
+            return torch._scaled_dot_product_flash_attention(query, key, value, 0.0, False, False)[0]
+
+        """));
+
+    /// <summary>The root-mean-square norm of <c>[..., d]</c>, differentiable in it; statistics in float32.</summary>
+    public static Tensor RootMeanSquareNorm(Tensor x, Tensor weight, double epsilon) => Run(s_norms.GetOrAdd(epsilon, Norm), "norm", x, weight);
+
+    /// <summary>
+    /// Attention of queries to all keys, in bfloat16 on a GPU, without gradient. The framework's own choice may be a kernel that is built anew for every number of keys, and takes longer to
+    /// build than a token to compute: while tokens are written one by one that is every time.
+    /// </summary>
+    public static Tensor Attention(Tensor query, Tensor key, Tensor value) => Run(s_attention.Value, "attention", query, key, value);
+
+    // Tensors only: a number would be wrapped in an object that nobody holds. A script has its numbers in its text.
+    private static Tensor Run(jit.CompilationUnit script, string function, params Tensor[] tensors) => script.invoke<Tensor>(function, [.. tensors]);
+
+    private static jit.CompilationUnit Norm(double epsilon) => jit.compile(string.Create(
+        CultureInfo.InvariantCulture,
+        $"""
+        def norm(x: Tensor, weight: Tensor):
+            return torch.rms_norm(x, weight.size(), weight, {epsilon:0.0###################e+0})
+
+        """));
+}

@@ -24,7 +24,7 @@ public class LearningBenchmark
         _shape = new StepModel(StepShape.SmolLm2, TorchBackend.Cpu(Type));
         _trainer = new HypernetworkTrainer(_shape.Model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 1 });
         using var random = new RandomSource(1).Stream("benchmark");
-        _tokens = (random.Uniform(1, StepShape.SmolLm2.Tokens + 1) * 49152).to(ScalarType.Int64);
+        _tokens = (random.Uniform(1, StepShape.SmolLm2.Length + 1) * 49152).to(ScalarType.Int64);
         _uniforms = random.Uniform(_shape.Model.GateLayout.Count);
     }
 
@@ -58,7 +58,7 @@ public class ForwardBenchmark
     {
         _shape = new StepModel(StepShape.SmolLm2, TorchBackend.Cpu(Type));
         using var random = new RandomSource(1).Stream("benchmark");
-        _tokens = (random.Uniform(1, StepShape.SmolLm2.Tokens) * 49152).to(ScalarType.Int64);
+        _tokens = (random.Uniform(1, StepShape.SmolLm2.Length) * 49152).to(ScalarType.Int64);
     }
 
     [GlobalCleanup]

@@ -14,8 +14,8 @@ internal static class LearningTables
         var backend = StepDevice.Backend(type, onGpu);
         using var shape = new StepModel(of, backend);
         using var random = new RandomSource(1).Stream("benchmark");
-        using var tokens = (random.Uniform(1, of.Tokens + 1) * shape.Model.Spec.VocabularySize).to(ScalarType.Int64);
-        output.WriteLine($"{of.Name}, {of.Tokens} tokens, {type}, {(onGpu ? "GPU" : $"{torch.get_num_threads()} threads")}; medians of {rounds} turns.\n");
+        using var tokens = (random.Uniform(of.Batch, of.Length + 1) * shape.Model.Spec.VocabularySize).to(ScalarType.Int64);
+        output.WriteLine($"{of.Name}, {(of.Batch == 1 ? string.Empty : $"{of.Batch} x ")}{of.Length} tokens, {type}, {(onGpu ? "GPU" : $"{torch.get_num_threads()} threads")}; medians of {rounds} turns.\n");
         output.WriteLine("| step | gates open | kept for the way back | share of the product speed | with attention's products |\n|---|---|---|---|---|");
         void Row(string step, double open, ActivationMemory kept, Action<Tensor> run)
         {
@@ -29,7 +29,7 @@ internal static class LearningTables
             output.Flush();
         }
 
-        using (var eager = new EagerStep(shape.Model, of.Tokens))
+        using (var eager = new EagerStep(shape.Model, of.Length))
         {
             EnsureSame(shape, eager, tokens, type);
             Row("in the framework's operators", 1, ActivationMemory.Everything, gates => eager.Gradient(gates, tokens).Dispose());
@@ -43,9 +43,9 @@ internal static class LearningTables
             }
         }
 
-        if (type != ScalarType.Float32)
+        if (type != ScalarType.Float32 && !onGpu)
         {
-            using var wide = new StepModel(of, StepDevice.Backend(ScalarType.Float32, onGpu));
+            using var wide = new StepModel(of, TorchBackend.Cpu());
             using var gates = ones(shape.Model.GateLayout.Count, device: backend.Device);
             double products = Quotient(backend, rounds, () => shape.Products(2), () => wide.Products(2));
             double steps = Quotient(

@@ -27,7 +27,7 @@ switch (args)
 }
 
 static StepShape ShapeIn(string[] words) => words.FirstOrDefault(word => word.StartsWith("llama2-7b", StringComparison.Ordinal)) is { } word
-    ? StepShape.Llama2(word.Split(':') is [_, var blocks] ? Number(blocks) : 32)
+    ? word.Split(':', 'x') is [_, var blocks, .. var batch] ? StepShape.Llama2(Number(blocks), batch is [var windows] ? Number(windows) : 1) : StepShape.Llama2(32)
     : StepShape.SmolLm2;
 
 static int Number(string word) => int.Parse(word, System.Globalization.CultureInfo.InvariantCulture);

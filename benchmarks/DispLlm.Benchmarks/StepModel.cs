@@ -15,12 +15,13 @@ internal sealed class StepModel : IDisposable
 
     private static readonly WeightRole[] s_projections = [.. BlockRoles.Except([WeightRole.AttentionNorm, WeightRole.MlpNorm])];
 
+    private readonly StepShape _shape;
     private readonly Tensor[] _inputs;
 
     public StepModel(StepShape shape, ITensorBackend backend)
     {
         using var noGradient = no_grad();
-        Tokens = shape.Tokens;
+        _shape = shape;
         Model = shape.Model(backend);
         var spec = Model.Spec;
         using var random = new RandomSource(0).Stream("benchmark");
@@ -31,14 +32,11 @@ internal sealed class StepModel : IDisposable
             weight.normal_(0, 0.02);
         }
 
-        _inputs = [.. s_projections.Select(role => random.Normal(Tokens, Model.Weight(role, 0).shape[1]).to(backend.ComputeType).to(backend.Device))];
-        HeadInput = random.Normal(Tokens, spec.HiddenSize).to(backend.ComputeType).to(backend.Device);
+        _inputs = [.. s_projections.Select(role => random.Normal(shape.Tokens, Model.Weight(role, 0).shape[1]).to(backend.ComputeType).to(backend.Device))];
+        HeadInput = random.Normal(shape.Tokens, spec.HiddenSize).to(backend.ComputeType).to(backend.Device);
     }
 
     public PrunableModel Model { get; }
-
-    /// <summary>Tokens of a step.</summary>
-    public int Tokens { get; }
 
     private Tensor Head => Model.Weight(Model.Spec.TiedHead ? WeightRole.TokenEmbedding : WeightRole.Head);
 
@@ -51,8 +49,8 @@ internal sealed class StepModel : IDisposable
     {
         var spec = Model.Spec;
         var counter = new ParameterCounter(spec);
-        double attention = 6.0 * spec.Blocks * spec.QuerySize * Tokens * Tokens;
-        double weights = 4.0 * Tokens * (counter.Dense.BlockWeights + ((double)spec.HiddenSize * spec.VocabularySize));
+        double attention = 6.0 * spec.Blocks * spec.QuerySize * _shape.Tokens * _shape.Length;
+        double weights = 4.0 * _shape.Tokens * (counter.Dense.BlockWeights + ((double)spec.HiddenSize * spec.VocabularySize));
         return attention / weights;
     }
 

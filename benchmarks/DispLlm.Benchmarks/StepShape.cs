@@ -5,12 +5,14 @@ namespace DispLlm.Benchmarks;
 
 /// <summary>What a learning step is measured on.</summary>
 /// <param name="Name">Whose shape it is.</param>
-/// <param name="Tokens">Tokens of the step.</param>
+/// <param name="Batch">Windows of the step, side by side.</param>
+/// <param name="Length">Tokens of a window.</param>
 /// <param name="Config">The model's <c>config.json</c>.</param>
-internal sealed record StepShape(string Name, int Tokens, string Config)
+internal sealed record StepShape(string Name, int Batch, int Length, string Config)
 {
     public static StepShape SmolLm2 { get; } = new(
         "SmolLM2's shape",
+        1,
         512,
         """
         {"model_type": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
@@ -18,13 +20,17 @@ internal sealed record StepShape(string Name, int Tokens, string Config)
         """);
 
     /// <summary>LLaMA-2 7B, or some of its blocks.</summary>
-    public static StepShape Llama2(int blocks) => new(
+    public static StepShape Llama2(int blocks, int batch = 1) => new(
         $"LLaMA-2 7B's shape, {blocks} blocks",
+        batch,
         2048,
         $$"""
         {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": {{blocks}}, "num_attention_heads": 32,
          "num_key_value_heads": 32, "vocab_size": 32000, "max_position_embeddings": 4096}
         """);
+
+    /// <summary>Tokens of the step.</summary>
+    public int Tokens => Batch * Length;
 
     /// <summary>A model of this shape with nothing in its weights.</summary>
     public PrunableModel Model(ITensorBackend backend) => PrunableModel.FromConfig(ModelConfig.Parse(Config, Name), backend);

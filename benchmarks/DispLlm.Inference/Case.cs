@@ -17,16 +17,16 @@ internal sealed record Case(int Batch, int Length, int Before)
 
     public static Case Named(string name, int prompt)
     {
-        int Number(string prefix) => int.Parse(name[prefix.Length..], CultureInfo.InvariantCulture);
+        int[] Numbers(string prefix) => [.. name[prefix.Length..].Split('x').Select(number => int.Parse(number, CultureInfo.InvariantCulture))];
         return name switch
         {
-            _ when name.StartsWith("prefill", StringComparison.Ordinal) => new Case(1, Number("prefill"), 0),
-            _ when name.StartsWith("decode", StringComparison.Ordinal) => new Case(Number("decode"), 1, prompt),
+            _ when name.StartsWith("prefill", StringComparison.Ordinal) => Numbers("prefill") is [var length, .. var batch] ? new Case(batch is [var texts] ? texts : 1, length, 0) : throw new ArgumentException($"There is no case {name}."),
+            _ when name.StartsWith("decode", StringComparison.Ordinal) => new Case(Numbers("decode")[0], 1, prompt),
             _ => throw new ArgumentException($"There is no case {name}."),
         };
     }
 
-    public override string ToString() => Decodes ? $"decode, batch {Batch}" : $"prefill {Length.ToString("N0", CultureInfo.InvariantCulture)}";
+    public override string ToString() => Decodes ? $"decode, batch {Batch}" : (Batch == 1 ? "prefill " : $"prefill {Batch} x ") + $"{Length.ToString("N0", CultureInfo.InvariantCulture)}";
 
     /// <summary>Multiplications of a forward pass in a block with these many weights, those of attention's scores included.</summary>
     public double Operations(DecoderSpec spec, long weights)

@@ -20,6 +20,7 @@ internal sealed record Settings
           --blocks 10            blocks of the model                           (10; 1 of llama2-7b)
           --keep 0.8,0.5         kept fractions of the block weights           (0.8,0.5)
           --cases prefill512,prefill2048,decode1,decode16                      (these)
+                                 a text's tokens, with prefill2048x8 of eight texts side by side; texts that are written on
           --prompt 128           tokens in front of those that are decoded     (128)
           --tokens 8             tokens decoded in one turn                    (8)
           --rounds 5             measured turns of each, after one that is not (5)

@@ -224,8 +224,31 @@ internal static class DeviceKernels
         ? nn.functional.layer_norm(x, [x.shape[^1]], weight, bias, epsilon)
         : ((x - x.mean([-1L], keepdim: true)) * weight).Plus(bias);
 
-    /// <summary>The first half of the last dimension behind the second.</summary>
-    public static Tensor WithHalvesSwapped(Tensor x) => x.device.HoldsNumbers() ? x.roll(x.size(-1) / 2, -1) : x.alias();
+    /// <summary>
+    /// Heads <c>[batch, seq, heads, head]</c> turned by the angles of <see cref="RotaryTable.At"/>, or turned back, as a tensor of their own: <c>x cosine + (x with its halves swapped) sine</c>,
+    /// over the features that turn. Without gradient.
+    /// </summary>
+    public static Tensor Turned(Tensor heads, Tensor cosine, Tensor sine, bool back)
+    {
+        if (HostRows.Lie(cosine, sine) && heads.dtype == cosine.dtype)
+        {
+            Tensor copy = empty(heads.shape, heads.dtype).copy_(heads);
+            HostKernels.Rotate(copy, cosine, sine, back);
+            return copy;
+        }
+
+        using var scope = NewDisposeScope();
+        long dimensions = cosine.size(-1), half = dimensions / 2, rest = heads.size(-1) - dimensions;
+        (cosine, sine) = (cosine.unsqueeze(-2), sine.unsqueeze(-2));
+        Tensor turning = rest == 0 ? heads : heads.narrow(-1, 0, dimensions);
+        Tensor turned = turning * cosine;
+        for (int i = 0; i < 2; i++)
+        {
+            turned.narrow(-1, i * half, half).PlusProductInPlace(turning.narrow(-1, (1 - i) * half, half), sine.narrow(-1, i * half, half), back ? -1 : 1);
+        }
+
+        return (rest == 0 ? turned : cat([turned, heads.narrow(-1, dimensions, rest)], -1)).MoveToOuterDisposeScope();
+    }
 
     /// <summary><c>max(x, 0)</c>.</summary>
     public static Tensor Relu(Tensor x) => x.device.HoldsNumbers() ? nn.functional.relu(x) : x.AtLeast(0L);

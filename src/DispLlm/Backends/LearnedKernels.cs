@@ -63,7 +63,7 @@ internal sealed class LearnedRotation : autograd.SingleTensorFunction<LearnedRot
 {
     public override string Name => nameof(LearnedRotation);
 
-    /// <summary>Turns <c>[batch, seq, heads, head]</c>, differentiable in it. Tensors are such as <see cref="HostRows.Lie"/> says.</summary>
+    /// <summary>Turns <c>[batch, seq, heads, head]</c>, differentiable in it.</summary>
     public static Tensor Of(Tensor heads, Tensor cosine, Tensor sine) => apply(heads, cosine, sine);
 
     /// <inheritdoc/>
@@ -71,7 +71,7 @@ internal sealed class LearnedRotation : autograd.SingleTensorFunction<LearnedRot
     {
         var (heads, cosine, sine) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor)vars[2]);
         ctx.save_for_backward([cosine, sine]);
-        return Turned(heads, cosine, sine, back: false);
+        return DeviceKernels.Turned(heads, cosine, sine, back: false);
     }
 
     /// <inheritdoc/>
@@ -79,13 +79,6 @@ internal sealed class LearnedRotation : autograd.SingleTensorFunction<LearnedRot
     {
         using var scope = new BackwardScope(grad_output);
         var saved = ctx.get_saved_variables();
-        return [scope.Return(Turned(grad_output, saved[0], saved[1], back: true)), null!, null!];
-    }
-
-    private static Tensor Turned(Tensor heads, Tensor cosine, Tensor sine, bool back)
-    {
-        Tensor turned = empty(heads.shape, heads.dtype).copy_(heads);
-        HostKernels.Rotate(turned, cosine, sine, back);
-        return turned;
+        return [scope.Return(DeviceKernels.Turned(grad_output, saved[0], saved[1], back: true)), null!, null!];
     }
 }

@@ -25,13 +25,12 @@ internal sealed class RotaryTable : IDisposable
     }
 
     /// <summary>
-    /// Cosine and sine of positions <c>[seq]</c> or <c>[batch, seq]</c> in the compute type: <c>[seq, dimensions]</c> or <c>[batch, 1, seq, dimensions]</c>, each half of them the same angles. The
+    /// Cosine and sine of positions <c>[seq]</c> or <c>[batch, seq]</c> in the compute type: <c>[seq, dimensions]</c> or <c>[batch, seq, dimensions]</c>, each half of them the same angles. The
     /// first half of the sines is negated, so that a turn is <c>x cosine + (x with its halves swapped) sine</c>.
     /// </summary>
     public (Tensor Cosine, Tensor Sine) At(Tensor positions, ScalarType type)
     {
         Tensor angles = positions.to(ScalarType.Float32).unsqueeze(-1) * _frequencies;
-        angles = positions.dim() == 2 ? angles.unsqueeze(1) : angles;
         Tensor cosine = angles.cos(), sine = angles.sin();
         return (cat([cosine, cosine], -1).to(type), cat([sine.neg(), sine], -1).to(type));
     }
@@ -41,23 +40,20 @@ internal sealed class RotaryTable : IDisposable
     /// </summary>
     public static Tensor Rotate(Tensor x, Tensor cosine, Tensor sine)
     {
+        // As projections write them: rows of heads by position.
         Tensor bySequence = x.transpose(1, 2);
+        if (x.requires_grad)
+        {
+            return LearnedRotation.Of(bySequence, cosine, sine).transpose(1, 2);
+        }
+
         if (HostRows.Lie(bySequence, cosine, sine))
         {
-            if (x.requires_grad)
-            {
-                return LearnedRotation.Of(bySequence, cosine, sine).transpose(1, 2);
-            }
-
             HostKernels.Rotate(bySequence, cosine, sine);
             return x;
         }
 
-        long dimensions = cosine.shape[^1];
-        bool partial = dimensions < x.shape[^1];
-        Tensor turned = partial ? x.narrow(-1, 0, dimensions) : x;
-        Tensor rotated = (turned * cosine).PlusProduct(DeviceKernels.WithHalvesSwapped(turned), sine);
-        return partial ? cat([rotated, x.narrow(-1, dimensions, x.shape[^1] - dimensions)], -1) : rotated;
+        return DeviceKernels.Turned(bySequence, cosine, sine, back: false).transpose(1, 2);
     }
 
     public void Dispose() => _frequencies.Dispose();

@@ -18,6 +18,9 @@ switch (args)
         int[] depths = [.. rest.Where(word => char.IsDigit(word[0])).Select(Number)];
         LearningTables.Memory(Console.Out, TypeIn(rest), depths.Length > 0 ? depths : [1, 2, 4]);
         return;
+    case ["operators", .. var rest]:
+        OperatorTable.Print(Console.Out, rest.Contains("cuda"), rest.Where(word => char.IsDigit(word[0])).Select(Number).FirstOrDefault(2048));
+        return;
     case ["card", var gigabytes, .. var rest]:
         LearningTables.Card(Console.Out, TypeIn(rest), rest.Where(word => char.IsDigit(word[0])).Select(Number).FirstOrDefault(32), 1e9 * Number(gigabytes));
         return;

@@ -22,8 +22,8 @@ public sealed record StepMemory
 
     /// <summary>
     /// Bytes that the gradient of one block needs, counted from what each operation keeps: the stream, the norms' results and what was written; queries, keys, values, and what attention
-    /// mixed of them; attention's weights; the MLP's hidden features before and behind activation and product. On an accelerator, where the framework's operators
-    /// compute all of it, also float32 statistics of the norms, queries and keys in front of their rotation, and the activation before the product, but no attention weights: its fused kernel keeps none.
+    /// mixed of them; attention's weights; the MLP's hidden features before and behind activation and product. On an accelerator also the activation before the product, but no attention
+    /// weights: the fused kernel keeps none.
     /// </summary>
     public required double OneBlock { get; init; }
 
@@ -53,8 +53,8 @@ public sealed record StepMemory
     {
         ArgumentNullException.ThrowIfNull(spec);
         double element = type == torch.ScalarType.Float32 ? 4 : 2, tokens = (double)batch * length;
-        double stream = tokens * spec.HiddenSize * (6 * element + (onAccelerator ? 2 * sizeof(float) : 0));
-        double heads = tokens * (onAccelerator ? 4 : 2) * (spec.QuerySize + spec.KeyValueSize) * element;
+        double stream = tokens * spec.HiddenSize * 6 * element;
+        double heads = tokens * 2 * (spec.QuerySize + spec.KeyValueSize) * element;
         double attention = heads + (onAccelerator ? 0 : tokens * spec.Heads * length * element / 2);
         double mlp = tokens * spec.MlpSize * (!spec.GatedMlp ? 2 : onAccelerator ? 4 : 3) * element;
         return new StepMemory

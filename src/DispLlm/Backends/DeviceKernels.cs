@@ -203,7 +203,8 @@ internal static class DeviceKernels
             return OfEqualHeads(query, key, value, visible, causal: false);
         }
 
-        if (visible is null && query.size(3) % 8 == 0 && query.size(3) <= WidestFlashHead)
+        // A number of keys is new with every token, and what the framework would choose may be built anew for each.
+        if (visible is null && query.size(3) % 8 == 0 && query.size(3) <= WidestFlashHead && ScriptedKernels.HaveAttention(query.device))
         {
             return ScriptedKernels.Attention(query, key, value);
         }

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -13,6 +14,7 @@ internal static class ScriptedKernels
 {
     // Compiled code belongs to the process. Models have one epsilon each, most the same.
     private static readonly ConcurrentDictionary<double, jit.CompilationUnit> s_norms = [];
+    private static readonly ConcurrentDictionary<string, bool> s_haveFlash = [];
     private static readonly Lazy<jit.CompilationUnit> s_attention = new(() => jit.compile(
         """
         def attention(query: Tensor, key: Tensor, value: Tensor):
@@ -22,6 +24,22 @@ internal static class ScriptedKernels
 
     /// <summary>The root-mean-square norm of <c>[..., d]</c>, differentiable in it; statistics in float32.</summary>
     public static Tensor RootMeanSquareNorm(Tensor x, Tensor weight, double epsilon) => Run(s_norms.GetOrAdd(epsilon, Norm), "norm", x, weight);
+
+    /// <summary>Whether a device has the kernel of <see cref="Attention"/>: older GPUs have not, nor has the framework as it is built for Windows. Tried once.</summary>
+    public static bool HaveAttention(Device device) => s_haveFlash.GetOrAdd(device.ToString(), _ =>
+    {
+        using var scope = NewDisposeScope();
+        try
+        {
+            Tensor one = zeros([1, 1, 1, 8], ScalarType.BFloat16, device);
+            Attention(one, one, one);
+            return true;
+        }
+        catch (ExternalException)
+        {
+            return false;
+        }
+    });
 
     /// <summary>
     /// Attention of queries to all keys, in bfloat16 on a GPU, without gradient. The framework's own choice may be a kernel that is built anew for every number of keys, and takes longer to

@@ -75,11 +75,12 @@ internal static class LearningTables
     /// <summary>One row of <see cref="Memory"/>: one step, then this process's own peak.</summary>
     public static void Row(TextWriter output, ScalarType type, int blocks, ActivationMemory kept)
     {
-        using var model = Even(StepShape.Llama2(blocks), TorchBackend.Cpu(type));
-        using var tokens = arange(0, 2049, ScalarType.Int64).unsqueeze(0);
+        var shape = StepShape.Llama2(blocks);
+        using var model = Even(shape, TorchBackend.Cpu(type));
+        using var tokens = arange(0, shape.Length + 1, ScalarType.Int64).unsqueeze(0);
         using var gates = ones(model.GateLayout.Count);
         GateGradients.Of(model, gates, NormOrder.NormThenSelect, [tokens], memory: kept).Dispose();
-        double peak = model.Backend.Memory().PeakProcessBytes / 1e9, counted = StepMemory.Of(model.Spec, type, 1, 2048).Of(kept) / 1e9;
+        double peak = model.Backend.Memory().PeakProcessBytes / 1e9, counted = StepMemory.Of(model.Spec, type, shape.Batch, shape.Length).Of(kept) / 1e9;
         output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {blocks} | {kept} | {peak:F2} | {counted:F2} |"));
     }
 
@@ -98,11 +99,12 @@ internal static class LearningTables
         }
 
         using Tensor taken = empty([(long)over], ScalarType.Byte, backend.Device);
-        using var model = Even(StepShape.Llama2(blocks), backend);
+        var shape = StepShape.Llama2(blocks);
+        using var model = Even(shape, backend);
         double loaded = card - Free();
-        var counted = StepMemory.Of(model.Spec, type, 1, 2048, onAccelerator: true);
+        var counted = StepMemory.Of(model.Spec, type, shape.Batch, shape.Length, onAccelerator: true);
         using var trainer = new HypernetworkTrainer(model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 3, Accumulation = 1 });
-        using var tokens = arange(0, 2049, ScalarType.Int64).unsqueeze(0);
+        using var tokens = arange(0, shape.Length + 1, ScalarType.Int64).unsqueeze(0);
         using var random = new RandomSource(0).Stream("card");
         var clock = Stopwatch.StartNew();
         for (int step = 0; step < 3; step++)
@@ -116,7 +118,7 @@ internal static class LearningTables
         double hypernetwork = 16.0 * trainer.Hypernetwork.Parameters.Sum(parameter => parameter.numel());
         output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"LLaMA-2 7B's shape, {blocks} blocks, 2,048 tokens, {type}, {card / 1e9:F1} GB of a GPU: weights and context take {loaded / 1e9:F2} GB, after three steps {(card - Free()) / 1e9:F2} GB are taken; "
+            $"{shape.Name}, {shape.Length:N0} tokens, {type}, {card / 1e9:F1} GB of a GPU: weights and context take {loaded / 1e9:F2} GB, after three steps {(card - Free()) / 1e9:F2} GB are taken; "
             + $"counted {(counted.Of(ActivationMemory.BlockInputs) + hypernetwork) / 1e9:F2} GB with block inputs, {(counted.Of(ActivationMemory.Everything) + hypernetwork) / 1e9:F2} GB with everything; the last step took {clock.Elapsed.TotalSeconds:F2} s."));
     }
 

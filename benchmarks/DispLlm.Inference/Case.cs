@@ -11,17 +11,20 @@ namespace DispLlm.Inference;
 internal sealed record Case(int Batch, int Length, int Before)
 {
     // A fast device writes thousands of tokens while it is measured: the text begins anew before it is much longer than it was.
-    private const int Most = 1024;
+    private const int MostWritten = 1024;
 
     public bool Decodes => Length == 1;
 
     public static Case Named(string name, int prompt)
     {
-        int[] Numbers(string prefix) => [.. name[prefix.Length..].Split('x').Select(number => int.Parse(number, CultureInfo.InvariantCulture))];
-        return name switch
+        int[] Numbers(string prefix) => !name.StartsWith(prefix, StringComparison.Ordinal)
+            ? []
+            : [.. name[prefix.Length..].Split('x').Select(number => int.Parse(number, CultureInfo.InvariantCulture))];
+        return (Numbers("prefill"), Numbers("decode")) switch
         {
-            _ when name.StartsWith("prefill", StringComparison.Ordinal) => Numbers("prefill") is [var length, .. var batch] ? new Case(batch is [var texts] ? texts : 1, length, 0) : throw new ArgumentException($"There is no case {name}."),
-            _ when name.StartsWith("decode", StringComparison.Ordinal) => new Case(Numbers("decode")[0], 1, prompt),
+            ([var length], _) => new Case(1, length, 0),
+            ([var length, var batch], _) => new Case(batch, length, 0),
+            (_, [var batch]) => new Case(batch, 1, prompt),
             _ => throw new ArgumentException($"There is no case {name}."),
         };
     }
@@ -41,14 +44,17 @@ internal sealed record Case(int Batch, int Length, int Before)
         var cache = model.NewCache();
         void Begin()
         {
-            using var prompt = Ids(Before);
             cache.Clear();
-            model.NextTokenLogits(prompt, cache).Dispose();
+            if (Before > 0)
+            {
+                using var prompt = Ids(Before);
+                model.NextTokenLogits(prompt, cache).Dispose();
+            }
         }
 
         void Turn()
         {
-            if (Decodes && cache.Length + tokens > Most)
+            if (Decodes && cache.Length + tokens > Before + MostWritten)
             {
                 Begin();
             }
@@ -65,11 +71,7 @@ internal sealed record Case(int Batch, int Length, int Before)
             }
         }
 
-        if (Decodes)
-        {
-            Begin();
-        }
-
+        Begin();
         return (Turn, cache);
     }
 

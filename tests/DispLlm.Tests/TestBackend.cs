@@ -8,16 +8,17 @@ namespace DispLlm.Tests;
 /// </summary>
 internal static class TestBackend
 {
-    public const string Variable = "DISPLLM_TEST_DEVICE";
+    private const string Variable = "DISPLLM_TEST_DEVICE";
 
-    public static bool OnGpu { get; } = Environment.GetEnvironmentVariable(Variable) switch
+    private static bool OnGpu { get; } = Environment.GetEnvironmentVariable(Variable) switch
     {
         null or "" or "cpu" => false,
         "cuda" => true,
         var other => throw new InvalidOperationException($"{Variable} is cpu or cuda, not '{other}'."),
     };
 
-    public static TorchBackend Of(ScalarType type = ScalarType.Float32) => OnGpu ? TorchBackend.Cuda(0, type) : TorchBackend.Cpu(type);
+    /// <summary>The backend, in float32.</summary>
+    public static TorchBackend New() => OnGpu ? TorchBackend.Cuda() : TorchBackend.Cpu();
 
     /// <summary>A tensor's numbers, wherever they are.</summary>
     public static float[] Numbers(Tensor tensor)

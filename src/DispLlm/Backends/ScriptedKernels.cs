@@ -14,7 +14,7 @@ internal static class ScriptedKernels
 {
     // Compiled code belongs to the process. Models have one epsilon each, most the same.
     private static readonly ConcurrentDictionary<double, jit.CompilationUnit> s_norms = [];
-    private static readonly ConcurrentDictionary<string, bool> s_haveFlash = [];
+    private static readonly ConcurrentDictionary<(DeviceType Type, int Index), bool> s_haveFlash = [];
     private static readonly Lazy<jit.CompilationUnit> s_attention = new(() => jit.compile(
         """
         def attention(query: Tensor, key: Tensor, value: Tensor):
@@ -26,7 +26,7 @@ internal static class ScriptedKernels
     public static Tensor RootMeanSquareNorm(Tensor x, Tensor weight, double epsilon) => Run(s_norms.GetOrAdd(epsilon, Norm), "norm", x, weight);
 
     /// <summary>Whether a device has the kernel of <see cref="Attention"/>: older GPUs have not, nor has the framework as it is built for Windows. Tried once.</summary>
-    public static bool HaveAttention(Device device) => s_haveFlash.GetOrAdd(device.ToString(), _ =>
+    public static bool HaveAttention(Device device) => s_haveFlash.GetOrAdd((device.type, device.index), _ =>
     {
         using var scope = NewDisposeScope();
         try

@@ -282,7 +282,7 @@ public abstract class FamilyConformance<T>
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
         using var fixture = new Fixture(name);
-        using var model = PrunableModel.Load(fixture.Folder, TestBackend.Of(), Options);
+        using var model = PrunableModel.Load(fixture.Folder, TestBackend.New(), Options);
         Assert.Same(T.Family, model.Family);
         check(fixture, model);
     }

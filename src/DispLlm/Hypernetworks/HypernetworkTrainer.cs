@@ -20,6 +20,7 @@ public sealed class HypernetworkTrainer : IDisposable
     private readonly RandomSource _random;
     private readonly BudgetRegularizer _budget;
     private readonly AdamOptimizer _optimizer;
+    private readonly ActivationChoice _activations;
     private readonly SharedGates? _shared;
     private readonly Tensor _siteOf;       // [gates], int64: each gate's place among the sites
     private readonly Tensor? _squared;
@@ -57,6 +58,7 @@ public sealed class HypernetworkTrainer : IDisposable
 
         _model = model;
         _options = options;
+        _activations = new ActivationChoice(options.Activations, model);
         _normOrder = normOrder;
         _random = model.Backend.Random(seed);
         _budget = new BudgetRegularizer(model.Spec, budget);
@@ -156,7 +158,7 @@ public sealed class HypernetworkTrainer : IDisposable
         // The model's half: d cross-entropy / d gate.
         Tensor seen = _squared is null ? draw.Gates : (draw.Gates * _squared.Complement()).Plus(draw.Gates.Power(2) * _squared);
         seen = _gains is null ? seen : seen * _gains.Values;
-        using var data = GateGradients.Of(_model, seen, _normOrder, batches, _options.Distillation, _options.Activations, cancellationToken);
+        using var data = GateGradients.Of(_model, seen, _normOrder, batches, _activations, _options.Distillation, cancellationToken);
         if (!double.IsFinite(data.CrossEntropy))
         {
             throw new NumericalException(_step + 1, "the cross-entropy");

@@ -3,7 +3,7 @@ namespace DispLlm;
 /// <summary>What a learning step keeps between its way forward and its way back.</summary>
 public enum ActivationMemory
 {
-    /// <summary><see cref="BlockInputs"/> where <see cref="Everything"/> would not fit into the memory that is free, or, where a backend cannot say what is free, would take more than the weights do.</summary>
+    /// <summary><see cref="BlockInputs"/> where <see cref="Everything"/> would not fit into the memory that is free, or, where a backend cannot say what is free, would take more than the weights do. Chosen once, at the first step of a run.</summary>
     Automatic,
 
     /// <summary>All that the gradient needs.</summary>

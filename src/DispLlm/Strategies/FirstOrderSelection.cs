@@ -35,11 +35,12 @@ public sealed record FirstOrderSelection : ISelectionStrategy
         using var scope = NewDisposeScope();
         Tensor open = ones(model.GateLayout.Count, device: model.Backend.Device);
         Tensor sum = zeros_like(open);
+        var kept = new ActivationChoice(ActivationMemory.Automatic, model);
         var clock = Stopwatch.StartNew();
         for (int i = 0; i < Windows; i++)
         {
             using var window = NewDisposeScope();
-            using var gradients = GateGradients.Of(model, open, request.NormOrder, [windows.Batch(i)], cancellationToken: cancellationToken);
+            using var gradients = GateGradients.Of(model, open, request.NormOrder, [windows.Batch(i)], kept, cancellationToken: cancellationToken);
             NumericalException.ThrowIfNotFinite(gradients.Gradient, model.GateLayout, i + 1, "a gate gradient of the first-order scores");
             sum.PlusInPlace(gradients.Gradient);
             request.Measuring?.Report(new MeasuringProgress(i + 1, Windows, clock.Elapsed));

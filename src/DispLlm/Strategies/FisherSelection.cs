@@ -60,6 +60,7 @@ public sealed record FisherSelection : ISelectionStrategy
 
         // A single round sees no gate closed: there is nothing yet that gains could make up for.
         using var gains = GainStep > 0 && Rounds > 1 ? new MeasuredGains(model.GateLayout, request.NormOrder, model.Backend.Device, GainStep) : null;
+        var kept = new ActivationChoice(ActivationMemory.Automatic, model);
         double weight = 0;
         var clock = Stopwatch.StartNew();
         for (int round = 0; round < Rounds; round++)
@@ -69,7 +70,7 @@ public sealed record FisherSelection : ISelectionStrategy
             weight = weight * Memory + WindowsPerRound;
             Tensor open = Gates.Of(plan, model.Backend).Values;
             using var gates = new Gates(gains is null ? open : open * gains.Values, request.NormOrder);
-            Tensor slope = Measure(request, gates, windows, round, information, clock, cancellationToken);
+            Tensor slope = Measure(request, gates, windows, kept, round, information, clock, cancellationToken);
             gains?.Step(open, slope.Over(WindowsPerRound), information.Times((windows.WindowLength - 1) / weight));
             using var host = information.cpu();
             scores = GateScores.PerParameter(model.GateLayout, host.data<float>().ToArray(), plan, request.Budget.Scope);
@@ -84,14 +85,15 @@ public sealed record FisherSelection : ISelectionStrategy
 
     /// <summary>Adds the squares of a round's gradients to the information, and returns the sum <c>[gates]</c> of the gradients themselves.</summary>
     private Tensor Measure(
-        SelectionRequest request, Gates gates, TokenWindows windows, int round, Tensor information, Stopwatch clock, CancellationToken cancellation)
+        SelectionRequest request, Gates gates, TokenWindows windows, ActivationChoice kept, int round, Tensor information, Stopwatch clock, CancellationToken cancellation)
     {
         Tensor slope = zeros_like(information);
         for (int i = 0; i < WindowsPerRound; i++)
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            using var gradients = GateGradients.Of(request.Model, gates.Values, gates.Order, [windows.Batch((long)round * WindowsPerRound + i)], cancellationToken: cancellation);
+            Tensor window = windows.Batch((long)round * WindowsPerRound + i);
+            using var gradients = GateGradients.Of(request.Model, gates.Values, gates.Order, [window], kept, cancellationToken: cancellation);
             NumericalException.ThrowIfNotFinite(gradients.Gradient, request.Model.GateLayout, round * WindowsPerRound + i + 1, "a gate gradient of the Fisher scores");
             information.PlusInPlace(gradients.Gradient.Power(2));
             slope.PlusInPlace(gradients.Gradient);

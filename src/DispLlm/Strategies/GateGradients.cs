@@ -26,6 +26,17 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
         IReadOnlyList<Tensor> windows,
         double distillation = 0,
         ActivationMemory memory = ActivationMemory.Automatic,
+        CancellationToken cancellationToken = default) =>
+        Of(model, gates, order, windows, new ActivationChoice(memory, model), distillation, cancellationToken);
+
+    /// <summary>The same in one of several steps, which choose once what they keep.</summary>
+    internal static GateGradients Of(
+        IPrunableModel model,
+        Tensor gates,
+        NormOrder order,
+        IReadOnlyList<Tensor> windows,
+        ActivationChoice kept,
+        double distillation = 0,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(model);
@@ -40,7 +51,7 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
             cancellationToken.ThrowIfCancellationRequested();
             using var step = NewDisposeScope();
             double share = (double)Predictions(window) / predictions;
-            var gated = new Gates(leaf, order) { KeepBlockInputsOnly = StepMemory.KeepsBlockInputs(memory, model, window.shape[0], window.shape[1]) };
+            var gated = new Gates(leaf, order) { KeepBlockInputsOnly = kept.For(window) == ActivationMemory.BlockInputs };
             crossEntropy += share * (distillation == 0
                 ? Learn(model, window, gated, share)
                 : Distil(model, window, gated, share, distillation));

@@ -8,8 +8,6 @@ namespace DispLlm;
 /// </summary>
 public sealed record StepMemory
 {
-    private const double ShareOfFree = 0.8;
-
     private StepMemory()
     {
     }
@@ -65,18 +63,5 @@ public sealed record StepMemory
             AllBlocks = spec.Blocks * (stream + attention + mlp),
             Logits = 2 * tokens * spec.VocabularySize * element,
         };
-    }
-
-    /// <summary>Whether a step keeps only block inputs, where that is left to the library.</summary>
-    internal static bool KeepsBlockInputs(ActivationMemory wanted, IPrunableModel model, long batch, long length)
-    {
-        if (wanted != ActivationMemory.Automatic)
-        {
-            return wanted == ActivationMemory.BlockInputs;
-        }
-
-        var step = Of(model.Spec, model.Backend.ComputeType, batch, length, model.Backend.Device.IsAccelerator());
-        double room = model.Backend.Memory().AvailableBytes is { } free ? ShareOfFree * free : step.Weights;
-        return step.AllBlocks + step.Logits > room;
     }
 }

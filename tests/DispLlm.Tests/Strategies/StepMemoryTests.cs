@@ -32,9 +32,42 @@ public sealed class StepMemoryTests
         using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"), new Cramped(available));
 
         // A long text takes more than the weights of a tiny model, which is the rule where a backend does not know.
-        Assert.Equal(blockInputs, StepMemory.KeepsBlockInputs(ActivationMemory.Automatic, model, 64, 128));
-        Assert.True(StepMemory.KeepsBlockInputs(ActivationMemory.BlockInputs, model, 1, 2));
-        Assert.False(StepMemory.KeepsBlockInputs(ActivationMemory.Everything, model, 64, 128));
+        using var window = torch.zeros(64, 128, torch.ScalarType.Int64);
+        var expected = blockInputs ? ActivationMemory.BlockInputs : ActivationMemory.Everything;
+        Assert.Equal(expected, new ActivationChoice(ActivationMemory.Automatic, model).For(window));
+        Assert.Equal(ActivationMemory.BlockInputs, new ActivationChoice(ActivationMemory.BlockInputs, model).For(window));
+        Assert.Equal(ActivationMemory.Everything, new ActivationChoice(ActivationMemory.Everything, model).For(window));
+    }
+
+    [Fact]
+    public void What_is_kept_is_chosen_once_for_a_shape_whatever_the_first_step_has_taken()
+    {
+        var backend = new Cramped(long.MaxValue);
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"), backend);
+        using var window = torch.zeros(64, 128, torch.ScalarType.Int64);
+        using var another = torch.zeros(64, 127, torch.ScalarType.Int64);
+        var choice = new ActivationChoice(ActivationMemory.Automatic, model);
+        Assert.Equal(ActivationMemory.Everything, choice.For(window));
+        backend.Available = 1000;
+        Assert.Equal(ActivationMemory.Everything, choice.For(window));
+        Assert.Equal(ActivationMemory.BlockInputs, choice.For(another));
+    }
+
+    [Fact]
+    public void A_trainer_asks_once_what_is_free()
+    {
+        var backend = new Cramped(long.MaxValue);
+        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"), backend);
+        using var trainer = new HypernetworkTrainer(model, PruningBudget.FromKeepFraction(0.5), new HypernetworkOptions { Steps = 3 });
+        using var window = torch.zeros(1, 8, torch.ScalarType.Int64);
+        using var uniforms = torch.full(model.GateLayout.Count, 0.5f);
+        int before = backend.Asked;
+        for (int step = 0; step < 3; step++)
+        {
+            trainer.Step([window, window], uniforms);
+        }
+
+        Assert.Equal(before + 1, backend.Asked);
     }
 
     /// <summary>The CPU, with as much memory as a test says.</summary>
@@ -42,13 +75,21 @@ public sealed class StepMemoryTests
     {
         private readonly TorchBackend _cpu = TorchBackend.Cpu();
 
+        public long? Available { get; set; } = available;
+
+        public int Asked { get; private set; }
+
         public torch.Device Device => _cpu.Device;
 
         public torch.ScalarType ComputeType => _cpu.ComputeType;
 
         public torch.Device DeviceOfBlock(int block, int blocks) => _cpu.DeviceOfBlock(block, blocks);
 
-        public BackendMemory Memory() => _cpu.Memory() with { AvailableBytes = available };
+        public BackendMemory Memory()
+        {
+            Asked++;
+            return _cpu.Memory() with { AvailableBytes = Available };
+        }
 
         public RandomSource Random(long seed) => _cpu.Random(seed);
     }

@@ -175,7 +175,7 @@ internal static class DeviceKernels
     {
         if (OnePositionAttention.Takes(query, key, value))
         {
-            return OnePositionAttention.Apply(query, key, value, visible);
+            return OnePositionAttention.Apply(query, key, value, key.size(2), visible);
         }
 
         long shared = query.size(1) / key.size(1);
@@ -234,7 +234,7 @@ internal static class DeviceKernels
         if (HostRows.Lie(cosine, sine) && heads.dtype == cosine.dtype)
         {
             Tensor copy = empty(heads.shape, heads.dtype).copy_(heads);
-            HostKernels.Rotate(copy, cosine, sine, back);
+            HostKernels.Rotate(copy, heads.size(-1), cosine, sine, back);
             return copy;
         }
 

@@ -2,12 +2,12 @@ using System.Runtime.Intrinsics;
 
 namespace DispLlm;
 
-/// <summary>The loops of <see cref="FewRowProduct"/>, on one thread: sums of as many products at a time as there are registers for.</summary>
+/// <summary>Few rows: sums of as many products at a time as there are registers for, each along the features.</summary>
 /// <typeparam name="T">What a weight is stored as.</typeparam>
 /// <typeparam name="TFormat">How it is read.</typeparam>
 /// <typeparam name="TVector">What it is read into.</typeparam>
 /// <typeparam name="TWidth">How that is computed with.</typeparam>
-internal static unsafe class FewRowKernels<T, TFormat, TVector, TWidth>
+internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IFewRowKernels<T>
     where T : unmanaged
     where TFormat : IWeightFormat<T, TVector>
     where TVector : struct
@@ -23,6 +23,12 @@ internal static unsafe class FewRowKernels<T, TFormat, TVector, TWidth>
 
     /// <summary>How many numbers an arranged row takes: whole steps.</summary>
     public static long ArrangedWidth(long width) => (width + Step - 1) / Step * Step;
+
+    /// <inheritdoc/>
+    public static long ArrangedSize(long rows, long width) => rows * ArrangedWidth(width);
+
+    /// <inheritdoc/>
+    public static long Scratch(long rows) => 0;
 
     /// <summary>Rows as float32, in the order in which the format reads weights, and zeros behind each up to whole steps.</summary>
     public static void Arrange(T* x, long rows, long width, float* to)
@@ -45,15 +51,8 @@ internal static unsafe class FewRowKernels<T, TFormat, TVector, TWidth>
         }
     }
 
-    /// <summary>Some outputs for all rows of an arranged input: each weight is read once, from memory, whatever the number of rows.</summary>
-    /// <param name="x"><c>[rows, width]</c>, arranged (<see cref="Arrange"/>).</param>
-    /// <param name="rows">How many rows there are.</param>
-    /// <param name="width">Features of a row.</param>
-    /// <param name="weight"><c>[count, width]</c>.</param>
-    /// <param name="count">How many outputs there are.</param>
-    /// <param name="result">Row by row, <paramref name="stride"/> numbers from one to the next.</param>
-    /// <param name="stride">At least <paramref name="count"/>.</param>
-    public static void Apply(float* x, long rows, long width, T* weight, long count, float* result, long stride)
+    /// <inheritdoc/>
+    public static void Apply(float* x, long rows, long width, T* weight, long count, float* result, long stride, float* scratch)
     {
         long output = 0, arranged = ArrangedWidth(width);
         for (; rows == 1 && width * sizeof(T) <= OneStream && output < count; output++)

@@ -11,14 +11,16 @@ namespace DispLlm;
 internal static unsafe class FewRowProduct
 {
     /// <summary>Rows up to which this is the faster way: above, the framework's blocked product is.</summary>
-    private const long MostRows = 32, MostRowsBesideUnits = 4;
+    private const long MostRows = 64;
+
+    /// <summary>The same for bfloat16 where the processor has units for it; and for rows so short that calling the framework costs more than its units save.</summary>
+    private const long MostRowsBesideUnits = 4, MostShortRowsBesideUnits = 16, LongestShortRow = 1024;
 
     /// <summary>Outputs whose sums stay in the cache until they are rounded.</summary>
     private const long AtOnce = 256;
 
     /// <summary>Whether this is the faster way for an input.</summary>
-    public static bool Takes(Tensor x) =>
-        x.numel() <= x.size(-1) * (x.dtype == ScalarType.BFloat16 && BFloat16Units.Exist ? MostRowsBesideUnits : MostRows) && HostRows.LieWithoutGradient(x);
+    public static bool Takes(Tensor x) => x.numel() <= x.size(-1) * Most(x) && HostRows.LieWithoutGradient(x);
 
     /// <summary>
     /// Linear projections of one input of few rows, computed together: <c>[..., in] -> [..., out]</c> each.
@@ -35,38 +37,50 @@ internal static unsafe class FewRowProduct
             ? Apply<ushort, BFloat16Format<TVector, TWidth>, TVector, TWidth>(x, projections)
             : Apply<float, Float32Format<TVector, TWidth>, TVector, TWidth>(x, projections);
 
+    private static long Most(Tensor x) =>
+        x.dtype != ScalarType.BFloat16 || !BFloat16Units.Exist ? MostRows
+        : BFloat16Units.AreTiles || x.size(-1) > LongestShortRow ? MostRowsBesideUnits
+        : MostShortRowsBesideUnits;
+
     private static Tensor[] Apply<T, TFormat, TVector, TWidth>(Tensor x, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
         where T : unmanaged
         where TFormat : IWeightFormat<T, TVector>
         where TVector : struct
-        where TWidth : IVectorWidth<TVector>
+        where TWidth : IVectorWidth<TVector> => 3 * x.numel() > TWidth.Lanes * x.size(-1)
+
+            // A third of the lanes is what makes up for those that are empty.
+            ? With<T, RowLaneKernels<T, TFormat, TVector, TWidth>>(x, projections)
+            : With<T, FewRowKernels<T, TFormat, TVector, TWidth>>(x, projections);
+
+    private static Tensor[] With<T, TKernels>(Tensor x, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
+        where T : unmanaged
+        where TKernels : IFewRowKernels<T>
     {
         long width = x.size(-1), rows = x.numel() / width, outputs = 0;
-        long[] shape = x.shape;
         var results = new Tensor[projections.Length];
         var parts = new Part<T>[projections.Length];
         for (int i = 0; i < projections.Length; i++)
         {
             var (weight, bias) = projections[i];
-            shape[^1] = weight.size(0);
             EnsureFits(x, weight, bias, width);
-            results[i] = empty(shape, x.dtype);
+            long count = weight.size(0);
+            results[i] = HostKernels.EmptyLike(x, count);
             parts[i] = new Part<T>(
-                (T*)HostRows.Address(weight), bias is null ? null : HostRows.Address(bias), HostRows.Address(results[i]), shape[^1], outputs);
-            outputs += shape[^1];
+                (T*)HostRows.Address(weight), bias is null ? null : HostRows.Address(bias), HostRows.Address(results[i]), count, outputs);
+            outputs += count;
         }
 
-        using var room = new HostRoom(rows * FewRowKernels<T, TFormat, TVector, TWidth>.ArrangedWidth(width));
+        using var room = new HostRoom(TKernels.ArrangedSize(rows, width));
         float* input = room.First;
-        FewRowKernels<T, TFormat, TVector, TWidth>.Arrange((T*)HostRows.Address(x), rows, width, input);
-        HostThreads.Share(outputs, width, (rows + 1) * AtOnce, (first, last, scratch) =>
+        TKernels.Arrange((T*)HostRows.Address(x), rows, width, input);
+        HostThreads.Share(outputs, width, ((rows + 1) * AtOnce) + TKernels.Scratch(rows), (first, last, scratch) =>
         {
             foreach (var part in parts)
             {
                 long to = Math.Min(last, part.Offset + part.Count) - part.Offset;
                 for (long from = Math.Max(first, part.Offset) - part.Offset; from < to; from += AtOnce)
                 {
-                    Compute<T, TFormat, TVector, TWidth>(input, rows, width, part, from, Math.Min(AtOnce, to - from), scratch);
+                    Compute<T, TKernels>(input, rows, width, part, from, Math.Min(AtOnce, to - from), scratch);
                 }
             }
         });
@@ -75,18 +89,17 @@ internal static unsafe class FewRowProduct
     }
 
     /// <summary>Some outputs of one projection, for all rows.</summary>
-    private static void Compute<T, TFormat, TVector, TWidth>(float* input, long rows, long width, Part<T> part, long from, long count, float* scratch)
+    private static void Compute<T, TKernels>(float* input, long rows, long width, Part<T> part, long from, long count, float* scratch)
         where T : unmanaged
-        where TFormat : IWeightFormat<T, TVector>
-        where TVector : struct
-        where TWidth : IVectorWidth<TVector>
+        where TKernels : IFewRowKernels<T>
     {
         // float32 is computed where it belongs, and what is to be rounded beside it.
         bool inPlace = typeof(T) == typeof(float);
-        float* sums = inPlace ? (float*)part.Result + from : scratch;
+        float* rounded = scratch, biases = rounded + (rows * AtOnce), rest = biases + AtOnce;
+        float* sums = inPlace ? (float*)part.Result + from : rounded;
         long stride = inPlace ? part.Count : count;
-        FewRowKernels<T, TFormat, TVector, TWidth>.Apply(input, rows, width, part.Weight + (from * width), count, sums, stride);
-        float* bias = part.Bias is null || inPlace ? (float*)part.Bias + from : scratch + (rows * AtOnce);
+        TKernels.Apply(input, rows, width, part.Weight + (from * width), count, sums, stride, rest);
+        float* bias = part.Bias is null || inPlace ? (float*)part.Bias + from : biases;
         if (part.Bias is not null && !inPlace)
         {
             BFloat16Numbers.Widen((ushort*)part.Bias + from, bias, count);

@@ -162,15 +162,16 @@ internal static unsafe class HostKernels
         return result;
     }
 
-    /// <summary>Turns the pairs (i, i + half) of the first features of every head of <c>[batch, seq, heads, head]</c>, in place.</summary>
-    /// <param name="heads">What is turned.</param>
+    /// <summary>Turns the pairs (i, i + half) of the first features of every head, in place.</summary>
+    /// <param name="heads"><c>[batch, seq, heads, head]</c> or <c>[batch, seq, heads x head]</c>.</param>
+    /// <param name="size">Features of a head.</param>
     /// <param name="cosine"><c>[seq, dimensions]</c> or <c>[batch, 1, seq, dimensions]</c>; both halves are the same.</param>
     /// <param name="sine">Of the same shape.</param>
     /// <param name="back">Whether to turn the other way round, as gradients are.</param>
-    public static void Rotate(Tensor heads, Tensor cosine, Tensor sine, bool back = false)
+    public static void Rotate(Tensor heads, long size, Tensor cosine, Tensor sine, bool back = false)
     {
-        long count = heads.size(-2), size = heads.size(-1);
-        HostRows rows = HostRows.Of(heads, count * size), cosines = HostRows.Of(cosine), sines = HostRows.Of(sine);
+        long width = heads.numel() / (heads.size(0) * heads.size(1)), count = width / size;
+        HostRows rows = HostRows.Of(heads, width), cosines = HostRows.Of(cosine), sines = HostRows.Of(sine);
         HostThreads.Share(rows.Count, rows.Width, rows.Scratch + (2 * cosines.Scratch), (first, last, scratch) =>
         {
             float* room = scratch + rows.Scratch;
@@ -216,10 +217,30 @@ internal static unsafe class HostKernels
         GC.KeepAlive(scores);
     }
 
+    /// <summary>Puts one position's heads <c>[batch, 1, heads x head]</c> where a cache <c>[batch, heads, capacity, head]</c> holds it.</summary>
+    public static void PutPosition(Tensor heads, Tensor held, long position)
+    {
+        HostRows from = HostRows.Of(heads, held.size(3)), to = HostRows.Of(held);
+        long capacity = held.size(2), bytes = held.size(3) * held.ElementSize;
+        for (long head = 0; head < from.Count; head++)
+        {
+            Buffer.MemoryCopy(from.At(head), to.At((head * capacity) + position), bytes, bytes);
+        }
+
+        GC.KeepAlive(heads);
+        GC.KeepAlive(held);
+    }
+
     /// <summary>An empty tensor of the same type and shape, with another width.</summary>
     public static Tensor EmptyLike(Tensor x, long width)
     {
-        long[] shape = x.shape;
+        // Dimension by dimension: to ask for the whole shape takes the framework several times as long.
+        long[] shape = new long[x.dim()];
+        for (int i = 0; i < shape.Length - 1; i++)
+        {
+            shape[i] = x.size(i);
+        }
+
         shape[^1] = width;
         return empty(shape, x.dtype);
     }

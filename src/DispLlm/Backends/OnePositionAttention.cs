@@ -14,31 +14,32 @@ internal static unsafe class OnePositionAttention
     public static bool Takes(Tensor query, Tensor key, Tensor value) =>
         query.size(2) == 1 && HostRows.LieWithoutGradient(query) && LiesByRows(key, query.dtype) && LiesByRows(value, query.dtype);
 
-    /// <summary>Attention <c>[batch, heads, 1, head]</c>.</summary>
-    /// <param name="query"><c>[batch, heads, 1, head]</c>.</param>
-    /// <param name="key"><c>[batch, key-value heads, seen, head]</c>.</param>
-    /// <param name="value"><c>[batch, key-value heads, seen, head]</c>.</param>
+    /// <summary>Attention, of the query's shape.</summary>
+    /// <param name="query"><c>[batch, heads, 1, head]</c> or <c>[batch, 1, heads x head]</c>.</param>
+    /// <param name="key"><c>[batch, key-value heads, positions, head]</c>.</param>
+    /// <param name="value"><c>[batch, key-value heads, positions, head]</c>.</param>
+    /// <param name="seen">How many of the positions there are to see, from the first one on.</param>
     /// <param name="visible"><c>[batch, 1, 1, seen]</c>, bool; null for everything.</param>
-    public static Tensor Apply(Tensor query, Tensor key, Tensor value, Tensor? visible) =>
-        Vector512.IsHardwareAccelerated ? Apply<Vector512<float>, Width512>(query, key, value, visible)
-        : Vector256.IsHardwareAccelerated ? Apply<Vector256<float>, Width256>(query, key, value, visible)
-        : Apply<Vector128<float>, Width128>(query, key, value, visible);
+    public static Tensor Apply(Tensor query, Tensor key, Tensor value, long seen, Tensor? visible) =>
+        Vector512.IsHardwareAccelerated ? Apply<Vector512<float>, Width512>(query, key, value, seen, visible)
+        : Vector256.IsHardwareAccelerated ? Apply<Vector256<float>, Width256>(query, key, value, seen, visible)
+        : Apply<Vector128<float>, Width128>(query, key, value, seen, visible);
 
     /// <summary>The same in vectors of one width.</summary>
-    internal static Tensor Apply<TVector, TWidth>(Tensor query, Tensor key, Tensor value, Tensor? visible)
+    internal static Tensor Apply<TVector, TWidth>(Tensor query, Tensor key, Tensor value, long seen, Tensor? visible)
         where TVector : struct
         where TWidth : IVectorWidth<TVector> => query.dtype == ScalarType.BFloat16
-            ? Apply<ushort, BFloat16Format<TVector, TWidth>, TVector, TWidth>(query, key, value, visible)
-            : Apply<float, Float32Format<TVector, TWidth>, TVector, TWidth>(query, key, value, visible);
+            ? Apply<ushort, BFloat16Format<TVector, TWidth>, TVector, TWidth>(query, key, value, seen, visible)
+            : Apply<float, Float32Format<TVector, TWidth>, TVector, TWidth>(query, key, value, seen, visible);
 
-    private static Tensor Apply<T, TFormat, TVector, TWidth>(Tensor query, Tensor key, Tensor value, Tensor? visible)
+    private static Tensor Apply<T, TFormat, TVector, TWidth>(Tensor query, Tensor key, Tensor value, long seen, Tensor? visible)
         where T : unmanaged
         where TFormat : IWeightFormat<T, TVector>
         where TVector : struct
         where TWidth : IVectorWidth<TVector>
     {
-        long batch = query.size(0), heads = query.size(1), size = query.size(3), groups = key.size(1), seen = key.size(2), shared = heads / groups;
-        Tensor result = empty(query.shape, query.dtype);
+        long batch = key.size(0), groups = key.size(1), size = key.size(3), heads = query.numel() / (batch * size), shared = heads / groups;
+        Tensor result = HostKernels.EmptyLike(query, query.size(-1));
         T* queries = (T*)HostRows.Address(query), keys = (T*)First(key), values = (T*)First(value), results = (T*)HostRows.Address(result);
         long keyBatch = key.stride(0), keyGroup = key.stride(1), valueBatch = value.stride(0), valueGroup = value.stride(1);
         bool* sees = visible is null ? null : (bool*)HostRows.Address(visible);
@@ -51,7 +52,7 @@ internal static unsafe class OnePositionAttention
             {
                 long row = item / groups, group = item % groups, head = ((row * heads) + (group * shared)) * size;
                 FewRowKernels<T, TFormat, TVector, TWidth>.Arrange(queries + head, shared, size, asked);
-                FewRowKernels<T, TFormat, TVector, TWidth>.Apply(asked, shared, size, keys + (row * keyBatch) + (group * keyGroup), seen, scores, seen);
+                FewRowKernels<T, TFormat, TVector, TWidth>.Apply(asked, shared, size, keys + (row * keyBatch) + (group * keyGroup), seen, scores, seen, null);
                 for (long query = 0; query < shared; query++)
                 {
                     Weigh(scores + (query * seen), seen, sees is null ? null : sees + (row * seen), scale);
@@ -72,6 +73,11 @@ internal static unsafe class OnePositionAttention
 
     private static void* First(Tensor x)
     {
+        if (x.is_contiguous())
+        {
+            return HostRows.Address(x);
+        }
+
         using Tensor row = x.select(0, 0), head = row.select(0, 0);
         return HostRows.Address(head);
     }

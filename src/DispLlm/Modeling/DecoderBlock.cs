@@ -43,7 +43,13 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     /// <summary>The values of all heads as attention mixes them, <c>[batch, seq, heads x head size]</c>: what the output projection reads.</summary>
     public Tensor Mixed(Tensor entered, BlockPassage passage, SequenceWindow window)
     {
-        var (query, key, value) = _queryKeyValue.Split(passage.Read(SelectionSite.AttentionInput, entered, _queryKeyValue.Readers));
+        var read = passage.Read(SelectionSite.AttentionInput, entered, _queryKeyValue.Readers);
+        if (_queryNorm is null && _keyNorm is null && window.AttendAsWritten(index, read, spec.HeadSize, rotary) is { } mixed)
+        {
+            return mixed;
+        }
+
+        var (query, key, value) = _queryKeyValue.Split(read);
         query = _queryNorm?.Apply(query) ?? query;
         key = _keyNorm?.Apply(key) ?? key;
 

@@ -47,30 +47,50 @@ public sealed class KeyValueCache : IDisposable
     /// <summary>Adds a block's <c>[batch, heads, new, head]</c> behind what it has, and returns all: views, valid until the next call.</summary>
     internal (Tensor Key, Tensor Value) Append(int block, Tensor key, Tensor value)
     {
-        long rows = key.size(0), count = key.size(2), total = Length + count;
-        if (Length > 0 && _blocks[block]!.Value.Key.size(0) != rows)
-        {
-            throw new ArgumentException($"The cache holds {_blocks[block]!.Value.Key.size(0)} rows, not {rows}.", nameof(key));
-        }
-
-        if (_blocks[block] is not { } held || held.Key.size(0) != rows || held.Key.size(2) < total)
-        {
-            long capacity = Math.Min(_limit, Math.Max(FirstCapacity, Math.Max(total, 2 * (_blocks[block]?.Key.shape[2] ?? 0))));
-            held = (Grown(_blocks[block]?.Key, key, capacity), Grown(_blocks[block]?.Value, value, capacity));
-            _blocks[block] = held;
-        }
-
+        long count = key.size(2), total = Length + count;
+        var held = Room(block, key.size(0), key.size(1), total, key.size(3), key);
         held.Key.narrow(2, Length, count).copy_(key);
         held.Value.narrow(2, Length, count).copy_(value);
         return (held.Key.narrow(2, 0, total), held.Value.narrow(2, 0, total));
     }
 
+    /// <summary>
+    /// Adds one position of a block as projections write it, <c>[batch, 1, heads x head]</c> in the CPU's memory, and returns all that there is room for, <c>[batch, heads, capacity, head]</c>:
+    /// <see cref="Length"/> and one positions are held. Valid until the next call.
+    /// </summary>
+    internal (Tensor Key, Tensor Value) AppendOne(int block, Tensor key, Tensor value, long headSize)
+    {
+        var held = Room(block, key.size(0), key.size(-1) / headSize, Length + 1, headSize, key);
+        HostKernels.PutPosition(key, held.Key, Length);
+        HostKernels.PutPosition(value, held.Value, Length);
+        return held;
+    }
+
     /// <summary>Counts positions as held, once every block has them.</summary>
     internal void Advance(long count) => Length += count;
 
-    private Tensor Grown(Tensor? held, Tensor like, long capacity)
+    /// <summary>A block's keys and values with room for some positions, of which those that it has are held.</summary>
+    private (Tensor Key, Tensor Value) Room(int block, long rows, long heads, long positions, long headSize, Tensor like)
     {
-        Tensor grown = empty([like.shape[0], like.shape[1], capacity, like.shape[3]], like.dtype, like.device).DetachFromDisposeScope();
+        if (Length > 0 && _blocks[block]!.Value.Key.size(0) is var present && present != rows)
+        {
+            throw new ArgumentException($"The cache holds {present} rows, not {rows}.");
+        }
+
+        if (_blocks[block] is not { } held || held.Key.size(0) != rows || held.Key.size(2) < positions)
+        {
+            long capacity = Math.Min(_limit, Math.Max(FirstCapacity, Math.Max(positions, 2 * (_blocks[block]?.Key.size(2) ?? 0))));
+            long[] shape = [rows, heads, capacity, headSize];
+            held = (Grown(_blocks[block]?.Key, shape, like), Grown(_blocks[block]?.Value, shape, like));
+            _blocks[block] = held;
+        }
+
+        return held;
+    }
+
+    private Tensor Grown(Tensor? held, long[] shape, Tensor like)
+    {
+        Tensor grown = empty(shape, like.dtype, like.device).DetachFromDisposeScope();
         if (held is not null && Length > 0)
         {
             grown.narrow(2, 0, Length).copy_(held.narrow(2, 0, Length));

@@ -49,7 +49,7 @@ internal sealed class RotaryTable : IDisposable
 
         if (HostRows.Lie(bySequence, cosine, sine))
         {
-            HostKernels.Rotate(bySequence, cosine, sine);
+            HostKernels.Rotate(bySequence, x.size(3), cosine, sine);
             return x;
         }
 

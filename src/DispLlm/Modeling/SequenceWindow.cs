@@ -89,6 +89,33 @@ internal sealed class SequenceWindow : IDisposable
         return First > 0 ? DeviceKernels.Attention(query, key, value, null) : DeviceKernels.CausalAttention(query, key, value);
     }
 
+    /// <summary>
+    /// The same for one position in the CPU's memory, of what projections wrote: <c>[batch, 1, heads x head]</c> each, and so is the result. Queries and keys are turned in place; no view
+    /// of any tensor is made, which for a small model would cost as much as attention itself.
+    /// </summary>
+    /// <param name="block">The block.</param>
+    /// <param name="read">Queries, keys and values.</param>
+    /// <param name="headSize">Features of a head.</param>
+    /// <param name="rotary">The table to turn by; null where positions are not turned.</param>
+    /// <returns>Null where it is another case than this.</returns>
+    public Tensor? AttendAsWritten(int block, IReadOnlyList<Tensor> read, long headSize, RotaryTable? rotary)
+    {
+        if (Length != 1 || _cache is null || read is not [var query, var key, var value] || !HostRows.LieWithoutGradient(query, key, value))
+        {
+            return null;
+        }
+
+        if (rotary is not null)
+        {
+            var (cosine, sine) = Turns(rotary, query.device, query.dtype);
+            HostKernels.Rotate(query, headSize, cosine, sine);
+            HostKernels.Rotate(key, headSize, cosine, sine);
+        }
+
+        (key, value) = _cache.AppendOne(block, key, value, headSize);
+        return OnePositionAttention.Apply(query, key, value, First + 1, _visible);
+    }
+
     public void Dispose()
     {
         _positions?.Dispose();

@@ -12,8 +12,12 @@ public sealed class HostKernelTests
     private static readonly Gen<(int Rows, int Width, int Count, bool Narrow)> s_sizes =
         Gen.Select(Gen.Int[1, 9], Gen.Int[1, 150], Gen.Int[3, 19], Gen.Bool);
 
+    // More outputs and features than a tile has, and more rows than a vector has lanes.
+    private static readonly Gen<(int Rows, int Width, int Count, bool Narrow)> s_products =
+        Gen.Select(Gen.Int[1, 40], Gen.Int[1, 300], Gen.Int[1, 70], Gen.Bool);
+
     [Fact]
-    public void Products_of_few_rows_are_the_frameworks() => Check(s_sizes, size =>
+    public void Products_of_few_rows_are_the_frameworks() => Check(s_products, size =>
     {
         Tensor x = Draw(size.Narrow, 1, size.Rows, size.Width), first = Draw(size.Narrow, size.Count, size.Width);
         Tensor second = Draw(size.Narrow, 5, size.Width), bias = Draw(size.Narrow, 5);
@@ -30,7 +34,7 @@ public sealed class HostKernelTests
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public void Large_products_are_shared_among_threads_and_stay_the_frameworks(bool narrow) => Check(Gen.Int[1, 32], rows =>
+    public void Large_products_are_shared_among_threads_and_stay_the_frameworks(bool narrow) => Check(Gen.Int[1, 64], rows =>
     {
         Tensor x = Draw(narrow, rows, 600), weight = Draw(narrow, 1201, 600), bias = Draw(narrow, 1201);
         Close.Within(Tolerance(narrow), nn.functional.linear(Wide(x), Wide(weight), Wide(bias)), FewRowProduct.Apply(x, (weight, bias))[0], $"{rows} rows");
@@ -151,9 +155,9 @@ public sealed class HostKernelTests
 
     private static Tensor[] InEveryWidth(Tensor query, Tensor key, Tensor value, Tensor? visible) =>
     [
-        OnePositionAttention.Apply(query, key, value, visible),
-        OnePositionAttention.Apply<Vector512<float>, Width512>(query, key, value, visible),
-        OnePositionAttention.Apply<Vector256<float>, Width256>(query, key, value, visible),
-        OnePositionAttention.Apply<Vector128<float>, Width128>(query, key, value, visible),
+        OnePositionAttention.Apply(query, key, value, key.size(2), visible),
+        OnePositionAttention.Apply<Vector512<float>, Width512>(query, key, value, key.size(2), visible),
+        OnePositionAttention.Apply<Vector256<float>, Width256>(query, key, value, key.size(2), visible),
+        OnePositionAttention.Apply<Vector128<float>, Width128>(query, key, value, key.size(2), visible),
     ];
 }

@@ -1,0 +1,231 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace DispLlm;
+
+/// <summary>
+/// More rows than a few: every lane of a vector is a row. A weight is taken to all of them by one instruction, and no sum has to be taken across lanes. Weights pass in tiles, as
+/// float32, while those behind them are being fetched.
+/// </summary>
+/// <typeparam name="T">What a weight is stored as.</typeparam>
+/// <typeparam name="TFormat">How it is read.</typeparam>
+/// <typeparam name="TVector">What it is read into.</typeparam>
+/// <typeparam name="TWidth">How that is computed with.</typeparam>
+internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IFewRowKernels<T>
+    where T : unmanaged
+    where TFormat : IWeightFormat<T, TVector>
+    where TVector : struct
+    where TWidth : IVectorWidth<TVector>
+{
+    // A tile is as much of the weights as stays in the first cache beside the input's part.
+    private const int TileOutputs = 32, TileWidth = 128, Line = 64;
+
+    /// <summary>A tile of weights, and its sums.</summary>
+    public static long Scratch(long rows) => TileOutputs * (TileWidth + LanesOf(rows));
+
+    /// <inheritdoc/>
+    public static long ArrangedSize(long rows, long width) => LanesOf(rows) * Arranged(width);
+
+    /// <summary>Rows side by side, <c>[arranged width, lanes]</c>, features in the order in which the format reads weights; lanes without a row are 0.</summary>
+    public static void Arrange(T* x, long rows, long width, float* to)
+    {
+        long lanes = LanesOf(rows), arranged = Arranged(width);
+        using var room = new HostRoom(arranged);
+        new Span<float>(to, checked((int)(lanes * arranged))).Clear();
+        for (long row = 0; row < rows; row++)
+        {
+            FewRowKernels<T, TFormat, TVector, TWidth>.Arrange(x + (row * width), 1, width, room.First);
+            for (long i = 0; i < arranged; i++)
+            {
+                to[(i * lanes) + row] = room.First[i];
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public static void Apply(float* x, long rows, long width, T* weight, long count, float* result, long stride, float* scratch)
+    {
+        long lanes = LanesOf(rows), tiles = (width + TileWidth - 1) / TileWidth, tileWidth = Arranged((width + tiles - 1) / tiles);
+        float* tile = scratch, sums = tile + (TileOutputs * TileWidth);
+        for (long output = 0; output < count; output += TileOutputs)
+        {
+            long outputs = Math.Min(TileOutputs, count - output);
+            T* weights = weight + (output * width);
+            new Span<float>(sums, (int)(TileOutputs * lanes)).Clear();
+            for (long from = 0; from < width; from += tileWidth)
+            {
+                long features = Math.Min(tileWidth, width - from);
+                Fill(tile, weights + from, width, outputs, features);
+                T* next = from + tileWidth < width ? weights + from + tileWidth : weights + (TileOutputs * width);
+                Add(x + (from * lanes), lanes, tile, outputs, Arranged(features), sums, new Ahead((byte*)next, width * sizeof(T), tileWidth * sizeof(T)));
+            }
+
+            PutRows(sums, lanes, outputs, result + output, rows, stride);
+        }
+    }
+
+    private static long LanesOf(long rows) => Whole(rows, TWidth.Lanes);
+
+    /// <summary>A width in whole steps, of two vectors each.</summary>
+    private static long Arranged(long width) => Whole(width, 2 * TWidth.Lanes);
+
+    private static long Whole(long count, long of) => (count + of - 1) / of * of;
+
+    /// <summary>A tile's weights as float32, and zeros up to whole steps.</summary>
+    private static void Fill(float* tile, T* weight, long width, long outputs, long features)
+    {
+        int step = 2 * TWidth.Lanes;
+        for (long output = 0; output < outputs; output++, weight += width, tile += TileWidth)
+        {
+            long i = 0;
+            for (; i + step <= features; i += step)
+            {
+                TWidth.Store(TFormat.First(weight + i), tile + i);
+                TWidth.Store(TFormat.Second(weight + i), tile + i + TWidth.Lanes);
+            }
+
+            if (i < features)
+            {
+                var (first, second) = TFormat.Rest(weight + i, features - i);
+                TWidth.Store(first, tile + i);
+                TWidth.Store(second, tile + i + TWidth.Lanes);
+            }
+        }
+    }
+
+    /// <summary>Adds a tile's products to its sums. Outputs that a tile has not are computed beside the others, from whatever stands there, and read by nobody.</summary>
+    private static void Add(float* x, long lanes, float* tile, long outputs, long features, float* sums, Ahead ahead)
+    {
+        long lane = 0;
+        for (; lane + (2 * TWidth.Lanes) <= lanes; lane += 2 * TWidth.Lanes)
+        {
+            for (long output = 0; output < outputs; output += 4)
+            {
+                FourOfTwo(x + lane, lanes, tile + (output * TileWidth), features, sums + (output * lanes) + lane, ahead.Rows(output, lane == 0 ? 4 : 0));
+            }
+        }
+
+        for (long output = 0; lane < lanes && output < outputs; output += 8)
+        {
+            EightOfOne(x + lane, lanes, tile + (output * TileWidth), features, sums + (output * lanes) + lane, ahead.Rows(output, lane == 0 ? 8 : 0));
+        }
+    }
+
+    private static void EightOfOne(float* x, long lanes, float* w, long features, float* sums, Ahead ahead)
+    {
+        TVector s0 = default, s1 = default, s2 = default, s3 = default, s4 = default, s5 = default, s6 = default, s7 = default;
+        for (long i = 0; i < features; i++, x += lanes, w++)
+        {
+            ahead.FetchLine();
+            TVector a = TWidth.Load(x);
+            s0 = TWidth.PlusProduct(s0, a, TWidth.Filled(w[0]));
+            s1 = TWidth.PlusProduct(s1, a, TWidth.Filled(w[TileWidth]));
+            s2 = TWidth.PlusProduct(s2, a, TWidth.Filled(w[2 * TileWidth]));
+            s3 = TWidth.PlusProduct(s3, a, TWidth.Filled(w[3 * TileWidth]));
+            s4 = TWidth.PlusProduct(s4, a, TWidth.Filled(w[4 * TileWidth]));
+            s5 = TWidth.PlusProduct(s5, a, TWidth.Filled(w[5 * TileWidth]));
+            s6 = TWidth.PlusProduct(s6, a, TWidth.Filled(w[6 * TileWidth]));
+            s7 = TWidth.PlusProduct(s7, a, TWidth.Filled(w[7 * TileWidth]));
+        }
+
+        Plus(sums, s0);
+        Plus(sums + lanes, s1);
+        Plus(sums + (2 * lanes), s2);
+        Plus(sums + (3 * lanes), s3);
+        Plus(sums + (4 * lanes), s4);
+        Plus(sums + (5 * lanes), s5);
+        Plus(sums + (6 * lanes), s6);
+        Plus(sums + (7 * lanes), s7);
+    }
+
+    private static void FourOfTwo(float* x, long lanes, float* w, long features, float* sums, Ahead ahead)
+    {
+        TVector a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
+        for (long i = 0; i < features; i++, x += lanes, w++)
+        {
+            ahead.FetchLine();
+            TVector a = TWidth.Load(x), b = TWidth.Load(x + TWidth.Lanes), weight = TWidth.Filled(w[0]);
+            a0 = TWidth.PlusProduct(a0, a, weight);
+            b0 = TWidth.PlusProduct(b0, b, weight);
+            weight = TWidth.Filled(w[TileWidth]);
+            a1 = TWidth.PlusProduct(a1, a, weight);
+            b1 = TWidth.PlusProduct(b1, b, weight);
+            weight = TWidth.Filled(w[2 * TileWidth]);
+            a2 = TWidth.PlusProduct(a2, a, weight);
+            b2 = TWidth.PlusProduct(b2, b, weight);
+            weight = TWidth.Filled(w[3 * TileWidth]);
+            a3 = TWidth.PlusProduct(a3, a, weight);
+            b3 = TWidth.PlusProduct(b3, b, weight);
+        }
+
+        Plus(sums, a0);
+        Plus(sums + TWidth.Lanes, b0);
+        Plus(sums + lanes, a1);
+        Plus(sums + lanes + TWidth.Lanes, b1);
+        Plus(sums + (2 * lanes), a2);
+        Plus(sums + (2 * lanes) + TWidth.Lanes, b2);
+        Plus(sums + (3 * lanes), a3);
+        Plus(sums + (3 * lanes) + TWidth.Lanes, b3);
+    }
+
+    private static void Plus(float* sums, TVector added) => TWidth.Store(TWidth.PlusProduct(TWidth.Load(sums), added, TWidth.Filled(1)), sums);
+
+    /// <summary>Sums <c>[outputs, lanes]</c> as rows of outputs: four by four where the processor can turn a square over.</summary>
+    private static void PutRows(float* sums, long lanes, long outputs, float* result, long rows, long stride)
+    {
+        const int Side = 4;
+        for (long row = 0; row < rows; row += Side)
+        {
+            long output = 0;
+            float* from = sums + row, to = result + (row * stride);
+            for (; Sse.IsSupported && row + Side <= rows && output + Side <= outputs; output += Side, from += Side * lanes)
+            {
+                Vector128<float> a = Vector128.Load(from), b = Vector128.Load(from + lanes), c = Vector128.Load(from + (2 * lanes)), d = Vector128.Load(from + (3 * lanes));
+                Vector128<float> low = Sse.UnpackLow(a, b), lower = Sse.UnpackLow(c, d), high = Sse.UnpackHigh(a, b), higher = Sse.UnpackHigh(c, d);
+                Sse.MoveLowToHigh(low, lower).Store(to + output);
+                Sse.MoveHighToLow(lower, low).Store(to + stride + output);
+                Sse.MoveLowToHigh(high, higher).Store(to + (2 * stride) + output);
+                Sse.MoveHighToLow(higher, high).Store(to + (3 * stride) + output);
+            }
+
+            for (; output < outputs; output++, from += lanes)
+            {
+                for (long i = 0; i < Math.Min(Side, rows - row); i++)
+                {
+                    to[(i * stride) + output] = from[i];
+                }
+            }
+        }
+    }
+
+    /// <summary>Weights that the next tile reads, to be fetched a line at a time: all at once, they would hold up what is computed meanwhile.</summary>
+    private struct Ahead(byte* first, long stride, long bytes)
+    {
+        private readonly byte* _first = first;
+        private byte* _row = first, _end = first;
+        private long _at;
+
+        /// <summary>Those of some of the tile's outputs.</summary>
+        public readonly Ahead Rows(long from, long count) =>
+            new(_first, stride, bytes) { _row = _first + (from * stride), _end = _first + ((from + count) * stride) };
+
+        /// <summary>Fetches a line, if any is left, into the second cache: the first is full with what is computed.</summary>
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void FetchLine()
+        {
+            if (!Sse.IsSupported || _row >= _end)
+            {
+                return;
+            }
+
+            Sse.Prefetch1(_row + _at);
+            _at += Line;
+            if (_at >= bytes)
+            {
+                _at = 0;
+                _row += stride;
+            }
+        }
+    }
+}

@@ -17,13 +17,11 @@ internal sealed class BlockPieces : IDisposable
     private readonly Tensor _stream;
     private readonly BlockIndices?[] _indices;
     private readonly UngatedPassage[] _passages;
-    private readonly bool _decodes;
 
     public BlockPieces(PrunableModel model, Case use, Func<TimeSpan> now)
     {
         _model = model;
         _now = now;
-        _decodes = use.Decodes;
         var spec = model.Spec;
         using var scope = NewDisposeScope();
         using var random = new RandomSource(0).Stream("pieces");
@@ -64,11 +62,6 @@ internal sealed class BlockPieces : IDisposable
         {
             Block(block, window);
         }
-
-        if (_decodes)
-        {
-            _cache.Advance(1);
-        }
     }
 
     public void Dispose()
@@ -89,17 +82,10 @@ internal sealed class BlockPieces : IDisposable
         var passage = _passages[block];
         Projection Of(WeightRole role) => new(_model.Weight(role, block), null);
         NormLayer Norm(WeightRole role) => NormLayer.Of(spec, _model.Weight(role, block), null);
-        Tensor Heads(Tensor all, int heads) => all.view(all.size(0), all.size(1), heads, spec.HeadSize).transpose(1, 2);
 
         Tensor read = Timed(2, () => passage.Enter(SelectionSite.AttentionInput, _stream, Norm(WeightRole.AttentionNorm)));
         Tensor[] parts = Timed(0, () => Projection.Apply(read, Of(WeightRole.Query), Of(WeightRole.Key), Of(WeightRole.Value)));
-        Tensor query = Heads(parts[0], spec.Heads), key = Heads(parts[1], spec.KeyValueHeads), value = Heads(parts[2], spec.KeyValueHeads);
-        (query, key) = Timed(4, () =>
-        {
-            var (cosine, sine) = window.Turns(_rotary, query.device, query.dtype);
-            return (RotaryTable.Rotate(query, cosine, sine), RotaryTable.Rotate(key, cosine, sine));
-        });
-        Tensor mixed = Timed(1, () => window.Attend(block, query, key, value)).transpose(1, 2).flatten(2);
+        Tensor mixed = Timed(1, () => window.AttendAsWritten(block, parts, spec.HeadSize, _rotary)) ?? InSteps(block, parts, window);
         Tensor written = Timed(0, () => Of(WeightRole.AttentionOutput).Apply(mixed));
         Tensor attended = Timed(3, () => passage.Sum(SelectionSite.AttentionOutput, _stream, written));
         read = Timed(2, () => passage.Enter(SelectionSite.MlpInput, attended, Norm(WeightRole.MlpNorm)));
@@ -107,6 +93,20 @@ internal sealed class BlockPieces : IDisposable
         Tensor hidden = Timed(5, () => DecoderBlock.Activate(spec.Activation, parts[0], parts[1]));
         Tensor computed = Timed(0, () => Of(WeightRole.MlpDown).Apply(hidden));
         Timed(3, () => passage.Sum(SelectionSite.MlpOutput, attended, computed));
+    }
+
+    /// <summary>What is one piece where one position is read: turned first, attention behind it.</summary>
+    private Tensor InSteps(int block, Tensor[] parts, SequenceWindow window)
+    {
+        var spec = _model.Spec;
+        Tensor Heads(Tensor all, int heads) => all.view(all.size(0), all.size(1), heads, spec.HeadSize).transpose(1, 2);
+        Tensor query = Heads(parts[0], spec.Heads), key = Heads(parts[1], spec.KeyValueHeads), value = Heads(parts[2], spec.KeyValueHeads);
+        (query, key) = Timed(4, () =>
+        {
+            var (cosine, sine) = window.Turns(_rotary, query.device, query.dtype);
+            return (RotaryTable.Rotate(query, cosine, sine), RotaryTable.Rotate(key, cosine, sine));
+        });
+        return Timed(1, () => window.Attend(block, query, key, value)).transpose(1, 2).flatten(2);
     }
 
     private T Timed<T>(int piece, Func<T> work)

@@ -10,9 +10,6 @@ namespace DispLlm.Inference;
 /// <param name="Before">Tokens in front of them, in the cache.</param>
 internal sealed record Case(int Batch, int Length, int Before)
 {
-    // A fast device writes thousands of tokens while it is measured: the text begins anew before it is much longer than it was.
-    private const int MostWritten = 1024;
-
     public bool Decodes => Length == 1;
 
     public static Case Named(string name, int prompt)
@@ -42,37 +39,22 @@ internal sealed record Case(int Batch, int Length, int Before)
     public (Action Turn, KeyValueCache Cache) Prepare(PrunableModel model, int tokens)
     {
         var cache = model.NewCache();
-        void Begin()
+        if (Before > 0)
         {
-            cache.Clear();
-            if (Before > 0)
-            {
-                using var prompt = Ids(Before);
-                model.NextTokenLogits(prompt, cache).Dispose();
-            }
+            using var prompt = Ids(Before);
+            model.NextTokenLogits(prompt, cache).Dispose();
         }
 
-        void Turn()
+        return (() =>
         {
-            if (Decodes && cache.Length + tokens > Before + MostWritten)
-            {
-                Begin();
-            }
-
+            // However often a model has had its turn: all turns of all models see the same number of positions.
+            cache.Truncate(Before);
             using var ids = Ids(Length);
             for (int i = 0; i < (Decodes ? tokens : 1); i++)
             {
-                if (!Decodes)
-                {
-                    cache.Clear();
-                }
-
                 model.NextTokenLogits(ids, cache).Dispose();
             }
-        }
-
-        Begin();
-        return (Turn, cache);
+        }, cache);
     }
 
     private Tensor Ids(int length)

@@ -11,7 +11,7 @@ namespace DispLlm;
 internal static unsafe class FewRowProduct
 {
     /// <summary>Rows up to which this is the faster way: above, the framework's blocked product is.</summary>
-    private const long MostRows = 64;
+    private static readonly long s_mostRows = Vector512.IsHardwareAccelerated ? 64 : 32;
 
     /// <summary>The same for bfloat16 where the processor has units for it; and for rows so short that calling the framework costs more than its units save.</summary>
     private const long MostRowsBesideUnits = 4, MostShortRowsBesideUnits = 16, LongestShortRow = 1024;
@@ -38,7 +38,7 @@ internal static unsafe class FewRowProduct
             : Apply<float, Float32Format<TVector, TWidth>, TVector, TWidth>(x, projections);
 
     private static long Most(Tensor x) =>
-        x.dtype != ScalarType.BFloat16 || !BFloat16Units.Exist ? MostRows
+        x.dtype != ScalarType.BFloat16 || !BFloat16Units.Exist ? s_mostRows
         : BFloat16Units.AreTiles || x.size(-1) > LongestShortRow ? MostRowsBesideUnits
         : MostShortRowsBesideUnits;
 

@@ -33,6 +33,16 @@ public sealed class KeyValueCache : IDisposable
     /// <summary>Forgets everything; the memory stays for what is read next.</summary>
     public void Clear() => Length = 0;
 
+    /// <summary>Forgets all positions but the first ones, so that several texts can go on from one beginning that is read once.</summary>
+    /// <param name="length">Positions that stay, padding included: from 0 to <see cref="Length"/>.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There are fewer than <paramref name="length"/>, or it is negative.</exception>
+    public void Truncate(long length)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, Length);
+        Length = length;
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -29,6 +29,11 @@ public sealed class GenerationTests
             Close.Within(1e-4, whole.select(1, read - 1), next, $"after {read}");
         }
 
+        cache.Truncate(12);
+        Close.Within(1e-4, whole.select(1, 12), model.NextTokenLogits(tokens.narrow(1, 12, 1), cache), "back behind a beginning");
+        Close.Within(1e-4, whole.select(1, 29), model.NextTokenLogits(tokens.narrow(1, 13, 17), cache), "and on from there");
+        Assert.Throws<ArgumentOutOfRangeException>(() => cache.Truncate(31));
+        Assert.Throws<ArgumentOutOfRangeException>(() => cache.Truncate(-1));
         cache.Clear();
         Close.Within(1e-4, whole.select(1, 19), model.NextTokenLogits(tokens.narrow(1, 0, 20), cache), "used again");
     }

@@ -1,8 +1,12 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace DispLlm;
 
-/// <summary>Few rows: sums of as many products at a time as there are registers for, each along the features.</summary>
+/// <summary>
+/// Few rows: sums of as many products at a time as there are registers for, each along the features. Methods are compiled once and for good: what the runtime learned of them while they
+/// ran made one process a third slower than the next.
+/// </summary>
 /// <typeparam name="T">What a weight is stored as.</typeparam>
 /// <typeparam name="TFormat">How it is read.</typeparam>
 /// <typeparam name="TVector">What it is read into.</typeparam>
@@ -52,6 +56,7 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IFe
     }
 
     /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Apply(float* x, long rows, long width, T* weight, long count, float* result, long stride, float* scratch)
     {
         long output = 0, arranged = ArrangedWidth(width);
@@ -90,6 +95,7 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IFe
     }
 
     /// <summary>One output of one row: its weights are one stream, and so are those of all outputs together.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float Dot(T* w, float* x, long width)
     {
         TVector s0 = default, s1 = default, s2 = default, s3 = default;
@@ -113,6 +119,7 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IFe
     }
 
     /// <summary>Eight outputs of one row: that many streams of weights at a time come from memory the fastest.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dot8x1(T* weight, float* x, long width, float* result)
     {
         TVector s0 = default, s1 = default, s2 = default, s3 = default, s4 = default, s5 = default, s6 = default, s7 = default;
@@ -141,6 +148,7 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IFe
         PutFour(TWidth.Sums(s4, s5, s6, s7), weight + (4 * width), x, width, result + 4);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dot4x1(T* w0, float* x, long width, float* result)
     {
         T* w1 = w0 + width, w2 = w1 + width, w3 = w2 + width;
@@ -158,6 +166,7 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IFe
     }
 
     /// <summary>Four outputs of three rows: as many sums as there are registers for, so that a number that is loaded is used three or four times.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Dot4x3(T* w0, float* x, long width, float* result, long stride)
     {
         T* w1 = w0 + width, w2 = w1 + width, w3 = w2 + width;

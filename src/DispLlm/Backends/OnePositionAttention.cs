@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -10,6 +11,9 @@ namespace DispLlm;
 /// </summary>
 internal static unsafe class OnePositionAttention
 {
+    // Positions whose values, and the next group's keys, are fetched while scores are computed: each group lies elsewhere, and memory foresees no jump.
+    private const long FetchedAtOnce = 8, Line = 64;
+
     /// <summary>Whether a query is one position, and keys and values lie row by row as a cache holds them.</summary>
     public static bool Takes(Tensor query, Tensor key, Tensor value) =>
         query.size(2) == 1 && HostRows.LieWithoutGradient(query) && LiesByRows(key, query.dtype) && LiesByRows(value, query.dtype);
@@ -52,13 +56,22 @@ internal static unsafe class OnePositionAttention
             {
                 long row = item / groups, group = item % groups, head = ((row * heads) + (group * shared)) * size;
                 FewRowKernels<T, TFormat, TVector, TWidth>.Arrange(queries + head, shared, size, asked);
-                FewRowKernels<T, TFormat, TVector, TWidth>.Apply(asked, shared, size, keys + (row * keyBatch) + (group * keyGroup), seen, scores, seen, null);
+                T* key = keys + (row * keyBatch) + (group * keyGroup), value = values + (row * valueBatch) + (group * valueGroup);
+                T* nextKey = keys + ((item + 1) / groups * keyBatch) + ((item + 1) % groups * keyGroup);
+                for (long from = 0; from < seen; from += FetchedAtOnce)
+                {
+                    long count = Math.Min(FetchedAtOnce, seen - from);
+                    Fetch(value + (from * size), count * size);
+                    Fetch(nextKey + (from * size), item + 1 < last ? count * size : 0);
+                    FewRowKernels<T, TFormat, TVector, TWidth>.Apply(asked, shared, size, key + (from * size), count, scores + from, seen, null);
+                }
+
                 for (long query = 0; query < shared; query++)
                 {
                     Weigh(scores + (query * seen), seen, sees is null ? null : sees + (row * seen), scale);
                 }
 
-                WeightedMeans<T, TFormat, TVector, TWidth>.Of(values + (row * valueBatch) + (group * valueGroup), scores, shared, results + head, seen, size);
+                WeightedMeans<T, TFormat, TVector, TWidth>.Of(value, scores, shared, results + head, seen, size);
             }
         });
         GC.KeepAlive(query);
@@ -80,6 +93,15 @@ internal static unsafe class OnePositionAttention
 
         using Tensor row = x.select(0, 0), head = row.select(0, 0);
         return HostRows.Address(head);
+    }
+
+    private static void Fetch<T>(T* numbers, long count)
+        where T : unmanaged
+    {
+        for (long at = 0; Sse.IsSupported && at < count; at += Line / sizeof(T))
+        {
+            Sse.Prefetch1(numbers + at);
+        }
     }
 
     /// <summary>Turns scores into what positions weigh, 0 where one is not seen: a softmax.</summary>

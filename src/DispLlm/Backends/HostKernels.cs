@@ -217,20 +217,6 @@ internal static unsafe class HostKernels
         GC.KeepAlive(scores);
     }
 
-    /// <summary>Puts one position's heads <c>[batch, 1, heads x head]</c> where a cache <c>[batch, heads, capacity, head]</c> holds it.</summary>
-    public static void PutPosition(Tensor heads, Tensor held, long position)
-    {
-        HostRows from = HostRows.Of(heads, held.size(3)), to = HostRows.Of(held);
-        long capacity = held.size(2), bytes = held.size(3) * held.ElementSize;
-        for (long head = 0; head < from.Count; head++)
-        {
-            Buffer.MemoryCopy(from.At(head), to.At((head * capacity) + position), bytes, bytes);
-        }
-
-        GC.KeepAlive(heads);
-        GC.KeepAlive(held);
-    }
-
     /// <summary>An empty tensor of the same type and shape, with another width.</summary>
     public static Tensor EmptyLike(Tensor x, long width)
     {

@@ -56,14 +56,14 @@ internal static unsafe class OnePositionAttention
             {
                 long row = item / groups, group = item % groups, head = ((row * heads) + (group * shared)) * size;
                 FewRowKernels<T, TFormat, TVector, TWidth>.Arrange(queries + head, shared, size, asked);
-                T* key = keys + (row * keyBatch) + (group * keyGroup), value = values + (row * valueBatch) + (group * valueGroup);
-                T* nextKey = keys + ((item + 1) / groups * keyBatch) + ((item + 1) % groups * keyGroup);
+                T* groupKeys = keys + (row * keyBatch) + (group * keyGroup), groupValues = values + (row * valueBatch) + (group * valueGroup);
+                T* nextKeys = keys + ((item + 1) / groups * keyBatch) + ((item + 1) % groups * keyGroup);
                 for (long from = 0; from < seen; from += FetchedAtOnce)
                 {
                     long count = Math.Min(FetchedAtOnce, seen - from);
-                    Fetch(value + (from * size), count * size);
-                    Fetch(nextKey + (from * size), item + 1 < last ? count * size : 0);
-                    FewRowKernels<T, TFormat, TVector, TWidth>.Apply(asked, shared, size, key + (from * size), count, scores + from, seen, null);
+                    Fetch(groupValues + (from * size), count * size);
+                    Fetch(nextKeys + (from * size), item + 1 < last ? count * size : 0);
+                    FewRowKernels<T, TFormat, TVector, TWidth>.Apply(asked, shared, size, groupKeys + (from * size), count, scores + from, seen, null);
                 }
 
                 for (long query = 0; query < shared; query++)
@@ -71,7 +71,7 @@ internal static unsafe class OnePositionAttention
                     Weigh(scores + (query * seen), seen, sees is null ? null : sees + (row * seen), scale);
                 }
 
-                WeightedMeans<T, TFormat, TVector, TWidth>.Of(value, scores, shared, results + head, seen, size);
+                WeightedMeans<T, TFormat, TVector, TWidth>.Of(groupValues, scores, shared, results + head, seen, size);
             }
         });
         GC.KeepAlive(query);
@@ -79,6 +79,20 @@ internal static unsafe class OnePositionAttention
         GC.KeepAlive(value);
         GC.KeepAlive(visible);
         return result;
+    }
+
+    /// <summary>Puts one position's heads <c>[batch, 1, heads x head]</c> where a cache <c>[batch, heads, capacity, head]</c> holds it.</summary>
+    public static void Put(Tensor heads, Tensor held, long position)
+    {
+        HostRows from = HostRows.Of(heads, held.size(3)), to = HostRows.Of(held);
+        long capacity = held.size(2), bytes = held.size(3) * held.ElementSize;
+        for (long head = 0; head < from.Count; head++)
+        {
+            Buffer.MemoryCopy(from.At(head), to.At((head * capacity) + position), bytes, bytes);
+        }
+
+        GC.KeepAlive(heads);
+        GC.KeepAlive(held);
     }
 
     private static bool LiesByRows(Tensor x, ScalarType type) =>

@@ -71,8 +71,8 @@ public sealed class KeyValueCache : IDisposable
     internal (Tensor Key, Tensor Value) AppendOne(int block, Tensor key, Tensor value, long headSize)
     {
         var held = Room(block, key.size(0), key.size(-1) / headSize, Length + 1, headSize, key);
-        HostKernels.PutPosition(key, held.Key, Length);
-        HostKernels.PutPosition(value, held.Value, Length);
+        OnePositionAttention.Put(key, held.Key, Length);
+        OnePositionAttention.Put(value, held.Value, Length);
         return held;
     }
 

@@ -33,7 +33,7 @@ public sealed class HostGradientTests
         // The first 2 * half of 24 features turn.
         int half = size.Item2;
         var kind = (size.Item1, 24, size.Item3);
-        Tensor x = Draw(kind, size.Item1, 3), angle = randn(size.Item1, half), angles = cat([angle, angle], -1);
+        Tensor x = Draw(kind, 1, size.Item1, 3), angle = randn(size.Item1, half), angles = cat([angle, angle], -1);
         Tensor cosine = angles.cos().to(x.dtype), sine = cat([angle.sin().neg(), angle.sin()], -1).to(x.dtype);
         Tensor Turned(Tensor wide)
         {
@@ -42,7 +42,7 @@ public sealed class HostGradientTests
             return cat([(turned * c) + (cat([second, first], -1) * s), wide.narrow(-1, 2 * half, 24 - (2 * half))], -1);
         }
 
-        Compare(kind, [x], wide => Turned(wide[0]), own => LearnedRotation.Of(own[0], cosine, sine), Draw(kind, size.Item1, 3));
+        Compare(kind, [x], wide => Turned(wide[0]), own => LearnedRotation.Of(own[0], cosine, sine), Draw(kind, 1, size.Item1, 3));
     });
 
     [Fact]

@@ -30,29 +30,30 @@ internal sealed class EagerStep(PrunableModel model, int length) : IDisposable
 
             Tensor Linear(WeightRole role, Tensor features) => functional.linear(features, model.Weight(role, block));
 
-            Tensor entered = Behind(SelectionSite.AttentionInput, Norm(stream, model.Weight(WeightRole.AttentionNorm, block)));
+            Tensor entered = Behind(SelectionSite.AttentionInput, Norm(stream, model.Weight(WeightRole.AttentionNorm, block), model.Spec.NormEpsilon));
             Tensor query = Turned(Heads(Linear(WeightRole.Query, entered), model.Spec.Heads)), key = Turned(Heads(Linear(WeightRole.Key, entered), model.Spec.KeyValueHeads));
             Tensor value = Heads(Linear(WeightRole.Value, entered), model.Spec.KeyValueHeads);
             long shared = model.Spec.Heads / model.Spec.KeyValueHeads;
             Tensor mixed = functional.scaled_dot_product_attention(
                 query, key.repeat_interleave(shared, dim: 1), value.repeat_interleave(shared, dim: 1), is_casual: true).transpose(1, 2).flatten(2);
             stream = stream + Behind(SelectionSite.AttentionOutput, Linear(WeightRole.AttentionOutput, mixed));
-            entered = Behind(SelectionSite.MlpInput, Norm(stream, model.Weight(WeightRole.MlpNorm, block)));
+            entered = Behind(SelectionSite.MlpInput, Norm(stream, model.Weight(WeightRole.MlpNorm, block), model.Spec.NormEpsilon));
             Tensor hidden = functional.silu(Linear(WeightRole.MlpGate, entered)) * Linear(WeightRole.MlpUp, entered);
             stream = stream + Behind(SelectionSite.MlpOutput, Linear(WeightRole.MlpDown, Behind(SelectionSite.MlpHidden, hidden)));
         }
 
-        Tensor logits = functional.linear(Norm(stream, model.Weight(WeightRole.FinalNorm)), model.Weight(model.Spec.TiedHead ? WeightRole.TokenEmbedding : WeightRole.Head));
+        Tensor logits = functional.linear(Norm(stream, model.Weight(WeightRole.FinalNorm), model.Spec.NormEpsilon), model.Weight(model.Spec.TiedHead ? WeightRole.TokenEmbedding : WeightRole.Head));
         functional.cross_entropy(logits.view(-1, logits.shape[^1]).to(ScalarType.Float32), tokens.narrow(1, 1, length).reshape(-1).to(model.Backend.Device)).backward();
         return open.grad!.clone().MoveToOuterDisposeScope();
     }
 
     public void Dispose() => Array.ForEach(_turns, tensor => tensor.Dispose());
 
-    private Tensor Norm(Tensor x, Tensor weight)
+    /// <summary>The root-mean-square norm of <c>[..., d]</c>, operator by operator.</summary>
+    public static Tensor Norm(Tensor x, Tensor weight, double epsilon)
     {
         Tensor wide = x.to(ScalarType.Float32);
-        return (wide * (wide.pow(2).mean([-1L], keepdim: true) + model.Spec.NormEpsilon).rsqrt()).to(x.dtype) * weight;
+        return (wide * (wide.pow(2).mean([-1L], keepdim: true) + epsilon).rsqrt()).to(x.dtype) * weight;
     }
 
     private static Tensor Heads(Tensor x, int heads) => x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2);

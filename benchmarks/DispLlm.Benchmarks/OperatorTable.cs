@@ -9,6 +9,7 @@ namespace DispLlm.Benchmarks;
 internal static class OperatorTable
 {
     private const int Hidden = 4096, Selected = Hidden / 2, Mlp = 11008, HeadSize = 128, Times = 30;
+    private const double Epsilon = 1e-5;
 
     public static void Print(TextWriter output, bool onGpu, int rows)
     {
@@ -28,12 +29,11 @@ internal static class OperatorTable
         Row("sum of eight numbers", () => few.add(few));
 
         Tensor stream = Numbers(1, rows, Hidden), other = Numbers(1, rows, Hidden), weight = Numbers(Hidden), written = Numbers(1, rows, Selected);
-        using var script = jit.compile("def norm(x: Tensor, weight: Tensor):\n    return torch.rms_norm(x, weight.size(), weight, 1e-5)\n");
-        Row("norm, operator by operator", () => Norm(stream, weight));
-        Row("norm, one operator", () => script.invoke<Tensor>("norm", stream, weight));
+        Row("norm, operator by operator", () => EagerStep.Norm(stream, weight, Epsilon));
+        Row("norm, one operator", () => ScriptedKernels.RootMeanSquareNorm(stream, weight, Epsilon));
         Tensor leaf = stream.detach().clone().requires_grad_();
-        Row("norm, operator by operator, and back", () => Norm(leaf, weight).backward([other]));
-        Row("norm, one operator, and back", () => script.invoke<Tensor>("norm", leaf, weight).backward([other]));
+        Row("norm, operator by operator, and back", () => EagerStep.Norm(leaf, weight, Epsilon).backward([other]));
+        Row("norm, one operator, and back", () => ScriptedKernels.RootMeanSquareNorm(leaf, weight, Epsilon).backward([other]));
 
         Tensor index = randperm(Hidden, ScalarType.Int64, CPU).narrow(0, 0, Selected).sort().Values;
         Tensor inverse = full([Hidden], Selected, ScalarType.Int64, CPU).scatter_(0, index, arange(Selected, ScalarType.Int64)).to(backend.Device);
@@ -54,12 +54,6 @@ internal static class OperatorTable
         Row("turn: product", () => heads.mul(cosine));
         Row("turn: one half", () => heads.narrow(-1, 0, HeadSize / 2).addcmul_(heads.narrow(-1, HeadSize / 2, HeadSize / 2), half, 1));
         Row("turn: roll", () => heads.roll(HeadSize / 2, -1));
-    }
-
-    private static Tensor Norm(Tensor x, Tensor weight)
-    {
-        Tensor wide = x.to(ScalarType.Float32);
-        return (wide * (wide.pow(2).mean([-1L], keepdim: true) + 1e-5).rsqrt()).to(x.dtype) * weight;
     }
 
     private static (double All, double Host) Microseconds(ITensorBackend backend, Action work)

@@ -35,9 +35,12 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IFe
     public static long Scratch(long rows) => 0;
 
     /// <summary>Rows as float32, in the order in which the format reads weights, and zeros behind each up to whole steps.</summary>
-    public static void Arrange(T* x, long rows, long width, float* to)
+    public static void Arrange(T* x, long rows, long width, float* to) => Arrange(x, rows, width, width, to, ArrangedWidth(width));
+
+    /// <summary>The same with rows that lie <paramref name="stride"/> numbers apart, and are to lie <paramref name="toStride"/> apart.</summary>
+    public static void Arrange(T* x, long rows, long width, long stride, float* to, long toStride)
     {
-        for (long row = 0; row < rows; row++, x += width, to += ArrangedWidth(width))
+        for (long row = 0; row < rows; row++, x += stride, to += toStride)
         {
             long i = 0;
             for (; i + Step <= width; i += Step)

@@ -7,7 +7,8 @@ namespace DispLlm;
 /// </summary>
 internal readonly unsafe ref struct HostRoom
 {
-    private const int Line = 64;
+    /// <summary>Bytes of a cache line.</summary>
+    public const int Line = 64;
 
     private readonly float[] _rented;
     private readonly MemoryHandle _pin;

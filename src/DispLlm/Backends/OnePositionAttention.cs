@@ -12,7 +12,7 @@ namespace DispLlm;
 internal static unsafe class OnePositionAttention
 {
     // Positions whose values, and the next group's keys, are fetched while scores are computed: each group lies elsewhere, and memory foresees no jump.
-    private const long FetchedAtOnce = 8, Line = 64;
+    private const long FetchedAtOnce = 8;
 
     /// <summary>Whether a query is one position, and keys and values lie row by row as a cache holds them.</summary>
     public static bool Takes(Tensor query, Tensor key, Tensor value) =>
@@ -112,7 +112,7 @@ internal static unsafe class OnePositionAttention
     private static void Fetch<T>(T* numbers, long count)
         where T : unmanaged
     {
-        for (long at = 0; Sse.IsSupported && at < count; at += Line / sizeof(T))
+        for (long at = 0; Sse.IsSupported && at < count; at += HostRoom.Line / sizeof(T))
         {
             Sse.Prefetch1(numbers + at);
         }

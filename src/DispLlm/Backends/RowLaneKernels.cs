@@ -19,7 +19,7 @@ internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IF
     where TWidth : IVectorWidth<TVector>
 {
     // A tile is as much of the weights as stays in the first cache beside the input's part.
-    private const int TileOutputs = 32, TileWidth = 128, Line = 64;
+    private const int TileOutputs = 32, TileWidth = 128;
 
     /// <summary>A tile of weights, and its sums.</summary>
     public static long Scratch(long rows) => TileOutputs * (TileWidth + LanesOf(rows));
@@ -56,7 +56,7 @@ internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IF
             for (long from = 0; from < width; from += tileWidth)
             {
                 long features = Math.Min(tileWidth, width - from);
-                Fill(tile, weights + from, width, outputs, features);
+                FewRowKernels<T, TFormat, TVector, TWidth>.Arrange(weights + from, outputs, features, width, tile, TileWidth);
                 T* next = from + tileWidth < width ? weights + from + tileWidth : weights + (TileOutputs * width);
                 Add(x + (from * lanes), lanes, tile, outputs, Arranged(features), sums, new Ahead((byte*)next, width * sizeof(T), tileWidth * sizeof(T)));
             }
@@ -65,34 +65,9 @@ internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IF
         }
     }
 
-    private static long LanesOf(long rows) => Whole(rows, TWidth.Lanes);
+    private static long LanesOf(long rows) => (rows + TWidth.Lanes - 1) / TWidth.Lanes * TWidth.Lanes;
 
-    /// <summary>A width in whole steps, of two vectors each.</summary>
-    private static long Arranged(long width) => Whole(width, 2 * TWidth.Lanes);
-
-    private static long Whole(long count, long of) => (count + of - 1) / of * of;
-
-    /// <summary>A tile's weights as float32, and zeros up to whole steps.</summary>
-    private static void Fill(float* tile, T* weight, long width, long outputs, long features)
-    {
-        int step = 2 * TWidth.Lanes;
-        for (long output = 0; output < outputs; output++, weight += width, tile += TileWidth)
-        {
-            long i = 0;
-            for (; i + step <= features; i += step)
-            {
-                TWidth.Store(TFormat.First(weight + i), tile + i);
-                TWidth.Store(TFormat.Second(weight + i), tile + i + TWidth.Lanes);
-            }
-
-            if (i < features)
-            {
-                var (first, second) = TFormat.Rest(weight + i, features - i);
-                TWidth.Store(first, tile + i);
-                TWidth.Store(second, tile + i + TWidth.Lanes);
-            }
-        }
-    }
+    private static long Arranged(long width) => FewRowKernels<T, TFormat, TVector, TWidth>.ArrangedWidth(width);
 
     /// <summary>Adds a tile's products to its sums. Outputs that a tile has not are computed beside the others, from whatever stands there, and read by nobody.</summary>
     private static void Add(float* x, long lanes, float* tile, long outputs, long features, float* sums, Ahead ahead)
@@ -220,7 +195,7 @@ internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IF
             }
 
             Sse.Prefetch1(_row + _at);
-            _at += Line;
+            _at += HostRoom.Line;
             if (_at >= bytes)
             {
                 _at = 0;

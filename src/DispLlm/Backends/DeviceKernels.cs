@@ -18,8 +18,8 @@ internal static class DeviceKernels
     // What the framework's flash kernel takes.
     private const long WidestFlashHead = 256;
 
-    // Positions up to which plain products outrun the fused kernel where no gradient is wanted.
-    private const long MostRowwise = 1024;
+    // Positions up to which our own attention outruns products of bfloat16 units.
+    private const long MostTiled = 1024;
 
     /// <summary>Whether tensors on a device have numbers in them; on <c>meta</c> they have shapes only.</summary>
     public static bool HoldsNumbers(this Device? device) => device?.type != DeviceType.META;
@@ -152,17 +152,27 @@ internal static class DeviceKernels
     /// <param name="value"><c>[batch, key-value heads, seq, head]</c>.</param>
     public static Tensor CausalAttention(Tensor query, Tensor key, Tensor value)
     {
-        // Where bfloat16 is not multiplied a tile at a time, the fused kernel computes it at the speed of float32.
-        bool plain = query.requires_grad
-            || (query.dtype == ScalarType.BFloat16 && !BFloat16Units.AreTiles)
-            || (query.dtype == ScalarType.Float32 && query.size(2) <= MostRowwise);
-        if (query.device_type == DeviceType.CPU && plain && !OnePositionAttention.Takes(query, key, value))
+        if (query.device_type != DeviceType.CPU || OnePositionAttention.Takes(query, key, value))
         {
-            return RowwiseAttention.Of(query, key, value);
+            return Fused(query, key, value, null, causal: true);
         }
 
-        return Fused(query, key, value, null, causal: true);
+        // Units that take a vector of bfloat16 at a time pay where products have many columns, and the rows of a whole group of heads.
+        bool large = query.size(2) > MostTiled && query.size(1) > key.size(1);
+        bool units = query.dtype == ScalarType.BFloat16 && BFloat16Units.Exist && !BFloat16Units.AreTiles;
+        return query.requires_grad || (units && large) ? RowwiseAttention.Of(query, key, value)
+            : IsTiled(query, key, value) ? TiledAttention.Apply(query, key, value)
+            : Fused(query, key, value, null, causal: true);
     }
+
+    /// <summary>Causal attention of the last of the positions to all of them.</summary>
+    /// <param name="query"><c>[batch, heads, seq, head]</c>.</param>
+    /// <param name="key"><c>[batch, key-value heads, positions, head]</c>.</param>
+    /// <param name="value"><c>[batch, key-value heads, positions, head]</c>.</param>
+    /// <param name="padding">Positions at the front of each row that none sees but itself; null where there are none.</param>
+    /// <param name="visible">Asked where a mask is wanted of what that is: <c>[batch or 1, 1, seq, positions]</c>, bool; null for everything.</param>
+    public static Tensor CausalAttention(Tensor query, Tensor key, Tensor value, IReadOnlyList<int>? padding, Func<Tensor?> visible) =>
+        IsTiled(query, key, value) ? TiledAttention.Apply(query, key, value, padding) : Attention(query, key, value, visible());
 
     /// <summary>Attention of queries to what a mask lets them see, or to everything.</summary>
     /// <param name="query"><c>[batch, heads, seq, head]</c>.</param>
@@ -170,6 +180,10 @@ internal static class DeviceKernels
     /// <param name="value"><c>[batch, key-value heads, seen, head]</c>.</param>
     /// <param name="visible"><c>[batch or 1, 1, seq, seen]</c>, bool; null for everything.</param>
     public static Tensor Attention(Tensor query, Tensor key, Tensor value, Tensor? visible) => Fused(query, key, value, visible, causal: false);
+
+    /// <summary>Vector code is the fastest way on the CPU, except for bfloat16 where the processor multiplies a tile at a time: the fused kernel uses that.</summary>
+    private static bool IsTiled(Tensor query, Tensor key, Tensor value) =>
+        TiledAttention.Takes(query, key, value) && !(query.dtype == ScalarType.BFloat16 && BFloat16Units.AreTiles);
 
     private static Tensor Fused(Tensor query, Tensor key, Tensor value, Tensor? visible, bool causal)
     {

@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
 
 namespace DispLlm;
@@ -61,7 +60,7 @@ internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IF
                 Add(x + (from * lanes), lanes, tile, outputs, Arranged(features), sums, new Ahead((byte*)next, width * sizeof(T), tileWidth * sizeof(T)));
             }
 
-            PutRows(sums, lanes, outputs, result + output, rows, stride);
+            HostTransposition.Write(sums, lanes, outputs, rows, result + output, stride);
         }
     }
 
@@ -145,34 +144,6 @@ internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IF
     }
 
     private static void Plus(float* sums, TVector added) => TWidth.Store(TWidth.PlusProduct(TWidth.Load(sums), added, TWidth.Filled(1)), sums);
-
-    /// <summary>Sums <c>[outputs, lanes]</c> as rows of outputs: four by four where the processor can turn a square over.</summary>
-    private static void PutRows(float* sums, long lanes, long outputs, float* result, long rows, long stride)
-    {
-        const int Side = 4;
-        for (long row = 0; row < rows; row += Side)
-        {
-            long output = 0;
-            float* from = sums + row, to = result + (row * stride);
-            for (; Sse.IsSupported && row + Side <= rows && output + Side <= outputs; output += Side, from += Side * lanes)
-            {
-                Vector128<float> a = Vector128.Load(from), b = Vector128.Load(from + lanes), c = Vector128.Load(from + (2 * lanes)), d = Vector128.Load(from + (3 * lanes));
-                Vector128<float> low = Sse.UnpackLow(a, b), lower = Sse.UnpackLow(c, d), high = Sse.UnpackHigh(a, b), higher = Sse.UnpackHigh(c, d);
-                Sse.MoveLowToHigh(low, lower).Store(to + output);
-                Sse.MoveHighToLow(lower, low).Store(to + stride + output);
-                Sse.MoveLowToHigh(high, higher).Store(to + (2 * stride) + output);
-                Sse.MoveHighToLow(higher, high).Store(to + (3 * stride) + output);
-            }
-
-            for (; output < outputs; output++, from += lanes)
-            {
-                for (long i = 0; i < Math.Min(Side, rows - row); i++)
-                {
-                    to[(i * stride) + output] = from[i];
-                }
-            }
-        }
-    }
 
     /// <summary>Weights that the next tile reads, to be fetched a line at a time: all at once, they would hold up what is computed meanwhile.</summary>
     private struct Ahead(byte* first, long stride, long bytes)

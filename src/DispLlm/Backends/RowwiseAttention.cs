@@ -5,12 +5,12 @@ namespace DispLlm;
 
 /// <summary>
 /// Causal attention in plain products: some rows of queries at a time, each against the keys that it may see, with its way back written out. On the CPU the fused
-/// kernel's way back takes several times as long, and over short sequences its way forward takes longer too.
+/// kernel's way back takes several times as long, and where the processor multiplies bfloat16 itself, products of many rows are what it is fastest at.
 /// </summary>
 internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAttention>
 {
-    // Fewer rows waste less behind the diagonal; more rows make larger products, and the way back has most of them.
-    private const long RowsAtOnce = 64, LearnedRowsAtOnce = 128;
+    // Fewer rows waste less behind the diagonal; more rows make larger products.
+    private const long RowsAtOnce = 128;
 
     public override string Name => nameof(RowwiseAttention);
 
@@ -20,7 +20,7 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
     /// <param name="value"><c>[batch, key-value heads, seq, head]</c>.</param>
     public static Tensor Of(Tensor query, Tensor key, Tensor value) => query.requires_grad
         ? apply(query, key, value)
-        : Mixed(query, key, value, RowsAtOnce, null).view(query.shape);
+        : Mixed(query, key, value, null).view(query.shape);
 
     /// <inheritdoc/>
     public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
@@ -28,7 +28,7 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
         using var scope = NewDisposeScope();
         var (query, key, value) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor)vars[2]);
         var weights = new List<Tensor>();
-        Tensor output = Mixed(query, key, value, LearnedRowsAtOnce, weights);
+        Tensor output = Mixed(query, key, value, weights);
         ctx.save_for_backward([query, key, value, .. weights]);
 
         // They are taken over only after this method's end.
@@ -44,7 +44,7 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
         var heads = new HeadGroups(saved[0], saved[1], saved[2]);
         Tensor back = grad_output.reshape(heads.Queries.shape);
         Tensor queries = empty_like(heads.Queries), keys = zeros_like(heads.Keys), values = zeros_like(heads.Values);
-        foreach (var (rows, weights) in heads.Rows(LearnedRowsAtOnce).Zip(saved.Skip(3)))
+        foreach (var (rows, weights) in heads.Rows().Zip(saved.Skip(3)))
         {
             using var piece = NewDisposeScope();
             Tensor returned = heads.Flat(HeadGroups.RowsOf(back, rows), rows);
@@ -64,12 +64,12 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
     }
 
     /// <summary>What queries gather, <c>[groups, shared, seq, head]</c>; the weights of each range of rows go to a list where one is given.</summary>
-    private static Tensor Mixed(Tensor query, Tensor key, Tensor value, long rowsAtOnce, List<Tensor>? kept)
+    private static Tensor Mixed(Tensor query, Tensor key, Tensor value, List<Tensor>? kept)
     {
         using var scope = NewDisposeScope();
         var heads = new HeadGroups(query, key, value);
         Tensor output = empty_like(heads.Queries);
-        foreach (var rows in heads.Rows(rowsAtOnce))
+        foreach (var rows in heads.Rows())
         {
             using var piece = NewDisposeScope();
             Tensor weights = DeviceKernels.ProductOfEach(heads.QueriesOf(rows), heads.Keys.narrow(1, 0, rows.Seen).transpose(1, 2));
@@ -114,11 +114,11 @@ internal sealed class RowwiseAttention : autograd.SingleTensorFunction<RowwiseAt
 
         public Tensor Values { get; }     // [groups, seq, head]
 
-        public IEnumerable<RowRange> Rows(long atOnce)
+        public IEnumerable<RowRange> Rows()
         {
-            for (long first = 0; first < _length; first += atOnce)
+            for (long first = 0; first < _length; first += RowsAtOnce)
             {
-                yield return new RowRange(first, Math.Min(atOnce, _length - first));
+                yield return new RowRange(first, Math.Min(RowsAtOnce, _length - first));
             }
         }
 

@@ -10,7 +10,7 @@ internal sealed class SequenceWindow : IDisposable
     private readonly Dictionary<string, Tensor> _placed = [];
     private readonly Dictionary<RotaryTable, (Tensor Cosine, Tensor Sine)> _turns = [];
     private readonly Tensor? _positions;    // [batch, seq], int64, on the CPU; null where all rows count alike
-    private readonly Tensor? _visible;      // [batch, 1, seq, seen], bool, on the CPU; null where all that came before is visible
+    private readonly Tensor? _laidOut;      // [batch, 1, seq, seq], bool, on the CPU: what is visible, where sequences say so themselves
 
     /// <summary>The window of the next <paramref name="length"/> positions behind those that a cache holds, or of the first ones.</summary>
     public SequenceWindow(long length, KeyValueCache? cache)
@@ -24,17 +24,6 @@ internal sealed class SequenceWindow : IDisposable
             Tensor padded = tensor(padding.Select(count => (long)count).ToArray(), ScalarType.Int64).unsqueeze(1);
             Tensor columns = HeldArithmetic.Count(First, First + length).unsqueeze(0);
             _positions = (columns - padded).AtLeast(0L).DetachFromDisposeScope();
-            Tensor seen = HeldArithmetic.Count(0, First + length);
-            Tensor before = seen.view(1, 1, -1) <= columns.view(1, -1, 1);
-
-            // A position of padding sees itself: a row that sees nothing would be 0 / 0.
-            Tensor real = seen.view(1, 1, -1) >= padded.view(-1, 1, 1);
-            _visible = before.logical_and(real.logical_or(seen.view(1, 1, -1) == columns.view(1, -1, 1))).unsqueeze(1).DetachFromDisposeScope();
-        }
-        else if (First > 0 && length > 1)
-        {
-            _visible = HeldArithmetic.Count(0, First + length).view(1, 1, 1, -1) <= HeldArithmetic.Count(First, First + length).view(1, 1, -1, 1);
-            _visible.DetachFromDisposeScope();
         }
     }
 
@@ -44,7 +33,7 @@ internal sealed class SequenceWindow : IDisposable
         using var scope = NewDisposeScope();
         Length = layout.Positions.shape[1];
         _positions = layout.Positions.alias().DetachFromDisposeScope();
-        _visible = layout.Visible.unsqueeze(1).DetachFromDisposeScope();
+        _laidOut = layout.Visible.unsqueeze(1).DetachFromDisposeScope();
     }
 
     /// <summary>The first position, where all rows count alike.</summary>
@@ -80,13 +69,14 @@ internal sealed class SequenceWindow : IDisposable
             (key, value) = _cache.Append(block, key, value);
         }
 
-        if (_visible is not null)
+        if (_laidOut is not null)
         {
-            return DeviceKernels.Attention(query, key, value, On(query.device, "visible", () => _visible));
+            return DeviceKernels.Attention(query, key, value, Visible(query.device));
         }
 
-        // One position behind all others sees everything.
-        return First > 0 ? DeviceKernels.Attention(query, key, value, null) : DeviceKernels.CausalAttention(query, key, value);
+        return First > 0 || _cache?.Padding is not null
+            ? DeviceKernels.CausalAttention(query, key, value, _cache?.Padding, () => Visible(query.device))
+            : DeviceKernels.CausalAttention(query, key, value);
     }
 
     /// <summary>
@@ -113,13 +103,13 @@ internal sealed class SequenceWindow : IDisposable
         }
 
         (key, value) = _cache.AppendOne(block, key, value, headSize);
-        return OnePositionAttention.Apply(query, key, value, First + 1, _visible);
+        return OnePositionAttention.Apply(query, key, value, First + 1, Visible(query.device));
     }
 
     public void Dispose()
     {
         _positions?.Dispose();
-        _visible?.Dispose();
+        _laidOut?.Dispose();
         foreach (var (cosine, sine) in _turns.Values)
         {
             cosine.Dispose();
@@ -130,6 +120,29 @@ internal sealed class SequenceWindow : IDisposable
         {
             placed.Dispose();
         }
+    }
+
+    /// <summary>What each position sees, <c>[batch or 1, 1, seq, seen]</c>, bool; null where that is everything: one position behind all others.</summary>
+    private Tensor? Visible(Device device)
+    {
+        if (_laidOut is not null)
+        {
+            return On(device, "visible", () => _laidOut);
+        }
+
+        return _positions is null && Length == 1 ? null : On(device, "visible", () =>
+        {
+            Tensor columns = HeldArithmetic.Count(First, First + Length).view(1, -1, 1), seen = HeldArithmetic.Count(0, First + Length).view(1, 1, -1);
+            Tensor before = seen <= columns;
+            if (_cache?.Padding is not { } padding)
+            {
+                return before.unsqueeze(1);
+            }
+
+            // A position of padding sees itself: a row that sees nothing would be 0 / 0.
+            Tensor real = seen >= tensor(padding.Select(count => (long)count).ToArray(), ScalarType.Int64).view(-1, 1, 1);
+            return before.logical_and(real.logical_or(seen == columns)).unsqueeze(1);
+        });
     }
 
     private Tensor On(Device device, string what, Func<Tensor> make)

@@ -1,4 +1,5 @@
 using CsCheck;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Backends;
@@ -14,4 +15,12 @@ internal static class KernelSamples
         },
         iter: times,
         threads: 1);
+
+    /// <summary>Normal numbers in bfloat16, or in float32.</summary>
+    public static Tensor Draw(bool narrow, params long[] shape) => randn(shape).to(narrow ? ScalarType.BFloat16 : ScalarType.Float32);
+
+    public static Tensor Wide(Tensor x) => x.to(ScalarType.Float32);
+
+    /// <summary>What one rounding to bfloat16 of a result that was computed in float32 may make of it.</summary>
+    public static double Tolerance(bool narrow) => narrow ? 5e-3 : 1e-4;
 }

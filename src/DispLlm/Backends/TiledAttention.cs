@@ -1,0 +1,160 @@
+using System.Runtime.Intrinsics;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>
+/// Causal attention of many positions in vector code: float32 or bfloat16 on the CPU, no gradient. Queries that see the same keys, neighbours and all heads of a group, go through them
+/// together (<see cref="QueryTile{TVector, TWidth}"/>), and no scores stand anywhere but in the cache. Sums are float32 whatever keys and values are.
+/// </summary>
+internal static unsafe class TiledAttention
+{
+    // Tiles that share what is laid out of keys and values.
+    private const long TilesAtOnce = 4;
+
+    /// <summary>Whether there is more than one query, and features lie side by side in the CPU's memory.</summary>
+    public static bool Takes(Tensor query, Tensor key, Tensor value) =>
+        query.size(2) > 1 && LiesByFeatures(query, query.dtype) && LiesByFeatures(key, query.dtype) && LiesByFeatures(value, query.dtype);
+
+    /// <summary>What queries gather, <c>[batch, heads, seq, head]</c>: a view of <c>[batch, seq, heads, head]</c>, as the output projection reads it.</summary>
+    /// <param name="query"><c>[batch, heads, seq, head]</c>: the last of the positions.</param>
+    /// <param name="key"><c>[batch, key-value heads, positions, head]</c>.</param>
+    /// <param name="value"><c>[batch, key-value heads, positions, head]</c>.</param>
+    /// <param name="padding">Positions at the front of each row that none sees but itself; null where there are none.</param>
+    public static Tensor Apply(Tensor query, Tensor key, Tensor value, IReadOnlyList<int>? padding = null) =>
+        Vector512.IsHardwareAccelerated ? Apply<Vector512<float>, Width512>(query, key, value, padding)
+        : Vector256.IsHardwareAccelerated ? Apply<Vector256<float>, Width256>(query, key, value, padding)
+        : Apply<Vector128<float>, Width128>(query, key, value, padding);
+
+    /// <summary>The same in vectors of one width.</summary>
+    internal static Tensor Apply<TVector, TWidth>(Tensor query, Tensor key, Tensor value, IReadOnlyList<int>? padding)
+        where TVector : struct
+        where TWidth : IVectorWidth<TVector>
+    {
+        const long Queries = QueryTile<TVector, TWidth>.Queries, Keys = QueryTile<TVector, TWidth>.Keys;
+        long batch = query.size(0), heads = query.size(1), length = query.size(2), size = query.size(3), groups = key.size(1), shared = heads / groups, seen = key.size(2);
+        Tensor result = empty([batch, length, heads, size], query.dtype).transpose(1, 2);
+        HeadRows queries = HeadRows.Of(query), keys = HeadRows.Of(key), values = HeadRows.Of(value), results = HeadRows.Of(result);
+        long before = seen - length, tilesOfHead = Math.Max(1, TilesAtOnce / shared), atOnce = tilesOfHead * Queries, parts = (length + atOnce - 1) / atOnce;
+        long tiles = tilesOfHead * shared, tileScratch = QueryTile<TVector, TWidth>.Scratch(size), stride = QueryTile<TVector, TWidth>.Outputs(size);
+        float scale = 1 / MathF.Sqrt(size);
+        HostThreads.Share(batch * groups * parts, shared * atOnce * seen * size, (tiles * tileScratch) + (2 * Keys * stride), (begin, end, scratch) =>
+        {
+            float* tileKeys = scratch + (tiles * tileScratch), tileValues = tileKeys + (Keys * stride);
+            for (long item = begin; item < end; item++)
+            {
+                long row = item / (groups * parts), group = item / parts % groups, part = Alternating(item % parts, parts);
+                long first = part * atOnce, last = Math.Min(length, first + atOnce), hidden = padding?[(int)row] ?? 0;
+                QueryTile<TVector, TWidth> Tile(long tile) => new(size, scratch + (tile * tileScratch));
+                (long Head, long First, long Count) At(long tile)
+                {
+                    long at = first + (tile % tilesOfHead * Queries);
+                    return ((group * shared) + (tile / tilesOfHead), at, Math.Min(Queries, last - at));
+                }
+
+                for (long tile = 0; tile < tiles; tile++)
+                {
+                    var (head, at, count) = At(tile);
+                    if (count > 0)
+                    {
+                        queries.Read(row, head, at, count, size, tileKeys);
+                        Tile(tile).Begin(tileKeys, size, count, scale);
+                    }
+                }
+
+                for (long from = Math.Min(hidden, before + first); from < before + last; from += Keys)
+                {
+                    long some = Math.Min(Keys, before + last - from);
+                    keys.Read(row, group, from, some, stride, tileKeys);
+                    values.Read(row, group, from, some, stride, tileValues);
+                    for (long tile = 0; tile < tiles; tile++)
+                    {
+                        var (_, at, count) = At(tile);
+                        long visible = Math.Min(some, before + at + count - from);
+                        if (count > 0 && visible > 0)
+                        {
+                            Tile(tile).See(tileKeys, tileValues, visible, from - before - at, hidden - from);
+                        }
+                    }
+                }
+
+                for (long tile = 0; tile < tiles; tile++)
+                {
+                    var (head, at, count) = At(tile);
+                    if (count > 0)
+                    {
+                        Tile(tile).End(tileKeys, size, count);
+                        results.Write(row, head, at, count, tileKeys);
+                    }
+                }
+            }
+        });
+        GC.KeepAlive(query);
+        GC.KeepAlive(key);
+        GC.KeepAlive(value);
+        GC.KeepAlive(result);
+        return result;
+    }
+
+    /// <summary>From both ends in turns: late positions see more, and neighbours are one thread's work.</summary>
+    private static long Alternating(long item, long count) => item % 2 == 0 ? item / 2 : count - 1 - (item / 2);
+
+    private static bool LiesByFeatures(Tensor x, ScalarType type) =>
+        x.device_type == DeviceType.CPU && x.dtype == type && type is ScalarType.Float32 or ScalarType.BFloat16 && !x.requires_grad && x.stride(3) == 1;
+
+    /// <summary>Heads <c>[batch, heads, seq, head]</c> of which only features lie side by side.</summary>
+    private readonly struct HeadRows
+    {
+        private readonly byte* _first;
+        private readonly bool _narrow;
+        private readonly long _row, _head, _position, _size;
+
+        private HeadRows(Tensor x)
+        {
+            using Tensor flat = x.as_strided([1], [1], x.storage_offset());
+            _first = (byte*)HostRows.Address(flat);
+            _narrow = x.dtype == ScalarType.BFloat16;
+            (_row, _head, _position, _size) = (x.stride(0), x.stride(1), x.stride(2), x.size(3));
+        }
+
+        public static HeadRows Of(Tensor x) => new(x);
+
+        /// <summary>Some positions of one head, as float32.</summary>
+        public void Read(long row, long head, long position, long count, long stride, float* to)
+        {
+            for (long i = 0; i < count; i++, to += stride)
+            {
+                void* from = At(row, head, position + i);
+                if (_narrow)
+                {
+                    BFloat16Numbers.Widen((ushort*)from, to, _size);
+                }
+                else
+                {
+                    Buffer.MemoryCopy(from, to, _size * sizeof(float), _size * sizeof(float));
+                }
+            }
+        }
+
+        /// <summary>Puts some positions of one head where they belong.</summary>
+        public void Write(long row, long head, long position, long count, float* from)
+        {
+            for (long i = 0; i < count; i++, from += _size)
+            {
+                void* to = At(row, head, position + i);
+                if (_narrow)
+                {
+                    BFloat16Numbers.Narrow(from, (ushort*)to, _size);
+                }
+                else
+                {
+                    Buffer.MemoryCopy(from, to, _size * sizeof(float), _size * sizeof(float));
+                }
+            }
+        }
+
+        private void* At(long row, long head, long position) =>
+            _first + (((row * _row) + (head * _head) + (position * _position)) * (_narrow ? sizeof(ushort) : sizeof(float)));
+    }
+}

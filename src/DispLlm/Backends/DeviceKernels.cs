@@ -54,7 +54,9 @@ internal static class DeviceKernels
 
     /// <summary>A projection <c>[..., in] -> [..., out]</c>, differentiable in its input.</summary>
     public static Tensor Linear(Tensor x, Tensor weight, Tensor? bias) =>
-        WideProduct.Takes(x) ? WideProduct.Linear(x, weight, bias) : nn.functional.linear(x, weight, bias);
+        WideProduct.Takes(x) ? WideProduct.Linear(x, weight, bias)
+        : WeightFirstProduct.Takes(x) ? WeightFirstProduct.Linear(x, weight, bias)
+        : nn.functional.linear(x, weight, bias);
 
     /// <summary>The product of two matrices, without gradient.</summary>
     public static Tensor Product(Tensor a, Tensor b) => WideProduct.Takes(a) ? WideProduct.Of(a, b) : a.mm(b);

@@ -20,6 +20,8 @@ internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IF
     // A tile is as much of the weights as stays in the first cache beside the input's part.
     private const int TileOutputs = 32, TileWidth = 128;
 
+    private const long RowsTurnedAtOnce = 4;
+
     /// <summary>A tile of weights, and its sums.</summary>
     public static long Scratch(long rows) => TileOutputs * (TileWidth + LanesOf(rows));
 
@@ -30,15 +32,13 @@ internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IF
     public static void Arrange(T* x, long rows, long width, float* to)
     {
         long lanes = LanesOf(rows), arranged = Arranged(width);
-        using var room = new HostRoom(arranged);
+        using var room = new HostRoom(RowsTurnedAtOnce * arranged);
         new Span<float>(to, checked((int)(lanes * arranged))).Clear();
-        for (long row = 0; row < rows; row++)
+        for (long row = 0; row < rows; row += RowsTurnedAtOnce)
         {
-            FewRowKernels<T, TFormat, TVector, TWidth>.Arrange(x + (row * width), 1, width, room.First);
-            for (long i = 0; i < arranged; i++)
-            {
-                to[(i * lanes) + row] = room.First[i];
-            }
+            long some = Math.Min(RowsTurnedAtOnce, rows - row);
+            FewRowKernels<T, TFormat, TVector, TWidth>.Arrange(x + (row * width), some, width, room.First);
+            HostTransposition.Write(room.First, arranged, some, arranged, to + row, lanes);
         }
     }
 

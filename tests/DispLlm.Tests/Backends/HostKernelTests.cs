@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using CsCheck;
 using TorchSharp;
 using static DispLlm.Tests.Backends.KernelSamples;
@@ -30,6 +31,31 @@ public sealed class HostKernelTests
             Close.Within(Tolerance(size.Narrow), expected[1], results[1], $"{size}");
         }
     });
+
+    [Theory]
+    [InlineData(16, 1056, true)]
+    [InlineData(16, 1056, false)]
+    [InlineData(32, 3001, true)]
+    [InlineData(64, 1088, true)]
+    public void A_weight_on_the_left_gives_the_same_rows_rounded_once(int rows, int width, bool biased)
+    {
+        using var scope = NewDisposeScope();
+        Tensor x = Draw(true, 2, rows / 2, width), weight = Draw(true, 37, width);
+        Tensor? bias = biased ? Draw(true, 37) : null;
+        Tensor result = WeightFirstProduct.Linear(x, weight, bias);
+        Assert.Equal([2, rows / 2, 37], result.shape);
+        Assert.True(result.is_contiguous());
+        Close.Within(Tolerance(true), nn.functional.linear(Wide(x), Wide(weight), bias is null ? null : Wide(bias)), result, $"{rows} rows");
+    }
+
+    [Fact]
+    public void A_weight_stands_on_the_left_only_where_rows_fill_vectors_of_bfloat16()
+    {
+        using var scope = NewDisposeScope();
+        Assert.Equal(BFloat16Units.Exist && !BFloat16Units.AreTiles && X86Base.IsSupported, WeightFirstProduct.Takes(Draw(true, 16, 1056)));
+        Assert.All([Draw(true, 15, 1056), Draw(true, 80, 1056), Draw(true, 16, 4096), Draw(true, 16, 1024), Draw(false, 16, 1056), Draw(true, 16, 1056).requires_grad_()],
+            x => Assert.False(WeightFirstProduct.Takes(x)));
+    }
 
     [Theory]
     [InlineData(false)]

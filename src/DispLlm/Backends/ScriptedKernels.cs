@@ -7,8 +7,8 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Operators of the framework that TorchSharp has no name for, called through the framework's own script language. On an accelerator one operator stands for six or seven, of which each would be
-/// a pass over memory and a call that takes longer than the device needs for it.
+/// Operators of the framework that TorchSharp has no name for, called through the framework's own script language. One operator stands for six or seven, of which each would be a pass over
+/// memory, may keep a tensor for its way back, and on an accelerator is a call that takes longer than the device needs for it.
 /// </summary>
 internal static class ScriptedKernels
 {
@@ -21,6 +21,16 @@ internal static class ScriptedKernels
             return torch._scaled_dot_product_flash_attention(query, key, value, 0.0, False, False)[0]
 
         """));
+
+    private static readonly Lazy<jit.CompilationUnit> s_gelu = new(() => jit.compile(
+        """
+        def gelu(x: Tensor):
+            return torch.gelu(x, approximate="tanh")
+
+        """));
+
+    /// <summary><c>0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))</c>, differentiable.</summary>
+    public static Tensor GeluTanh(Tensor x) => Run(s_gelu.Value, "gelu", x);
 
     /// <summary>The root-mean-square norm of <c>[..., d]</c>, differentiable in it; statistics in float32.</summary>
     public static Tensor RootMeanSquareNorm(Tensor x, Tensor weight, double epsilon) => Run(s_norms.GetOrAdd(epsilon, Norm), "norm", x, weight);

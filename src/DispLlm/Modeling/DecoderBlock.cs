@@ -98,12 +98,8 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     {
         Activation.Silu => functional.silu(x),
         Activation.Gelu => functional.gelu(x),
-        Activation.GeluTanh => GeluTanh(x),
+        Activation.GeluTanh => ScriptedKernels.GeluTanh(x),
         Activation.Relu => DeviceKernels.Relu(x),
         _ => throw new InvalidOperationException($"Activation {activation} is not computed here."),
     };
-
-    // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
-    private static Tensor GeluTanh(Tensor x) =>
-        x.Times(0.5) * x.Plus(x.Power(3).Times(0.044715)).Times(Math.Sqrt(2.0 / Math.PI)).tanh().Plus(1.0);
 }

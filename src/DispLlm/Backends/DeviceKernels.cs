@@ -24,6 +24,9 @@ internal static class DeviceKernels
     /// <summary>Whether tensors on a device have numbers in them; on <c>meta</c> they have shapes only.</summary>
     public static bool HoldsNumbers(this Device? device) => device?.type != DeviceType.META;
 
+    /// <summary>A tensor on a device: itself where it is there. The framework would make another of the same memory.</summary>
+    public static Tensor On(this Tensor x, Device device) => x.device_type == device.type && (device.type == DeviceType.CPU || x.device_index == device.index) ? x : x.to(device);
+
     /// <summary>Whether a device computes with kernels of its own instead of the CPU's vector code.</summary>
     public static bool IsAccelerator(this Device device) => device.type is not (DeviceType.CPU or DeviceType.META);
 

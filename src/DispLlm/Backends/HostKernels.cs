@@ -48,22 +48,26 @@ internal static unsafe class HostKernels
         return result;
     }
 
-    /// <summary>Adds <c>[..., selected]</c> to the selected features of <c>[..., d]</c>, in place.</summary>
-    public static void AddAt(Tensor stream, Tensor index, Tensor output)
+    /// <summary>A stream <c>[..., d]</c> with <c>[..., selected]</c> added to its selected features: in place, or as a tensor of its own.</summary>
+    public static Tensor PlusAt(Tensor stream, Tensor index, Tensor output, bool inPlace)
     {
-        HostRows streams = HostRows.Of(stream), outputs = HostRows.Of(output);
+        Tensor result = inPlace ? stream : EmptyLike(stream, stream.size(-1));
+        HostRows streams = HostRows.Of(stream), outputs = HostRows.Of(output), sums = HostRows.Of(result);
         var selection = new HostSelection(index, streams.Width, streams.Count);
         HostThreads.Share(streams.Count, outputs.Width, streams.Scratch + outputs.Scratch, (first, last, scratch) =>
         {
             for (long row = first; row < last; row++)
             {
-                selection.AddAt(streams.Read(row, scratch), outputs.Read(row, scratch + streams.Scratch));
-                streams.Keep(row, scratch);
+                float* sum = sums.Room(row, scratch);
+                streams.ReadInto(row, sum);
+                selection.AddAt(sum, outputs.Read(row, scratch + streams.Scratch));
+                sums.Keep(row, scratch);
             }
         });
         GC.KeepAlive(stream);
         GC.KeepAlive(output);
         selection.KeepAlive();
+        return result;
     }
 
     /// <summary>The selected columns of <c>[..., d]</c>: <c>[..., selected]</c>. The framework's operator is many times slower for bfloat16.</summary>

@@ -86,6 +86,16 @@ internal readonly unsafe struct HostRows
         return scratch;
     }
 
+    /// <summary>Reads a row into some numbers, which may be its own.</summary>
+    public void ReadInto(long row, float* numbers)
+    {
+        float* read = Read(row, numbers);
+        if (read != numbers)
+        {
+            Buffer.MemoryCopy(read, numbers, Width * sizeof(float), Width * sizeof(float));
+        }
+    }
+
     /// <summary>Room for a row that is to be written; <see cref="Keep"/> it when it is.</summary>
     public float* Room(long row, float* scratch) => AreNarrow ? scratch : (float*)At(row);
 

@@ -53,11 +53,16 @@ internal readonly unsafe struct QueryTile<TVector, TWidth>
     /// <summary>Sees some keys and takes their values.</summary>
     /// <param name="keys"><c>[count, <see cref="Outputs"/>]</c>; there are readable numbers up to a multiple of four keys.</param>
     /// <param name="values">Of the same shape.</param>
-    /// <param name="count">At most <see cref="Keys"/>.</param>
+    /// <param name="count">At most <see cref="Keys"/>; none of them, or fewer than none, where all lie behind the queries.</param>
     /// <param name="position">The first key's position less the first query's.</param>
     /// <param name="hidden">How many keys, from the first one on, are seen by none but the query in the same place.</param>
     public void See(float* keys, float* values, long count, long position, long hidden)
     {
+        if (count <= 0)
+        {
+            return;
+        }
+
         long outputs = Outputs(_size);
         Multiply(_queries, _size, keys, 1, outputs, count, _scores, null);
         if (hidden > 0 || position + count > 1)

@@ -33,60 +33,51 @@ internal static unsafe class TiledAttention
         where TWidth : IVectorWidth<TVector>
     {
         const long Queries = QueryTile<TVector, TWidth>.Queries, Keys = QueryTile<TVector, TWidth>.Keys;
-        long batch = query.size(0), heads = query.size(1), length = query.size(2), size = query.size(3), groups = key.size(1), shared = heads / groups, seen = key.size(2);
+        long batch = query.size(0), heads = query.size(1), length = query.size(2), size = query.size(3), groups = key.size(1), shared = heads / groups;
         Tensor result = empty([batch, length, heads, size], query.dtype).transpose(1, 2);
         HeadRows queries = HeadRows.Of(query), keys = HeadRows.Of(key), values = HeadRows.Of(value), results = HeadRows.Of(result);
-        long before = seen - length, tilesOfHead = Math.Max(1, TilesAtOnce / shared), atOnce = tilesOfHead * Queries, parts = (length + atOnce - 1) / atOnce;
-        long tiles = tilesOfHead * shared, tileScratch = QueryTile<TVector, TWidth>.Scratch(size), stride = QueryTile<TVector, TWidth>.Outputs(size);
+        long seen = key.size(2), before = seen - length, tilesOfHead = Math.Max(1, TilesAtOnce / shared), atOnce = tilesOfHead * Queries;
+        long parts = (length + atOnce - 1) / atOnce, stride = QueryTile<TVector, TWidth>.Outputs(size), tileScratch = QueryTile<TVector, TWidth>.Scratch(size);
         float scale = 1 / MathF.Sqrt(size);
-        HostThreads.Share(batch * groups * parts, shared * atOnce * seen * size, (tiles * tileScratch) + (2 * Keys * stride), (begin, end, scratch) =>
+        HostThreads.Share(batch * groups * parts, shared * atOnce * seen * size, (2 * Keys * stride) + (shared * tilesOfHead * tileScratch), (begin, end, scratch) =>
         {
-            float* tileKeys = scratch + (tiles * tileScratch), tileValues = tileKeys + (Keys * stride);
+            float* someKeys = scratch, someValues = someKeys + (Keys * stride), rest = someValues + (Keys * stride);
+            var tiles = new List<PlacedTile<TVector, TWidth>>();
             for (long item = begin; item < end; item++)
             {
-                long row = item / (groups * parts), group = item / parts % groups, part = Alternating(item % parts, parts);
-                long first = part * atOnce, last = Math.Min(length, first + atOnce), hidden = padding?[(int)row] ?? 0;
-                QueryTile<TVector, TWidth> Tile(long tile) => new(size, scratch + (tile * tileScratch));
-                (long Head, long First, long Count) At(long tile)
+                long row = item / (groups * parts), group = item / parts % groups, first = Alternating(item % parts, parts) * atOnce, last = Math.Min(length, first + atOnce);
+                tiles.Clear();
+                for (long head = group * shared; head < (group + 1) * shared; head++)
                 {
-                    long at = first + (tile % tilesOfHead * Queries);
-                    return ((group * shared) + (tile / tilesOfHead), at, Math.Min(Queries, last - at));
-                }
-
-                for (long tile = 0; tile < tiles; tile++)
-                {
-                    var (head, at, count) = At(tile);
-                    if (count > 0)
+                    for (long at = first; at < last; at += Queries)
                     {
-                        queries.Read(row, head, at, count, size, tileKeys);
-                        Tile(tile).Begin(tileKeys, size, count, scale);
+                        tiles.Add(new(new(size, rest + (tiles.Count * tileScratch)), head, at, Math.Min(Queries, last - at)));
                     }
                 }
 
+                foreach (var tile in tiles)
+                {
+                    queries.Read(row, tile.Head, tile.First, tile.Count, size, someKeys);
+                    tile.Queries.Begin(someKeys, size, tile.Count, scale);
+                }
+
+                long hidden = padding?[(int)row] ?? 0;
                 for (long from = Math.Min(hidden, before + first); from < before + last; from += Keys)
                 {
                     long some = Math.Min(Keys, before + last - from);
-                    keys.Read(row, group, from, some, stride, tileKeys);
-                    values.Read(row, group, from, some, stride, tileValues);
-                    for (long tile = 0; tile < tiles; tile++)
+                    keys.Read(row, group, from, some, stride, someKeys);
+                    values.Read(row, group, from, some, stride, someValues);
+                    foreach (var tile in tiles)
                     {
-                        var (_, at, count) = At(tile);
-                        long visible = Math.Min(some, before + at + count - from);
-                        if (count > 0 && visible > 0)
-                        {
-                            Tile(tile).See(tileKeys, tileValues, visible, from - before - at, hidden - from);
-                        }
+                        long position = from - before - tile.First;
+                        tile.Queries.See(someKeys, someValues, Math.Min(some, tile.Count - position), position, hidden - from);
                     }
                 }
 
-                for (long tile = 0; tile < tiles; tile++)
+                foreach (var tile in tiles)
                 {
-                    var (head, at, count) = At(tile);
-                    if (count > 0)
-                    {
-                        Tile(tile).End(tileKeys, size, count);
-                        results.Write(row, head, at, count, tileKeys);
-                    }
+                    tile.Queries.End(someKeys, size, tile.Count);
+                    results.Write(row, tile.Head, tile.First, tile.Count, someKeys);
                 }
             }
         });
@@ -102,6 +93,11 @@ internal static unsafe class TiledAttention
 
     private static bool LiesByFeatures(Tensor x, ScalarType type) =>
         x.device_type == DeviceType.CPU && x.dtype == type && type is ScalarType.Float32 or ScalarType.BFloat16 && !x.requires_grad && x.stride(3) == 1;
+
+    /// <summary>A tile, and which of a head's queries it holds.</summary>
+    private readonly record struct PlacedTile<TVector, TWidth>(QueryTile<TVector, TWidth> Queries, long Head, long First, long Count)
+        where TVector : struct
+        where TWidth : IVectorWidth<TVector>;
 
     /// <summary>Heads <c>[batch, heads, seq, head]</c> of which only features lie side by side.</summary>
     private readonly struct HeadRows

@@ -114,19 +114,13 @@ internal sealed class PrunedPassage(BlockIndices indices, NormOrder order) : Ung
         };
     }
 
-    public override Tensor Sum(SelectionSite site, Tensor stream, Tensor output) => site == SelectionSite.AttentionOutput
-        ? AddAt(stream.clone(), indices.AttentionOutput, output)
-        : AddAt(stream, indices.MlpOutput, output);
-
-    private static Tensor AddAt(Tensor stream, Tensor index, Tensor output)
+    public override Tensor Sum(SelectionSite site, Tensor stream, Tensor output)
     {
-        if (!HostRows.LieWithoutGradient(stream, output))
-        {
-            return stream.requires_grad || output.requires_grad ? stream.PlusAt(-1, index, output) : stream.PlusAtInPlace(-1, index, output);
-        }
-
-        HostKernels.AddAt(stream, index, output);
-        return stream;
+        bool inPlace = site == SelectionSite.MlpOutput && !stream.requires_grad && !output.requires_grad;
+        Tensor index = site == SelectionSite.MlpOutput ? indices.MlpOutput : indices.AttentionOutput;
+        return HostRows.LieWithoutGradient(stream, output) ? HostKernels.PlusAt(stream, index, output, inPlace)
+            : inPlace ? stream.PlusAtInPlace(-1, index, output)
+            : stream.PlusAt(-1, index, output);
     }
 }
 

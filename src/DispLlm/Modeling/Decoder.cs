@@ -165,8 +165,7 @@ internal sealed class Decoder : IDisposable
         Tensor stream = Embed(tokens.to(_backend.Device), window);
         for (int block = 0; block < _blocks.Length; block++)
         {
-            var device = _backend.DeviceOfBlock(block, _spec.Blocks);
-            Tensor entering = stream.to(device);
+            Tensor entering = stream.On(_backend.DeviceOfBlock(block, _spec.Blocks));
             Tensor leaving = pass(block, entering);
 
             // Autograd keeps what it needs; nobody else needs the stream before this block any more.
@@ -175,7 +174,7 @@ internal sealed class Decoder : IDisposable
             stream = leaving;
         }
 
-        return stream.to(_backend.Device);
+        return stream.On(_backend.Device);
     }
 
     public void Dispose()

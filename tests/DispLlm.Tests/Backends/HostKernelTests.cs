@@ -84,7 +84,10 @@ public sealed class HostKernelTests
         Tensor index = Indices(size.Width, size.Count);
         Tensor stream = Draw(size.Narrow, 2, size.Rows, size.Width), output = Draw(size.Narrow, 2, size.Rows, index.size(0));
         Tensor expected = Wide(stream).index_add(-1, index, Wide(output), 1);
-        HostKernels.AddAt(stream, index, output);
+        Tensor before = stream.clone();
+        Close.Within(Tolerance(size.Narrow), expected, HostKernels.PlusAt(stream, index, output, inPlace: false), $"{size}");
+        Assert.True(before.Equals(stream));
+        HostKernels.PlusAt(stream, index, output, inPlace: true);
         Close.Within(Tolerance(size.Narrow), expected, stream, $"{size}");
     });
 

@@ -21,6 +21,10 @@ switch (args)
     case ["operators", .. var rest]:
         OperatorTable.Print(Console.Out, rest.Contains("cuda"), rest.Where(word => char.IsDigit(word[0])).Select(Number).FirstOrDefault(2048));
         return;
+    case ["kernels", .. var threads]:
+        TorchSharp.torch.set_num_threads(threads.Select(Number).FirstOrDefault(Environment.ProcessorCount));
+        KernelTable.Print(Console.Out);
+        return;
     case ["card", var gigabytes, .. var rest]:
         LearningTables.Card(Console.Out, TypeIn(rest), rest.Where(word => char.IsDigit(word[0])).Select(Number).FirstOrDefault(32), 1e9 * Number(gigabytes));
         return;

@@ -18,7 +18,7 @@ internal static class DeviceKernels
     // What the framework's flash kernel takes.
     private const long WidestFlashHead = 256;
 
-    // Positions up to which our own attention outruns products of bfloat16 units.
+    // Positions up to which our own attention outruns products of bfloat16 units where no gradient is wanted.
     private const long MostTiled = 1024;
 
     /// <summary>Whether tensors on a device have numbers in them; on <c>meta</c> they have shapes only.</summary>
@@ -150,6 +150,13 @@ internal static class DeviceKernels
     }
 
     /// <summary>
+    /// Whether a learning step's attention goes through plain products on the CPU, which keep what each position weighs for each: where units for bfloat16 outrun vector code in float32. They do
+    /// if they take a tile at a time, and else where products have the rows of a whole group of heads.
+    /// </summary>
+    public static bool AttendsInProducts(ScalarType type, long heads, long keyValueHeads) =>
+        type == ScalarType.BFloat16 && BFloat16Units.Exist && (BFloat16Units.AreTiles || heads > keyValueHeads);
+
+    /// <summary>
     /// Causal attention. Fewer key-value heads than query heads are shared by neighbouring query heads.
     /// </summary>
     /// <param name="query"><c>[batch, heads, seq, head]</c>.</param>
@@ -162,10 +169,9 @@ internal static class DeviceKernels
             return Fused(query, key, value, null, causal: true);
         }
 
-        // Units that take a vector of bfloat16 at a time pay where products have many columns, and the rows of a whole group of heads.
-        bool large = query.size(2) > MostTiled && query.size(1) > key.size(1);
-        bool units = query.dtype == ScalarType.BFloat16 && BFloat16Units.Exist && !BFloat16Units.AreTiles;
-        return query.requires_grad || (units && large) ? RowwiseAttention.Of(query, key, value)
+        bool products = AttendsInProducts(query.dtype, query.size(1), key.size(1)) && (query.requires_grad || (!BFloat16Units.AreTiles && query.size(2) > MostTiled));
+        return products ? RowwiseAttention.Of(query, key, value)
+            : query.requires_grad && HostHeads.Lie(query, key, value) ? LearnedTiledAttention.Of(query, key, value)
             : IsTiled(query, key, value) ? TiledAttention.Apply(query, key, value)
             : Fused(query, key, value, null, causal: true);
     }

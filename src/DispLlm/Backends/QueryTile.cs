@@ -36,8 +36,8 @@ internal readonly unsafe struct QueryTile<TVector, TWidth>
     /// <summary>Numbers that a tile takes.</summary>
     public static long Scratch(long size) => (size + Outputs(size) + Keys + 3) * Queries;
 
-    /// <summary>Numbers from one key, or value, to the next: four features are computed together.</summary>
-    public static long Outputs(long size) => (size + 3) / 4 * 4;
+    /// <summary>Numbers from one key, or value, to the next.</summary>
+    public static long Outputs(long size) => LaneProducts<TVector, TWidth>.Outputs(size);
 
     /// <summary>Begins with queries <c>[count, size]</c> that have seen nothing; lanes without a query are 0.</summary>
     public void Begin(float* queries, long stride, long count, float scale)
@@ -64,19 +64,24 @@ internal readonly unsafe struct QueryTile<TVector, TWidth>
         }
 
         long outputs = Outputs(_size);
-        Multiply(_queries, _size, keys, 1, outputs, count, _scores, null);
+        LaneProducts<TVector, TWidth>.Write(_queries, Queries, _size, keys, 1, outputs, count, _scores);
         if (hidden > 0 || position + count > 1)
         {
             Hide(count, position, hidden);
         }
 
         Weigh(count);
-        Multiply(_scores, count, values, outputs, 1, _size, _results, _factors);
+        LaneProducts<TVector, TWidth>.Add(_scores, Queries, count, values, outputs, 1, _size, _results, _factors);
     }
 
-    /// <summary>Writes what queries gathered, <c>[count, size]</c>.</summary>
-    public void End(float* results, long stride, long count)
+    /// <summary>Writes what queries gathered, <c>[count, size]</c>, and where it is wanted the logarithm of each query's sum of exponentials.</summary>
+    public void End(float* results, long stride, long count, float* logarithms)
     {
+        for (long query = 0; logarithms is not null && query < count; query++)
+        {
+            logarithms[query] = _highest[query] + MathF.Log(_sums[query]);
+        }
+
         for (int lane = 0; lane < Queries; lane += HostNumbers.Lanes)
         {
             var shares = Vector512<float>.One / Vector512.Load(_sums + lane);
@@ -130,52 +135,4 @@ internal readonly unsafe struct QueryTile<TVector, TWidth>
             sum.Store(_sums + lane);
         }
     }
-
-    /// <summary>
-    /// Products <c>[outputs, queries]</c> of <c>[features, queries]</c> with a matrix that lies as its steps say; added to what is there, scaled, where there are factors.
-    /// </summary>
-    private static void Multiply(float* x, long features, float* matrix, long featureStep, long outputStep, long outputs, float* results, float* factors)
-    {
-        for (int lane = 0; lane < Queries; lane += 2 * TWidth.Lanes)
-        {
-            TVector fa = factors is null ? default : TWidth.Load(factors + lane), fb = factors is null ? default : TWidth.Load(factors + lane + TWidth.Lanes);
-            for (long output = 0; output < outputs; output += 4)
-            {
-                TVector a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
-                float* w0 = matrix + (output * outputStep), w1 = w0 + outputStep, w2 = w1 + outputStep, w3 = w2 + outputStep, from = x + lane;
-                for (long i = 0; i < features; i++, from += Queries)
-                {
-                    TVector a = TWidth.Load(from), b = TWidth.Load(from + TWidth.Lanes), w = TWidth.Filled(*w0);
-                    a0 = TWidth.PlusProduct(a0, a, w);
-                    b0 = TWidth.PlusProduct(b0, b, w);
-                    w = TWidth.Filled(*w1);
-                    a1 = TWidth.PlusProduct(a1, a, w);
-                    b1 = TWidth.PlusProduct(b1, b, w);
-                    w = TWidth.Filled(*w2);
-                    a2 = TWidth.PlusProduct(a2, a, w);
-                    b2 = TWidth.PlusProduct(b2, b, w);
-                    w = TWidth.Filled(*w3);
-                    a3 = TWidth.PlusProduct(a3, a, w);
-                    b3 = TWidth.PlusProduct(b3, b, w);
-                    w0 += featureStep;
-                    w1 += featureStep;
-                    w2 += featureStep;
-                    w3 += featureStep;
-                }
-
-                float* to = results + (output * Queries) + lane;
-                Put(a0, fa, to, factors);
-                Put(b0, fb, to + TWidth.Lanes, factors);
-                Put(a1, fa, to + Queries, factors);
-                Put(b1, fb, to + Queries + TWidth.Lanes, factors);
-                Put(a2, fa, to + (2 * Queries), factors);
-                Put(b2, fb, to + (2 * Queries) + TWidth.Lanes, factors);
-                Put(a3, fa, to + (3 * Queries), factors);
-                Put(b3, fb, to + (3 * Queries) + TWidth.Lanes, factors);
-            }
-        }
-    }
-
-    private static void Put(TVector product, TVector factor, float* to, float* factors) =>
-        TWidth.Store(factors is null ? product : TWidth.PlusProduct(product, factor, TWidth.Load(to)), to);
 }

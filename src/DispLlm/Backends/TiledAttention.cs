@@ -15,30 +15,32 @@ internal static unsafe class TiledAttention
 
     /// <summary>Whether there is more than one query, and features lie side by side in the CPU's memory.</summary>
     public static bool Takes(Tensor query, Tensor key, Tensor value) =>
-        query.size(2) > 1 && LiesByFeatures(query, query.dtype) && LiesByFeatures(key, query.dtype) && LiesByFeatures(value, query.dtype);
+        query.size(2) > 1 && !query.requires_grad && !key.requires_grad && !value.requires_grad && HostHeads.Lie(query, key, value);
 
     /// <summary>What queries gather, <c>[batch, heads, seq, head]</c>: a view of <c>[batch, seq, heads, head]</c>, as the output projection reads it.</summary>
     /// <param name="query"><c>[batch, heads, seq, head]</c>: the last of the positions.</param>
     /// <param name="key"><c>[batch, key-value heads, positions, head]</c>.</param>
     /// <param name="value"><c>[batch, key-value heads, positions, head]</c>.</param>
     /// <param name="padding">Positions at the front of each row that none sees but itself; null where there are none.</param>
-    public static Tensor Apply(Tensor query, Tensor key, Tensor value, IReadOnlyList<int>? padding = null) =>
-        Vector512.IsHardwareAccelerated ? Apply<Vector512<float>, Width512>(query, key, value, padding)
-        : Vector256.IsHardwareAccelerated ? Apply<Vector256<float>, Width256>(query, key, value, padding)
-        : Apply<Vector128<float>, Width128>(query, key, value, padding);
+    /// <param name="logarithms"><c>[batch, heads, seq]</c>, float32: where the logarithm of each query's sum of exponentials goes, if anywhere.</param>
+    public static Tensor Apply(Tensor query, Tensor key, Tensor value, IReadOnlyList<int>? padding = null, Tensor? logarithms = null) =>
+        Vector512.IsHardwareAccelerated ? Apply<Vector512<float>, Width512>(query, key, value, padding, logarithms)
+        : Vector256.IsHardwareAccelerated ? Apply<Vector256<float>, Width256>(query, key, value, padding, logarithms)
+        : Apply<Vector128<float>, Width128>(query, key, value, padding, logarithms);
 
     /// <summary>The same in vectors of one width.</summary>
-    internal static Tensor Apply<TVector, TWidth>(Tensor query, Tensor key, Tensor value, IReadOnlyList<int>? padding)
+    internal static Tensor Apply<TVector, TWidth>(Tensor query, Tensor key, Tensor value, IReadOnlyList<int>? padding, Tensor? logarithms = null)
         where TVector : struct
         where TWidth : IVectorWidth<TVector>
     {
         const long Queries = QueryTile<TVector, TWidth>.Queries, Keys = QueryTile<TVector, TWidth>.Keys;
         long batch = query.size(0), heads = query.size(1), length = query.size(2), size = query.size(3), groups = key.size(1), shared = heads / groups;
         Tensor result = empty([batch, length, heads, size], query.dtype).transpose(1, 2);
-        HeadRows queries = HeadRows.Of(query), keys = HeadRows.Of(key), values = HeadRows.Of(value), results = HeadRows.Of(result);
+        HostHeads queries = HostHeads.Of(query), keys = HostHeads.Of(key), values = HostHeads.Of(value), results = HostHeads.Of(result);
         long seen = key.size(2), before = seen - length, tilesOfHead = Math.Max(1, TilesAtOnce / shared), atOnce = tilesOfHead * Queries;
         long parts = (length + atOnce - 1) / atOnce, stride = QueryTile<TVector, TWidth>.Outputs(size), tileScratch = QueryTile<TVector, TWidth>.Scratch(size);
         float scale = 1 / MathF.Sqrt(size);
+        float* sums = logarithms is null ? null : HostRows.Pointer(logarithms);
         HostThreads.Share(batch * groups * parts, shared * atOnce * seen * size, (2 * Keys * stride) + (shared * tilesOfHead * tileScratch), (begin, end, scratch) =>
         {
             float* someKeys = scratch, someValues = someKeys + (Keys * stride), rest = someValues + (Keys * stride);
@@ -57,7 +59,7 @@ internal static unsafe class TiledAttention
 
                 foreach (var tile in tiles)
                 {
-                    queries.Read(row, tile.Head, tile.First, tile.Count, size, someKeys);
+                    queries.Read(row, tile.Head, tile.First, tile.Count, someKeys, size);
                     tile.Queries.Begin(someKeys, size, tile.Count, scale);
                 }
 
@@ -65,8 +67,8 @@ internal static unsafe class TiledAttention
                 for (long from = Math.Min(hidden, before + first); from < before + last; from += Keys)
                 {
                     long some = Math.Min(Keys, before + last - from);
-                    keys.Read(row, group, from, some, stride, someKeys);
-                    values.Read(row, group, from, some, stride, someValues);
+                    keys.Read(row, group, from, some, someKeys, stride);
+                    values.Read(row, group, from, some, someValues, stride);
                     foreach (var tile in tiles)
                     {
                         long position = from - before - tile.First;
@@ -76,7 +78,7 @@ internal static unsafe class TiledAttention
 
                 foreach (var tile in tiles)
                 {
-                    tile.Queries.End(someKeys, size, tile.Count);
+                    tile.Queries.End(someKeys, size, tile.Count, sums is null ? null : sums + (((row * heads) + tile.Head) * length) + tile.First);
                     results.Write(row, tile.Head, tile.First, tile.Count, someKeys);
                 }
             }
@@ -85,72 +87,15 @@ internal static unsafe class TiledAttention
         GC.KeepAlive(key);
         GC.KeepAlive(value);
         GC.KeepAlive(result);
+        GC.KeepAlive(logarithms);
         return result;
     }
 
     /// <summary>From both ends in turns: late positions see more, and neighbours are one thread's work.</summary>
     private static long Alternating(long item, long count) => item % 2 == 0 ? item / 2 : count - 1 - (item / 2);
 
-    private static bool LiesByFeatures(Tensor x, ScalarType type) =>
-        x.device_type == DeviceType.CPU && x.dtype == type && type is ScalarType.Float32 or ScalarType.BFloat16 && !x.requires_grad && x.stride(3) == 1;
-
     /// <summary>A tile, and which of a head's queries it holds.</summary>
     private readonly record struct PlacedTile<TVector, TWidth>(QueryTile<TVector, TWidth> Queries, long Head, long First, long Count)
         where TVector : struct
         where TWidth : IVectorWidth<TVector>;
-
-    /// <summary>Heads <c>[batch, heads, seq, head]</c> of which only features lie side by side.</summary>
-    private readonly struct HeadRows
-    {
-        private readonly byte* _first;
-        private readonly bool _narrow;
-        private readonly long _row, _head, _position, _size;
-
-        private HeadRows(Tensor x)
-        {
-            using Tensor flat = x.as_strided([1], [1], x.storage_offset());
-            _first = (byte*)HostRows.Address(flat);
-            _narrow = x.dtype == ScalarType.BFloat16;
-            (_row, _head, _position, _size) = (x.stride(0), x.stride(1), x.stride(2), x.size(3));
-        }
-
-        public static HeadRows Of(Tensor x) => new(x);
-
-        /// <summary>Some positions of one head, as float32.</summary>
-        public void Read(long row, long head, long position, long count, long stride, float* to)
-        {
-            for (long i = 0; i < count; i++, to += stride)
-            {
-                void* from = At(row, head, position + i);
-                if (_narrow)
-                {
-                    BFloat16Numbers.Widen((ushort*)from, to, _size);
-                }
-                else
-                {
-                    Buffer.MemoryCopy(from, to, _size * sizeof(float), _size * sizeof(float));
-                }
-            }
-        }
-
-        /// <summary>Puts some positions of one head where they belong.</summary>
-        public void Write(long row, long head, long position, long count, float* from)
-        {
-            for (long i = 0; i < count; i++, from += _size)
-            {
-                void* to = At(row, head, position + i);
-                if (_narrow)
-                {
-                    BFloat16Numbers.Narrow(from, (ushort*)to, _size);
-                }
-                else
-                {
-                    Buffer.MemoryCopy(from, to, _size * sizeof(float), _size * sizeof(float));
-                }
-            }
-        }
-
-        private void* At(long row, long head, long position) =>
-            _first + (((row * _row) + (head * _head) + (position * _position)) * (_narrow ? sizeof(ushort) : sizeof(float)));
-    }
 }

@@ -20,8 +20,8 @@ public sealed record StepMemory
 
     /// <summary>
     /// Bytes that the gradient of one block needs, counted from what each operation keeps: the stream, the norms' results and what was written; queries, keys, values, and what attention
-    /// mixed of them; attention's weights; the MLP's hidden features before and behind activation and product. On an accelerator also the activation before the product, but no attention
-    /// weights: the fused kernel keeps none.
+    /// mixed of them; the MLP's hidden features before and behind activation and product, on an accelerator also the activation before the product. Attention's weights, tokens times tokens of
+    /// a window, are kept only in bfloat16 on a processor that has units for it and is the faster for them.
     /// </summary>
     public required double OneBlock { get; init; }
 
@@ -53,7 +53,8 @@ public sealed record StepMemory
         double element = type == torch.ScalarType.Float32 ? 4 : 2, tokens = (double)batch * length;
         double stream = tokens * spec.HiddenSize * 6 * element;
         double heads = tokens * 2 * (spec.QuerySize + spec.KeyValueSize) * element;
-        double attention = heads + (onAccelerator ? 0 : tokens * spec.Heads * length * element / 2);
+        bool keepsWeights = !onAccelerator && DeviceKernels.AttendsInProducts(type, spec.Heads, spec.KeyValueHeads);
+        double attention = heads + (tokens * spec.Heads * (keepsWeights ? length * element / 2 : sizeof(float)));
         double mlp = tokens * spec.MlpSize * (!spec.GatedMlp ? 2 : onAccelerator ? 4 : 3) * element;
         return new StepMemory
         {

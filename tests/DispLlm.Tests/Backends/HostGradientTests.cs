@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics;
 using CsCheck;
 using TorchSharp;
 using static DispLlm.Tests.Backends.KernelSamples;
@@ -45,18 +46,43 @@ public sealed class HostGradientTests
         Compare(kind, [x], wide => Turned(wide[0]), own => LearnedRotation.Of(own[0], cosine, sine), Draw(kind, 1, size.Item1, 3));
     });
 
-    [Fact]
-    public void Attentions_gradient_is_the_frameworks() => Check(Gen.Select(Gen.Int[1, 3], Gen.Int[16, 300], Gen.Bool), size =>
+    [Theory]
+    [InlineData(24, true)]
+    [InlineData(24, false)]
+    [InlineData(33, true)]
+    [InlineData(64, true)]
+    public void Attentions_gradient_is_the_frameworks(int head, bool tiled) => Check(Gen.Select(Gen.Int[1, 3], Gen.Int[16, 300], Gen.Bool), size =>
     {
         // A query that sees one key has no gradient but for rounding, so that few positions cannot be compared.
         var (shared, length, narrow) = size;
-        var kind = (1, 24, narrow);
-        Tensor query = Draw(kind, 2, 2 * shared, length), key = Draw(kind, 2, 2, length), value = Draw(kind, 2, 2, length);
-        Compare(kind, [query, key, value],
-            wide => nn.functional.scaled_dot_product_attention(
-                wide[0], wide[1].repeat_interleave(shared, dim: 1), wide[2].repeat_interleave(shared, dim: 1), is_casual: true),
-            own => RowwiseAttention.Of(own[0], own[1], own[2]), Draw(kind, 2, 2 * shared, length));
-    }, times: 20);
+        var kind = (1, head, narrow);
+        Tensor query = Draw(kind, 2, 2 * shared, length), key = Draw(kind, 2, length, 2).transpose(1, 2), value = Draw(kind, 2, 2, length);
+        Compare(kind, [query, key, value], Fused(shared), own => tiled ? LearnedTiledAttention.Of(own[0], own[1], own[2]) : RowwiseAttention.Of(own[0], own[1], own[2]), Draw(kind, 2, 2 * shared, length));
+    }, times: 12);
+
+    [Fact]
+    public void Attentions_gradient_is_the_same_in_vectors_of_every_width() => Check(Gen.Select(Gen.Int[1, 3], Gen.Int[16, 150], Gen.Bool), size =>
+    {
+        var (shared, length, narrow) = size;
+        var kind = (1, 40, narrow);
+        Tensor[] inputs = [Draw(kind, 2, 2 * shared, length), Draw(kind, 2, 2, length), Draw(kind, 2, 2, length)];
+        Tensor[] wide = [.. inputs.Select(x => x.to(ScalarType.Float32, copy: true).requires_grad_())];
+        Tensor back = Draw(kind, 2, 2 * shared, length), logarithms = empty([2, 2 * shared, length]);
+        Fused(shared)(wide).backward([back.to(ScalarType.Float32)]);
+        Tensor[] kept = [.. inputs, TiledAttention.Apply(inputs[0], inputs[1], inputs[2], logarithms: logarithms), logarithms, back];
+        var everyWidth = new[]
+        {
+            LearnedTiledAttention.Gradients<Vector512<float>, Width512>(kept),
+            LearnedTiledAttention.Gradients<Vector256<float>, Width256>(kept),
+            LearnedTiledAttention.Gradients<Vector128<float>, Width128>(kept),
+        };
+        Assert.All(everyWidth, gradients =>
+        {
+            Close.Within(2 * Tolerance(narrow), wide[0].grad!, gradients.Queries, $"{size}, queries");
+            Close.Within(2 * Tolerance(narrow), wide[1].grad!, gradients.Keys, $"{size}, keys");
+            Close.Within(2 * Tolerance(narrow), wide[2].grad!, gradients.Values, $"{size}, values");
+        });
+    }, times: 12);
 
     [Fact]
     public void Widened_products_and_their_gradients_are_the_frameworks() => Check(Gen.Select(Gen.Int[1, 40], Gen.Int[1, 67], Gen.Int[1, 19]), size =>
@@ -103,6 +129,10 @@ public sealed class HostGradientTests
     }, times: 30);
 
     private static double Tolerance(bool narrow) => narrow ? 1e-2 : 1e-4;
+
+    /// <summary>The framework's causal attention of queries, keys and values.</summary>
+    private static Func<Tensor[], Tensor> Fused(int shared) => of => nn.functional.scaled_dot_product_attention(
+        of[0], of[1].repeat_interleave(shared, dim: 1), of[2].repeat_interleave(shared, dim: 1), is_casual: true);
 
     private static Tensor Draw((int Rows, int Width, bool Narrow) size, params ReadOnlySpan<long> shape) =>
         randn([.. shape, size.Width]).to(size.Narrow ? ScalarType.BFloat16 : ScalarType.Float32);

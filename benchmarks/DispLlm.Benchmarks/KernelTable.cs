@@ -25,22 +25,34 @@ internal static class KernelTable
         }
     }
 
-    /// <summary>Causal attention, of which the half in front of the diagonal counts.</summary>
+    /// <summary>Causal attention, of which the half in front of the diagonal counts: forward, and with its way back, which has twice as many products.</summary>
     private static void Attention(TextWriter output, ScalarType type)
     {
-        output.WriteLine($"Causal attention, {type}:\n\n| heads / key-value heads x size | positions | in vector code | in plain products | the framework's operator |\n|---|---|---|---|---|");
+        output.WriteLine($"Causal attention, {type}:\n");
+        output.WriteLine("| heads / key-value heads x size | positions | in vector code | in plain products | the framework's operator | and back: in vector code | in plain products |");
+        output.WriteLine("|---|---|---|---|---|---|---|");
         foreach (var (heads, groups, size) in new[] { (9L, 3L, 64L), (32, 8, 128), (32, 32, 128) })
         {
             foreach (long positions in new[] { 512L, 2048 })
             {
                 using var scope = NewDisposeScope();
+                double forward = 2.0 * heads * size * positions * (positions + 1);
                 Tensor Heads(long count) => randn(1, positions, count, size).to(type).transpose(1, 2);
-                Tensor query = Heads(heads), key = Heads(groups), value = Heads(groups);
-                Row(output, $"| {heads} / {groups} x {size} | {positions:N0} |", type, 2.0 * heads * size * positions * (positions + 1),
+                Tensor query = Heads(heads), key = Heads(groups), value = Heads(groups), returned = Heads(heads);
+                Tensor[] leaves = [.. new[] { query, key, value }.Select(x => x.detach().requires_grad_())];
+                void Back(Func<Tensor, Tensor, Tensor, Tensor> way)
+                {
+                    using var gradient = enable_grad();
+                    way(leaves[0], leaves[1], leaves[2]).backward([returned]);
+                }
+
+                Row(output, $"| {heads} / {groups} x {size} | {positions:N0} |", type, [forward, forward, forward, 3 * forward, 3 * forward],
                     () => TiledAttention.Apply(query, key, value),
                     () => RowwiseAttention.Of(query, key, value),
                     () => nn.functional.scaled_dot_product_attention(
-                        query, key.repeat_interleave(heads / groups, dim: 1), value.repeat_interleave(heads / groups, dim: 1), is_casual: true));
+                        query, key.repeat_interleave(heads / groups, dim: 1), value.repeat_interleave(heads / groups, dim: 1), is_casual: true),
+                    () => Back(LearnedTiledAttention.Of),
+                    () => Back(RowwiseAttention.Of));
             }
         }
 
@@ -66,7 +78,7 @@ internal static class KernelTable
                 Tensor x = randn(rows, width).to(type);
                 int next = 0;
                 Tensor Weight() => weights[next = (next + 1) % weights.Length];
-                Row(output, $"| {rows} | {outputs:N0} x {width:N0} |", type, 2.0 * rows * outputs * width,
+                Row(output, $"| {rows} | {outputs:N0} x {width:N0} |", type, Enumerable.Repeat(2.0 * rows * outputs * width, 3),
                     () => FewRowProduct.Apply(x, (Weight(), null)),
                     () => WeightFirstProduct.Linear(x, Weight(), null),
                     () => nn.functional.linear(x, Weight()));
@@ -76,10 +88,10 @@ internal static class KernelTable
         output.WriteLine();
     }
 
-    private static void Row(TextWriter output, string head, ScalarType type, double operations, params Action[] ways)
+    private static void Row(TextWriter output, string head, ScalarType type, IEnumerable<double> operations, params Action[] ways)
     {
         Tensor x = randn(512, 1024).to(type), weight = randn(1024, 1024).to(type);
-        double[] speeds = Speeds([() => nn.functional.linear(x, weight), .. ways], [2.0 * 512 * 1024 * 1024, .. ways.Select(_ => operations)]);
+        double[] speeds = Speeds([() => nn.functional.linear(x, weight), .. ways], [2.0 * 512 * 1024 * 1024, .. operations]);
         output.WriteLine(string.Create(
             CultureInfo.InvariantCulture, $"{head} {string.Join(" | ", speeds.Skip(1).Select(speed => (speed / speeds[0]).ToString("F2", CultureInfo.InvariantCulture)))} |"));
     }

@@ -21,7 +21,7 @@ internal sealed class LearnedTiledAttention : autograd.SingleTensorFunction<Lear
         using var scope = NewDisposeScope();
         var (query, key, value) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor)vars[2]);
         Tensor logarithms = empty([query.size(0), query.size(1), query.size(2)], ScalarType.Float32);
-        Tensor gathered = TiledAttention.Apply(query.detach(), key.detach(), value.detach(), logarithms: logarithms);
+        Tensor gathered = TiledAttention.Apply(query, key, value, logarithms: logarithms);
 
         // A name of its own: what a function gives back would hold the function that holds it. They are taken over only after this method's end.
         ctx.save_for_backward([query, key, value, gathered.detach().MoveToOuterDisposeScope(), logarithms.MoveToOuterDisposeScope()]);

@@ -13,7 +13,7 @@ internal readonly unsafe struct QueryTile<TVector, TWidth>
     where TWidth : IVectorWidth<TVector>
 {
     /// <summary>Queries of a tile, and keys that it sees at a time.</summary>
-    public const int Queries = 32, Keys = 64;
+    public const int Queries = LaneProducts<TVector, TWidth>.Lanes, Keys = 64;
 
     // Below all scores, and far enough from the lowest number to be subtracted.
     private const float NoScore = float.MinValue / 2;

@@ -13,7 +13,7 @@ internal readonly unsafe struct QueryTileGradient<TVector, TWidth>
     where TWidth : IVectorWidth<TVector>
 {
     /// <summary>Queries of a tile, and keys that it sees at a time.</summary>
-    public const int Queries = LaneProducts<TVector, TWidth>.Lanes, Keys = 64;
+    public const int Queries = QueryTile<TVector, TWidth>.Queries, Keys = QueryTile<TVector, TWidth>.Keys;
 
     private readonly long _size, _width;
     private readonly float* _queries, _returned, _turnedQueries, _turnedReturned, _results, _weights, _slopes, _logarithms, _means;
@@ -37,7 +37,11 @@ internal readonly unsafe struct QueryTileGradient<TVector, TWidth>
     public static long Scratch(long size) => ((5 * Width(size)) + (2 * Keys) + 2) * Queries;
 
     /// <summary>Numbers from one row of a head to the next: whole lanes.</summary>
-    public static long Width(long size) => (size + LaneProducts<TVector, TWidth>.Lanes - 1) / LaneProducts<TVector, TWidth>.Lanes * LaneProducts<TVector, TWidth>.Lanes;
+    public static long Width(long size)
+    {
+        const int Lanes = LaneProducts<TVector, TWidth>.Lanes;
+        return (size + Lanes - 1) / Lanes * Lanes;
+    }
 
     /// <summary>Where the queries are to be put, <c>[<see cref="Queries"/>, <see cref="Width"/>]</c>, before the tile begins; zeros beyond them.</summary>
     public float* Asked => _queries;

@@ -71,12 +71,12 @@ internal sealed class SequenceWindow : IDisposable
 
         if (_laidOut is not null)
         {
-            return DeviceKernels.Attention(query, key, value, Visible(query.device));
+            return DeviceAttention.Of(query, key, value, Visible(query.device));
         }
 
         return First > 0 || _cache?.Padding is not null
-            ? DeviceKernels.CausalAttention(query, key, value, _cache?.Padding, () => Visible(query.device))
-            : DeviceKernels.CausalAttention(query, key, value);
+            ? DeviceAttention.Causal(query, key, value, _cache?.Padding, () => Visible(query.device))
+            : DeviceAttention.Causal(query, key, value);
     }
 
     /// <summary>

@@ -53,7 +53,7 @@ public sealed record StepMemory
         double element = type == torch.ScalarType.Float32 ? 4 : 2, tokens = (double)batch * length;
         double stream = tokens * spec.HiddenSize * 6 * element;
         double heads = tokens * 2 * (spec.QuerySize + spec.KeyValueSize) * element;
-        bool keepsWeights = !onAccelerator && DeviceKernels.AttendsInProducts(type, spec.Heads, spec.KeyValueHeads);
+        bool keepsWeights = !onAccelerator && DeviceAttention.GoesThroughProducts(type, spec.Heads, spec.KeyValueHeads);
         double attention = heads + (tokens * spec.Heads * (keepsWeights ? length * element / 2 : sizeof(float)));
         double mlp = tokens * spec.MlpSize * (!spec.GatedMlp ? 2 : onAccelerator ? 4 : 3) * element;
         return new StepMemory

@@ -27,7 +27,7 @@ internal static class DeviceAttention
     /// <param name="value"><c>[batch, key-value heads, seq, head]</c>.</param>
     public static Tensor Causal(Tensor query, Tensor key, Tensor value)
     {
-        if (query.device_type != DeviceType.CPU || OnePositionAttention.Takes(query, key, value))
+        if (query.device_type != DeviceType.CPU)
         {
             return Fused(query, key, value, null, causal: true);
         }

@@ -15,8 +15,7 @@ internal readonly unsafe struct HostHeads
 
     private HostHeads(Tensor x)
     {
-        using Tensor first = x.as_strided([1], [1], x.storage_offset());
-        _first = (byte*)HostRows.Address(first);
+        _first = (byte*)HostRows.First(x);
         _narrow = x.dtype == ScalarType.BFloat16;
         (_row, _head, _position, _size) = (x.stride(0), x.stride(1), x.stride(2), x.size(3));
     }

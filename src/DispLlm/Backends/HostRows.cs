@@ -117,13 +117,19 @@ internal readonly unsafe struct HostRows
         if (tensor.numel() * tensor.ElementSize > int.MaxValue)
         {
             // Longer than a span can be.
-            using Tensor flat = tensor.view(-1), one = flat.narrow(0, 0, 1);
-            return Address(one);
+            return First(tensor);
         }
 
         fixed (byte* first = tensor.bytes)
         {
             return first;
         }
+    }
+
+    /// <summary>Where a tensor's first number lies, in however many pieces the tensor is.</summary>
+    public static void* First(Tensor tensor)
+    {
+        using Tensor one = tensor.as_strided([1], [1], tensor.storage_offset());
+        return Address(one);
     }
 }

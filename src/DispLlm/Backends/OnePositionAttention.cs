@@ -98,16 +98,7 @@ internal static unsafe class OnePositionAttention
     private static bool LiesByRows(Tensor x, ScalarType type) =>
         x.device_type == DeviceType.CPU && x.dtype == type && !x.requires_grad && x.stride(3) == 1 && x.stride(2) == x.size(3);
 
-    private static void* First(Tensor x)
-    {
-        if (x.is_contiguous())
-        {
-            return HostRows.Address(x);
-        }
-
-        using Tensor row = x.select(0, 0), head = row.select(0, 0);
-        return HostRows.Address(head);
-    }
+    private static void* First(Tensor x) => x.is_contiguous() ? HostRows.Address(x) : HostRows.First(x);
 
     private static void Fetch<T>(T* numbers, long count)
         where T : unmanaged

@@ -40,10 +40,10 @@ internal readonly unsafe struct QueryTile<TVector, TWidth>
     public static long Outputs(long size) => LaneProducts<TVector, TWidth>.Outputs(size);
 
     /// <summary>Begins with queries <c>[count, size]</c> that have seen nothing; lanes without a query are 0.</summary>
-    public void Begin(float* queries, long stride, long count, float scale)
+    public void Begin(float* queries, long count, float scale)
     {
         new Span<float>(_queries, checked((int)(_size * Queries))).Clear();
-        HostTransposition.Write(queries, stride, count, _size, _queries, Queries);
+        HostTransposition.Write(queries, _size, count, _size, _queries, Queries);
         HostNumbers.Scale(_queries, _size * Queries, scale);
         new Span<float>(_results, checked((int)(Outputs(_size) * Queries))).Clear();
         new Span<float>(_highest, Queries).Fill(NoScore);
@@ -75,7 +75,7 @@ internal readonly unsafe struct QueryTile<TVector, TWidth>
     }
 
     /// <summary>Writes what queries gathered, <c>[count, size]</c>, and where it is wanted the logarithm of each query's sum of exponentials.</summary>
-    public void End(float* results, long stride, long count, float* logarithms)
+    public void End(float* results, long count, float* logarithms)
     {
         for (long query = 0; logarithms is not null && query < count; query++)
         {
@@ -91,7 +91,7 @@ internal readonly unsafe struct QueryTile<TVector, TWidth>
             }
         }
 
-        HostTransposition.Write(_results, Queries, _size, count, results, stride);
+        HostTransposition.Write(_results, Queries, _size, count, results, _size);
     }
 
     private void Hide(long count, long position, long hidden)

@@ -60,7 +60,7 @@ internal static unsafe class TiledAttention
                 foreach (var tile in tiles)
                 {
                     queries.Read(row, tile.Head, tile.First, tile.Count, someKeys, size);
-                    tile.Queries.Begin(someKeys, size, tile.Count, scale);
+                    tile.Queries.Begin(someKeys, tile.Count, scale);
                 }
 
                 long hidden = padding?[(int)row] ?? 0;
@@ -78,7 +78,7 @@ internal static unsafe class TiledAttention
 
                 foreach (var tile in tiles)
                 {
-                    tile.Queries.End(someKeys, size, tile.Count, sums is null ? null : sums + (((row * heads) + tile.Head) * length) + tile.First);
+                    tile.Queries.End(someKeys, tile.Count, sums is null ? null : sums + (((row * heads) + tile.Head) * length) + tile.First);
                     results.Write(row, tile.Head, tile.First, tile.Count, someKeys);
                 }
             }

@@ -21,9 +21,8 @@ internal sealed class SequenceWindow : IDisposable
         Length = length;
         if (cache?.Padding is { } padding)
         {
-            Tensor padded = tensor(padding.Select(count => (long)count).ToArray(), ScalarType.Int64).unsqueeze(1);
             Tensor columns = HeldArithmetic.Count(First, First + length).unsqueeze(0);
-            _positions = (columns - padded).AtLeast(0L).DetachFromDisposeScope();
+            _positions = (columns - Hidden(padding)).AtLeast(0L).DetachFromDisposeScope();
         }
     }
 
@@ -140,10 +139,13 @@ internal sealed class SequenceWindow : IDisposable
             }
 
             // A position of padding sees itself: a row that sees nothing would be 0 / 0.
-            Tensor real = seen >= tensor(padding.Select(count => (long)count).ToArray(), ScalarType.Int64).view(-1, 1, 1);
+            Tensor real = seen >= Hidden(padding).unsqueeze(2);
             return before.logical_and(real.logical_or(seen == columns)).unsqueeze(1);
         });
     }
+
+    /// <summary>Columns of padding in front of each row, <c>[batch, 1]</c>, int64.</summary>
+    private static Tensor Hidden(IReadOnlyList<int> padding) => tensor(padding.Select(count => (long)count).ToArray(), ScalarType.Int64).unsqueeze(1);
 
     private Tensor On(Device device, string what, Func<Tensor> make)
     {

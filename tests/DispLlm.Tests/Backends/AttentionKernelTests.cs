@@ -26,8 +26,7 @@ public sealed class AttentionKernelTests
         Tensor? visible = padded ? (arange(seen) >= arange(batch).unsqueeze(1)).view(batch, 1, 1, seen) : null;
         visible?.select(-1, seen - 1).fill_(true);
         Assert.True(OnePositionAttention.Takes(query, key, value));
-        Tensor expected = nn.functional.scaled_dot_product_attention(
-            Wide(query), Wide(key).repeat_interleave(shared, dim: 1), Wide(value).repeat_interleave(shared, dim: 1), visible);
+        Tensor expected = FusedAttention(query, key, value, visible);
         Assert.All(InEveryWidth(query, key, value, visible), result => Close.Within(Tolerance(narrow), expected, result, $"{size}"));
     });
 
@@ -37,8 +36,7 @@ public sealed class AttentionKernelTests
         {
             var (batch, shared, length) = size;
             Tensor query = randn(batch, 2 * shared, length, 24), key = randn(batch, 2, length, 24), value = randn(batch, 2, length, 24);
-            Tensor expected = nn.functional.scaled_dot_product_attention(
-                query, key.repeat_interleave(shared, dim: 1), value.repeat_interleave(shared, dim: 1), is_casual: true);
+            Tensor expected = FusedAttention(query, key, value, causal: true);
             Close.Within(1e-5, expected, RowwiseAttention.Of(query, key, value), $"{size}");
             Close.Within(1e-5, expected, RowwiseAttention.Of(query.requires_grad_(), key, value).detach(), $"{size}");
         }, times: 30);
@@ -62,8 +60,7 @@ public sealed class AttentionKernelTests
             Tensor hidden = tensor(padding ?? new int[batch]).view(-1, 1, 1, 1);
             Tensor visible = (places <= own).logical_and((places >= hidden).logical_or(places == own));
             Assert.True(TiledAttention.Takes(query, key, value));
-            Tensor expected = nn.functional.scaled_dot_product_attention(
-                Wide(query), Wide(key).repeat_interleave(shared, dim: 1), Wide(value).repeat_interleave(shared, dim: 1), visible);
+            Tensor expected = FusedAttention(query, key, value, visible);
             Assert.All(InEveryWidth(query, key, value, padding), result => Close.Within(Tolerance(narrow), expected, result, $"{size}"));
         }, times: 25);
 

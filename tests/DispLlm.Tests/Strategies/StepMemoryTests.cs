@@ -23,6 +23,13 @@ public sealed class StepMemoryTests
         Assert.Throws<ArgumentOutOfRangeException>(() => step.Of(ActivationMemory.Automatic));
     }
 
+    [Fact]
+    public void In_float32_one_long_window_takes_what_two_of_half_its_length_take()
+    {
+        var spec = DecoderSpec.Read(ModelConfig.Parse(Llama7B, "LLaMA-2 7B"), new LlamaFamily());
+        Assert.Equal(StepMemory.Of(spec, torch.ScalarType.Float32, 2, 2048), StepMemory.Of(spec, torch.ScalarType.Float32, 1, 4096));
+    }
+
     [Theory]
     [InlineData(long.MaxValue, false)]
     [InlineData(1000L, true)]
@@ -92,12 +99,5 @@ public sealed class StepMemoryTests
         }
 
         public RandomSource Random(long seed) => _cpu.Random(seed);
-    }
-
-    [Fact]
-    public void In_float32_one_long_window_takes_what_two_of_half_its_length_take()
-    {
-        var spec = DecoderSpec.Read(ModelConfig.Parse(Llama7B, "LLaMA-2 7B"), new LlamaFamily());
-        Assert.Equal(StepMemory.Of(spec, torch.ScalarType.Float32, 2, 2048), StepMemory.Of(spec, torch.ScalarType.Float32, 1, 4096));
     }
 }

@@ -27,33 +27,45 @@ internal static class OperatorTable
         Tensor Numbers(params long[] shape) => randn(shape, ScalarType.BFloat16, backend.Device);
         Tensor few = Numbers(8);
         Row("sum of eight numbers", () => few.add(few));
+        Row("empty tensor", () => empty(8, ScalarType.BFloat16, backend.Device));
 
         Tensor stream = Numbers(1, rows, Hidden), other = Numbers(1, rows, Hidden), weight = Numbers(Hidden), written = Numbers(1, rows, Selected);
+        Tensor index = randperm(Hidden, ScalarType.Int64, CPU).narrow(0, 0, Selected).sort().Values.to(backend.Device), factors = rand(Hidden, ScalarType.Float32, backend.Device);
+        var own = RowKernels.For(stream) ?? throw new InvalidOperationException("This device has no kernels of our own.");
         Row("norm, operator by operator", () => EagerStep.Norm(stream, weight, Epsilon));
         Row("norm, one operator", () => ScriptedKernels.RootMeanSquareNorm(stream, weight, Epsilon));
+        Row("norm, own", () => own.Norm(stream, weight, null, centred: false, Epsilon, null));
+        Row("norm of selected features, own", () => own.Norm(stream, weight, null, centred: false, Epsilon, index));
         Tensor leaf = stream.detach().clone().requires_grad_();
         Row("norm, operator by operator, and back", () => EagerStep.Norm(leaf, weight, Epsilon).backward([other]));
         Row("norm, one operator, and back", () => ScriptedKernels.RootMeanSquareNorm(leaf, weight, Epsilon).backward([other]));
+        Row("norm, own, and back", () => LearnedNorm.Of(leaf, weight, Epsilon).backward([other]));
 
-        Tensor index = randperm(Hidden, ScalarType.Int64, CPU).narrow(0, 0, Selected).sort().Values;
-        Tensor inverse = full([Hidden], Selected, ScalarType.Int64, CPU).scatter_(0, index, arange(Selected, ScalarType.Int64)).to(backend.Device);
-        Tensor none = zeros([1, rows, 1], ScalarType.BFloat16, backend.Device);
-        index = index.to(backend.Device);
         Row("sum", () => stream.add(other));
         Row("selection by index", () => stream.index_select(-1, index));
         Row("index addition", () => stream.index_add_(-1, index, written, 1));
-        Row("selection, sum, index copy", () => stream.index_copy_(-1, index, stream.index_select(-1, index).add_(written)));
-        Row("selection by the inverse index, sum", () => stream.add_(cat([written, none], -1).index_select(-1, inverse)));
+        Row("index addition, own, in place", () => own.PlusAt(stream, index, written, inPlace: true));
+        Row("index addition, own", () => own.PlusAt(stream, index, written, inPlace: false));
+        Row("sum with gated features, own", () => own.PlusGated(stream, other, factors));
 
-        Tensor hidden = Numbers(1, rows, Mlp), up = Numbers(1, rows, Mlp), gates = Numbers(Mlp);
+        Tensor hidden = Numbers(1, rows, Mlp), up = Numbers(1, rows, Mlp), back = Numbers(1, rows, Mlp), gates = rand(Mlp, ScalarType.Float32, backend.Device), narrow = gates.to(ScalarType.BFloat16);
         Row("hidden features, product", () => hidden.mul(up));
-        Row("hidden features, product with gates", () => hidden.mul(gates));
+        Row("hidden features, product with gates", () => hidden.mul(narrow));
+        Row("hidden features, product with gates, own", () => own.Gated(hidden, gates, null));
         Row("hidden features, sum over rows", () => hidden.view(-1, Mlp).sum(0, type: ScalarType.Float32));
+        Row("hidden features, back through gates, own", () => own.BackThroughGates(hidden, back, gates, null, inPlace: true));
+        Row("hidden features, activation", () => nn.functional.silu(hidden).mul_(up));
+        Row("hidden features, activation, own", () => own.GatedSilu(hidden, up, inPlace: false));
+        Row("hidden features, activation back, own", () => own.BackThroughGatedSilu(hidden, up, back));
 
-        Tensor heads = stream.view(1, rows, Hidden / HeadSize, HeadSize), cosine = Numbers(rows, 1, HeadSize), half = cosine.narrow(-1, 0, HeadSize / 2);
-        Row("turn: product", () => heads.mul(cosine));
+        Tensor heads = stream.view(1, rows, Hidden / HeadSize, HeadSize), cosine = Numbers(rows, HeadSize), half = cosine.narrow(-1, 0, HeadSize / 2).unsqueeze(1);
+        Row("turn: product", () => heads.mul(cosine.unsqueeze(1)));
         Row("turn: one half", () => heads.narrow(-1, 0, HeadSize / 2).addcmul_(heads.narrow(-1, HeadSize / 2, HeadSize / 2), half, 1));
-        Row("turn: roll", () => heads.roll(HeadSize / 2, -1));
+        Row("turn, own", () => own.Turned(heads, cosine, cosine, back: false, inPlace: true));
+
+        Tensor projection = Numbers(Hidden, Hidden);
+        Row("projection", () => nn.functional.linear(stream, projection));
+        Row("projection, own where it is faster", () => DeviceKernels.Linear(stream, [(projection, null)]));
     }
 
     private static (double All, double Host) Microseconds(ITensorBackend backend, Action work)

@@ -55,6 +55,40 @@ internal static class DeviceAttention
     /// <param name="visible"><c>[batch or 1, 1, seq, seen]</c>, bool; null for everything.</param>
     public static Tensor Of(Tensor query, Tensor key, Tensor value, Tensor? visible) => Fused(query, key, value, visible, causal: false);
 
+    /// <summary>
+    /// Attention of one position to a cache and itself on a GPU, of what projections wrote: <c>[batch, 1, heads x head]</c> each, and so is the result. Queries and keys are turned, keys and
+    /// values put into the cache. The kernel knows padding and positions itself; null where there is no such kernel.
+    /// </summary>
+    public static CudaTokens? OneOnAccelerator(Tensor query, Tensor key, Tensor value, long headSize) =>
+        CudaTokens.For(query, key, value) is { } kernels && kernels.Attends(headSize) ? kernels : null;
+
+    /// <summary>Whether <see cref="OneInHostMemory"/> takes what projections wrote.</summary>
+    public static bool LieInHostMemory(Tensor query, Tensor key, Tensor value) => HostRows.LieWithoutGradient(query, key, value);
+
+    /// <summary>
+    /// The same in the CPU's memory.
+    /// </summary>
+    /// <param name="query">Queries; may be written over, like the keys.</param>
+    /// <param name="key">Keys, of as many heads or fewer.</param>
+    /// <param name="value">Values.</param>
+    /// <param name="turns">Cosine and sine of the position; null for no turn.</param>
+    /// <param name="held">The cache's room, <c>[batch, key-value heads, capacity, head]</c>.</param>
+    /// <param name="seen">How many positions are seen, this one included.</param>
+    /// <param name="visible"><c>[batch, 1, 1, seen]</c>, bool; null for everything.</param>
+    public static Tensor OneInHostMemory(
+        Tensor query, Tensor key, Tensor value, (Tensor Cosine, Tensor Sine)? turns, (Tensor Key, Tensor Value) held, long seen, Tensor? visible)
+    {
+        if (turns is var (cosine, sine))
+        {
+            HostKernels.Rotate(query, held.Key.size(3), cosine, sine);
+            HostKernels.Rotate(key, held.Key.size(3), cosine, sine);
+        }
+
+        OnePositionAttention.Put(key, held.Key, seen - 1);
+        OnePositionAttention.Put(value, held.Value, seen - 1);
+        return OnePositionAttention.Apply(query, held.Key, held.Value, seen, visible);
+    }
+
     /// <summary>Vector code is the fastest way on the CPU, except for bfloat16 where the processor multiplies a tile at a time: the fused kernel uses that.</summary>
     private static bool IsTiled(Tensor query, Tensor key, Tensor value) =>
         TiledAttention.Takes(query, key, value) && !(query.dtype == ScalarType.BFloat16 && BFloat16Units.AreTiles);

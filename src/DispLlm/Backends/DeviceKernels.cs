@@ -55,6 +55,11 @@ internal static class DeviceKernels
         : WeightFirstProduct.Takes(x) ? WeightFirstProduct.Linear(x, weight, bias)
         : nn.functional.linear(x, weight, bias);
 
+    /// <summary>Several projections of the same input, in their order.</summary>
+    public static Tensor[] Linear(Tensor x, (Tensor Weight, Tensor? Bias)[] projections) =>
+        FewRowProduct.Takes(x) ? FewRowProduct.Apply(x, projections)
+        : CudaTokens.Project(x, projections) ?? Array.ConvertAll(projections, projection => Linear(x, projection.Weight, projection.Bias));
+
     /// <summary>The product of two matrices, without gradient.</summary>
     public static Tensor Product(Tensor a, Tensor b) => WideProduct.Takes(a) ? WideProduct.Of(a, b) : a.mm(b);
 
@@ -68,20 +73,14 @@ internal static class DeviceKernels
     public static Tensor Columns(Tensor x, Tensor index) => HostRows.Lie(x) ? HostKernels.Columns(x, index) : x.index_select(-1, index);
 
     /// <summary>Features <c>[..., d]</c> behind their gates <c>[d]</c>: all of them, or only the selected ones. Without gradient.</summary>
-    public static Tensor Gated(Tensor x, Tensor gates, Tensor? index)
-    {
-        if (HostRows.Lie(x) && HostRows.Lie(gates))
-        {
-            return HostKernels.Gated(x, gates, index);
-        }
-
-        return index is null ? x * gates.to(x.dtype) : x.index_select(-1, index).mul_(gates.index_select(0, index).to(x.dtype));
-    }
+    public static Tensor Gated(Tensor x, Tensor gates, Tensor? index) =>
+        Gating(gates, x) is { } kernels ? kernels.Gated(x, gates, index)
+        : index is null ? x * gates.to(x.dtype)
+        : x.index_select(-1, index).mul_(gates.index_select(0, index).to(x.dtype));
 
     /// <summary>A stream <c>[..., d]</c> with features <c>[..., d]</c> behind their gates <c>[d]</c> added, without gradient.</summary>
-    public static Tensor PlusGated(Tensor stream, Tensor features, Tensor gates) => HostRows.Lie(stream, features) && HostRows.Lie(gates)
-        ? HostKernels.PlusGated(stream, features, gates)
-        : stream.PlusProduct(features, gates.to(features.dtype));
+    public static Tensor PlusGated(Tensor stream, Tensor features, Tensor gates) =>
+        Gating(gates, stream, features)?.PlusGated(stream, features, gates) ?? stream.PlusProduct(features, gates.to(features.dtype));
 
     /// <summary>
     /// The gradient of each gate, <c>[d]</c> in float32: over all tokens, what passed the gate times what came back, <c>[..., d]</c> each. What came back is multiplied by the gates
@@ -89,9 +88,9 @@ internal static class DeviceKernels
     /// </summary>
     public static Tensor BackThroughGates(Tensor features, Tensor returned, Tensor gates)
     {
-        if (HostRows.Lie(features, returned) && HostRows.Lie(gates))
+        if (Gating(gates, features, returned) is { } kernels)
         {
-            return HostGradients.BackThroughGates(features, returned, gates, null, returned);
+            return kernels.BackThroughGates(features, returned, gates, null, inPlace: true).Gradient;
         }
 
         Tensor gradient = GateGradient(features, returned);
@@ -100,16 +99,8 @@ internal static class DeviceKernels
     }
 
     /// <summary>The same; what came back stays as it is, and what the gates let through of it is a tensor of its own: all of it, or only the selected features.</summary>
-    public static (Tensor Gradient, Tensor Passed) BackThroughGates(Tensor features, Tensor returned, Tensor gates, Tensor? index)
-    {
-        if (HostRows.Lie(features, returned) && HostRows.Lie(gates))
-        {
-            Tensor passed = HostKernels.EmptyLike(returned, index?.numel() ?? returned.size(-1));
-            return (HostGradients.BackThroughGates(features, returned, gates, index, passed), passed);
-        }
-
-        return (GateGradient(features, returned), Gated(returned, gates, index));
-    }
+    public static (Tensor Gradient, Tensor Passed) BackThroughGates(Tensor features, Tensor returned, Tensor gates, Tensor? index) =>
+        Gating(gates, features, returned)?.BackThroughGates(features, returned, gates, index, inPlace: false) ?? (GateGradient(features, returned), Gated(returned, gates, index));
 
     /// <summary>
     /// Mean cross-entropy of logits <c>[positions, vocab]</c> in nats, and its gradient by them, in their type: some positions at a time, so that a vocabulary's worth of float32 copies
@@ -119,10 +110,10 @@ internal static class DeviceKernels
     /// <param name="targets"><c>[positions]</c>, int64, where the logits are.</param>
     public static (double Loss, Tensor Gradient) CrossEntropy(Tensor logits, Tensor targets)
     {
-        if (HostRows.Lie(logits))
+        if (RowKernels.For(logits) is { } kernels)
         {
             using Tensor next = targets.contiguous();
-            return HostGradients.CrossEntropy(logits, next);
+            return kernels.CrossEntropy(logits, next);
         }
 
         using var scope = NewDisposeScope();
@@ -143,22 +134,32 @@ internal static class DeviceKernels
         return (sum.Number() / positions, gradient.MoveToOuterDisposeScope());
     }
 
+    /// <summary>A sum of two tensors of one shape; in place only outside any gradient.</summary>
+    public static Tensor Sum(Tensor x, Tensor y, bool inPlace) =>
+        Recordable(x, y) is { } kernels ? kernels.Plus(x, y, inPlace)
+        : inPlace ? x.PlusInPlace(y)
+        : x.Plus(y);
+
     /// <summary>Layer norm over the last dimension of <c>[..., d]</c>, statistics in float32, through the framework's fused kernel.</summary>
     public static Tensor LayerNorm(Tensor x, Tensor weight, Tensor bias, double epsilon) => x.device.HoldsNumbers()
         ? nn.functional.layer_norm(x, [x.shape[^1]], weight, bias, epsilon)
         : ((x - x.mean([-1L], keepdim: true)) * weight).Plus(bias);
 
     /// <summary>
-    /// Heads <c>[batch, seq, heads, head]</c> turned by the angles of <see cref="RotaryTable.At"/>, or turned back, as a tensor of their own: <c>x cosine + (x with its halves swapped) sine</c>,
-    /// over the features that turn. Without gradient.
+    /// Heads <c>[batch, seq, heads, head]</c> turned by the angles of <see cref="RotaryTable"/>, or turned back: <c>x cosine + (x with its halves swapped) sine</c>, over the features that
+    /// turn. Without gradient.
     /// </summary>
-    public static Tensor Turned(Tensor heads, Tensor cosine, Tensor sine, bool back)
+    /// <param name="heads">What is turned.</param>
+    /// <param name="cosine"><c>[seq, dimensions]</c> or <c>[batch, seq, dimensions]</c>.</param>
+    /// <param name="sine">Of the same shape.</param>
+    /// <param name="back">Whether to turn back.</param>
+    /// <param name="mayWrite">Whether heads may be written over; else the result is a tensor of its own.</param>
+    public static Tensor Turned(Tensor heads, Tensor cosine, Tensor sine, bool back, bool mayWrite)
     {
-        if (HostRows.Lie(cosine, sine) && heads.dtype == cosine.dtype)
+        // Heads may lie apart where a tensor of its own is written anyway.
+        if (RowKernels.For(cosine, sine) is { } kernels && heads.dtype == cosine.dtype && (!mayWrite || heads.is_contiguous()))
         {
-            Tensor copy = empty(heads.shape, heads.dtype).copy_(heads);
-            HostKernels.Rotate(copy, heads.size(-1), cosine, sine, back);
-            return copy;
+            return kernels.Turned(heads, cosine, sine, back, mayWrite);
         }
 
         using var scope = NewDisposeScope();
@@ -175,7 +176,30 @@ internal static class DeviceKernels
     }
 
     /// <summary><c>max(x, 0)</c>.</summary>
-    public static Tensor Relu(Tensor x) => x.device.HoldsNumbers() ? nn.functional.relu(x) : x.AtLeast(0L);
+    public static Tensor Relu(Tensor x) => Recordable(x)?.OfEach("relu", x) ?? (x.device.HoldsNumbers() ? nn.functional.relu(x) : x.AtLeast(0L));
+
+    /// <summary><c>0.5 x (1 + erf(x / sqrt(2)))</c>.</summary>
+    public static Tensor Gelu(Tensor x) => Recordable(x)?.OfEach("gelu", x) ?? nn.functional.gelu(x);
+
+    /// <summary><c>0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))</c>.</summary>
+    public static Tensor GeluTanh(Tensor x) => Recordable(x)?.OfEach("gelu_tanh", x) ?? ScriptedKernels.GeluTanh(x);
+
+    /// <summary>Kernels that can be recorded (<see cref="RecordedPass"/>), outside any gradient; null where there are none.</summary>
+    private static CudaKernels? Recordable(params ReadOnlySpan<Tensor> tensors)
+    {
+        foreach (var x in tensors)
+        {
+            if (x.requires_grad)
+            {
+                return null;
+            }
+        }
+
+        return CudaKernels.For(tensors);
+    }
+
+    private static IRowKernels? Gating(Tensor gates, params ReadOnlySpan<Tensor> features) =>
+        gates.dtype == ScalarType.Float32 && gates.is_contiguous() ? RowKernels.For(features) : null;
 
     private static Tensor GateGradient(Tensor features, Tensor returned) =>
         (features * returned).view(-1, features.shape[^1]).sum(0, type: ScalarType.Float32);

@@ -5,22 +5,18 @@ using static TorchSharp.torch;
 
 namespace DispLlm;
 
-/// <summary>
-/// Vector code on the CPU's memory: what stands between the matrix products of a forward pass, each in one pass over it. Tensors are such as
-/// <see cref="HostRows.Lie"/> says; where they are not, the caller computes the same with the framework's operators. Everything is computed in float32 and rounded once.
-/// </summary>
-internal static unsafe class HostKernels
+/// <summary>Vector code on the CPU's memory. Tensors are such as <see cref="HostRows.Lie"/> says.</summary>
+internal sealed unsafe class HostKernels : IRowKernels
 {
-    /// <summary>
-    /// A norm over the last dimension, of which only selected features are written: <c>[..., d] -> [..., selected]</c>, or all of them.
-    /// </summary>
-    /// <param name="x"><c>[..., d]</c>.</param>
-    /// <param name="weight"><c>[d]</c>.</param>
-    /// <param name="bias"><c>[d]</c>; null for none.</param>
-    /// <param name="centred">Whether the mean is subtracted.</param>
-    /// <param name="epsilon">Added to the mean square.</param>
-    /// <param name="index">What is written, int64; null for everything.</param>
-    public static Tensor Norm(Tensor x, Tensor weight, Tensor? bias, bool centred, double epsilon, Tensor? index)
+    private HostKernels()
+    {
+    }
+
+    /// <summary>They hold nothing.</summary>
+    public static HostKernels Shared { get; } = new();
+
+    /// <inheritdoc/>
+    public Tensor Norm(Tensor x, Tensor weight, Tensor? bias, bool centred, double epsilon, Tensor? index)
     {
         Tensor result = EmptyLike(x, index?.numel() ?? x.size(-1));
         HostRows inputs = HostRows.Of(x), outputs = HostRows.Of(result), weights = HostRows.Of(weight), biases = HostRows.Of(bias ?? weight);
@@ -48,8 +44,8 @@ internal static unsafe class HostKernels
         return result;
     }
 
-    /// <summary>A stream <c>[..., d]</c> with <c>[..., selected]</c> added to its selected features: in place, or as a tensor of its own.</summary>
-    public static Tensor PlusAt(Tensor stream, Tensor index, Tensor output, bool inPlace)
+    /// <inheritdoc/>
+    public Tensor PlusAt(Tensor stream, Tensor index, Tensor output, bool inPlace)
     {
         Tensor result = inPlace ? stream : EmptyLike(stream, stream.size(-1));
         HostRows streams = HostRows.Of(stream), outputs = HostRows.Of(output), sums = HostRows.Of(result);
@@ -95,11 +91,8 @@ internal static unsafe class HostKernels
         return result;
     }
 
-    /// <summary>Features <c>[..., d]</c> behind their gates: all of them, or only the selected ones, <c>[..., selected]</c>.</summary>
-    /// <param name="x">The features.</param>
-    /// <param name="gates"><c>[d]</c>, float32.</param>
-    /// <param name="index">What is written, int64; null for everything.</param>
-    public static Tensor Gated(Tensor x, Tensor gates, Tensor? index)
+    /// <inheritdoc/>
+    public Tensor Gated(Tensor x, Tensor gates, Tensor? index)
     {
         Tensor result = EmptyLike(x, index?.numel() ?? x.size(-1));
         HostRows inputs = HostRows.Of(x), outputs = HostRows.Of(result);
@@ -123,11 +116,8 @@ internal static unsafe class HostKernels
         return result;
     }
 
-    /// <summary>A stream <c>[..., d]</c> with features behind their gates added.</summary>
-    /// <param name="stream">The stream.</param>
-    /// <param name="features"><c>[..., d]</c>.</param>
-    /// <param name="gates"><c>[d]</c>, float32.</param>
-    public static Tensor PlusGated(Tensor stream, Tensor features, Tensor gates)
+    /// <inheritdoc/>
+    public Tensor PlusGated(Tensor stream, Tensor features, Tensor gates)
     {
         Tensor result = empty_like(stream);
         HostRows streams = HostRows.Of(stream), added = HostRows.Of(features), sums = HostRows.Of(result);
@@ -147,8 +137,8 @@ internal static unsafe class HostKernels
         return result;
     }
 
-    /// <summary><c>gate * sigmoid(gate) * up</c>, written over the gate or, where a gradient will want it, into a tensor of its own.</summary>
-    public static Tensor GatedSilu(Tensor gate, Tensor up, bool inPlace)
+    /// <inheritdoc/>
+    public Tensor GatedSilu(Tensor gate, Tensor up, bool inPlace)
     {
         Tensor result = inPlace ? gate : empty_like(gate);
         HostRows gates = HostRows.Of(gate), ups = HostRows.Of(up), hidden = HostRows.Of(result);
@@ -164,6 +154,30 @@ internal static unsafe class HostKernels
         GC.KeepAlive(gate);
         GC.KeepAlive(up);
         return result;
+    }
+
+    /// <inheritdoc/>
+    public Tensor BackThroughNorm(Tensor x, Tensor weight, double epsilon, Tensor returned) => HostGradients.RootMeanSquareNorm(x, weight, epsilon, returned);
+
+    /// <inheritdoc/>
+    public (Tensor Gradient, Tensor Passed) BackThroughGates(Tensor features, Tensor returned, Tensor gates, Tensor? index, bool inPlace)
+    {
+        Tensor passed = inPlace ? returned : EmptyLike(returned, index?.numel() ?? returned.size(-1));
+        return (HostGradients.BackThroughGates(features, returned, gates, index, passed), passed);
+    }
+
+    /// <inheritdoc/>
+    public (Tensor Gate, Tensor Up) BackThroughGatedSilu(Tensor gate, Tensor up, Tensor returned) => HostGradients.GatedSilu(gate, up, returned);
+
+    /// <inheritdoc/>
+    public (double Loss, Tensor Gradient) CrossEntropy(Tensor logits, Tensor targets) => HostGradients.CrossEntropy(logits, targets);
+
+    /// <inheritdoc/>
+    public Tensor Turned(Tensor heads, Tensor cosine, Tensor sine, bool back, bool inPlace)
+    {
+        Tensor turned = inPlace ? heads : empty(heads.shape, heads.dtype).copy_(heads);
+        Rotate(turned, heads.size(-1), cosine, sine, back);
+        return turned;
     }
 
     /// <summary>Turns the pairs (i, i + half) of the first features of every head, in place.</summary>

@@ -4,13 +4,13 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// A root-mean-square norm with its way back in vector code. It keeps its input, where the framework keeps a tensor for every step of the formula; the norm's weight is frozen.
+/// A root-mean-square norm with its way back in one pass each. It keeps its input, where the framework keeps a tensor for every step of the formula; the norm's weight is frozen.
 /// </summary>
 internal sealed class LearnedNorm : autograd.SingleTensorFunction<LearnedNorm>
 {
     public override string Name => nameof(LearnedNorm);
 
-    /// <summary>The norm of <c>[..., d]</c>, differentiable in it. Tensors are such as <see cref="HostRows.Lie"/> says.</summary>
+    /// <summary>The norm of <c>[..., d]</c>, differentiable in it. Tensors are such as <see cref="RowKernels.For"/> says.</summary>
     public static Tensor Of(Tensor x, Tensor weight, double epsilon) => apply(x, weight, epsilon);
 
     /// <inheritdoc/>
@@ -19,7 +19,7 @@ internal sealed class LearnedNorm : autograd.SingleTensorFunction<LearnedNorm>
         var (x, weight, epsilon) = ((Tensor)vars[0], (Tensor)vars[1], (double)vars[2]);
         ctx.save_for_backward([x, weight]);
         ctx.save_data(nameof(epsilon), epsilon);
-        return HostKernels.Norm(x, weight, null, centred: false, epsilon, index: null);
+        return RowKernels.For(x, weight)!.Norm(x, weight, null, centred: false, epsilon, index: null);
     }
 
     /// <inheritdoc/>
@@ -28,16 +28,16 @@ internal sealed class LearnedNorm : autograd.SingleTensorFunction<LearnedNorm>
         using var scope = new BackwardScope(grad_output);
         var saved = ctx.get_saved_variables();
         double epsilon = (double)ctx.get_data(nameof(epsilon));
-        return [scope.Return(HostGradients.RootMeanSquareNorm(saved[0], saved[1], epsilon, grad_output.contiguous())), null!, null!];
+        return [scope.Return(RowKernels.For(saved[0])!.BackThroughNorm(saved[0], saved[1], epsilon, grad_output.contiguous())), null!, null!];
     }
 }
 
-/// <summary><c>gate * sigmoid(gate) * up</c> with its way back in vector code. It keeps both inputs and nothing between.</summary>
+/// <summary><c>gate * sigmoid(gate) * up</c> with its way back in one pass each. It keeps both inputs and nothing between.</summary>
 internal sealed class LearnedGatedSilu : autograd.SingleTensorFunction<LearnedGatedSilu>
 {
     public override string Name => nameof(LearnedGatedSilu);
 
-    /// <summary>The hidden features <c>[..., d_ff]</c>, differentiable in both. Tensors are such as <see cref="HostRows.Lie"/> says.</summary>
+    /// <summary>The hidden features <c>[..., d_ff]</c>, differentiable in both. Tensors are such as <see cref="RowKernels.For"/> says.</summary>
     public static Tensor Of(Tensor gate, Tensor up) => apply(gate, up);
 
     /// <inheritdoc/>
@@ -45,7 +45,7 @@ internal sealed class LearnedGatedSilu : autograd.SingleTensorFunction<LearnedGa
     {
         var (gate, up) = ((Tensor)vars[0], (Tensor)vars[1]);
         ctx.save_for_backward([gate, up]);
-        return HostKernels.GatedSilu(gate, up, inPlace: false);
+        return RowKernels.For(gate, up)!.GatedSilu(gate, up, inPlace: false);
     }
 
     /// <inheritdoc/>
@@ -53,7 +53,7 @@ internal sealed class LearnedGatedSilu : autograd.SingleTensorFunction<LearnedGa
     {
         using var scope = new BackwardScope(grad_output);
         var saved = ctx.get_saved_variables();
-        var (gate, up) = HostGradients.GatedSilu(saved[0], saved[1], grad_output.contiguous());
+        var (gate, up) = RowKernels.For(saved[0])!.BackThroughGatedSilu(saved[0], saved[1], grad_output.contiguous());
         return [scope.Return(gate), scope.Return(up)];
     }
 }
@@ -71,7 +71,7 @@ internal sealed class LearnedRotation : autograd.SingleTensorFunction<LearnedRot
     {
         var (heads, cosine, sine) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor)vars[2]);
         ctx.save_for_backward([cosine, sine]);
-        return DeviceKernels.Turned(heads, cosine, sine, back: false);
+        return DeviceKernels.Turned(heads, cosine, sine, back: false, mayWrite: false);
     }
 
     /// <inheritdoc/>
@@ -79,6 +79,6 @@ internal sealed class LearnedRotation : autograd.SingleTensorFunction<LearnedRot
     {
         using var scope = new BackwardScope(grad_output);
         var saved = ctx.get_saved_variables();
-        return [scope.Return(DeviceKernels.Turned(grad_output, saved[0], saved[1], back: true)), null!, null!];
+        return [scope.Return(DeviceKernels.Turned(grad_output, saved[0], saved[1], back: true, mayWrite: false)), null!, null!];
     }
 }

@@ -17,7 +17,17 @@ public sealed class TorchBackend : ITensorBackend
     {
         _devices = devices;
         ComputeType = computeType;
-        (logger ?? NullLogger.Instance).LogInformation("Tensors live on {Backend}.", this);
+        logger ??= NullLogger.Instance;
+        logger.LogInformation("Tensors live on {Backend}.", this);
+
+        // Compiled here, so that what they miss is said where the device was chosen.
+        foreach (var device in devices.Where(device => device.type == DeviceType.CUDA).DistinctBy(Name))
+        {
+            if (CudaProgram.Of(Math.Max(device.index, 0), computeType).Missing is { } missing)
+            {
+                logger.LogWarning("{Device} computes in the framework's operators alone, which takes longer: {Missing}.", Name(device), missing);
+            }
+        }
     }
 
     /// <inheritdoc/>
@@ -185,7 +195,7 @@ public sealed class TorchBackend : ITensorBackend
     private long? Available(long resident) => _devices.DistinctBy(Name).Aggregate((long?)0, (sum, device) => sum + device.type switch
     {
         DeviceType.CPU => Math.Max(0, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes - resident),
-        DeviceType.CUDA => CudaMemory.FreeBytes(Math.Max(device.index, 0)),
+        DeviceType.CUDA => CudaDriver.OfProcess?.FreeBytes(Math.Max(device.index, 0)),
         _ => null,
     });
 

@@ -41,7 +41,7 @@ internal class DensePassage : UngatedPassage
     public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm) => norm?.Apply(stream) ?? stream;
 
     public override Tensor Sum(SelectionSite site, Tensor stream, Tensor output) =>
-        site == SelectionSite.AttentionOutput || stream.requires_grad || output.requires_grad ? stream.Plus(output) : stream.PlusInPlace(output);
+        DeviceKernels.Sum(stream, output, inPlace: site != SelectionSite.AttentionOutput && !stream.requires_grad && !output.requires_grad);
 }
 
 /// <summary>
@@ -118,7 +118,7 @@ internal sealed class PrunedPassage(BlockIndices indices, NormOrder order) : Ung
     {
         bool inPlace = site == SelectionSite.MlpOutput && !stream.requires_grad && !output.requires_grad;
         Tensor index = site == SelectionSite.MlpOutput ? indices.MlpOutput : indices.AttentionOutput;
-        return HostRows.LieWithoutGradient(stream, output) ? HostKernels.PlusAt(stream, index, output, inPlace)
+        return RowKernels.WithoutGradient(stream, output) is { } kernels ? kernels.PlusAt(stream, index, output, inPlace)
             : inPlace ? stream.PlusAtInPlace(-1, index, output)
             : stream.PlusAt(-1, index, output);
     }

@@ -60,7 +60,9 @@ internal sealed class Decoder : IDisposable
     {
         using var scope = NewDisposeScope();
         using var window = new SequenceWindow(tokens.shape[1], cache);
-        Tensor stream = gates is { KeepBlockInputsOnly: true } ? RecomputedStream(tokens, window, gates) : Stream(tokens, window, gates);
+        Tensor stream = gates is { KeepBlockInputsOnly: true } ? RecomputedStream(tokens, window, gates)
+            : cache is not null && gates is null && tokens.shape[1] == 1 ? cache.Next(Embed(tokens.to(_backend.Device), window), (entering, place) => Next(entering, cache, place))
+            : Stream(tokens, window, gates);
         cache?.Advance(tokens.shape[1]);
         if (lastOnly)
         {
@@ -160,9 +162,16 @@ internal sealed class Decoder : IDisposable
         OfBlock(gates.Values, block),
         (entering, open) => Pass(block, entering, Passage(block, open, gates.Order))));
 
-    private Tensor Stream(Tensor tokens, SequenceWindow window, Func<int, Tensor, Tensor> pass)
+    private Tensor Next(Tensor entering, KeyValueCache cache, Tensor? place)
     {
-        Tensor stream = Embed(tokens.to(_backend.Device), window);
+        using var window = new SequenceWindow(1, cache) { Place = place };
+        return ThroughBlocks(entering.alias(), (block, stream) => _blocks[block].Forward(stream, _passages[block], window));
+    }
+
+    private Tensor Stream(Tensor tokens, SequenceWindow window, Func<int, Tensor, Tensor> pass) => ThroughBlocks(Embed(tokens.to(_backend.Device), window), pass);
+
+    private Tensor ThroughBlocks(Tensor stream, Func<int, Tensor, Tensor> pass)
+    {
         for (int block = 0; block < _blocks.Length; block++)
         {
             Tensor entering = stream.On(_backend.DeviceOfBlock(block, _spec.Blocks));

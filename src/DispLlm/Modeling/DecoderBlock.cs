@@ -89,16 +89,16 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     }
 
     /// <summary>The hidden features of a gated MLP; the gate may be written over.</summary>
-    public static Tensor Activate(Activation activation, Tensor gate, Tensor up) => activation != Activation.Silu || !HostRows.Lie(gate, up)
+    public static Tensor Activate(Activation activation, Tensor gate, Tensor up) => activation != Activation.Silu || RowKernels.For(gate, up) is not { } kernels
         ? Activate(activation, gate) * up
         : gate.requires_grad || up.requires_grad ? LearnedGatedSilu.Of(gate, up)
-        : HostKernels.GatedSilu(gate, up, inPlace: true);
+        : kernels.GatedSilu(gate, up, inPlace: true);
 
     private static Tensor Activate(Activation activation, Tensor x) => activation switch
     {
         Activation.Silu => functional.silu(x),
-        Activation.Gelu => functional.gelu(x),
-        Activation.GeluTanh => ScriptedKernels.GeluTanh(x),
+        Activation.Gelu => DeviceKernels.Gelu(x),
+        Activation.GeluTanh => DeviceKernels.GeluTanh(x),
         Activation.Relu => DeviceKernels.Relu(x),
         _ => throw new InvalidOperationException($"Activation {activation} is not computed here."),
     };

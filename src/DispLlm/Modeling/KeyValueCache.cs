@@ -11,9 +11,16 @@ public sealed class KeyValueCache : IDisposable
 {
     private const long FirstCapacity = 64;
 
+    // Passes of one position, in one place in memory, after which more of them are to be expected.
+    private const int PassesUntilRecorded = 4;
+
     private readonly (Tensor Key, Tensor Value)?[] _blocks;
     private readonly long _limit;
     private readonly int[]? _padding;
+    private Tensor? _paddingThere;
+    private RecordedPass? _recorded;
+    private int _passes;
+    private long _capacity;
 
     internal KeyValueCache(int blocks, long limit, IReadOnlyList<int>? padding)
     {
@@ -29,6 +36,9 @@ public sealed class KeyValueCache : IDisposable
     /// Columns at the front of each row that are padding and seen by no position, where prompts of unequal length are put in one batch; null where no row has any.
     /// </summary>
     public IReadOnlyList<int>? Padding => _padding;
+
+    /// <summary>Whether the next position is repeated from a recording.</summary>
+    internal bool HasRecording => _recorded is not null;
 
     /// <summary>Forgets everything; the memory stays for what is read next.</summary>
     public void Clear() => Length = 0;
@@ -46,12 +56,56 @@ public sealed class KeyValueCache : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        Forget();
         for (int i = 0; i < _blocks.Length; i++)
         {
             _blocks[i]?.Key.Dispose();
             _blocks[i]?.Value.Dispose();
             _blocks[i] = null;
         }
+
+        _paddingThere?.Dispose();
+        _paddingThere = null;
+    }
+
+    /// <summary>
+    /// The stream behind all blocks for one position more: repeated from a recording where there is one, else computed, and recorded once it has been computed often enough. Positions are put
+    /// into the cache either way.
+    /// </summary>
+    /// <param name="entering">The stream in front of them, <c>[batch, 1, d]</c>.</param>
+    /// <param name="pass">Goes through the blocks with a stream; for a recording, with the place that says how many positions are seen.</param>
+    internal Tensor Next(Tensor entering, Func<Tensor, Tensor?, Tensor> pass)
+    {
+        if (_recorded?.Takes(entering) == true && Length < _capacity)
+        {
+            return _recorded.Repeat(entering, Length + 1);
+        }
+
+        Tensor leaving = pass(entering, null);
+        if (++_passes == PassesUntilRecorded)
+        {
+            _recorded = RecordedPass.Of(entering, Length + 1, leaving, pass);
+        }
+
+        return leaving;
+    }
+
+    /// <summary>The padding of each row on a device, <c>[batch]</c>, int32; null where no row has any.</summary>
+    internal Tensor? PaddingOn(Device device)
+    {
+        if (_padding is null)
+        {
+            return null;
+        }
+
+        if (_paddingThere is null || _paddingThere.device_type != device.type || _paddingThere.device_index != device.index)
+        {
+            using Tensor here = tensor(_padding, ScalarType.Int32);
+            _paddingThere?.Dispose();
+            _paddingThere = here.to(device, copy: true).DetachFromDisposeScope();
+        }
+
+        return _paddingThere;
     }
 
     /// <summary>Adds a block's <c>[batch, heads, new, head]</c> behind what it has, and returns all: views, valid until the next call.</summary>
@@ -65,16 +119,11 @@ public sealed class KeyValueCache : IDisposable
     }
 
     /// <summary>
-    /// Adds one position of a block as projections write it, <c>[batch, 1, heads x head]</c> in the CPU's memory, and returns all that there is room for, <c>[batch, heads, capacity, head]</c>:
-    /// <see cref="Length"/> and one positions are held. Valid until the next call.
+    /// All that there is room for in a block, <c>[batch, heads, capacity, head]</c>, for one position more, of which the keys are as projections write them, <c>[batch, 1, heads x head]</c>: to
+    /// be put behind <see cref="Length"/> positions. Valid until the next call.
     /// </summary>
-    internal (Tensor Key, Tensor Value) AppendOne(int block, Tensor key, Tensor value, long headSize)
-    {
-        var held = Room(block, key.size(0), key.size(-1) / headSize, Length + 1, headSize, key);
-        OnePositionAttention.Put(key, held.Key, Length);
-        OnePositionAttention.Put(value, held.Value, Length);
-        return held;
-    }
+    internal (Tensor Key, Tensor Value) RoomForOne(int block, Tensor key, long headSize) =>
+        Room(block, key.size(0), key.size(-1) / headSize, Length + 1, headSize, key);
 
     /// <summary>Counts positions as held, once every block has them.</summary>
     internal void Advance(long count) => Length += count;
@@ -93,9 +142,19 @@ public sealed class KeyValueCache : IDisposable
             long[] shape = [rows, heads, capacity, headSize];
             held = (Grown(_blocks[block]?.Key, shape, like), Grown(_blocks[block]?.Value, shape, like));
             _blocks[block] = held;
+            _capacity = capacity;
+            Forget();
         }
 
         return held;
+    }
+
+    /// <summary>A recording knows where keys and values lie.</summary>
+    private void Forget()
+    {
+        _recorded?.Dispose();
+        _recorded = null;
+        _passes = 0;
     }
 
     private Tensor Grown(Tensor? held, long[] shape, Tensor like)

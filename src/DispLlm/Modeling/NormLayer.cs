@@ -35,12 +35,12 @@ internal abstract class NormLayer
 
     private sealed class RootMeanSquareNorm(Tensor weight, double epsilon) : NormLayer
     {
-        public override Tensor Apply(Tensor x) => !HostRows.Lie(x, weight) ? Norm(x, weight)
+        public override Tensor Apply(Tensor x) => RowKernels.For(x, weight) is not { } kernels ? Norm(x, weight)
             : x.requires_grad ? LearnedNorm.Of(x, weight, epsilon)
-            : HostKernels.Norm(x, weight, null, false, epsilon, null);
+            : kernels.Norm(x, weight, null, false, epsilon, null);
 
         public override Tensor ApplyThenSelect(Tensor x, Tensor index) =>
-            HostRows.LieWithoutGradient(x, weight) ? HostKernels.Norm(x, weight, null, false, epsilon, index) : Norm(x, weight).index_select(-1, index);
+            RowKernels.WithoutGradient(x, weight)?.Norm(x, weight, null, false, epsilon, index) ?? Norm(x, weight).index_select(-1, index);
 
         public override Tensor ApplyToSelected(Tensor x, Tensor index) => Norm(x.index_select(-1, index), weight.index_select(0, index));
 
@@ -70,7 +70,7 @@ internal abstract class NormLayer
         public override Tensor Apply(Tensor x) => DeviceKernels.LayerNorm(x, weight, bias, epsilon);
 
         public override Tensor ApplyThenSelect(Tensor x, Tensor index) =>
-            HostRows.LieWithoutGradient(x, weight, bias) ? HostKernels.Norm(x, weight, bias, true, epsilon, index) : Apply(x).index_select(-1, index);
+            RowKernels.WithoutGradient(x, weight, bias)?.Norm(x, weight, bias, true, epsilon, index) ?? Apply(x).index_select(-1, index);
 
         public override Tensor ApplyToSelected(Tensor x, Tensor index) => DeviceKernels.LayerNorm(
             x.index_select(-1, index), weight.index_select(0, index), bias.index_select(0, index), epsilon);

@@ -11,24 +11,13 @@ internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
     /// <summary>Several projections of the same input.</summary>
     public static Tensor[] Apply(Tensor x, params ReadOnlySpan<Projection> projections)
     {
-        var results = new Tensor[projections.Length];
-        if (FewRowProduct.Takes(x))
+        var parts = new (Tensor Weight, Tensor? Bias)[projections.Length];
+        for (int i = 0; i < parts.Length; i++)
         {
-            var parts = new (Tensor, Tensor?)[projections.Length];
-            for (int i = 0; i < parts.Length; i++)
-            {
-                parts[i] = (projections[i].Weight, projections[i].Bias);
-            }
-
-            return FewRowProduct.Apply(x, parts);
+            parts[i] = (projections[i].Weight, projections[i].Bias);
         }
 
-        for (int i = 0; i < results.Length; i++)
-        {
-            results[i] = DeviceKernels.Linear(x, projections[i].Weight, projections[i].Bias);
-        }
-
-        return results;
+        return DeviceKernels.Linear(x, parts);
     }
 
     /// <summary>The projection of some of its inputs only; of all where <paramref name="columns"/> is null.</summary>

@@ -5,11 +5,16 @@ namespace DispLlm;
 
 /// <summary>
 /// Cosines and sines of rotary positions. Wavelengths are fixed with the model; the table of a sequence is computed when it is needed
-/// and kept by nobody, which costs little beside one projection.
+/// and kept by nobody, which costs little beside one projection. For single positions, one after another, a table of all of them is kept.
 /// </summary>
 internal sealed class RotaryTable : IDisposable
 {
+    // Positions of the shortest table that is kept.
+    private const long FirstLength = 256;
+
     private readonly Tensor _frequencies;   // [dimensions / 2], float32
+    private readonly Lock _lock = new();
+    private (ScalarType Type, Tensor Cosine, Tensor Sine)? _table;
 
     public RotaryTable(RotarySpec spec, Device device)
     {
@@ -35,6 +40,34 @@ internal sealed class RotaryTable : IDisposable
         return (cat([cosine, cosine], -1).to(type), cat([sine.neg(), sine], -1).to(type));
     }
 
+    /// <summary>The same of one position, <c>[1, dimensions]</c> each.</summary>
+    public (Tensor Cosine, Tensor Sine) At(long position, ScalarType type)
+    {
+        lock (_lock)
+        {
+            var (cosine, sine) = Table(position + 1, type);
+            return (cosine.narrow(0, position, 1), sine.narrow(0, position, 1));
+        }
+    }
+
+    /// <summary>The same of at least so many positions from the first one on. It grows to twice what it was; valid until the next call.</summary>
+    public (Tensor Cosine, Tensor Sine) Table(long length, ScalarType type)
+    {
+        lock (_lock)
+        {
+            if (_table is not { } kept || kept.Type != type || kept.Cosine.size(0) < length)
+            {
+                length = Math.Max(FirstLength, Math.Max(length, 2 * (_table?.Cosine.size(0) ?? 0)));
+                Forget();
+                using var scope = NewDisposeScope();
+                var (cosine, sine) = At(HeldArithmetic.Count(0, length).to(_frequencies.device), type);
+                _table = kept = (type, cosine.DetachFromDisposeScope(), sine.DetachFromDisposeScope());
+            }
+
+            return (kept.Cosine, kept.Sine);
+        }
+    }
+
     /// <summary>
     /// Turns the pairs (i, i + half) of the first <c>dimensions</c> features of <c>[batch, heads, seq, head]</c>; in place where nothing stands in the way.
     /// </summary>
@@ -42,21 +75,24 @@ internal sealed class RotaryTable : IDisposable
     {
         // As projections write them: rows of heads by position.
         Tensor bySequence = x.transpose(1, 2);
-        if (x.requires_grad)
-        {
-            return LearnedRotation.Of(bySequence, cosine, sine).transpose(1, 2);
-        }
-
-        if (HostRows.Lie(bySequence, cosine, sine))
-        {
-            HostKernels.Rotate(bySequence, x.size(3), cosine, sine);
-            return x;
-        }
-
-        return DeviceKernels.Turned(bySequence, cosine, sine, back: false).transpose(1, 2);
+        Tensor turned = x.requires_grad
+            ? LearnedRotation.Of(bySequence, cosine, sine)
+            : DeviceKernels.Turned(bySequence, cosine, sine, back: false, mayWrite: bySequence.is_contiguous());
+        return turned.transpose(1, 2);
     }
 
-    public void Dispose() => _frequencies.Dispose();
+    public void Dispose()
+    {
+        Forget();
+        _frequencies.Dispose();
+    }
+
+    private void Forget()
+    {
+        _table?.Cosine.Dispose();
+        _table?.Sine.Dispose();
+        _table = null;
+    }
 
     private static float Scale(float frequency, RotaryScaling scaling) => scaling switch
     {

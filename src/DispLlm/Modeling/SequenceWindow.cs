@@ -40,6 +40,9 @@ internal sealed class SequenceWindow : IDisposable
 
     public long Length { get; }
 
+    /// <summary>Where a recorded pass finds how many positions one position sees, <c>[1]</c>, int32 on its device; null in any other pass.</summary>
+    public Tensor? Place { get; init; }
+
     /// <summary>The position of every token, <c>[seq]</c> or <c>[batch, seq]</c>, int64.</summary>
     public Tensor PositionsOn(Device device) =>
         On(device, "positions", () => _positions ?? HeldArithmetic.Count(First, First + Length));
@@ -51,7 +54,7 @@ internal sealed class SequenceWindow : IDisposable
         {
             // They outlive the dispose scope of the block that asks first.
             using var scope = NewDisposeScope();
-            turns = rotary.At(PositionsOn(device), type);
+            turns = Length == 1 && _positions is null ? rotary.At(First, type) : rotary.At(PositionsOn(device), type);
             turns.Cosine.DetachFromDisposeScope();
             turns.Sine.DetachFromDisposeScope();
             _turns.Add(rotary, turns);
@@ -79,30 +82,34 @@ internal sealed class SequenceWindow : IDisposable
     }
 
     /// <summary>
-    /// The same for one position in the CPU's memory, of what projections wrote: <c>[batch, 1, heads x head]</c> each, and so is the result. Queries and keys are turned in place; no view
-    /// of any tensor is made, which for a small model would cost as much as attention itself.
+    /// The same for one position, of what projections wrote: <c>[batch, 1, heads x head]</c> each, and so is the result. No view of any tensor is made, which for a small model would cost as
+    /// much as attention itself.
     /// </summary>
     /// <param name="block">The block.</param>
-    /// <param name="read">Queries, keys and values.</param>
+    /// <param name="read">Queries, keys and values; queries and keys may be turned in place.</param>
     /// <param name="headSize">Features of a head.</param>
     /// <param name="rotary">The table to turn by; null where positions are not turned.</param>
     /// <returns>Null where it is another case than this.</returns>
     public Tensor? AttendAsWritten(int block, IReadOnlyList<Tensor> read, long headSize, RotaryTable? rotary)
     {
-        if (Length != 1 || _cache is null || read is not [var query, var key, var value] || !HostRows.LieWithoutGradient(query, key, value))
+        if (Length != 1 || _cache is null || read is not [var query, var key, var value])
         {
             return null;
         }
 
-        if (rotary is not null)
+        if (DeviceAttention.OneOnAccelerator(query, key, value, headSize) is { } kernels)
         {
-            var (cosine, sine) = Turns(rotary, query.device, query.dtype);
-            HostKernels.Rotate(query, headSize, cosine, sine);
-            HostKernels.Rotate(key, headSize, cosine, sine);
+            var room = _cache.RoomForOne(block, key, headSize);
+            return kernels.Attend(query, key, value, rotary?.Table(room.Key.size(2), query.dtype), _cache.PaddingOn(query.device), room, First + 1, Place);
         }
 
-        (key, value) = _cache.AppendOne(block, key, value, headSize);
-        return OnePositionAttention.Apply(query, key, value, First + 1, Visible(query.device));
+        if (!DeviceAttention.LieInHostMemory(query, key, value))
+        {
+            return null;
+        }
+
+        var turns = rotary is null ? ((Tensor, Tensor)?)null : Turns(rotary, query.device, query.dtype);
+        return DeviceAttention.OneInHostMemory(query, key, value, turns, _cache.RoomForOne(block, key, headSize), First + 1, Visible(query.device));
     }
 
     public void Dispose()

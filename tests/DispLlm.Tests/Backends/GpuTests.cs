@@ -82,6 +82,34 @@ public sealed class GpuTests
         }
     }
 
+    /// <summary>Tokens written one by one come from a recorded pass after a few of them, until the cache grows; whole passes never do.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(5)]
+    public void A_recorded_pass_gives_what_a_computed_one_does(int padding)
+    {
+        using var scope = NewDisposeScope();
+        using var noGradient = no_grad();
+        using var model = PrunableModel.Load(SampleModel.Folder, Gpu(ScalarType.BFloat16));
+        Tensor tokens = Window(model, 150);
+        using KeyValueCache cache = model.NewCache([padding]), whole = model.NewCache();
+        model.NextTokenLogits(cat([zeros([1, padding], ScalarType.Int64), tokens.narrow(1, 0, 10)], 1), cache);
+        int recorded = 0;
+        for (int i = 10; i < 150; i++)
+        {
+            using var step = NewDisposeScope();
+            Tensor logits = model.NextTokenLogits(tokens.narrow(1, i, 1), cache);
+            recorded += cache.HasRecording ? 1 : 0;
+            if (i % 10 == 0)
+            {
+                whole.Clear();
+                Close.Within(0.03, model.NextTokenLogits(tokens.narrow(1, 0, i + 1), whole).reshape(-1).cpu(), logits.reshape(-1), $"token {i}");
+            }
+        }
+
+        Assert.InRange(recorded, 120, 140);
+    }
+
     [Fact]
     public void A_cut_model_computes_what_the_masked_one_does()
     {

@@ -101,34 +101,6 @@ public sealed class HostGradientTests
         }
     });
 
-    [Fact]
-    public void Gates_get_the_sum_of_what_passed_times_what_came_back_whatever_the_number_of_threads() => Check(Gen.Select(Gen.Int[1, 2000], Gen.Int[1, 67], Gen.Bool), size =>
-    {
-        Tensor features = Draw(size, size.Item1), back = Draw(size, size.Item1), gates = rand(size.Item2);
-        Tensor expected = (features.to(ScalarType.Float64) * back.to(ScalarType.Float64)).sum([0L]);
-        Tensor passed = back.to(ScalarType.Float32) * gates;
-        var index = randperm(size.Item2).narrow(0, 0, (size.Item2 + 1) / 2).sort().Values;
-        var selected = DeviceKernels.BackThroughGates(features, back, gates, index);
-        Close.Within(1e-4, expected, selected.Gradient, $"{size}");
-        Close.Within(Tolerance(size.Item3), passed.index_select(-1, index), selected.Passed, $"{size}");
-        Close.Within(Tolerance(size.Item3), passed, DeviceKernels.BackThroughGates(features, back, gates, null).Passed, $"{size}");
-        Close.Within(1e-4, expected, DeviceKernels.BackThroughGates(features, back, gates), $"{size}");
-        Close.Within(Tolerance(size.Item3), passed, back, $"{size}");
-    }, times: 20);
-
-    [Fact]
-    public void The_loss_and_its_gradient_are_the_frameworks() => Check(Gen.Select(Gen.Int[1, 40], Gen.Int[50, 3000], Gen.Bool), size =>
-    {
-        var (positions, vocabulary, narrow) = size;
-        Tensor logits = (Draw((positions, vocabulary, narrow), positions) * 2).detach(), targets = randint(0, vocabulary, positions, ScalarType.Int64);
-        Tensor wide = logits.to(ScalarType.Float32).requires_grad_();
-        Tensor expected = nn.functional.cross_entropy(wide, targets);
-        expected.backward();
-        var (loss, gradient) = HostGradients.CrossEntropy(logits, targets);
-        Assert.Equal(expected.ToDouble(), loss, 1e-5 * Math.Max(1, loss));
-        Close.Within(Tolerance(narrow), wide.grad!, gradient, $"{size}");
-    }, times: 30);
-
     private static double Tolerance(bool narrow) => narrow ? 1e-2 : 1e-4;
 
     private static Tensor Draw((int Rows, int Width, bool Narrow) size, params ReadOnlySpan<long> shape) =>

@@ -1,0 +1,208 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>
+/// Kernels of our own on a GPU, <c>Rows.cu</c>: to broadcast a factor, to select features and to add by index, the framework's operators take several times as long as a copy. Tensors are
+/// such as <see cref="CudaProgram.For"/> says.
+/// </summary>
+internal sealed class CudaKernels : IRowKernels
+{
+    // Threads of a block: a warp is the least; many rows share processors, few of them should be done soon.
+    private const long Warp = 32, Threads = 256, MostThreads = 1024;
+
+    // Blocks for each processor where sums are shared out.
+    private const long BlocksEach = 4;
+
+    private readonly CudaProgram _program;
+
+    private CudaKernels(CudaProgram program) => _program = program;
+
+    /// <summary>The kernels for tensors; null where there are none.</summary>
+    public static CudaKernels? For(params ReadOnlySpan<Tensor> tensors) => CudaProgram.For(tensors) is { } program ? new CudaKernels(program) : null;
+
+    /// <inheritdoc/>
+    public Tensor Norm(Tensor x, Tensor weight, Tensor? bias, bool centred, double epsilon, Tensor? index)
+    {
+        long width = x.size(-1), selected = index?.numel() ?? width;
+        if (index is not null && width > CudaProgram.WidestRow)
+        {
+            using Tensor all = Norm(x, weight, bias, centred, epsilon, null);
+            return all.index_select(-1, index);
+        }
+
+        Tensor result = CudaProgram.EmptyLike(x, selected);
+        int pack = index is null ? _program.PackOf(width, x, weight, bias, result) : _program.PackOf(width, x);
+        _program.Run(
+            "norm", pack, (Count(x), 1), (ThreadsOfRow(Count(x), Math.Max(width / pack, index is null ? 0 : selected)), 1), index is null ? 0 : width,
+            x, weight, bias, index, result, width, selected, centred, (float)epsilon);
+        return result;
+    }
+
+    /// <inheritdoc/>
+    public Tensor BackThroughNorm(Tensor x, Tensor weight, double epsilon, Tensor returned)
+    {
+        long width = x.size(-1);
+        Tensor result = empty_like(x);
+        int pack = _program.PackOf(width, x, weight, returned, result);
+        _program.Run("norm_back", pack, (Count(x), 1), (ThreadsOfRow(Count(x), width / pack), 1), 0, x, weight, returned, result, width, (float)epsilon);
+        return result;
+    }
+
+    /// <inheritdoc/>
+    public Tensor PlusAt(Tensor stream, Tensor index, Tensor output, bool inPlace)
+    {
+        long width = stream.size(-1), selected = index.numel();
+        if (width > CudaProgram.WidestRow)
+        {
+            return inPlace ? stream.PlusAtInPlace(-1, index, output) : stream.PlusAt(-1, index, output);
+        }
+
+        Tensor result = inPlace ? stream : empty_like(stream);
+        int pack = _program.PackOf(width, stream, result);
+        _program.Run(
+            "plus_at", pack, (Count(stream), 1), (ThreadsOfRow(Count(stream), Math.Max(width / pack, selected)), 1), width, stream, index, output, result, width, selected);
+        return result;
+    }
+
+    /// <summary>A sum of two tensors, written over the first or into a tensor of its own. The framework is as fast, but cannot be recorded.</summary>
+    public Tensor Plus(Tensor x, Tensor y, bool inPlace)
+    {
+        Tensor result = inPlace ? x : empty_like(x);
+        long count = x.numel();
+        int pack = _program.PackOf(count, x, y, result);
+        _program.Run("plus", pack, (Pieces(count, Threads * pack), 1), (Threads, 1), 0, x, y, result, count);
+        return result;
+    }
+
+    /// <summary>A function of each number: <c>relu</c>, <c>gelu</c> or <c>gelu_tanh</c>. As above.</summary>
+    public Tensor OfEach(string function, Tensor x)
+    {
+        Tensor result = empty_like(x);
+        int pack = _program.PackOf(x.numel(), x, result);
+        _program.Run(function, pack, (Pieces(x.numel(), Threads * pack), 1), (Threads, 1), 0, x, result, x.numel());
+        return result;
+    }
+
+    /// <inheritdoc/>
+    public Tensor Gated(Tensor x, Tensor gates, Tensor? index)
+    {
+        if (index is not null)
+        {
+            using Tensor features = x.index_select(-1, index), factors = gates.index_select(0, index);
+            return Gated(features, factors, null);
+        }
+
+        Tensor result = empty_like(x);
+        var (pack, blocks, threads) = Pieces(x, gates, result, result);
+        _program.Run("gated", pack, blocks, threads, 0, x, gates, result, x.size(-1));
+        return result;
+    }
+
+    /// <inheritdoc/>
+    public Tensor PlusGated(Tensor stream, Tensor features, Tensor gates)
+    {
+        Tensor result = empty_like(stream);
+        var (pack, blocks, threads) = Pieces(stream, features, gates, result);
+        _program.Run("plus_gated", pack, blocks, threads, 0, stream, features, gates, result, stream.size(-1));
+        return result;
+    }
+
+    /// <inheritdoc/>
+    public (Tensor Gradient, Tensor Passed) BackThroughGates(Tensor features, Tensor returned, Tensor gates, Tensor? index, bool inPlace)
+    {
+        Tensor passed = inPlace ? returned : empty_like(returned);
+        long width = features.size(-1), rows = Count(features), high = Threads / Warp;
+        int pack = _program.PackOf(width, features, returned, passed, gates);
+        long across = Pieces(width, Warp * pack), down = Math.Clamp(Pieces(BlocksEach * _program.Processors, across), 1, Pieces(rows, high)), rowsOfBlock = Pieces(rows, down);
+        down = Pieces(rows, rowsOfBlock);
+        using Tensor sums = empty([down, width], ScalarType.Float32, features.device);
+        _program.Run(
+            "gates_back", pack, (across, down), (Warp, high), Warp * high * pack, features, returned, gates, passed, sums, rows, rowsOfBlock, width);
+        Tensor gradient = sums.sum([0L]);
+        if (index is null)
+        {
+            return (gradient, passed);
+        }
+
+        using (passed)
+        {
+            return (gradient, passed.index_select(-1, index));
+        }
+    }
+
+    /// <inheritdoc/>
+    public Tensor GatedSilu(Tensor gate, Tensor up, bool inPlace)
+    {
+        Tensor result = inPlace ? gate : empty_like(gate);
+        long count = gate.numel();
+        int pack = _program.PackOf(count, gate, up, result);
+        _program.Run("gated_silu", pack, (Pieces(count, Threads * pack), 1), (Threads, 1), 0, gate, up, result, count);
+        return result;
+    }
+
+    /// <inheritdoc/>
+    public (Tensor Gate, Tensor Up) BackThroughGatedSilu(Tensor gate, Tensor up, Tensor returned)
+    {
+        Tensor gateSlope = empty_like(gate), upSlope = empty_like(up);
+        long count = gate.numel();
+        int pack = _program.PackOf(count, gate, up, returned, gateSlope, upSlope);
+        _program.Run("gated_silu_back", pack, (Pieces(count, Threads * pack), 1), (Threads, 1), 0, gate, up, returned, gateSlope, upSlope, count);
+        return (gateSlope, upSlope);
+    }
+
+    /// <inheritdoc/>
+    public Tensor Turned(Tensor heads, Tensor cosine, Tensor sine, bool back, bool inPlace)
+    {
+        if (heads.stride(3) != 1)
+        {
+            using Tensor whole = heads.contiguous();
+            return Turned(whole, cosine, sine, back, inPlace: false);
+        }
+
+        Tensor result = inPlace ? heads : empty(heads.shape, heads.dtype, heads.device);
+        long length = heads.size(1), count = heads.size(2), size = heads.size(3), turning = cosine.size(-1), half = turning / 2;
+
+        // A pack has to go into all of them.
+        long common = Common(Common(Common(half, size), Common(heads.stride(0), heads.stride(1))), heads.stride(2));
+        int pack = _program.PackOf(common, heads, result, cosine, sine);
+        _program.Run(
+            "rotate", pack, (heads.size(0) * length, 1), (ThreadsOfRow(heads.size(0) * length, count * half / pack), 1), 0,
+            heads, cosine, sine, result, length, count, size, turning, cosine.dim() == 3, back ? -1f : 1f,
+            heads.stride(0), heads.stride(1), heads.stride(2), result.stride(0), result.stride(1), result.stride(2));
+        return result;
+    }
+
+    /// <inheritdoc/>
+    public (double Loss, Tensor Gradient) CrossEntropy(Tensor logits, Tensor targets)
+    {
+        long positions = logits.size(0), vocabulary = logits.size(1);
+        Tensor gradient = empty_like(logits);
+        using Tensor losses = empty(positions, ScalarType.Float32, logits.device);
+        int pack = _program.PackOf(vocabulary, logits, gradient);
+        _program.Run(
+            "cross_entropy", pack, (positions, 1), (ThreadsOfRow(1, vocabulary / pack), 1), 0, logits, targets, gradient, losses, vocabulary, 1f / positions);
+        using Tensor sum = losses.sum(ScalarType.Float64);
+        return (sum.Number() / positions, gradient);
+    }
+
+    /// <summary>How a kernel that goes over rows in pieces is launched: as many threads wide as it has to be.</summary>
+    private (int Pack, (long, long) Blocks, (long, long) Threads) Pieces(Tensor x, Tensor second, Tensor third, Tensor result)
+    {
+        long width = x.size(-1);
+        int pack = _program.PackOf(width, x, second, third, result);
+        long threads = Math.Min(Threads, Pieces(width / pack, Warp) * Warp);
+        return (pack, (Count(x), Pieces(width / pack, threads)), (threads, 1));
+    }
+
+    private static long Count(Tensor x) => x.size(-1) == 0 ? 0 : x.numel() / x.size(-1);
+
+    private static long Pieces(long count, long size) => (count + size - 1) / size;
+
+    /// <summary>Threads of a block that has a row of so many steps.</summary>
+    private static long ThreadsOfRow(long rows, long steps) => Math.Min(rows < Threads ? MostThreads : Threads, Math.Max(1, Pieces(steps, Warp)) * Warp);
+
+    /// <summary>The greatest number that divides both.</summary>
+    private static long Common(long a, long b) => b == 0 ? a : Common(b, a % b);
+}

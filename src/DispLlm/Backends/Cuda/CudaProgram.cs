@@ -1,0 +1,183 @@
+using System.Collections.Concurrent;
+using TorchSharp;
+
+namespace DispLlm;
+
+/// <summary>Our kernels for one GPU and one type of numbers, compiled once in a process.</summary>
+internal sealed unsafe class CudaProgram
+{
+    /// <summary>The widest row that a block has room for, in float32.</summary>
+    public const long WidestRow = 16384;
+
+    // Numbers of bfloat16 are rounded, and multiplied by matrix units, from here on.
+    private const int LeastCapability = 80;
+
+    private static readonly string[] s_sources = ["Numbers.cu", "Rows.cu", "Tokens.cu"];
+    private static readonly ConcurrentDictionary<(int Device, torch.ScalarType Type), Lazy<(CudaProgram? Program, string? Missing)>> s_programs = [];
+
+    private readonly CudaDriver _driver;
+    private readonly nint _context;
+    private readonly nint _module;
+    private readonly ConcurrentDictionary<(string Name, int Pack), nint> _functions = [];
+
+    private CudaProgram(CudaDriver driver, int device, byte[] code, torch.ScalarType type)
+    {
+        _driver = driver;
+        _context = driver.Context(device);
+        _module = driver.Load(_context, code);
+        Processors = driver.ProcessorsOf(device);
+        Packed = type == torch.ScalarType.BFloat16 ? 8 : 4;
+    }
+
+    /// <summary>How many processors the GPU has.</summary>
+    public int Processors { get; }
+
+    /// <summary>Numbers of 16 bytes.</summary>
+    public int Packed { get; }
+
+    /// <summary>The kernels for a GPU, or why there are none: then the framework's operators do their work, with the same results in more time.</summary>
+    public static (CudaProgram? Program, string? Missing) Of(int device, torch.ScalarType type) =>
+        s_programs.GetOrAdd((device, type), key => new(() => Compiled(key.Device, key.Type))).Value;
+
+    /// <summary>The kernels for tensors in one piece on one GPU, all float32 or all bfloat16; null for others, or where there are none.</summary>
+    public static CudaProgram? For(ReadOnlySpan<torch.Tensor> tensors)
+    {
+        var type = tensors[0].dtype;
+        if (tensors[0].device_type != DeviceType.CUDA || type is not (torch.ScalarType.Float32 or torch.ScalarType.BFloat16))
+        {
+            return null;
+        }
+
+        int device = tensors[0].device_index;
+        foreach (var x in tensors)
+        {
+            if (x.device_type != DeviceType.CUDA || x.device_index != device || x.dtype != type || !x.is_contiguous())
+            {
+                return null;
+            }
+        }
+
+        return Of(device, type).Program;
+    }
+
+    /// <summary>An empty tensor where another one is, of its type and shape, with another width.</summary>
+    public static torch.Tensor EmptyLike(torch.Tensor x, long width)
+    {
+        long[] shape = x.shape;
+        shape[^1] = width;
+        return torch.empty(shape, x.dtype, x.device);
+    }
+
+    /// <summary>How many numbers a thread of a kernel for rows takes at once: 16 bytes of them where all rows begin at multiples of that, else one.</summary>
+    /// <param name="width">Numbers of a row, or of a stretch of it that the kernel goes over by itself: the narrowest there is.</param>
+    /// <param name="tensors">What is read and written so.</param>
+    public int PackOf(long width, params ReadOnlySpan<CudaArgument> tensors)
+    {
+        bool whole = width % Packed == 0;
+        foreach (var tensor in tensors)
+        {
+            whole &= tensor.Bits % 16 == 0;
+        }
+
+        return whole ? Packed : 1;
+    }
+
+    /// <summary>Runs a kernel.</summary>
+    /// <param name="name">Its name.</param>
+    /// <param name="pack">What <see cref="PackOf"/> says, for a kernel for rows; 0 for one that has no other.</param>
+    /// <param name="blocks">Blocks of threads.</param>
+    /// <param name="threads">Threads of a block.</param>
+    /// <param name="room">Numbers in float32 that a block has room for.</param>
+    /// <param name="arguments">What it is given.</param>
+    public void Run(string name, int pack, (long X, long Y) blocks, (long X, long Y) threads, long room, params ReadOnlySpan<CudaArgument> arguments)
+    {
+        if (blocks.X == 0 || blocks.Y == 0)
+        {
+            return;
+        }
+
+        if (!_functions.TryGetValue((name, pack), out nint function))
+        {
+            function = _functions.GetOrAdd((name, pack), Function(pack switch { 0 => name, 1 => name + "_single", _ => name + "_packed" }));
+        }
+
+        long* bits = stackalloc long[arguments.Length];
+        void** places = stackalloc void*[arguments.Length];
+        for (int i = 0; i < arguments.Length; i++)
+        {
+            bits[i] = arguments[i].Bits;
+            places[i] = bits + i;
+        }
+
+        if (RecordedPass.Current is { } recorded)
+        {
+            recorded.Add(function, blocks, threads, room * sizeof(float), places, arguments);
+            return;
+        }
+
+        _driver.Launch(_context, function, blocks, threads, room * sizeof(float), places);
+        foreach (var argument in arguments)
+        {
+            GC.KeepAlive(argument.Tensor);
+        }
+    }
+
+    /// <summary>An empty graph of kernels.</summary>
+    public nint NewGraph() => _driver.NewGraph(_context);
+
+    /// <summary>Adds a kernel to a graph, behind another one, or 0 for the first; bytes of room.</summary>
+    public nint AddTo(nint graph, nint before, nint function, (long X, long Y) blocks, (long X, long Y) threads, long room, void** arguments) =>
+        _driver.AddTo(_context, graph, before, function, blocks, threads, room, arguments);
+
+    /// <summary>A graph as the device runs it.</summary>
+    public nint Executable(nint graph) => _driver.Executable(_context, graph);
+
+    /// <summary>Gives a graph to the device, behind what it has been given so far.</summary>
+    public void Launch(nint executable) => _driver.Launch(_context, executable);
+
+    /// <summary>Destroys a graph, and what was made of it or 0.</summary>
+    public void Forget(nint graph, nint executable) => _driver.Forget(_context, graph, executable);
+
+    private static (CudaProgram?, string?) Compiled(int device, torch.ScalarType type)
+    {
+        if (CudaDriver.OfProcess is not { } driver)
+        {
+            return (null, "the driver's library cannot be loaded");
+        }
+
+        if (CudaCompiler.OfProcess is not { } compiler)
+        {
+            return (null, "libtorch's compiler, NVRTC, cannot be loaded");
+        }
+
+        int capability = driver.Capability(device);
+        if (capability < LeastCapability)
+        {
+            return (null, $"its compute capability {capability / 10}.{capability % 10} is under {LeastCapability / 10}.{LeastCapability % 10}");
+        }
+
+        string source = string.Join('\n', s_sources.Select(Text));
+        try
+        {
+            int bits = type == torch.ScalarType.BFloat16 ? 16 : 32;
+            byte[] code = compiler.Compile(source, $"--gpu-architecture=sm_{capability}", "--std=c++17", $"-DBITS={bits}");
+            return (new CudaProgram(driver, device, code, type), null);
+        }
+        catch (BackendException error)
+        {
+            // A GPU that is newer than the compiler, or code that is newer than the driver.
+            return (null, error.Message);
+        }
+    }
+
+    private static string Text(string name)
+    {
+        using var stream = typeof(CudaProgram).Assembly.GetManifestResourceStream($"DispLlm.Backends.Cuda.{name}")!;
+        using var reader = new StreamReader(stream);
+        return reader.ReadToEnd();
+    }
+
+    private nint Function(string name) => _driver.Function(_context, _module, name, (int)(WidestRow * sizeof(float))) is not 0 and var function
+        ? function
+        : throw new BackendException($"There is no kernel {name}.");
+}

@@ -1,0 +1,119 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>
+/// The kernels that one token goes through on a GPU, given to the device as one: token by token it has computed a kernel before the next one arrives. They are recorded once, with the tensors
+/// that they read and write, and repeated for every token; where it stands is written to a place that they read.
+/// </summary>
+internal sealed unsafe class RecordedPass : IDisposable
+{
+    private const int Threads = 1024;
+
+    // A pass is recorded by the thread that goes through it.
+    [ThreadStatic]
+    private static RecordedPass? s_current;
+
+    private readonly CudaProgram _program;
+    private readonly List<Tensor> _held = [];
+    private readonly Tensor _input;
+    private readonly Tensor _place;
+    private nint _graph;
+    private nint _last;
+    private nint _executable;
+    private Tensor? _output;
+
+    private RecordedPass(CudaProgram program, Tensor entering)
+    {
+        _program = program;
+        _graph = program.NewGraph();
+        _input = empty_like(entering).DetachFromDisposeScope();
+        _place = empty(1, ScalarType.Int32, entering.device).DetachFromDisposeScope();
+    }
+
+    /// <summary>What kernels are recorded into on this thread, instead of being run; null where they are run.</summary>
+    public static RecordedPass? Current => s_current;
+
+    /// <summary>
+    /// Records a pass that has just been computed, and tries it: operators of the framework cannot be recorded, and are found by what a repetition gives.
+    /// </summary>
+    /// <param name="entering">What enters, <c>[batch, 1, d]</c>.</param>
+    /// <param name="seen">How many positions it sees.</param>
+    /// <param name="expected">What came out of it.</param>
+    /// <param name="pass">The pass again, of a stream and of the place that says how many positions are seen.</param>
+    /// <returns>Null where it cannot be recorded, or a repetition does not give the same bytes.</returns>
+    public static RecordedPass? Of(Tensor entering, long seen, Tensor expected, Func<Tensor, Tensor, Tensor> pass)
+    {
+        if (entering.requires_grad || CudaProgram.For([entering]) is not { } program)
+        {
+            return null;
+        }
+
+        using var scope = NewDisposeScope();
+        var recorded = new RecordedPass(program, entering);
+        try
+        {
+            s_current = recorded;
+            recorded._output = pass(recorded._input, recorded._place).DetachFromDisposeScope();
+            s_current = null;
+            recorded._executable = program.Executable(recorded._graph);
+            if (expected.shape.SequenceEqual(recorded._output.shape) && expected.ne(recorded.Repeat(entering, seen)).any().Number() == 0)
+            {
+                (var kept, recorded) = (recorded, null);
+                return kept;
+            }
+
+            return null;
+        }
+        catch (BackendException)
+        {
+            // The driver does not take it: too little memory, or blocks on several devices.
+            return null;
+        }
+        finally
+        {
+            s_current = null;
+            recorded?.Dispose();
+        }
+    }
+
+    /// <summary>Whether it is about streams of this shape.</summary>
+    public bool Takes(Tensor entering) => _input.shape.SequenceEqual(entering.shape);
+
+    /// <summary>What comes out of it for another token; valid until the next one.</summary>
+    /// <param name="entering">What enters, <c>[batch, 1, d]</c>.</param>
+    /// <param name="seen">How many positions it sees.</param>
+    public Tensor Repeat(Tensor entering, long seen)
+    {
+        using Tensor whole = entering.contiguous();
+        _program.Run("enter", 0, (1, 1), (Threads, 1), 0, whole, _input, whole.numel(), _place, seen);
+        _program.Launch(_executable);
+        return _output!.alias();
+    }
+
+    /// <summary>Adds a kernel behind those that there are.</summary>
+    public void Add(nint function, (long X, long Y) blocks, (long X, long Y) threads, long room, void** places, ReadOnlySpan<CudaArgument> arguments)
+    {
+        _last = _program.AddTo(_graph, _last, function, blocks, threads, room, places);
+        foreach (var argument in arguments)
+        {
+            if (argument.Tensor is { } tensor)
+            {
+                // Their memory, whoever disposes them.
+                _held.Add(tensor.alias().DetachFromDisposeScope());
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        _program.Forget(_graph, _executable);
+        (_graph, _executable) = (0, 0);
+        _held.ForEach(tensor => tensor.Dispose());
+        _held.Clear();
+        _input.Dispose();
+        _place.Dispose();
+        _output?.Dispose();
+    }
+}

@@ -21,6 +21,7 @@ public sealed class KeyValueCache : IDisposable
     private RecordedPass? _recorded;
     private int _passes;
     private long _capacity;
+    private bool _cannotBeRecorded;
 
     internal KeyValueCache(int blocks, long limit, IReadOnlyList<int>? padding)
     {
@@ -82,9 +83,10 @@ public sealed class KeyValueCache : IDisposable
         }
 
         Tensor leaving = pass(entering, null);
-        if (++_passes == PassesUntilRecorded)
+        if (++_passes == PassesUntilRecorded && !_cannotBeRecorded)
         {
-            _recorded = RecordedPass.Of(entering, Length + 1, leaving, pass);
+            _recorded = RecordedPass.Of(entering, Length + 1, pass);
+            _cannotBeRecorded = _recorded is null;
         }
 
         return leaving;

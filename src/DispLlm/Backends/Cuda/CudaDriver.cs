@@ -30,6 +30,7 @@ internal sealed unsafe class CudaDriver
     private readonly delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int> _launch;
     private readonly delegate* unmanaged<nint*, uint, int> _newGraph;
     private readonly delegate* unmanaged<nint*, nint, nint*, nuint, KernelNode*, int> _addKernel;
+    private readonly delegate* unmanaged<nint, nint*, nint*, Edge*, nuint, int> _addEdges;
     private readonly delegate* unmanaged<nint*, nint, ulong, int> _instantiate;
     private readonly delegate* unmanaged<nint, nint, int> _launchGraph;
     private readonly delegate* unmanaged<nint, int> _destroyExecutable;
@@ -54,6 +55,9 @@ internal sealed unsafe class CudaDriver
         _launch = (delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)Function("cuLaunchKernel");
         _newGraph = (delegate* unmanaged<nint*, uint, int>)Function("cuGraphCreate");
         _addKernel = (delegate* unmanaged<nint*, nint, nint*, nuint, KernelNode*, int>)Function("cuGraphAddKernelNode");
+
+        // Drivers since CUDA 12.3.
+        _addEdges = NativeLibrary.TryGetExport(library, "cuGraphAddDependencies_v2", out nint edges) ? (delegate* unmanaged<nint, nint*, nint*, Edge*, nuint, int>)edges : null;
         _instantiate = (delegate* unmanaged<nint*, nint, ulong, int>)Function("cuGraphInstantiateWithFlags");
         _launchGraph = (delegate* unmanaged<nint, nint, int>)Function("cuGraphLaunch");
         _destroyExecutable = (delegate* unmanaged<nint, int>)Function("cuGraphExecDestroy");
@@ -170,8 +174,18 @@ internal sealed unsafe class CudaDriver
     }
 
     /// <summary>Adds a kernel to a graph, behind another one, or 0 for the first. What the arguments are is copied.</summary>
+    /// <param name="context">The device's context.</param>
+    /// <param name="graph">The graph.</param>
+    /// <param name="before">The kernel in front of it.</param>
+    /// <param name="early">Whether it waits by itself for the one in front, and may begin before that has ended; a matter of the device's generation.</param>
+    /// <param name="function">The kernel.</param>
+    /// <param name="blocks">How many blocks of threads.</param>
+    /// <param name="threads">How many threads a block has.</param>
+    /// <param name="room">Bytes of room that a block shares.</param>
+    /// <param name="arguments">Where each argument lies.</param>
     /// <exception cref="BackendException">The driver does not take it.</exception>
-    public nint AddTo(nint context, nint graph, nint before, nint function, (long X, long Y) blocks, (long X, long Y) threads, long room, void** arguments)
+    public nint AddTo(
+        nint context, nint graph, nint before, bool early, nint function, (long X, long Y) blocks, (long X, long Y) threads, long room, void** arguments)
     {
         nint node;
         var kernel = new KernelNode
@@ -187,7 +201,14 @@ internal sealed unsafe class CudaDriver
             Arguments = arguments,
         };
         bool pushed = Enter(context);
-        int error = _addKernel(&node, graph, before == 0 ? null : &before, before == 0 ? 0u : 1u, &kernel);
+        bool apart = before == 0 || (early && _addEdges is not null);
+        int error = _addKernel(&node, graph, apart ? null : &before, apart ? 0u : 1u, &kernel);
+        if (error == 0 && apart && before != 0)
+        {
+            var edge = Edge.Early;
+            error = _addEdges(graph, &before, &node, &edge, 1);
+        }
+
         Leave(pushed);
         Check(error, "cuGraphAddKernelNode");
         return node;
@@ -288,6 +309,18 @@ internal sealed unsafe class CudaDriver
             string text = _errorName(error, &name) == 0 ? Marshal.PtrToStringUTF8((nint)name)! : error.ToString(System.Globalization.CultureInfo.InvariantCulture);
             throw new BackendException($"The GPU's driver answers {text} to {what}.");
         }
+    }
+
+    /// <summary>What one kernel of a graph is to the next (<c>CUgraphEdgeData</c>).</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 8)]
+    private struct Edge
+    {
+        public byte FromPort;
+        public byte ToPort;
+        public byte Type;
+
+        /// <summary>The next one may begin when this one says so, and waits for its end by itself.</summary>
+        public static Edge Early => new() { FromPort = 1, Type = 1 };
     }
 
     /// <summary>A kernel of a graph, as the driver wants it told (<c>CUDA_KERNEL_NODE_PARAMS_v1</c>).</summary>

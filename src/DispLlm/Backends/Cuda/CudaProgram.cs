@@ -12,12 +12,16 @@ internal sealed unsafe class CudaProgram
     // Numbers of bfloat16 are rounded, and multiplied by matrix units, from here on.
     private const int LeastCapability = 80;
 
+    // Kernels of a graph begin before those in front have ended from here on.
+    private const int EarlyCapability = 90;
+
     private static readonly string[] s_sources = ["Numbers.cu", "Rows.cu", "Tokens.cu"];
     private static readonly ConcurrentDictionary<(int Device, torch.ScalarType Type), Lazy<(CudaProgram? Program, string? Missing)>> s_programs = [];
 
     private readonly CudaDriver _driver;
     private readonly nint _context;
     private readonly nint _module;
+    private readonly bool _early;
     private readonly ConcurrentDictionary<(string Name, int Pack), nint> _functions = [];
 
     private CudaProgram(CudaDriver driver, int device, byte[] code, torch.ScalarType type)
@@ -25,6 +29,7 @@ internal sealed unsafe class CudaProgram
         _driver = driver;
         _context = driver.Context(device);
         _module = driver.Load(_context, code);
+        _early = driver.Capability(device) >= EarlyCapability;
         Processors = driver.ProcessorsOf(device);
         Packed = type == torch.ScalarType.BFloat16 ? 8 : 4;
     }
@@ -127,7 +132,7 @@ internal sealed unsafe class CudaProgram
 
     /// <summary>Adds a kernel to a graph, behind another one, or 0 for the first; bytes of room.</summary>
     public nint AddTo(nint graph, nint before, nint function, (long X, long Y) blocks, (long X, long Y) threads, long room, void** arguments) =>
-        _driver.AddTo(_context, graph, before, function, blocks, threads, room, arguments);
+        _driver.AddTo(_context, graph, before, _early, function, blocks, threads, room, arguments);
 
     /// <summary>A graph as the device runs it.</summary>
     public nint Executable(nint graph) => _driver.Executable(_context, graph);

@@ -13,13 +13,16 @@ internal sealed class CudaTokens
     // Tokens that a matrix unit takes at a time, and how many at most.
     private const long Tile = 8, MostTokens = 16;
 
+    // Rows of weights that a block has, and how many blocks each processor has to have if they are to be high ones.
+    private const long Low = 16, High = 32, BlocksEach = 2;
+
     // Inputs that are read at once, and how many projections one launch has.
     private const long Inputs = 8, MostProjections = 3;
 
     private const long Threads = 256, Warp = 32;
 
     // Where a device has fewer heads than this for each of its processors, a head's positions are shared out, in stretches of not less than so many; the kernel counts them for so many heads.
-    private const long HeadsEach = 2, LeastStretch = 64, MostCounted = 1024;
+    private const long HeadsEach = 2, LeastStretch = 64, MostStretches = 64, MostCounted = 1024;
 
     private readonly CudaProgram _program;
 
@@ -48,7 +51,7 @@ internal sealed class CudaTokens
             return null;
         }
 
-        long tokens = x.numel() / width, rows = tokens <= Tile ? 16 : 32, blocks = 0;
+        long tokens = x.numel() / width, outputsOfAll = 0, blocks = 0;
         var weights = new CudaArgument[3 * MostProjections];
         var outputs = new CudaArgument[MostProjections];
         var results = new Tensor[projections.Length];
@@ -68,18 +71,20 @@ internal sealed class CudaTokens
                 return null;
             }
 
-            long count = weight.size(0);
-            outputs[i] = count;
-            blocks += (count + rows - 1) / rows;
+            outputs[i] = weight.size(0);
+            outputsOfAll += weight.size(0);
         }
+
+        bool high = tokens > Tile && outputsOfAll >= BlocksEach * High * kernels._program.Processors;
 
         for (int i = 0; i < projections.Length; i++)
         {
+            blocks += (projections[i].Weight.size(0) + (high ? High : Low) - 1) / (high ? High : Low);
             results[i] = CudaProgram.EmptyLike(x, projections[i].Weight.size(0));
             weights[(2 * MostProjections) + i] = results[i];
         }
 
-        kernels._program.Run(tokens <= Tile ? "few_rows_8" : "few_rows_16", 0, (blocks, 1), (Threads, 1), 0, [input, tokens, width, .. weights, .. outputs]);
+        kernels._program.Run(tokens <= Tile ? "few_rows_8" : high ? "few_rows_16_high" : "few_rows_16", 0, (blocks, 1), (Threads, 1), 0, [input, tokens, width, .. weights, .. outputs]);
         return results;
     }
 
@@ -104,7 +109,7 @@ internal sealed class CudaTokens
         long size = held.Key.size(3), groups = held.Key.size(1), batch = query.size(0), heads = query.size(-1) / size, blocks = batch * heads;
 
         // By what there is room for: a recorded pass has one launch for every number of positions, and all of them give the same bytes.
-        long most = (held.Key.size(2) + LeastStretch - 1) / LeastStretch, stretches = blocks > MostCounted ? 1 : Math.Clamp(HeadsEach * _program.Processors / blocks, 1, most);
+        long most = Math.Min(MostStretches, (held.Key.size(2) + LeastStretch - 1) / LeastStretch), stretches = blocks > MostCounted ? 1 : Math.Clamp(HeadsEach * _program.Processors / blocks, 1, most);
         long lanes = (long)BitOperations.RoundUpToPowerOf2((ulong)(size / _program.Packed)), teams = Threads / lanes;
         Tensor result = empty_like(query);
         using Tensor? parts = stretches == 1 ? null : empty([blocks, stretches, size + 2], ScalarType.Float32, query.device);

@@ -87,7 +87,33 @@ __device__ float total(float sum)
     return sum;
 }
 
+// In a recorded pass a kernel may begin before the one in front of it has ended: it lets the next one begin as well, reads what is the same in every pass, and waits.
+__device__ __forceinline__ void let_next_begin()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+// What kernels in front have written may be read from here on, and written over.
+__device__ __forceinline__ void wait_for_previous()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 // A kernel for rows that begin at multiples of 16 bytes, and one for all others.
-#define KERNEL(name, parameters, arguments)                                             \
-    extern "C" __global__ void name##_packed parameters { name<PACKED> arguments; }     \
-    extern "C" __global__ void name##_single parameters { name<1> arguments; }
+#define KERNEL(name, parameters, arguments)             \
+    extern "C" __global__ void name##_packed parameters \
+    {                                                   \
+        let_next_begin();                               \
+        wait_for_previous();                            \
+        name<PACKED> arguments;                         \
+    }                                                   \
+    extern "C" __global__ void name##_single parameters \
+    {                                                   \
+        let_next_begin();                               \
+        wait_for_previous();                            \
+        name<1> arguments;                              \
+    }

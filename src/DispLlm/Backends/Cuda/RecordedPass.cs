@@ -36,14 +36,14 @@ internal sealed unsafe class RecordedPass : IDisposable
     public static RecordedPass? Current => s_current;
 
     /// <summary>
-    /// Records a pass that has just been computed, and tries it: operators of the framework cannot be recorded, and are found by what a repetition gives.
+    /// Records a pass and tries it. Operators of the framework are not recorded: they give what they gave when the pass was, whatever enters. So what is tried is another stream, and it has to
+    /// come out as it is computed, byte by byte.
     /// </summary>
     /// <param name="entering">What enters, <c>[batch, 1, d]</c>.</param>
     /// <param name="seen">How many positions it sees.</param>
-    /// <param name="expected">What came out of it.</param>
-    /// <param name="pass">The pass again, of a stream and of the place that says how many positions are seen.</param>
-    /// <returns>Null where it cannot be recorded, or a repetition does not give the same bytes.</returns>
-    public static RecordedPass? Of(Tensor entering, long seen, Tensor expected, Func<Tensor, Tensor, Tensor> pass)
+    /// <param name="pass">What it goes through, of a stream and of the place that says how many positions are seen, <c>[1]</c>, int32; null where it is to be computed.</param>
+    /// <returns>Null where it cannot be recorded.</returns>
+    public static RecordedPass? Of(Tensor entering, long seen, Func<Tensor, Tensor?, Tensor> pass)
     {
         if (entering.requires_grad || CudaProgram.For([entering]) is not { } program)
         {
@@ -58,13 +58,18 @@ internal sealed unsafe class RecordedPass : IDisposable
             recorded._output = pass(recorded._input, recorded._place).DetachFromDisposeScope();
             s_current = null;
             recorded._executable = program.Executable(recorded._graph);
-            if (expected.shape.SequenceEqual(recorded._output.shape) && expected.ne(recorded.Repeat(entering, seen)).any().Number() == 0)
+            Tensor other = entering.flip(-1), repeated = recorded.Repeat(other, seen);
+            bool isRight = other.ne(entering).any().IsTrue() && !repeated.ne(pass(other, null)).any().IsTrue();
+
+            // Puts into the cache again what belongs there.
+            pass(entering, null);
+            if (!isRight)
             {
-                (var kept, recorded) = (recorded, null);
-                return kept;
+                return null;
             }
 
-            return null;
+            (var kept, recorded) = (recorded, null);
+            return kept;
         }
         catch (BackendException)
         {

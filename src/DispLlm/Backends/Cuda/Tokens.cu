@@ -18,11 +18,13 @@ __device__ __forceinline__ uint4 eight(const number* row, int i, int width)
 }
 
 // Several projections of up to 8 TILES tokens: the rows of the weights follow each other, 16 HEIGHT of them to a block. Each warp has its share of the inputs, and the shares are added in
-// their order. A matrix unit sums over inputs in whatever order they come: a thread's eight neighbours serve as two of its fragments.
-template <int HEIGHT, int TILES>
+// their order. A matrix unit sums over inputs in whatever order they come: a thread's eight neighbours serve as two of its fragments. AHEAD steps of the weights are asked for at once, the
+// first ones while kernels in front still compute what enters.
+template <int HEIGHT, int TILES, int AHEAD>
 __device__ __forceinline__ void few_rows(const number* x, int tokens, int width, const number* weight, const number* bias, number* result, int count, int block)
 {
     __shared__ float shares[WARPS][16 * HEIGHT][8 * TILES + 1];
+    let_next_begin();
     int first = block * 16 * HEIGHT;
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, group = lane / 4, place = lane % 4 * 8;
 
@@ -43,28 +45,57 @@ __device__ __forceinline__ void few_rows(const number* x, int tokens, int width,
     }
 
     float sums[HEIGHT][TILES][4] = {};
-#pragma unroll 4
-    for (int step = warp * STEP; step < width; step += WARPS * STEP)
+    bool waits = true;
+    for (int step = warp * STEP; step < width; step += AHEAD * WARPS * STEP)
     {
-        int i = step + place;
-        uint4 b[TILES];
+        uint4 a[AHEAD][HEIGHT][2], b[AHEAD][TILES];
 #pragma unroll
-        for (int t = 0; t < TILES; t++)
+        for (int k = 0; k < AHEAD; k++)
         {
-            b[t] = eight(columns[t], i, width);
+#pragma unroll
+            for (int h = 0; h < HEIGHT; h++)
+            {
+                a[k][h][0] = eight(rows[h][0], step + k * WARPS * STEP + place, width);
+                a[k][h][1] = eight(rows[h][1], step + k * WARPS * STEP + place, width);
+            }
+        }
+
+        if (waits)
+        {
+            wait_for_previous();
+            waits = false;
         }
 
 #pragma unroll
-        for (int h = 0; h < HEIGHT; h++)
+        for (int k = 0; k < AHEAD; k++)
         {
-            uint4 upper = eight(rows[h][0], i, width), lower = eight(rows[h][1], i, width);
 #pragma unroll
             for (int t = 0; t < TILES; t++)
             {
-                MULTIPLY(sums[h][t], upper.x, lower.x, upper.y, lower.y, b[t].x, b[t].y);
-                MULTIPLY(sums[h][t], upper.z, lower.z, upper.w, lower.w, b[t].z, b[t].w);
+                b[k][t] = eight(columns[t], step + k * WARPS * STEP + place, width);
             }
         }
+
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++)
+        {
+#pragma unroll
+            for (int h = 0; h < HEIGHT; h++)
+            {
+#pragma unroll
+                for (int t = 0; t < TILES; t++)
+                {
+                    MULTIPLY(sums[h][t], a[k][h][0].x, a[k][h][1].x, a[k][h][0].y, a[k][h][1].y, b[k][t].x, b[k][t].y);
+                    MULTIPLY(sums[h][t], a[k][h][0].z, a[k][h][1].z, a[k][h][0].w, a[k][h][1].w, b[k][t].z, b[k][t].w);
+                }
+            }
+        }
+    }
+
+    if (waits)
+    {
+        // There was nothing to read, but results may be written over.
+        wait_for_previous();
     }
 
 #pragma unroll
@@ -98,25 +129,84 @@ __device__ __forceinline__ void few_rows(const number* x, int tokens, int width,
     }
 }
 
-#define FEW_ROWS(name, height, tiles)                                                                                                                             \
+#define FEW_ROWS(name, height, tiles, ahead)                                                                                                                             \
     extern "C" __global__ void __launch_bounds__(32 * WARPS) name(                                                                                                \
         const number* x, int tokens, int width, const number* weight0, const number* weight1, const number* weight2, const number* bias0,                         \
         const number* bias1, const number* bias2, number* result0, number* result1, number* result2, int outputs0, int outputs1, int outputs2)                    \
     {                                                                                                                                                             \
         int blocks0 = (outputs0 + 16 * height - 1) / (16 * height), before2 = blocks0 + (outputs1 + 16 * height - 1) / (16 * height);                             \
         bool first = blockIdx.x < blocks0, second = blockIdx.x < before2;                                                                                         \
-        few_rows<height, tiles>(                                                                                                                                  \
+        few_rows<height, tiles, ahead>(                                                                                                                                  \
             x, tokens, width, first ? weight0 : second ? weight1 : weight2, first ? bias0 : second ? bias1 : bias2, first ? result0 : second ? result1 : result2, \
             first ? outputs0 : second ? outputs1 : outputs2, blockIdx.x - (first ? 0 : second ? blocks0 : before2));                                              \
     }
 
-FEW_ROWS(few_rows_8, 1, 1)
-FEW_ROWS(few_rows_16, 2, 2)
+FEW_ROWS(few_rows_8, 1, 1, 4)
+FEW_ROWS(few_rows_16, 1, 2, 4)
+
+// Where there are so many rows that processors have enough of them twice as high: what enters is read half as often.
+FEW_ROWS(few_rows_16_high, 2, 2, 2)
 
 #endif
 
 // Keys that a group of threads has in flight.
 #define AT_ONCE 4
+
+// Parts of one mixture: each is its highest score, the sum of its weights beside that one's, and their mixture of values.
+template <bool FAR>
+__device__ __forceinline__ float of_part(const float* part)
+{
+    // What other blocks wrote is not in this processor's cache.
+    return FAR ? __ldcg(part) : *part;
+}
+
+// The highest score of all parts, what each counts beside it, and the sum. Every thread of a block comes here.
+template <bool FAR>
+__device__ __forceinline__ void weigh(const float* parts, int count, int length, float* weights, float* most, float* whole)
+{
+    __shared__ float sums[256];
+    if (threadIdx.x < count)
+    {
+        weights[threadIdx.x] = of_part<FAR>(parts + threadIdx.x * length);
+        sums[threadIdx.x] = of_part<FAR>(parts + threadIdx.x * length + 1);
+    }
+
+    __syncthreads();
+    *most = LOWEST;
+    for (int p = 0; p < count; p++)
+    {
+        *most = fmaxf(*most, weights[p]);
+    }
+
+    // A part that sees nothing counts nothing, also where no part does.
+    float weight = threadIdx.x < count && weights[threadIdx.x] != LOWEST ? __expf(weights[threadIdx.x] - *most) : 0;
+    __syncthreads();
+    if (threadIdx.x < count)
+    {
+        weights[threadIdx.x] = weight;
+    }
+
+    __syncthreads();
+    *whole = 0;
+    for (int p = 0; p < count; p++)
+    {
+        *whole += sums[p] * weights[p];
+    }
+}
+
+// A feature of the mixture of all parts.
+template <bool FAR>
+__device__ __forceinline__ float mixture_of(const float* parts, int count, int length, int feature, const float* weights)
+{
+    float mixture = 0;
+#pragma unroll 8
+    for (int p = 0; p < count; p++)
+    {
+        mixture += weights[p] * of_part<FAR>(parts + p * length + 2 + feature);
+    }
+
+    return mixture;
+}
 
 // How many blocks of a head have come. One stream of work has a GPU: no two launches use them at a time.
 __device__ int arrived[1024];
@@ -138,10 +228,12 @@ extern "C" __global__ void enter(const number* entering, number* input, int coun
 // Attention of one position, whose queries, keys and values are as projections write them: it is turned, put into the cache, and attends to everything there up to itself, except for padding
 // in front. A block has one head and one stretch of the positions; a group of threads has a key, each thread a pack of its features. Where a head has several stretches, the last block to come
 // puts them together. How many positions are seen is a number, or lies at a place.
-extern "C" __global__ void __launch_bounds__(256) attend_one(
+extern "C" __global__ void __launch_bounds__(256, 4) attend_one(
     const number* query, const number* key, const number* value, const number* cosine, const number* sine, const int* padding, const int* place, number* keys, number* values, number* result,
     float* parts, int heads, int shared, int size, int lanes, int turning, int given, long long keyRow, long long keyHead, float scale)
 {
+    let_next_begin();
+    wait_for_previous();
     int head = blockIdx.x % heads, row = blockIdx.x / heads, group = head / shared, groups = heads / shared;
     int seen = place ? *place : given, stretch = (seen + gridDim.y - 1) / gridDim.y;
     int first = blockIdx.y * stretch, last = min(first + stretch, seen), hidden = padding ? padding[row] : 0;
@@ -266,26 +358,13 @@ extern "C" __global__ void __launch_bounds__(256) attend_one(
     }
 
     __syncthreads();
+    __shared__ float weights[256];
+    float most, whole;
+    weigh<false>(room + size, teams, length, weights, &most, &whole);
     float* part = parts + ((long long)blockIdx.x * gridDim.y + blockIdx.y) * length;
-    float most = LOWEST, whole = 0;
-    for (int t = 0; t < teams; t++)
-    {
-        most = fmaxf(most, room[size + t * length]);
-    }
-
-    for (int t = 0; t < teams && most != LOWEST; t++)
-    {
-        whole += room[size + t * length + 1] * __expf(room[size + t * length] - most);
-    }
-
     for (int i = threadIdx.x; i < size; i += blockDim.x)
     {
-        float mixture = 0;
-        for (int t = 0; t < teams && most != LOWEST; t++)
-        {
-            mixture += room[size + t * length + 2 + i] * __expf(room[size + t * length] - most);
-        }
-
+        float mixture = mixture_of<false>(room + size, teams, length, i, weights);
         if (gridDim.y == 1)
         {
             result[(long long)blockIdx.x * size + i] = narrow(mixture / whole);
@@ -322,28 +401,11 @@ extern "C" __global__ void __launch_bounds__(256) attend_one(
     }
 
     __threadfence();
-    const volatile float* all = parts + (long long)blockIdx.x * gridDim.y * length;
-    most = LOWEST;
-    whole = 0;
-    for (int s = 0; s < gridDim.y; s++)
-    {
-        most = fmaxf(most, all[s * length]);
-    }
-
-    for (int s = 0; s < gridDim.y; s++)
-    {
-        whole += all[s * length + 1] * __expf(all[s * length] - most);
-    }
-
+    const float* all = parts + (long long)blockIdx.x * gridDim.y * length;
+    weigh<true>(all, gridDim.y, length, weights, &most, &whole);
     for (int i = threadIdx.x; i < size; i += blockDim.x)
     {
-        float mixture = 0;
-        for (int s = 0; s < gridDim.y; s++)
-        {
-            mixture += all[s * length + 2 + i] * __expf(all[s * length] - most);
-        }
-
-        result[(long long)blockIdx.x * size + i] = narrow(mixture / whole);
+        result[(long long)blockIdx.x * size + i] = narrow(mixture_of<true>(all, gridDim.y, length, i, weights) / whole);
     }
 
     // For the next one.

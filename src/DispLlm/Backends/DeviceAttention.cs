@@ -62,12 +62,7 @@ internal static class DeviceAttention
     public static CudaTokens? OneOnAccelerator(Tensor query, Tensor key, Tensor value, long headSize) =>
         CudaTokens.For(query, key, value) is { } kernels && kernels.Attends(headSize) ? kernels : null;
 
-    /// <summary>Whether <see cref="OneInHostMemory"/> takes what projections wrote.</summary>
-    public static bool LieInHostMemory(Tensor query, Tensor key, Tensor value) => HostRows.LieWithoutGradient(query, key, value);
-
-    /// <summary>
-    /// The same in the CPU's memory.
-    /// </summary>
+    /// <summary>The same in the CPU's memory, where <see cref="HostRows.LieWithoutGradient"/> says so. The caller knows padding and positions.</summary>
     /// <param name="query">Queries; may be written over, like the keys.</param>
     /// <param name="key">Keys, of as many heads or fewer.</param>
     /// <param name="value">Values.</param>

@@ -140,9 +140,10 @@ internal static class DeviceKernels
         : inPlace ? x.PlusInPlace(y)
         : x.Plus(y);
 
-    /// <summary>Layer norm over the last dimension of <c>[..., d]</c>, statistics in float32, through the framework's fused kernel.</summary>
-    public static Tensor LayerNorm(Tensor x, Tensor weight, Tensor bias, double epsilon) => x.device.HoldsNumbers()
-        ? nn.functional.layer_norm(x, [x.shape[^1]], weight, bias, epsilon)
+    /// <summary>Layer norm over the last dimension of <c>[..., d]</c>, statistics in float32; on the CPU through the framework's fused kernel.</summary>
+    public static Tensor LayerNorm(Tensor x, Tensor weight, Tensor bias, double epsilon) =>
+        Recordable(x, weight, bias) is { } kernels ? kernels.Norm(x, weight, bias, centred: true, epsilon, index: null)
+        : x.device.HoldsNumbers() ? nn.functional.layer_norm(x, [x.shape[^1]], weight, bias, epsilon)
         : ((x - x.mean([-1L], keepdim: true)) * weight).Plus(bias);
 
     /// <summary>
@@ -185,18 +186,7 @@ internal static class DeviceKernels
     public static Tensor GeluTanh(Tensor x) => Recordable(x)?.OfEach("gelu_tanh", x) ?? ScriptedKernels.GeluTanh(x);
 
     /// <summary>Kernels that can be recorded (<see cref="RecordedPass"/>), outside any gradient; null where there are none.</summary>
-    private static CudaKernels? Recordable(params ReadOnlySpan<Tensor> tensors)
-    {
-        foreach (var x in tensors)
-        {
-            if (x.requires_grad)
-            {
-                return null;
-            }
-        }
-
-        return CudaKernels.For(tensors);
-    }
+    private static CudaKernels? Recordable(params ReadOnlySpan<Tensor> tensors) => RowKernels.AnyHasGradient(tensors) ? null : CudaKernels.For(tensors);
 
     private static IRowKernels? Gating(Tensor gates, params ReadOnlySpan<Tensor> features) =>
         gates.dtype == ScalarType.Float32 && gates.is_contiguous() ? RowKernels.For(features) : null;

@@ -49,18 +49,7 @@ internal readonly unsafe struct HostRows
     }
 
     /// <summary>Whether they <see cref="Lie"/> so, outside any gradient.</summary>
-    public static bool LieWithoutGradient(params ReadOnlySpan<Tensor> tensors)
-    {
-        foreach (var x in tensors)
-        {
-            if (x.requires_grad)
-            {
-                return false;
-            }
-        }
-
-        return Lie(tensors);
-    }
+    public static bool LieWithoutGradient(params ReadOnlySpan<Tensor> tensors) => !RowKernels.AnyHasGradient(tensors) && Lie(tensors);
 
     /// <summary>The rows <c>[..., width]</c> of a tensor that lies so. It has to be kept alive while they are used.</summary>
     public static HostRows Of(Tensor x) => Of(x, x.size(-1));
@@ -106,6 +95,20 @@ internal readonly unsafe struct HostRows
         {
             BFloat16Numbers.Narrow(scratch, (ushort*)At(row), Width);
         }
+    }
+
+    /// <summary>An empty tensor of the same type and shape, with another width.</summary>
+    public static Tensor EmptyLike(Tensor x, long width)
+    {
+        // Dimension by dimension: to ask for the whole shape takes the framework several times as long.
+        long[] shape = new long[x.dim()];
+        for (int i = 0; i < shape.Length - 1; i++)
+        {
+            shape[i] = x.size(i);
+        }
+
+        shape[^1] = width;
+        return empty(shape, x.dtype);
     }
 
     /// <summary>Where the float32 numbers of a tensor in one piece lie.</summary>

@@ -79,16 +79,19 @@ internal static class RowKernels
     public static IRowKernels? For(params ReadOnlySpan<Tensor> tensors) => HostRows.Lie(tensors) ? HostKernels.Shared : CudaKernels.For(tensors);
 
     /// <summary>The same, outside any gradient.</summary>
-    public static IRowKernels? WithoutGradient(params ReadOnlySpan<Tensor> tensors)
+    public static IRowKernels? WithoutGradient(params ReadOnlySpan<Tensor> tensors) => AnyHasGradient(tensors) ? null : For(tensors);
+
+    /// <summary>Whether a gradient is wanted of any of them.</summary>
+    public static bool AnyHasGradient(ReadOnlySpan<Tensor> tensors)
     {
         foreach (var x in tensors)
         {
             if (x.requires_grad)
             {
-                return null;
+                return true;
             }
         }
 
-        return For(tensors);
+        return false;
     }
 }

@@ -82,14 +82,14 @@ public sealed class KeyValueCache : IDisposable
             return _recorded.Repeat(entering, Length + 1);
         }
 
-        Tensor leaving = pass(entering, null);
         if (++_passes == PassesUntilRecorded && !_cannotBeRecorded)
         {
             _recorded = RecordedPass.Of(entering, Length + 1, pass);
             _cannotBeRecorded = _recorded is null;
         }
 
-        return leaving;
+        // Also behind a recording, which was tried with something else.
+        return pass(entering, null);
     }
 
     /// <summary>The padding of each row on a device, <c>[batch]</c>, int32; null where no row has any.</summary>

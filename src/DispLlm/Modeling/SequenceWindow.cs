@@ -103,7 +103,7 @@ internal sealed class SequenceWindow : IDisposable
             return kernels.Attend(query, key, value, rotary?.Table(room.Key.size(2), query.dtype), _cache.PaddingOn(query.device), room, First + 1, Place);
         }
 
-        if (!DeviceAttention.LieInHostMemory(query, key, value))
+        if (!HostRows.LieWithoutGradient(query, key, value))
         {
             return null;
         }

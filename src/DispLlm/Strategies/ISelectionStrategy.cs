@@ -31,7 +31,7 @@ public sealed record SelectionRequest
     /// <summary>Calibration text; null where the strategy needs none.</summary>
     public TokenCorpus? Calibration { get; init; }
 
-    /// <summary>Every width is a multiple of this, or uncut. Default 1; hardware likes 8 to 128.</summary>
+    /// <summary>Every width is a multiple of this, or uncut. Default 1; hardware likes 8 to 128, and a GPU writes token by token fastest from 8 on.</summary>
     public int WidthMultiple { get; init; } = 1;
 
     /// <summary>Norm or selection first, while learning and after. Default <see cref="NormOrder.NormThenSelect"/>.</summary>

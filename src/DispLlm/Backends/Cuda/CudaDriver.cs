@@ -28,42 +28,35 @@ internal sealed unsafe class CudaDriver
     private readonly delegate* unmanaged<nint*, nint, byte*, int> _function;
     private readonly delegate* unmanaged<nint, int, int, int> _setAttribute;
     private readonly delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int> _launch;
-    private readonly delegate* unmanaged<nint*, uint, int> _newGraph;
-    private readonly delegate* unmanaged<nint*, nint, nint*, nuint, KernelNode*, int> _addKernel;
-    private readonly delegate* unmanaged<nint, nint*, nint*, Edge*, nuint, int> _addEdges;
-    private readonly delegate* unmanaged<nint*, nint, ulong, int> _instantiate;
-    private readonly delegate* unmanaged<nint, nint, int> _launchGraph;
-    private readonly delegate* unmanaged<nint, int> _destroyExecutable;
-    private readonly delegate* unmanaged<nint, int> _destroyGraph;
     private readonly delegate* unmanaged<int, byte**, int> _errorName;
+
+    private readonly nint _library;
 
     private CudaDriver(nint library)
     {
-        nint Function(string name) => NativeLibrary.GetExport(library, name);
+        _library = library;
 
-        _device = (delegate* unmanaged<int*, int, int>)Function("cuDeviceGet");
-        _attribute = (delegate* unmanaged<int*, int, int, int>)Function("cuDeviceGetAttribute");
-        _retainContext = (delegate* unmanaged<nint*, int, int>)Function("cuDevicePrimaryCtxRetain");
-        _releaseContext = (delegate* unmanaged<int, int>)Function("cuDevicePrimaryCtxRelease_v2");
-        _currentContext = (delegate* unmanaged<nint*, int>)Function("cuCtxGetCurrent");
-        _pushContext = (delegate* unmanaged<nint, int>)Function("cuCtxPushCurrent_v2");
-        _popContext = (delegate* unmanaged<nint*, int>)Function("cuCtxPopCurrent_v2");
-        _memory = (delegate* unmanaged<nuint*, nuint*, int>)Function("cuMemGetInfo_v2");
-        _loadModule = (delegate* unmanaged<nint*, byte*, int>)Function("cuModuleLoadData");
-        _function = (delegate* unmanaged<nint*, nint, byte*, int>)Function("cuModuleGetFunction");
-        _setAttribute = (delegate* unmanaged<nint, int, int, int>)Function("cuFuncSetAttribute");
-        _launch = (delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)Function("cuLaunchKernel");
-        _newGraph = (delegate* unmanaged<nint*, uint, int>)Function("cuGraphCreate");
-        _addKernel = (delegate* unmanaged<nint*, nint, nint*, nuint, KernelNode*, int>)Function("cuGraphAddKernelNode");
-
-        // Drivers since CUDA 12.3.
-        _addEdges = NativeLibrary.TryGetExport(library, "cuGraphAddDependencies_v2", out nint edges) ? (delegate* unmanaged<nint, nint*, nint*, Edge*, nuint, int>)edges : null;
-        _instantiate = (delegate* unmanaged<nint*, nint, ulong, int>)Function("cuGraphInstantiateWithFlags");
-        _launchGraph = (delegate* unmanaged<nint, nint, int>)Function("cuGraphLaunch");
-        _destroyExecutable = (delegate* unmanaged<nint, int>)Function("cuGraphExecDestroy");
-        _destroyGraph = (delegate* unmanaged<nint, int>)Function("cuGraphDestroy");
-        _errorName = (delegate* unmanaged<int, byte**, int>)Function("cuGetErrorName");
+        _device = (delegate* unmanaged<int*, int, int>)Export("cuDeviceGet");
+        _attribute = (delegate* unmanaged<int*, int, int, int>)Export("cuDeviceGetAttribute");
+        _retainContext = (delegate* unmanaged<nint*, int, int>)Export("cuDevicePrimaryCtxRetain");
+        _releaseContext = (delegate* unmanaged<int, int>)Export("cuDevicePrimaryCtxRelease_v2");
+        _currentContext = (delegate* unmanaged<nint*, int>)Export("cuCtxGetCurrent");
+        _pushContext = (delegate* unmanaged<nint, int>)Export("cuCtxPushCurrent_v2");
+        _popContext = (delegate* unmanaged<nint*, int>)Export("cuCtxPopCurrent_v2");
+        _memory = (delegate* unmanaged<nuint*, nuint*, int>)Export("cuMemGetInfo_v2");
+        _loadModule = (delegate* unmanaged<nint*, byte*, int>)Export("cuModuleLoadData");
+        _function = (delegate* unmanaged<nint*, nint, byte*, int>)Export("cuModuleGetFunction");
+        _setAttribute = (delegate* unmanaged<nint, int, int, int>)Export("cuFuncSetAttribute");
+        _launch = (delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)Export("cuLaunchKernel");
+        _errorName = (delegate* unmanaged<int, byte**, int>)Export("cuGetErrorName");
     }
+
+    /// <summary>A function of the driver, by its name.</summary>
+    /// <exception cref="EntryPointNotFoundException">There is none.</exception>
+    public nint Export(string name) => NativeLibrary.GetExport(_library, name);
+
+    /// <summary>The same; 0 where there is none.</summary>
+    public nint ExportOrNone(string name) => NativeLibrary.TryGetExport(_library, name, out nint function) ? function : 0;
 
     /// <summary>The driver of this machine; null where there is none.</summary>
     public static CudaDriver? OfProcess => s_ofProcess.Value;
@@ -161,98 +154,6 @@ internal sealed unsafe class CudaDriver
         Check(error, "cuLaunchKernel");
     }
 
-    /// <summary>An empty graph of kernels.</summary>
-    /// <exception cref="BackendException">The driver makes none.</exception>
-    public nint NewGraph(nint context)
-    {
-        nint graph;
-        bool pushed = Enter(context);
-        int error = _newGraph(&graph, 0);
-        Leave(pushed);
-        Check(error, "cuGraphCreate");
-        return graph;
-    }
-
-    /// <summary>Adds a kernel to a graph, behind another one, or 0 for the first. What the arguments are is copied.</summary>
-    /// <param name="context">The device's context.</param>
-    /// <param name="graph">The graph.</param>
-    /// <param name="before">The kernel in front of it.</param>
-    /// <param name="early">Whether it waits by itself for the one in front, and may begin before that has ended; a matter of the device's generation.</param>
-    /// <param name="function">The kernel.</param>
-    /// <param name="blocks">How many blocks of threads.</param>
-    /// <param name="threads">How many threads a block has.</param>
-    /// <param name="room">Bytes of room that a block shares.</param>
-    /// <param name="arguments">Where each argument lies.</param>
-    /// <exception cref="BackendException">The driver does not take it.</exception>
-    public nint AddTo(
-        nint context, nint graph, nint before, bool early, nint function, (long X, long Y) blocks, (long X, long Y) threads, long room, void** arguments)
-    {
-        nint node;
-        var kernel = new KernelNode
-        {
-            Function = function,
-            BlocksX = (uint)blocks.X,
-            BlocksY = (uint)blocks.Y,
-            BlocksZ = 1,
-            ThreadsX = (uint)threads.X,
-            ThreadsY = (uint)threads.Y,
-            ThreadsZ = 1,
-            Room = (uint)room,
-            Arguments = arguments,
-        };
-        bool pushed = Enter(context);
-        bool apart = before == 0 || (early && _addEdges is not null);
-        int error = _addKernel(&node, graph, apart ? null : &before, apart ? 0u : 1u, &kernel);
-        if (error == 0 && apart && before != 0)
-        {
-            var edge = Edge.Early;
-            error = _addEdges(graph, &before, &node, &edge, 1);
-        }
-
-        Leave(pushed);
-        Check(error, "cuGraphAddKernelNode");
-        return node;
-    }
-
-    /// <summary>A graph as the device runs it.</summary>
-    /// <exception cref="BackendException">The driver does not take it.</exception>
-    public nint Executable(nint context, nint graph)
-    {
-        nint executable;
-        bool pushed = Enter(context);
-        int error = _instantiate(&executable, graph, 0);
-        Leave(pushed);
-        Check(error, "cuGraphInstantiateWithFlags");
-        return executable;
-    }
-
-    /// <summary>Gives a graph to the device, behind what the framework has given it so far.</summary>
-    /// <exception cref="BackendException">The driver does not take it.</exception>
-    public void Launch(nint context, nint executable)
-    {
-        bool pushed = Enter(context);
-        int error = _launchGraph(executable, 0);
-        Leave(pushed);
-        Check(error, "cuGraphLaunch");
-    }
-
-    /// <summary>Destroys a graph, and what was made of it; 0 for none.</summary>
-    public void Forget(nint context, nint graph, nint executable)
-    {
-        bool pushed = Enter(context);
-        if (executable != 0)
-        {
-            _ = _destroyExecutable(executable);
-        }
-
-        if (graph != 0)
-        {
-            _ = _destroyGraph(graph);
-        }
-
-        Leave(pushed);
-    }
-
     private static CudaDriver? Load()
     {
         foreach (string name in s_names)
@@ -274,20 +175,25 @@ internal sealed unsafe class CudaDriver
         return _device(&handle, device) == 0 && _attribute(&value, which, handle) == 0 ? value : 0;
     }
 
-    // With several GPUs a thread may stand in another one's context.
-    private bool Enter(nint context)
+    /// <summary>
+    /// Goes into a context: with several GPUs a thread may stand in another one's. A thread that stands in none stays in this one, as it does where the framework comes first: its products
+    /// would have to look for one, and say so.
+    /// </summary>
+    /// <returns>Whether it stood in another one; to be told to <see cref="Leave"/>.</returns>
+    public bool Enter(nint context)
     {
-        nint current;
+        nint current = 0;
         if (_currentContext(&current) == 0 && current == context)
         {
             return false;
         }
 
         Check(_pushContext(context), "cuCtxPushCurrent");
-        return true;
+        return current != 0;
     }
 
-    private void Leave(bool pushed)
+    /// <summary>Goes back out of it.</summary>
+    public void Leave(bool pushed)
     {
         if (pushed)
         {
@@ -301,7 +207,9 @@ internal sealed unsafe class CudaDriver
         _ = _popContext(&popped);
     }
 
-    private void Check(int error, string what)
+    /// <summary>Throws what a function answers, unless it succeeded.</summary>
+    /// <exception cref="BackendException">The answer is not 0.</exception>
+    public void Check(int error, string what)
     {
         if (error != 0)
         {
@@ -309,33 +217,5 @@ internal sealed unsafe class CudaDriver
             string text = _errorName(error, &name) == 0 ? Marshal.PtrToStringUTF8((nint)name)! : error.ToString(System.Globalization.CultureInfo.InvariantCulture);
             throw new BackendException($"The GPU's driver answers {text} to {what}.");
         }
-    }
-
-    /// <summary>What one kernel of a graph is to the next (<c>CUgraphEdgeData</c>).</summary>
-    [StructLayout(LayoutKind.Sequential, Size = 8)]
-    private struct Edge
-    {
-        public byte FromPort;
-        public byte ToPort;
-        public byte Type;
-
-        /// <summary>The next one may begin when this one says so, and waits for its end by itself.</summary>
-        public static Edge Early => new() { FromPort = 1, Type = 1 };
-    }
-
-    /// <summary>A kernel of a graph, as the driver wants it told (<c>CUDA_KERNEL_NODE_PARAMS_v1</c>).</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    private struct KernelNode
-    {
-        public nint Function;
-        public uint BlocksX;
-        public uint BlocksY;
-        public uint BlocksZ;
-        public uint ThreadsX;
-        public uint ThreadsY;
-        public uint ThreadsZ;
-        public uint Room;
-        public void** Arguments;
-        public void** Extra;
     }
 }

@@ -15,7 +15,7 @@ internal sealed unsafe class CudaProgram
     // Kernels of a graph begin before those in front have ended from here on.
     private const int EarlyCapability = 90;
 
-    private static readonly string[] s_sources = ["Numbers.cu", "Rows.cu", "Tokens.cu"];
+    private static readonly string[] s_sources = ["Numbers.cu", "Rows.cu", "Learning.cu", "FewRows.cu", "OnePosition.cu"];
     private static readonly ConcurrentDictionary<(int Device, torch.ScalarType Type), Lazy<(CudaProgram? Program, string? Missing)>> s_programs = [];
 
     private readonly CudaDriver _driver;
@@ -128,20 +128,8 @@ internal sealed unsafe class CudaProgram
     }
 
     /// <summary>An empty graph of kernels.</summary>
-    public nint NewGraph() => _driver.NewGraph(_context);
-
-    /// <summary>Adds a kernel to a graph, behind another one, or 0 for the first; bytes of room.</summary>
-    public nint AddTo(nint graph, nint before, nint function, (long X, long Y) blocks, (long X, long Y) threads, long room, void** arguments) =>
-        _driver.AddTo(_context, graph, before, _early, function, blocks, threads, room, arguments);
-
-    /// <summary>A graph as the device runs it.</summary>
-    public nint Executable(nint graph) => _driver.Executable(_context, graph);
-
-    /// <summary>Gives a graph to the device, behind what it has been given so far.</summary>
-    public void Launch(nint executable) => _driver.Launch(_context, executable);
-
-    /// <summary>Destroys a graph, and what was made of it or 0.</summary>
-    public void Forget(nint graph, nint executable) => _driver.Forget(_context, graph, executable);
+    /// <exception cref="BackendException">The driver makes none.</exception>
+    public CudaGraph NewGraph() => new(_driver, _context, _early);
 
     private static (CudaProgram?, string?) Compiled(int device, torch.ScalarType type)
     {

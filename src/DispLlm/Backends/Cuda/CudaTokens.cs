@@ -5,16 +5,16 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Kernels of our own for passes of few tokens on a GPU, <c>Tokens.cu</c>: several projections at once, and attention of one position with everything around it. While tokens are written one
-/// by one, the device is done with an operator of the framework before the next one arrives.
+/// Kernels of our own for passes of few tokens on a GPU, <c>FewRows.cu</c> and <c>OnePosition.cu</c>: several projections at once, and attention of one position with everything around it.
+/// While tokens are written one by one, the device is done with an operator of the framework before the next one arrives.
 /// </summary>
 internal sealed class CudaTokens
 {
     // Tokens that a matrix unit takes at a time, and how many at most.
     private const long Tile = 8, MostTokens = 16;
 
-    // Rows of weights that a block has, and how many blocks each processor has to have if they are to be high ones.
-    private const long Low = 16, High = 32, BlocksEach = 2;
+    // Rows of weights that a block has, by tokens: the fewest, and twice as many where every processor has enough blocks of those.
+    private const long RowsOfOneTile = 8, RowsOfTwoTiles = 16, BlocksEach = 4;
 
     // Inputs that are read at once, and how many projections one launch has.
     private const long Inputs = 8, MostProjections = 3;
@@ -29,24 +29,15 @@ internal sealed class CudaTokens
     private CudaTokens(CudaProgram program) => _program = program;
 
     /// <summary>The kernels for tensors outside any gradient; null where there are none.</summary>
-    public static CudaTokens? For(params ReadOnlySpan<Tensor> tensors)
-    {
-        foreach (var x in tensors)
-        {
-            if (x.requires_grad)
-            {
-                return null;
-            }
-        }
-
-        return CudaProgram.For(tensors) is { } program ? new CudaTokens(program) : null;
-    }
+    public static CudaTokens? For(params ReadOnlySpan<Tensor> tensors) =>
+        CudaProgram.For(tensors) is { } program && !RowKernels.AnyHasGradient(tensors) ? new CudaTokens(program) : null;
 
     /// <summary>Several projections of the same few tokens, <c>[..., in]</c> in bfloat16; null where they are others than the kernel takes.</summary>
     public static Tensor[]? Project(Tensor x, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
     {
         long width = x.size(-1);
-        if (x.device_type != DeviceType.CUDA || x.dtype != ScalarType.BFloat16 || x.numel() > MostTokens * width || width % Inputs != 0 || projections.Length > MostProjections || For(x) is not { } kernels)
+        if (x.device_type != DeviceType.CUDA || x.dtype != ScalarType.BFloat16 || x.numel() > MostTokens * width || width % Inputs != 0
+            || projections.Length > MostProjections || For(x) is not { } kernels)
         {
             return null;
         }
@@ -75,16 +66,23 @@ internal sealed class CudaTokens
             outputsOfAll += weight.size(0);
         }
 
-        bool high = tokens > Tile && outputsOfAll >= BlocksEach * High * kernels._program.Processors;
-
+        long rows = tokens <= Tile ? RowsOfOneTile : RowsOfTwoTiles;
+        rows *= outputsOfAll < BlocksEach * 2 * rows * kernels._program.Processors ? 1 : 2;
         for (int i = 0; i < projections.Length; i++)
         {
-            blocks += (projections[i].Weight.size(0) + (high ? High : Low) - 1) / (high ? High : Low);
+            blocks += (projections[i].Weight.size(0) + rows - 1) / rows;
             results[i] = CudaProgram.EmptyLike(x, projections[i].Weight.size(0));
             weights[(2 * MostProjections) + i] = results[i];
         }
 
-        kernels._program.Run(tokens <= Tile ? "few_rows_8" : high ? "few_rows_16_high" : "few_rows_16", 0, (blocks, 1), (Threads, 1), 0, [input, tokens, width, .. weights, .. outputs]);
+        string name = (tokens <= Tile, rows) switch
+        {
+            (true, RowsOfOneTile) => "few_rows_8_by_8",
+            (true, _) => "few_rows_8_by_16",
+            (false, RowsOfTwoTiles) => "few_rows_16_by_16",
+            _ => "few_rows_16_by_32",
+        };
+        kernels._program.Run(name, 0, (blocks, 1), (Threads, 1), 0, [input, tokens, width, .. weights, .. outputs]);
         return results;
     }
 
@@ -109,7 +107,8 @@ internal sealed class CudaTokens
         long size = held.Key.size(3), groups = held.Key.size(1), batch = query.size(0), heads = query.size(-1) / size, blocks = batch * heads;
 
         // By what there is room for: a recorded pass has one launch for every number of positions, and all of them give the same bytes.
-        long most = Math.Min(MostStretches, (held.Key.size(2) + LeastStretch - 1) / LeastStretch), stretches = blocks > MostCounted ? 1 : Math.Clamp(HeadsEach * _program.Processors / blocks, 1, most);
+        long most = Math.Min(MostStretches, (held.Key.size(2) + LeastStretch - 1) / LeastStretch);
+        long stretches = blocks > MostCounted ? 1 : Math.Clamp(HeadsEach * _program.Processors / blocks, 1, most);
         long lanes = (long)BitOperations.RoundUpToPowerOf2((ulong)(size / _program.Packed)), teams = Threads / lanes;
         Tensor result = empty_like(query);
         using Tensor? parts = stretches == 1 ? null : empty([blocks, stretches, size + 2], ScalarType.Float32, query.device);

@@ -117,3 +117,16 @@ __device__ __forceinline__ void wait_for_previous()
         wait_for_previous();                            \
         name<1> arguments;                              \
     }
+
+// The same for a kernel that has something to do before it waits.
+#define EARLY_KERNEL(name, parameters, arguments)       \
+    extern "C" __global__ void name##_packed parameters \
+    {                                                   \
+        let_next_begin();                               \
+        name<PACKED> arguments;                         \
+    }                                                   \
+    extern "C" __global__ void name##_single parameters \
+    {                                                   \
+        let_next_begin();                               \
+        name<1> arguments;                              \
+    }

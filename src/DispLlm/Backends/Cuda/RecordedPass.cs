@@ -19,9 +19,7 @@ internal sealed unsafe class RecordedPass : IDisposable
     private readonly List<Tensor> _held = [];
     private readonly Tensor _input;
     private readonly Tensor _place;
-    private nint _graph;
-    private nint _last;
-    private nint _executable;
+    private readonly CudaGraph _graph;
     private Tensor? _output;
 
     private RecordedPass(CudaProgram program, Tensor entering)
@@ -37,7 +35,7 @@ internal sealed unsafe class RecordedPass : IDisposable
 
     /// <summary>
     /// Records a pass and tries it. Operators of the framework are not recorded: they give what they gave when the pass was, whatever enters. So what is tried is another stream, and it has to
-    /// come out as it is computed, byte by byte.
+    /// come out as it is computed, byte by byte. It leaves the cache with another stream's keys and values in this position.
     /// </summary>
     /// <param name="entering">What enters, <c>[batch, 1, d]</c>.</param>
     /// <param name="seen">How many positions it sees.</param>
@@ -57,13 +55,9 @@ internal sealed unsafe class RecordedPass : IDisposable
             s_current = recorded;
             recorded._output = pass(recorded._input, recorded._place).DetachFromDisposeScope();
             s_current = null;
-            recorded._executable = program.Executable(recorded._graph);
+            recorded._graph.Complete();
             Tensor other = entering.flip(-1), repeated = recorded.Repeat(other, seen);
-            bool isRight = other.ne(entering).any().IsTrue() && !repeated.ne(pass(other, null)).any().IsTrue();
-
-            // Puts into the cache again what belongs there.
-            pass(entering, null);
-            if (!isRight)
+            if (!other.ne(entering).any().IsTrue() || repeated.ne(pass(other, null)).any().IsTrue())
             {
                 return null;
             }
@@ -93,14 +87,20 @@ internal sealed unsafe class RecordedPass : IDisposable
     {
         using Tensor whole = entering.contiguous();
         _program.Run("enter", 0, (1, 1), (Threads, 1), 0, whole, _input, whole.numel(), _place, seen);
-        _program.Launch(_executable);
+        _graph.Launch();
         return _output!.alias();
     }
 
     /// <summary>Adds a kernel behind those that there are.</summary>
+    /// <param name="function">The kernel.</param>
+    /// <param name="blocks">How many blocks of threads.</param>
+    /// <param name="threads">How many threads a block has.</param>
+    /// <param name="room">Bytes of room that a block shares.</param>
+    /// <param name="places">Where each argument lies.</param>
+    /// <param name="arguments">The arguments, of which tensors have to stay.</param>
     public void Add(nint function, (long X, long Y) blocks, (long X, long Y) threads, long room, void** places, ReadOnlySpan<CudaArgument> arguments)
     {
-        _last = _program.AddTo(_graph, _last, function, blocks, threads, room, places);
+        _graph.Add(function, blocks, threads, room, places);
         foreach (var argument in arguments)
         {
             if (argument.Tensor is { } tensor)
@@ -113,8 +113,7 @@ internal sealed unsafe class RecordedPass : IDisposable
 
     public void Dispose()
     {
-        _program.Forget(_graph, _executable);
-        (_graph, _executable) = (0, 0);
+        _graph.Dispose();
         _held.ForEach(tensor => tensor.Dispose());
         _held.Clear();
         _input.Dispose();

@@ -16,6 +16,9 @@ public abstract class RowKernelTests
 
     private protected abstract IRowKernels Kernels(ScalarType type);
 
+    /// <summary>How many samples are drawn, of most sizes.</summary>
+    protected virtual int Times => 60;
+
     /// <summary>A tensor where the kernels compute.</summary>
     protected abstract Tensor There(Tensor x);
 
@@ -34,7 +37,7 @@ public abstract class RowKernelTests
         Close.Within(Tolerance(size.Narrow), layer.index_select(-1, index), Norm(true, index), $"{size}");
         Close.Within(Tolerance(size.Narrow), root, Norm(false, null), $"{size}");
         Close.Within(Tolerance(size.Narrow), root.index_select(-1, index), Norm(false, index), $"{size}");
-    });
+    }, Times);
 
     [Fact]
     public void A_norms_gradient_is_the_frameworks() => Check(s_sizes, size =>
@@ -45,7 +48,7 @@ public abstract class RowKernelTests
         Tensor wide = x.to(ScalarType.Float32, copy: true).requires_grad_();
         (wide * (wide.pow(2).mean([-1L], keepdim: true) + 1e-5).rsqrt() * Wide(weight)).backward([Wide(back)]);
         Close.Within(2 * Tolerance(size.Narrow), wide.grad!, Kernels(x.dtype).BackThroughNorm(There(x), There(weight), 1e-5, There(back)), $"{size}");
-    });
+    }, Times);
 
     [Fact]
     public void Addition_by_index_adds_where_the_index_says() => Check(s_sizes, size =>
@@ -57,7 +60,7 @@ public abstract class RowKernelTests
         Assert.True(stream.Equals(there.cpu()));
         Kernels(stream.dtype).PlusAt(there, There(index), There(output), inPlace: true);
         Close.Within(Tolerance(size.Narrow), expected, there, $"{size}, in place");
-    });
+    }, Times);
 
     /// <summary>Selections ascend; what does not is still selected in its order.</summary>
     [Fact]
@@ -72,7 +75,7 @@ public abstract class RowKernelTests
             Close.Within(
                 Tolerance(size.Narrow), Wide(x.index_select(-1, index)) * gates.index_select(0, index), kernels.Gated(There(x), There(gates), There(index)), $"{size}");
         }
-    });
+    }, Times);
 
     [Fact]
     public void Gates_get_the_sum_of_what_passed_times_what_came_back_however_it_is_shared_out() => Check(Gen.Select(Gen.Int[1, 2000], Gen.Int[1, 67], Gen.Bool, Gen.Bool), size =>
@@ -95,7 +98,7 @@ public abstract class RowKernelTests
         Assert.True(back.Equals(there.cpu()));
         Compare(passed, kernels.BackThroughGates(There(features), there, There(gates), null, inPlace: true));
         Close.Within(Tolerance(narrow), passed, there, $"{size}");
-    }, times: 20);
+    }, Times / 3);
 
     [Fact]
     public void The_gated_activation_and_its_gradient_are_the_frameworks() => Check(s_sizes, size =>
@@ -112,7 +115,7 @@ public abstract class RowKernelTests
         Assert.True(gate.Equals(there.cpu()));
         kernels.GatedSilu(there, There(up), inPlace: true);
         Close.Within(Tolerance(size.Narrow), expected.detach(), there, $"{size}, in place");
-    });
+    }, Times);
 
     [Fact]
     public void Heads_turn_as_the_formula_says_and_back() => Check(Gen.Select(Gen.Int[1, 5], Gen.Int[1, 16], Gen.Int[0, 12], Gen.Int[1, 3], Gen.Bool, Gen.Bool), size =>
@@ -136,7 +139,7 @@ public abstract class RowKernelTests
         Assert.True(x.Equals(there.cpu()));
         kernels.Turned(there, There(cosine), There(sine), back: false, inPlace: true);
         Close.Within(Tolerance(narrow), Expected(1), there, $"{size}, in place");
-    });
+    }, Times);
 
     [Fact]
     public void The_loss_and_its_gradient_are_the_frameworks() => Check(Gen.Select(Gen.Int[1, 40], Gen.Int[50, 3000], Gen.Bool, Gen.Bool), size =>
@@ -150,7 +153,7 @@ public abstract class RowKernelTests
         var (loss, gradient) = Kernels(logits.dtype).CrossEntropy(There(logits), There(targets));
         Assert.Equal(expected.ToDouble(), loss, 1e-5 * Math.Max(1, loss));
         Close.Within(Tolerance(narrow), wide.grad!, gradient, $"{size}");
-    }, times: 30);
+    }, Times / 2);
 
     private static Tensor Indices(int width, int count) => randperm(width).narrow(0, 0, Math.Min(width, count)).sort().Values;
 }

@@ -17,7 +17,8 @@ internal sealed class CudaKernels : IRowKernels
 
     private readonly CudaProgram _program;
 
-    private CudaKernels(CudaProgram program) => _program = program;
+    /// <summary>The kernels of a program.</summary>
+    public CudaKernels(CudaProgram program) => _program = program;
 
     /// <summary>The kernels for tensors; null where there are none.</summary>
     public static CudaKernels? For(params ReadOnlySpan<Tensor> tensors) => CudaProgram.For(tensors) is { } program ? new CudaKernels(program) : null;

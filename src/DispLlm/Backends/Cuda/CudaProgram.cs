@@ -12,27 +12,25 @@ internal sealed unsafe class CudaProgram
     // Numbers of bfloat16 are rounded, and multiplied by matrix units, from here on.
     private const int LeastCapability = 80;
 
-    // Kernels of a graph begin before those in front have ended from here on.
-    private const int EarlyCapability = 90;
-
     private static readonly string[] s_sources = ["Numbers.cu", "Rows.cu", "Learning.cu", "FewRows.cu", "OnePosition.cu"];
     private static readonly ConcurrentDictionary<(int Device, torch.ScalarType Type), Lazy<(CudaProgram? Program, string? Missing)>> s_programs = [];
 
-    private readonly CudaDriver _driver;
-    private readonly nint _context;
-    private readonly nint _module;
-    private readonly bool _early;
-    private readonly ConcurrentDictionary<(string Name, int Pack), nint> _functions = [];
+    private readonly IKernelLauncher _launcher;
+    private readonly ConcurrentDictionary<(string Name, int Pack), nint> _kernels = [];
 
-    private CudaProgram(CudaDriver driver, int device, byte[] code, torch.ScalarType type)
+    /// <summary>Kernels that something runs, for one type of numbers.</summary>
+    /// <param name="launcher">What runs them.</param>
+    /// <param name="processors">How many processors it has.</param>
+    /// <param name="type">Float32 or bfloat16.</param>
+    public CudaProgram(IKernelLauncher launcher, int processors, torch.ScalarType type)
     {
-        _driver = driver;
-        _context = driver.Context(device);
-        _module = driver.Load(_context, code);
-        _early = driver.Capability(device) >= EarlyCapability;
-        Processors = driver.ProcessorsOf(device);
+        _launcher = launcher;
+        Processors = processors;
         Packed = type == torch.ScalarType.BFloat16 ? 8 : 4;
     }
+
+    /// <summary>The kernels as one source, in CUDA's C++.</summary>
+    public static string Source => string.Join('\n', s_sources.Select(Text));
 
     /// <summary>How many processors the GPU has.</summary>
     public int Processors { get; }
@@ -101,9 +99,9 @@ internal sealed unsafe class CudaProgram
             return;
         }
 
-        if (!_functions.TryGetValue((name, pack), out nint function))
+        if (!_kernels.TryGetValue((name, pack), out nint kernel))
         {
-            function = _functions.GetOrAdd((name, pack), Function(pack switch { 0 => name, 1 => name + "_single", _ => name + "_packed" }));
+            kernel = _kernels.GetOrAdd((name, pack), Find(pack switch { 0 => name, 1 => name + "_single", _ => name + "_packed" }));
         }
 
         long* bits = stackalloc long[arguments.Length];
@@ -116,11 +114,11 @@ internal sealed unsafe class CudaProgram
 
         if (RecordedPass.Current is { } recorded)
         {
-            recorded.Add(function, blocks, threads, room * sizeof(float), places, arguments);
+            recorded.Add(kernel, blocks, threads, room * sizeof(float), places, arguments);
             return;
         }
 
-        _driver.Launch(_context, function, blocks, threads, room * sizeof(float), places);
+        _launcher.Launch(kernel, blocks, threads, room * sizeof(float), places);
         foreach (var argument in arguments)
         {
             GC.KeepAlive(argument.Tensor);
@@ -129,7 +127,7 @@ internal sealed unsafe class CudaProgram
 
     /// <summary>An empty graph of kernels.</summary>
     /// <exception cref="BackendException">The driver makes none.</exception>
-    public CudaGraph NewGraph() => new(_driver, _context, _early);
+    public CudaGraph NewGraph() => _launcher.NewGraph();
 
     private static (CudaProgram?, string?) Compiled(int device, torch.ScalarType type)
     {
@@ -149,12 +147,11 @@ internal sealed unsafe class CudaProgram
             return (null, $"its compute capability {capability / 10}.{capability % 10} is under {LeastCapability / 10}.{LeastCapability % 10}");
         }
 
-        string source = string.Join('\n', s_sources.Select(Text));
         try
         {
             int bits = type == torch.ScalarType.BFloat16 ? 16 : 32;
-            byte[] code = compiler.Compile(source, $"--gpu-architecture=sm_{capability}", "--std=c++17", $"-DBITS={bits}");
-            return (new CudaProgram(driver, device, code, type), null);
+            byte[] code = compiler.Compile(Source, $"--gpu-architecture=sm_{capability}", "--std=c++17", $"-DBITS={bits}");
+            return (new CudaProgram(new CudaModule(driver, device, code), driver.ProcessorsOf(device), type), null);
         }
         catch (BackendException error)
         {
@@ -170,7 +167,5 @@ internal sealed unsafe class CudaProgram
         return reader.ReadToEnd();
     }
 
-    private nint Function(string name) => _driver.Function(_context, _module, name, (int)(WidestRow * sizeof(float))) is not 0 and var function
-        ? function
-        : throw new BackendException($"There is no kernel {name}.");
+    private nint Find(string name) => _launcher.Find(name) is not 0 and var kernel ? kernel : throw new BackendException($"There is no kernel {name}.");
 }

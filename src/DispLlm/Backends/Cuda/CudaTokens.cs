@@ -26,18 +26,18 @@ internal sealed class CudaTokens
 
     private readonly CudaProgram _program;
 
-    private CudaTokens(CudaProgram program) => _program = program;
+    /// <summary>The kernels of a program.</summary>
+    public CudaTokens(CudaProgram program) => _program = program;
 
     /// <summary>The kernels for tensors outside any gradient; null where there are none.</summary>
     public static CudaTokens? For(params ReadOnlySpan<Tensor> tensors) =>
         CudaProgram.For(tensors) is { } program && !RowKernels.AnyHasGradient(tensors) ? new CudaTokens(program) : null;
 
     /// <summary>Several projections of the same few tokens, <c>[..., in]</c> in bfloat16; null where they are others than the kernel takes.</summary>
-    public static Tensor[]? Project(Tensor x, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
+    public Tensor[]? Project(Tensor x, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
     {
         long width = x.size(-1);
-        if (x.device_type != DeviceType.CUDA || x.dtype != ScalarType.BFloat16 || x.numel() > MostTokens * width || width % Inputs != 0
-            || projections.Length > MostProjections || For(x) is not { } kernels)
+        if (x.dtype != ScalarType.BFloat16 || x.numel() > MostTokens * width || width % Inputs != 0 || projections.Length > MostProjections)
         {
             return null;
         }
@@ -67,7 +67,7 @@ internal sealed class CudaTokens
         }
 
         long rows = tokens <= Tile ? RowsOfOneTile : RowsOfTwoTiles;
-        rows *= outputsOfAll < BlocksEach * 2 * rows * kernels._program.Processors ? 1 : 2;
+        rows *= outputsOfAll < BlocksEach * 2 * rows * _program.Processors ? 1 : 2;
         for (int i = 0; i < projections.Length; i++)
         {
             blocks += (projections[i].Weight.size(0) + rows - 1) / rows;
@@ -82,7 +82,7 @@ internal sealed class CudaTokens
             (false, RowsOfTwoTiles) => "few_rows_16_by_16",
             _ => "few_rows_16_by_32",
         };
-        kernels._program.Run(name, 0, (blocks, 1), (Threads, 1), 0, [input, tokens, width, .. weights, .. outputs]);
+        _program.Run(name, 0, (blocks, 1), (Threads, 1), 0, [input, tokens, width, .. weights, .. outputs]);
         return results;
     }
 

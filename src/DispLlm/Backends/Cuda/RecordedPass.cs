@@ -92,15 +92,15 @@ internal sealed unsafe class RecordedPass : IDisposable
     }
 
     /// <summary>Adds a kernel behind those that there are.</summary>
-    /// <param name="function">The kernel.</param>
+    /// <param name="kernel">The kernel.</param>
     /// <param name="blocks">How many blocks of threads.</param>
     /// <param name="threads">How many threads a block has.</param>
     /// <param name="room">Bytes of room that a block shares.</param>
     /// <param name="places">Where each argument lies.</param>
     /// <param name="arguments">The arguments, of which tensors have to stay.</param>
-    public void Add(nint function, (long X, long Y) blocks, (long X, long Y) threads, long room, void** places, ReadOnlySpan<CudaArgument> arguments)
+    public void Add(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long room, void** places, ReadOnlySpan<CudaArgument> arguments)
     {
-        _graph.Add(function, blocks, threads, room, places);
+        _graph.Add(kernel, blocks, threads, room, places);
         foreach (var argument in arguments)
         {
             if (argument.Tensor is { } tensor)

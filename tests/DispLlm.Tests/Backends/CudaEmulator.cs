@@ -32,17 +32,22 @@ internal sealed unsafe partial class CudaEmulator : IKernelLauncher
 
     public nint Find(string name) => NativeLibrary.TryGetExport(_library, "run_" + name, out nint kernel) ? kernel : 0;
 
-    public void Launch(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long room, void** arguments)
+    public void Launch(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long room, ReadOnlySpan<long> arguments)
     {
         Assert.InRange(room, 0, CudaProgram.WidestRow * sizeof(float));
         Assert.InRange(threads.X * threads.Y, 1, 1024);
-        lock (s_lock)
+        void** places = stackalloc void*[arguments.Length];
+        fixed (long* first = arguments)
         {
-            ((delegate* unmanaged<void**, uint, uint, uint, uint, void>)kernel)(arguments, (uint)blocks.X, (uint)blocks.Y, (uint)threads.X, (uint)threads.Y);
+            CudaDriver.Place(first, places, arguments.Length);
+            lock (s_lock)
+            {
+                ((delegate* unmanaged<void**, uint, uint, uint, uint, void>)kernel)(places, (uint)blocks.X, (uint)blocks.Y, (uint)threads.X, (uint)threads.Y);
+            }
         }
     }
 
-    public CudaGraph NewGraph() => throw new BackendException("Nothing is recorded here.");
+    public IKernelGraph NewGraph() => new Graph(this);
 
     private static CudaProgram Program(torch.ScalarType type)
     {
@@ -92,6 +97,28 @@ internal sealed unsafe partial class CudaEmulator : IKernelLauncher
         {
             return -1;
         }
+    }
+
+    private sealed class Graph(CudaEmulator emulator) : IKernelGraph
+    {
+        private readonly List<(nint Kernel, (long, long) Blocks, (long, long) Threads, long Room, long[] Arguments)> _kernels = [];
+        private bool _isComplete;
+
+        public void Add(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long room, ReadOnlySpan<long> arguments)
+        {
+            Assert.False(_isComplete);
+            _kernels.Add((kernel, blocks, threads, room, arguments.ToArray()));
+        }
+
+        public void Complete() => _isComplete = true;
+
+        public void Launch()
+        {
+            Assert.True(_isComplete);
+            _kernels.ForEach(added => emulator.Launch(added.Kernel, added.Blocks, added.Threads, added.Room, added.Arguments));
+        }
+
+        public void Dispose() => _kernels.Clear();
     }
 
     [GeneratedRegex(@"^(?:EARLY_)?(?:KERNEL|EACH)\(\s*(\w+),", RegexOptions.Multiline)]

@@ -142,16 +142,30 @@ internal sealed unsafe class CudaDriver
     /// <param name="blocks">How many blocks of threads.</param>
     /// <param name="threads">How many threads a block has.</param>
     /// <param name="room">Bytes of room that a block shares.</param>
-    /// <param name="arguments">Where each argument lies.</param>
+    /// <param name="arguments">Eight bytes for each argument.</param>
     /// <exception cref="BackendException">The driver does not take it.</exception>
-    public void Launch(nint context, nint function, (long X, long Y) blocks, (long X, long Y) threads, long room, void** arguments)
+    public void Launch(nint context, nint function, (long X, long Y) blocks, (long X, long Y) threads, long room, ReadOnlySpan<long> arguments)
     {
-        bool pushed = Enter(context);
+        void** places = stackalloc void*[arguments.Length];
+        fixed (long* first = arguments)
+        {
+            Place(first, places, arguments.Length);
+            bool pushed = Enter(context);
 
-        // The framework's own stream is the default one, and TorchSharp has no other.
-        int error = _launch(function, (uint)blocks.X, (uint)blocks.Y, 1, (uint)threads.X, (uint)threads.Y, 1, (uint)room, 0, arguments, null);
-        Leave(pushed);
-        Check(error, "cuLaunchKernel");
+            // The framework's own stream is the default one, and TorchSharp has no other.
+            int error = _launch(function, (uint)blocks.X, (uint)blocks.Y, 1, (uint)threads.X, (uint)threads.Y, 1, (uint)room, 0, places, null);
+            Leave(pushed);
+            Check(error, "cuLaunchKernel");
+        }
+    }
+
+    /// <summary>Says of each argument where it lies, as the driver wants it told.</summary>
+    public static void Place(long* arguments, void** places, int count)
+    {
+        for (int i = 0; i < count; i++)
+        {
+            places[i] = arguments + i;
+        }
     }
 
     private static CudaDriver? Load()

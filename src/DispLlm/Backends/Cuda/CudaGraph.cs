@@ -2,8 +2,8 @@ using System.Runtime.InteropServices;
 
 namespace DispLlm;
 
-/// <summary>Kernels that a GPU is given as one, one behind the other. Each begins when the one in front says so, where the device can do that: it asks for what it needs, and waits.</summary>
-internal sealed unsafe class CudaGraph : IDisposable
+/// <summary>Kernels that a GPU is given as one. Each begins when the one in front says so, where the device can do that: it asks for what it needs, and waits.</summary>
+internal sealed unsafe class CudaGraph : IKernelGraph
 {
     private readonly CudaDriver _driver;
     private readonly nint _context;
@@ -43,44 +43,42 @@ internal sealed unsafe class CudaGraph : IDisposable
         _graph = graph;
     }
 
-    /// <summary>Adds a kernel behind those that there are. What the arguments are is copied.</summary>
-    /// <param name="function">The kernel; it waits by itself for the one in front.</param>
-    /// <param name="blocks">How many blocks of threads.</param>
-    /// <param name="threads">How many threads a block has.</param>
-    /// <param name="room">Bytes of room that a block shares.</param>
-    /// <param name="arguments">Where each argument lies.</param>
-    /// <exception cref="BackendException">The driver does not take it.</exception>
-    public void Add(nint function, (long X, long Y) blocks, (long X, long Y) threads, long room, void** arguments)
+    /// <inheritdoc/>
+    public void Add(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long room, ReadOnlySpan<long> arguments)
     {
-        var kernel = new KernelNode
+        void** places = stackalloc void*[arguments.Length];
+        fixed (long* first = arguments)
         {
-            Function = function,
-            BlocksX = (uint)blocks.X,
-            BlocksY = (uint)blocks.Y,
-            BlocksZ = 1,
-            ThreadsX = (uint)threads.X,
-            ThreadsY = (uint)threads.Y,
-            ThreadsZ = 1,
-            Room = (uint)room,
-            Arguments = arguments,
-        };
-        nint node, before = _last;
-        bool begins = before == 0, early = !begins && _addEdges is not null;
-        bool entered = _driver.Enter(_context);
-        int error = _addKernel(&node, _graph, begins || early ? null : &before, begins || early ? 0u : 1u, &kernel);
-        if (error == 0 && early)
-        {
-            var edge = Edge.Early;
-            error = _addEdges(_graph, &before, &node, &edge, 1);
-        }
+            CudaDriver.Place(first, places, arguments.Length);
+            var told = new KernelNode
+            {
+                Function = kernel,
+                BlocksX = (uint)blocks.X,
+                BlocksY = (uint)blocks.Y,
+                BlocksZ = 1,
+                ThreadsX = (uint)threads.X,
+                ThreadsY = (uint)threads.Y,
+                ThreadsZ = 1,
+                Room = (uint)room,
+                Arguments = places,
+            };
+            nint node, before = _last;
+            bool begins = before == 0, early = !begins && _addEdges is not null;
+            bool entered = _driver.Enter(_context);
+            int error = _addKernel(&node, _graph, begins || early ? null : &before, begins || early ? 0u : 1u, &told);
+            if (error == 0 && early)
+            {
+                var edge = Edge.Early;
+                error = _addEdges(_graph, &before, &node, &edge, 1);
+            }
 
-        _driver.Leave(entered);
-        _driver.Check(error, "cuGraphAddKernelNode");
-        _last = node;
+            _driver.Leave(entered);
+            _driver.Check(error, "cuGraphAddKernelNode");
+            _last = node;
+        }
     }
 
-    /// <summary>Makes of it what the device runs.</summary>
-    /// <exception cref="BackendException">The driver does not take it.</exception>
+    /// <inheritdoc/>
     public void Complete()
     {
         nint executable;
@@ -91,8 +89,7 @@ internal sealed unsafe class CudaGraph : IDisposable
         _executable = executable;
     }
 
-    /// <summary>Gives it to the device once it is complete, behind what the device has been given so far.</summary>
-    /// <exception cref="BackendException">The driver does not take it.</exception>
+    /// <inheritdoc/>
     public void Launch()
     {
         bool entered = _driver.Enter(_context);
@@ -101,6 +98,7 @@ internal sealed unsafe class CudaGraph : IDisposable
         _driver.Check(error, "cuGraphLaunch");
     }
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         bool entered = _driver.Enter(_context);

@@ -1,7 +1,7 @@
 namespace DispLlm;
 
 /// <summary>Code that a GPU's driver has loaded into the context that the framework computes in, for as long as the process lasts.</summary>
-internal sealed unsafe class CudaModule : IKernelLauncher
+internal sealed class CudaModule : IKernelLauncher
 {
     // Kernels of a graph begin before those in front have ended from here on.
     private const int EarlyCapability = 90;
@@ -25,9 +25,9 @@ internal sealed unsafe class CudaModule : IKernelLauncher
     public nint Find(string name) => _driver.Function(_context, _module, name, (int)(CudaProgram.WidestRow * sizeof(float)));
 
     /// <inheritdoc/>
-    public void Launch(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long room, void** arguments) =>
+    public void Launch(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long room, ReadOnlySpan<long> arguments) =>
         _driver.Launch(_context, kernel, blocks, threads, room, arguments);
 
     /// <inheritdoc/>
-    public CudaGraph NewGraph() => new(_driver, _context, _early);
+    public IKernelGraph NewGraph() => new CudaGraph(_driver, _context, _early);
 }

@@ -4,7 +4,7 @@ using TorchSharp;
 namespace DispLlm;
 
 /// <summary>Our kernels for one GPU and one type of numbers, compiled once in a process.</summary>
-internal sealed unsafe class CudaProgram
+internal sealed class CudaProgram
 {
     /// <summary>The widest row that a block has room for, in float32.</summary>
     public const long WidestRow = 16384;
@@ -104,21 +104,19 @@ internal sealed unsafe class CudaProgram
             kernel = _kernels.GetOrAdd((name, pack), Find(pack switch { 0 => name, 1 => name + "_single", _ => name + "_packed" }));
         }
 
-        long* bits = stackalloc long[arguments.Length];
-        void** places = stackalloc void*[arguments.Length];
+        Span<long> bits = stackalloc long[arguments.Length];
         for (int i = 0; i < arguments.Length; i++)
         {
             bits[i] = arguments[i].Bits;
-            places[i] = bits + i;
         }
 
         if (RecordedPass.Current is { } recorded)
         {
-            recorded.Add(kernel, blocks, threads, room * sizeof(float), places, arguments);
+            recorded.Add(kernel, blocks, threads, room * sizeof(float), bits, arguments);
             return;
         }
 
-        _launcher.Launch(kernel, blocks, threads, room * sizeof(float), places);
+        _launcher.Launch(kernel, blocks, threads, room * sizeof(float), bits);
         foreach (var argument in arguments)
         {
             GC.KeepAlive(argument.Tensor);
@@ -126,8 +124,8 @@ internal sealed unsafe class CudaProgram
     }
 
     /// <summary>An empty graph of kernels.</summary>
-    /// <exception cref="BackendException">The driver makes none.</exception>
-    public CudaGraph NewGraph() => _launcher.NewGraph();
+    /// <exception cref="BackendException">None can be made.</exception>
+    public IKernelGraph NewGraph() => _launcher.NewGraph();
 
     private static (CudaProgram?, string?) Compiled(int device, torch.ScalarType type)
     {

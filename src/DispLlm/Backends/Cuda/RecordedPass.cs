@@ -7,7 +7,7 @@ namespace DispLlm;
 /// The kernels that one token goes through on a GPU, given to the device as one: token by token it has computed a kernel before the next one arrives. They are recorded once, with the tensors
 /// that they read and write, and repeated for every token; where it stands is written to a place that they read.
 /// </summary>
-internal sealed unsafe class RecordedPass : IDisposable
+internal sealed class RecordedPass : IDisposable
 {
     private const int Threads = 1024;
 
@@ -19,7 +19,7 @@ internal sealed unsafe class RecordedPass : IDisposable
     private readonly List<Tensor> _held = [];
     private readonly Tensor _input;
     private readonly Tensor _place;
-    private readonly CudaGraph _graph;
+    private readonly IKernelGraph _graph;
     private Tensor? _output;
 
     private RecordedPass(CudaProgram program, Tensor entering)
@@ -41,17 +41,17 @@ internal sealed unsafe class RecordedPass : IDisposable
     /// <param name="seen">How many positions it sees.</param>
     /// <param name="pass">What it goes through, of a stream and of the place that says how many positions are seen, <c>[1]</c>, int32; null where it is to be computed.</param>
     /// <returns>Null where it cannot be recorded.</returns>
-    public static RecordedPass? Of(Tensor entering, long seen, Func<Tensor, Tensor?, Tensor> pass)
-    {
-        if (entering.requires_grad || CudaProgram.For([entering]) is not { } program)
-        {
-            return null;
-        }
+    public static RecordedPass? Of(Tensor entering, long seen, Func<Tensor, Tensor?, Tensor> pass) =>
+        CudaProgram.For([entering]) is { } program && !entering.requires_grad ? Of(program, entering, seen, pass) : null;
 
+    /// <summary>The same with the kernels of a program.</summary>
+    public static RecordedPass? Of(CudaProgram program, Tensor entering, long seen, Func<Tensor, Tensor?, Tensor> pass)
+    {
         using var scope = NewDisposeScope();
-        var recorded = new RecordedPass(program, entering);
+        RecordedPass? recorded = null;
         try
         {
+            recorded = new RecordedPass(program, entering);
             s_current = recorded;
             recorded._output = pass(recorded._input, recorded._place).DetachFromDisposeScope();
             s_current = null;
@@ -96,11 +96,11 @@ internal sealed unsafe class RecordedPass : IDisposable
     /// <param name="blocks">How many blocks of threads.</param>
     /// <param name="threads">How many threads a block has.</param>
     /// <param name="room">Bytes of room that a block shares.</param>
-    /// <param name="places">Where each argument lies.</param>
+    /// <param name="bits">Eight bytes for each argument.</param>
     /// <param name="arguments">The arguments, of which tensors have to stay.</param>
-    public void Add(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long room, void** places, ReadOnlySpan<CudaArgument> arguments)
+    public void Add(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long room, ReadOnlySpan<long> bits, ReadOnlySpan<CudaArgument> arguments)
     {
-        _graph.Add(kernel, blocks, threads, room, places);
+        _graph.Add(kernel, blocks, threads, room, bits);
         foreach (var argument in arguments)
         {
             if (argument.Tensor is { } tensor)

@@ -39,6 +39,18 @@ public abstract class RowKernelTests
         Close.Within(Tolerance(size.Narrow), root.index_select(-1, index), Norm(false, index), $"{size}");
     }, Times);
 
+    /// <summary>A plan may keep no feature of a site.</summary>
+    [Fact]
+    public void Nothing_selected_is_nothing_read_and_nothing_added()
+    {
+        using var scope = NewDisposeScope();
+        Tensor x = There(Draw(false, 2, 24)), none = There(zeros(0, ScalarType.Int64)), weight = There(Draw(false, 24));
+        var kernels = Kernels(x.dtype);
+        Assert.Equal([2, 0], kernels.Norm(x, weight, null, centred: false, 1e-5, none).shape);
+        Close.Within(0, x.cpu(), kernels.PlusAt(x, none, There(zeros(2, 0)), inPlace: false), "nothing added");
+        Assert.Equal([2, 0], kernels.GatedSilu(There(zeros(2, 0)), There(zeros(2, 0)), inPlace: true).shape);
+    }
+
     [Fact]
     public void A_norms_gradient_is_the_frameworks() => Check(s_sizes, size =>
     {

@@ -38,6 +38,7 @@ public abstract class TokenKernelTests
         Tensor weight = There(Draw(true, 5, 64));
         Assert.NotNull(kernels.Project(There(Draw(true, 16, 64)), [(weight, null)]));
         Assert.Null(kernels.Project(There(Draw(true, 17, 64)), [(weight, null)]));
+        Assert.Null(kernels.Project(There(Draw(true, 1, 0)), [(There(Draw(true, 5, 0)), null)]));
         Assert.Null(kernels.Project(There(Draw(true, 1, 63)), [(There(Draw(true, 5, 63)), null)]));
         Assert.Null(kernels.Project(There(Draw(true, 1, 64)), [(weight, There(Draw(false, 5)))]));
         Assert.Null(kernels.Project(There(Draw(false, 1, 64)), [(There(Draw(false, 5, 64)), null)]));

@@ -150,7 +150,7 @@ internal sealed unsafe class CudaDriver
         fixed (long* first = arguments)
         {
             Place(first, places, arguments.Length);
-            bool pushed = Enter(context);
+            bool pushed = Enter(context, mayStay: true);
 
             // The framework's own stream is the default one, and TorchSharp has no other.
             int error = _launch(function, (uint)blocks.X, (uint)blocks.Y, 1, (uint)threads.X, (uint)threads.Y, 1, (uint)room, 0, places, null);
@@ -189,12 +189,13 @@ internal sealed unsafe class CudaDriver
         return _device(&handle, device) == 0 && _attribute(&value, which, handle) == 0 ? value : 0;
     }
 
-    /// <summary>
-    /// Goes into a context: with several GPUs a thread may stand in another one's. A thread that stands in none stays in this one, as it does where the framework comes first: its products
-    /// would have to look for one, and say so.
-    /// </summary>
-    /// <returns>Whether it stood in another one; to be told to <see cref="Leave"/>.</returns>
-    public bool Enter(nint context)
+    /// <summary>Goes into a context: with several GPUs a thread may stand in another one's.</summary>
+    /// <param name="context">The context.</param>
+    /// <param name="mayStay">
+    /// Whether a thread that stands in none may stay in this one, as it does where the framework's own kernel comes first: its products would have to look for one, and say so.
+    /// </param>
+    /// <returns>Whether to go back out, to be told to <see cref="Leave"/>.</returns>
+    public bool Enter(nint context, bool mayStay = false)
     {
         nint current = 0;
         if (_currentContext(&current) == 0 && current == context)
@@ -203,7 +204,7 @@ internal sealed unsafe class CudaDriver
         }
 
         Check(_pushContext(context), "cuCtxPushCurrent");
-        return current != 0;
+        return current != 0 || !mayStay;
     }
 
     /// <summary>Goes back out of it.</summary>

@@ -34,6 +34,12 @@ internal sealed class CudaKernels : IRowKernels
         }
 
         Tensor result = CudaProgram.EmptyLike(x, selected);
+        if (selected == 0)
+        {
+            // An index without numbers lies nowhere, and would be none.
+            return result;
+        }
+
         int pack = index is null ? _program.PackOf(width, x, weight, bias, result) : _program.PackOf(width, x);
         _program.Run(
             "norm", pack, (Count(x), 1), (ThreadsOfRow(Count(x), Math.Max(width / pack, index is null ? 0 : selected)), 1), index is null ? 0 : width,

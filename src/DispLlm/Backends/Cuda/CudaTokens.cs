@@ -37,7 +37,7 @@ internal sealed class CudaTokens
     public Tensor[]? Project(Tensor x, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
     {
         long width = x.size(-1);
-        if (x.dtype != ScalarType.BFloat16 || x.numel() > MostTokens * width || width % Inputs != 0 || projections.Length > MostProjections)
+        if (x.dtype != ScalarType.BFloat16 || width == 0 || width % Inputs != 0 || x.numel() > MostTokens * width || projections.Length > MostProjections)
         {
             return null;
         }

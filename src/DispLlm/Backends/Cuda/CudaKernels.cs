@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Kernels of our own on a GPU, <c>Rows.cu</c> and <c>Learning.cu</c>: to broadcast a factor, to select features and to add by index, the framework's operators take several times as long as a copy. Tensors are
-/// such as <see cref="CudaProgram.For"/> says.
+/// Kernels of our own on a GPU, <c>Rows.cu</c> and <c>Learning.cu</c>: to broadcast a factor, to select features and to add by index, the framework's operators take several times as
+/// long as a copy. Tensors are such as <see cref="CudaProgram.For"/> says.
 /// </summary>
 internal sealed class CudaKernels : IRowKernels
 {

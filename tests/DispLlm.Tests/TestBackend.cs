@@ -20,6 +20,9 @@ internal static class TestBackend
     /// <summary>The backend, in float32.</summary>
     public static TorchBackend New() => OnGpu ? TorchBackend.Cuda() : TorchBackend.Cpu();
 
+    /// <summary>Skips a test of what only a GPU does.</summary>
+    public static void SkipWithoutGpu() => Assert.SkipUnless(cuda.is_available(), "There is no GPU here.");
+
     /// <summary>A tensor's numbers, wherever they are.</summary>
     public static float[] Numbers(Tensor tensor)
     {

@@ -21,6 +21,20 @@ internal static class DeviceKernels
     /// <summary>A tensor on a device: itself where it is there. The framework would make another of the same memory.</summary>
     public static Tensor On(this Tensor x, Device device) => x.device_type == device.type && (device.type == DeviceType.CPU || x.device_index == device.index) ? x : x.to(device);
 
+    /// <summary>An empty tensor where another one is, of its type and shape, with another width.</summary>
+    public static Tensor EmptyLike(Tensor x, long width)
+    {
+        // Dimension by dimension: to ask for the whole shape takes the framework several times as long.
+        long[] shape = new long[x.dim()];
+        for (int i = 0; i < shape.Length - 1; i++)
+        {
+            shape[i] = x.size(i);
+        }
+
+        shape[^1] = width;
+        return empty(shape, x.dtype, x.device_type == DeviceType.CPU ? null : x.device);
+    }
+
     /// <summary>Whether a device computes with kernels of its own instead of the CPU's vector code.</summary>
     public static bool IsAccelerator(this Device device) => device.type is not (DeviceType.CPU or DeviceType.META);
 
@@ -134,10 +148,10 @@ internal static class DeviceKernels
         return (sum.Number() / positions, gradient.MoveToOuterDisposeScope());
     }
 
-    /// <summary>A sum of two tensors of one shape; in place only outside any gradient.</summary>
-    public static Tensor Sum(Tensor x, Tensor y, bool inPlace) =>
-        Recordable(x, y) is { } kernels ? kernels.Plus(x, y, inPlace)
-        : inPlace ? x.PlusInPlace(y)
+    /// <summary>A sum of two tensors of one shape, written over the first where it may be and no gradient is wanted.</summary>
+    public static Tensor Sum(Tensor x, Tensor y, bool mayWrite) =>
+        Recordable(x, y) is { } kernels ? kernels.Plus(x, y, mayWrite)
+        : mayWrite && !RowKernels.AnyHasGradient([x, y]) ? x.PlusInPlace(y)
         : x.Plus(y);
 
     /// <summary>Layer norm over the last dimension of <c>[..., d]</c>, statistics in float32; on the CPU through the framework's fused kernel.</summary>
@@ -154,13 +168,12 @@ internal static class DeviceKernels
     /// <param name="cosine"><c>[seq, dimensions]</c> or <c>[batch, seq, dimensions]</c>.</param>
     /// <param name="sine">Of the same shape.</param>
     /// <param name="back">Whether to turn back.</param>
-    /// <param name="mayWrite">Whether heads may be written over; else the result is a tensor of its own.</param>
+    /// <param name="mayWrite">Whether heads may be written over, if they lie in one piece; else the result is a tensor of its own.</param>
     public static Tensor Turned(Tensor heads, Tensor cosine, Tensor sine, bool back, bool mayWrite)
     {
-        // Heads may lie apart where a tensor of its own is written anyway.
-        if (RowKernels.For(cosine, sine) is { } kernels && heads.dtype == cosine.dtype && (!mayWrite || heads.is_contiguous()))
+        if (RowKernels.For(cosine, sine) is { } kernels && heads.dtype == cosine.dtype)
         {
-            return kernels.Turned(heads, cosine, sine, back, mayWrite);
+            return kernels.Turned(heads, cosine, sine, back, inPlace: mayWrite && heads.is_contiguous());
         }
 
         using var scope = NewDisposeScope();

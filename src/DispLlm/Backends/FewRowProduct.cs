@@ -64,7 +64,7 @@ internal static unsafe class FewRowProduct
             var (weight, bias) = projections[i];
             EnsureFits(x, weight, bias, width);
             long count = weight.size(0);
-            results[i] = HostRows.EmptyLike(x, count);
+            results[i] = DeviceKernels.EmptyLike(x, count);
             parts[i] = new Part<T>(
                 (T*)HostRows.Address(weight), bias is null ? null : HostRows.Address(bias), HostRows.Address(results[i]), count, outputs);
             outputs += count;

@@ -18,7 +18,7 @@ internal sealed unsafe class HostKernels : IRowKernels
     /// <inheritdoc/>
     public Tensor Norm(Tensor x, Tensor weight, Tensor? bias, bool centred, double epsilon, Tensor? index)
     {
-        Tensor result = HostRows.EmptyLike(x, index?.numel() ?? x.size(-1));
+        Tensor result = DeviceKernels.EmptyLike(x, index?.numel() ?? x.size(-1));
         HostRows inputs = HostRows.Of(x), outputs = HostRows.Of(result), weights = HostRows.Of(weight), biases = HostRows.Of(bias ?? weight);
         HostSelection? selection = index is null ? null : new HostSelection(index, inputs.Width, inputs.Count);
         bool shifts = bias is not null;
@@ -47,7 +47,7 @@ internal sealed unsafe class HostKernels : IRowKernels
     /// <inheritdoc/>
     public Tensor PlusAt(Tensor stream, Tensor index, Tensor output, bool inPlace)
     {
-        Tensor result = inPlace ? stream : HostRows.EmptyLike(stream, stream.size(-1));
+        Tensor result = inPlace ? stream : DeviceKernels.EmptyLike(stream, stream.size(-1));
         HostRows streams = HostRows.Of(stream), outputs = HostRows.Of(output), sums = HostRows.Of(result);
         var selection = new HostSelection(index, streams.Width, streams.Count);
         HostThreads.Share(streams.Count, outputs.Width, streams.Scratch + outputs.Scratch, (first, last, scratch) =>
@@ -69,7 +69,7 @@ internal sealed unsafe class HostKernels : IRowKernels
     /// <summary>The selected columns of <c>[..., d]</c>: <c>[..., selected]</c>. The framework's operator is many times slower for bfloat16.</summary>
     public static Tensor Columns(Tensor x, Tensor index)
     {
-        Tensor result = HostRows.EmptyLike(x, index.numel());
+        Tensor result = DeviceKernels.EmptyLike(x, index.numel());
         HostRows inputs = HostRows.Of(x), outputs = HostRows.Of(result);
         var selection = new HostSelection(index, inputs.Width, inputs.Count);
         HostThreads.Share(inputs.Count, outputs.Width, (first, last) =>
@@ -94,7 +94,7 @@ internal sealed unsafe class HostKernels : IRowKernels
     /// <inheritdoc/>
     public Tensor Gated(Tensor x, Tensor gates, Tensor? index)
     {
-        Tensor result = HostRows.EmptyLike(x, index?.numel() ?? x.size(-1));
+        Tensor result = DeviceKernels.EmptyLike(x, index?.numel() ?? x.size(-1));
         HostRows inputs = HostRows.Of(x), outputs = HostRows.Of(result);
         HostSelection? selection = index is null ? null : new HostSelection(index, inputs.Width, inputs.Count);
         float* factors = HostRows.Pointer(gates);
@@ -162,7 +162,7 @@ internal sealed unsafe class HostKernels : IRowKernels
     /// <inheritdoc/>
     public (Tensor Gradient, Tensor Passed) BackThroughGates(Tensor features, Tensor returned, Tensor gates, Tensor? index, bool inPlace)
     {
-        Tensor passed = inPlace ? returned : HostRows.EmptyLike(returned, index?.numel() ?? returned.size(-1));
+        Tensor passed = inPlace ? returned : DeviceKernels.EmptyLike(returned, index?.numel() ?? returned.size(-1));
         return (HostGradients.BackThroughGates(features, returned, gates, index, passed), passed);
     }
 

@@ -97,20 +97,6 @@ internal readonly unsafe struct HostRows
         }
     }
 
-    /// <summary>An empty tensor of the same type and shape, with another width.</summary>
-    public static Tensor EmptyLike(Tensor x, long width)
-    {
-        // Dimension by dimension: to ask for the whole shape takes the framework several times as long.
-        long[] shape = new long[x.dim()];
-        for (int i = 0; i < shape.Length - 1; i++)
-        {
-            shape[i] = x.size(i);
-        }
-
-        shape[^1] = width;
-        return empty(shape, x.dtype);
-    }
-
     /// <summary>Where the float32 numbers of a tensor in one piece lie.</summary>
     public static float* Pointer(Tensor tensor) => (float*)Address(tensor);
 

@@ -43,7 +43,7 @@ internal static unsafe class OnePositionAttention
         where TWidth : IVectorWidth<TVector>
     {
         long batch = key.size(0), groups = key.size(1), size = key.size(3), heads = query.numel() / (batch * size), shared = heads / groups;
-        Tensor result = HostRows.EmptyLike(query, query.size(-1));
+        Tensor result = DeviceKernels.EmptyLike(query, query.size(-1));
         T* queries = (T*)HostRows.Address(query), keys = (T*)First(key), values = (T*)First(value), results = (T*)HostRows.Address(result);
         long keyBatch = key.stride(0), keyGroup = key.stride(1), valueBatch = value.stride(0), valueGroup = value.stride(1);
         bool* sees = visible is null ? null : (bool*)HostRows.Address(visible);

@@ -15,7 +15,7 @@ internal static unsafe class TiledAttention
 
     /// <summary>Whether there is more than one query, and features lie side by side in the CPU's memory.</summary>
     public static bool Takes(Tensor query, Tensor key, Tensor value) =>
-        query.size(2) > 1 && !query.requires_grad && !key.requires_grad && !value.requires_grad && HostHeads.Lie(query, key, value);
+        query.size(2) > 1 && !RowKernels.AnyHasGradient([query, key, value]) && HostHeads.Lie(query, key, value);
 
     /// <summary>What queries gather, <c>[batch, heads, seq, head]</c>: a view of <c>[batch, seq, heads, head]</c>, as the output projection reads it.</summary>
     /// <param name="query"><c>[batch, heads, seq, head]</c>: the last of the positions.</param>

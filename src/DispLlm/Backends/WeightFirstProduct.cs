@@ -32,7 +32,7 @@ internal static class WeightFirstProduct
     {
         using var scope = NewDisposeScope();
         long outputs = weight.size(0);
-        Tensor columns = x.view(-1, x.size(-1)).t(), result = HostRows.EmptyLike(x, outputs);
+        Tensor columns = x.view(-1, x.size(-1)).t(), result = DeviceKernels.EmptyLike(x, outputs);
         Tensor product = bias is null ? weight.mm(columns) : addmm(bias.unsqueeze(1), weight, columns, 1, 1);
         result.view(-1, outputs).copy_(product.t());
         return result.MoveToOuterDisposeScope();

@@ -41,7 +41,7 @@ internal class DensePassage : UngatedPassage
     public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm) => norm?.Apply(stream) ?? stream;
 
     public override Tensor Sum(SelectionSite site, Tensor stream, Tensor output) =>
-        DeviceKernels.Sum(stream, output, inPlace: site != SelectionSite.AttentionOutput && !stream.requires_grad && !output.requires_grad);
+        DeviceKernels.Sum(stream, output, mayWrite: site != SelectionSite.AttentionOutput);
 }
 
 /// <summary>
@@ -116,7 +116,7 @@ internal sealed class PrunedPassage(BlockIndices indices, NormOrder order) : Ung
 
     public override Tensor Sum(SelectionSite site, Tensor stream, Tensor output)
     {
-        bool inPlace = site == SelectionSite.MlpOutput && !stream.requires_grad && !output.requires_grad;
+        bool inPlace = site == SelectionSite.MlpOutput && !RowKernels.AnyHasGradient([stream, output]);
         Tensor index = site == SelectionSite.MlpOutput ? indices.MlpOutput : indices.AttentionOutput;
         return RowKernels.WithoutGradient(stream, output) is { } kernels ? kernels.PlusAt(stream, index, output, inPlace)
             : inPlace ? stream.PlusAtInPlace(-1, index, output)

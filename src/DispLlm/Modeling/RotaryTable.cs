@@ -77,7 +77,7 @@ internal sealed class RotaryTable : IDisposable
         Tensor bySequence = x.transpose(1, 2);
         Tensor turned = x.requires_grad
             ? LearnedRotation.Of(bySequence, cosine, sine)
-            : DeviceKernels.Turned(bySequence, cosine, sine, back: false, mayWrite: bySequence.is_contiguous());
+            : DeviceKernels.Turned(bySequence, cosine, sine, back: false, mayWrite: true);
         return turned.transpose(1, 2);
     }
 

@@ -6,7 +6,7 @@ namespace DispLlm.Tests.Backends;
 /// <summary>Kernels of our own on a GPU. Skipped where there is none; where there is, they have to be there.</summary>
 public sealed class CudaRowKernelTests : RowKernelTests
 {
-    public CudaRowKernelTests() => CudaTokenTests.SkipWithoutGpu();
+    public CudaRowKernelTests() => TestBackend.SkipWithoutGpu();
 
     private protected override IRowKernels Kernels(ScalarType type)
     {
@@ -20,9 +20,7 @@ public sealed class CudaRowKernelTests : RowKernelTests
 /// <summary>Kernels of our own for few tokens on a GPU.</summary>
 public sealed class CudaTokenTests : TokenKernelTests
 {
-    public CudaTokenTests() => SkipWithoutGpu();
-
-    internal static void SkipWithoutGpu() => Assert.SkipUnless(cuda.is_available(), "There is no GPU here.");
+    public CudaTokenTests() => TestBackend.SkipWithoutGpu();
 
     private protected override CudaTokens Kernels(ScalarType type)
     {

@@ -177,7 +177,7 @@ public sealed class GpuTests
 
     private static TorchBackend Gpu(ScalarType type)
     {
-        Assert.SkipUnless(torch.cuda.is_available(), "There is no GPU here.");
+        TestBackend.SkipWithoutGpu();
         return TorchBackend.Cuda(0, type);
     }
 

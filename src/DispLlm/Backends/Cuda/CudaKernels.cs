@@ -33,7 +33,7 @@ internal sealed class CudaKernels : IRowKernels
             return all.index_select(-1, index);
         }
 
-        Tensor result = CudaProgram.EmptyLike(x, selected);
+        Tensor result = DeviceKernels.EmptyLike(x, selected);
         if (selected == 0)
         {
             // An index without numbers lies nowhere, and would be none.
@@ -77,9 +77,7 @@ internal sealed class CudaKernels : IRowKernels
     public Tensor Plus(Tensor x, Tensor y, bool inPlace)
     {
         Tensor result = inPlace ? x : empty_like(x);
-        long count = x.numel();
-        int pack = _program.PackOf(count, x, y, result);
-        _program.Run("plus", pack, (Pieces(count, Threads * pack), 1), (Threads, 1), 0, x, y, result, count);
+        RunEach("plus", x.numel(), x, y, result);
         return result;
     }
 
@@ -87,8 +85,7 @@ internal sealed class CudaKernels : IRowKernels
     public Tensor OfEach(string function, Tensor x)
     {
         Tensor result = empty_like(x);
-        int pack = _program.PackOf(x.numel(), x, result);
-        _program.Run(function, pack, (Pieces(x.numel(), Threads * pack), 1), (Threads, 1), 0, x, result, x.numel());
+        RunEach(function, x.numel(), x, result);
         return result;
     }
 
@@ -102,8 +99,7 @@ internal sealed class CudaKernels : IRowKernels
         }
 
         Tensor result = empty_like(x);
-        var (pack, blocks, threads) = Pieces(x, gates, result, result);
-        _program.Run("gated", pack, blocks, threads, 0, x, gates, result, x.size(-1));
+        RunPieces("gated", x, x, gates, result);
         return result;
     }
 
@@ -111,8 +107,7 @@ internal sealed class CudaKernels : IRowKernels
     public Tensor PlusGated(Tensor stream, Tensor features, Tensor gates)
     {
         Tensor result = empty_like(stream);
-        var (pack, blocks, threads) = Pieces(stream, features, gates, result);
-        _program.Run("plus_gated", pack, blocks, threads, 0, stream, features, gates, result, stream.size(-1));
+        RunPieces("plus_gated", stream, stream, features, gates, result);
         return result;
     }
 
@@ -143,9 +138,7 @@ internal sealed class CudaKernels : IRowKernels
     public Tensor GatedSilu(Tensor gate, Tensor up, bool inPlace)
     {
         Tensor result = inPlace ? gate : empty_like(gate);
-        long count = gate.numel();
-        int pack = _program.PackOf(count, gate, up, result);
-        _program.Run("gated_silu", pack, (Pieces(count, Threads * pack), 1), (Threads, 1), 0, gate, up, result, count);
+        RunEach("gated_silu", gate.numel(), gate, up, result);
         return result;
     }
 
@@ -153,9 +146,7 @@ internal sealed class CudaKernels : IRowKernels
     public (Tensor Gate, Tensor Up) BackThroughGatedSilu(Tensor gate, Tensor up, Tensor returned)
     {
         Tensor gateSlope = empty_like(gate), upSlope = empty_like(up);
-        long count = gate.numel();
-        int pack = _program.PackOf(count, gate, up, returned, gateSlope, upSlope);
-        _program.Run("gated_silu_back", pack, (Pieces(count, Threads * pack), 1), (Threads, 1), 0, gate, up, returned, gateSlope, upSlope, count);
+        RunEach("gated_silu_back", gate.numel(), gate, up, returned, gateSlope, upSlope);
         return (gateSlope, upSlope);
     }
 
@@ -194,13 +185,20 @@ internal sealed class CudaKernels : IRowKernels
         return (sum.Number() / positions, gradient);
     }
 
-    /// <summary>How a kernel that goes over rows in pieces is launched: as many threads wide as it has to be.</summary>
-    private (int Pack, (long, long) Blocks, (long, long) Threads) Pieces(Tensor x, Tensor second, Tensor third, Tensor result)
+    /// <summary>Runs a kernel for each number of tensors of one size.</summary>
+    private void RunEach(string name, long count, params ReadOnlySpan<CudaArgument> tensors)
+    {
+        int pack = _program.PackOf(count, tensors);
+        _program.Run(name, pack, (Pieces(count, Threads * pack), 1), (Threads, 1), 0, [.. tensors, count]);
+    }
+
+    /// <summary>Runs a kernel that goes over the rows of a tensor in pieces: as many threads wide as it has to be.</summary>
+    private void RunPieces(string name, Tensor x, params ReadOnlySpan<CudaArgument> tensors)
     {
         long width = x.size(-1);
-        int pack = _program.PackOf(width, x, second, third, result);
+        int pack = _program.PackOf(width, tensors);
         long threads = Math.Min(Threads, Pieces(width / pack, Warp) * Warp);
-        return (pack, (Count(x), Pieces(width / pack, threads)), (threads, 1));
+        _program.Run(name, pack, (Count(x), Pieces(width / pack, threads)), (threads, 1), 0, [.. tensors, width]);
     }
 
     private static long Count(Tensor x) => x.size(-1) == 0 ? 0 : x.numel() / x.size(-1);

@@ -63,14 +63,6 @@ internal sealed class CudaProgram
         return Of(device, type).Program;
     }
 
-    /// <summary>An empty tensor where another one is, of its type and shape, with another width.</summary>
-    public static torch.Tensor EmptyLike(torch.Tensor x, long width)
-    {
-        long[] shape = x.shape;
-        shape[^1] = width;
-        return torch.empty(shape, x.dtype, x.device);
-    }
-
     /// <summary>How many numbers a thread of a kernel for rows takes at once: 16 bytes of them where all rows begin at multiples of that, else one.</summary>
     /// <param name="width">Numbers of a row, or of a stretch of it that the kernel goes over by itself: the narrowest there is.</param>
     /// <param name="tensors">What is read and written so.</param>

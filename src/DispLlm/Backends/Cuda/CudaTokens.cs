@@ -71,7 +71,7 @@ internal sealed class CudaTokens
         for (int i = 0; i < projections.Length; i++)
         {
             blocks += (projections[i].Weight.size(0) + rows - 1) / rows;
-            results[i] = CudaProgram.EmptyLike(x, projections[i].Weight.size(0));
+            results[i] = DeviceKernels.EmptyLike(x, projections[i].Weight.size(0));
             weights[(2 * MostProjections) + i] = results[i];
         }
 

@@ -23,10 +23,16 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IFe
     /// </summary>
     private const long OneStream = 8192;
 
+    /// <summary>Numbers of arranged input that take half of the first cache, and stay there while weights pass.</summary>
+    private const long FirstCache = 4096;
+
     private static int Step => 2 * TWidth.Lanes;
 
     /// <summary>How many numbers an arranged row takes: whole steps.</summary>
     public static long ArrangedWidth(long width) => (width + Step - 1) / Step * Step;
+
+    /// <summary>Whether some rows stay in the first cache, so that weights may pass one output after another.</summary>
+    public static bool StayInFirstCache(long rows, long width) => ArrangedSize(rows, width) <= FirstCache;
 
     /// <inheritdoc/>
     public static long ArrangedSize(long rows, long width) => rows * ArrangedWidth(width);
@@ -63,6 +69,15 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IFe
     public static void Apply(float* x, long rows, long width, T* weight, long count, float* result, long stride, float* scratch)
     {
         long output = 0, arranged = ArrangedWidth(width);
+        for (; rows > 1 && StayInFirstCache(rows, width) && output < count; output++)
+        {
+            T* weights = weight + (output * width);
+            for (long row = 0; row < rows; row += 4)
+            {
+                Dot1x4(weights, x + (row * arranged), Math.Min(4, rows - row), width, result + (row * stride) + output, stride);
+            }
+        }
+
         for (; rows == 1 && width * sizeof(T) <= OneStream && output < count; output++)
         {
             result[output] = Dot(weight + (output * width), x, width);
@@ -119,6 +134,36 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IFe
         }
 
         return TWidth.Sum(s0, s1, s2, i < width ? Rest(w + i, x + i, width - i, s3) : s3);
+    }
+
+    /// <summary>
+    /// One output of up to four rows. Fewer rows cost what four do, which is less than their weights take to come from memory: the last row stands in for those that are not there.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Dot1x4(T* w, float* x, long rows, long width, float* result, long stride)
+    {
+        long arranged = ArrangedWidth(width);
+        int half = Step / 2;
+        float* x1 = x + (Math.Min(1, rows - 1) * arranged), x2 = x + (Math.Min(2, rows - 1) * arranged), x3 = x + ((rows - 1) * arranged);
+        TVector a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
+        for (long i = 0; i < width; i += Step)
+        {
+            var (first, second) = i + Step <= width ? (TFormat.First(w + i), TFormat.Second(w + i)) : TFormat.Rest(w + i, width - i);
+            a0 = TWidth.PlusProduct(a0, TWidth.Load(x + i), first);
+            a1 = TWidth.PlusProduct(a1, TWidth.Load(x1 + i), first);
+            a2 = TWidth.PlusProduct(a2, TWidth.Load(x2 + i), first);
+            a3 = TWidth.PlusProduct(a3, TWidth.Load(x3 + i), first);
+            b0 = TWidth.PlusProduct(b0, TWidth.Load(x + i + half), second);
+            b1 = TWidth.PlusProduct(b1, TWidth.Load(x1 + i + half), second);
+            b2 = TWidth.PlusProduct(b2, TWidth.Load(x2 + i + half), second);
+            b3 = TWidth.PlusProduct(b3, TWidth.Load(x3 + i + half), second);
+        }
+
+        var sums = TWidth.Sums(a0, a1, a2, a3) + TWidth.Sums(b0, b1, b2, b3);
+        for (int row = 0; row < rows; row++)
+        {
+            result[row * stride] = sums[row];
+        }
     }
 
     /// <summary>Eight outputs of one row: that many streams of weights at a time come from memory the fastest.</summary>

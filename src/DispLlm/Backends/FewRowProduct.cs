@@ -46,11 +46,16 @@ internal static unsafe class FewRowProduct
         where T : unmanaged
         where TFormat : IWeightFormat<T, TVector>
         where TVector : struct
-        where TWidth : IVectorWidth<TVector> => 3 * x.numel() > TWidth.Lanes * x.size(-1)
+        where TWidth : IVectorWidth<TVector>
+    {
+        long width = x.size(-1), rows = x.numel() / width;
 
-            // A third of the lanes is what makes up for those that are empty.
+        // A third of the lanes is what makes up for those that are empty; half of them where the rows' own way is at its best.
+        long most = TWidth.Lanes / (FewRowKernels<T, TFormat, TVector, TWidth>.StayInFirstCache(rows, width) ? 2 : 3);
+        return rows > most
             ? With<T, RowLaneKernels<T, TFormat, TVector, TWidth>>(x, projections)
             : With<T, FewRowKernels<T, TFormat, TVector, TWidth>>(x, projections);
+    }
 
     private static Tensor[] With<T, TKernels>(Tensor x, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
         where T : unmanaged

@@ -45,19 +45,26 @@ internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IF
     /// <inheritdoc/>
     public static void Apply(float* x, long rows, long width, T* weight, long count, float* result, long stride, float* scratch)
     {
-        long lanes = LanesOf(rows), tiles = (width + TileWidth - 1) / TileWidth, tileWidth = Arranged((width + tiles - 1) / tiles);
+        long lanes = LanesOf(rows), steps = Arranged(width) / Arranged(1), tiles = (Arranged(width) + TileWidth - 1) / TileWidth;
+
+        // All tiles are about as wide as each other: a narrow one would end before the weights behind it are fetched.
+        long EndOf(long index) => (index + 1) * steps / tiles * Arranged(1);
+
         float* tile = scratch, sums = tile + (TileOutputs * TileWidth);
         for (long output = 0; output < count; output += TileOutputs)
         {
             long outputs = Math.Min(TileOutputs, count - output);
             T* weights = weight + (output * width);
             new Span<float>(sums, (int)(TileOutputs * lanes)).Clear();
-            for (long from = 0; from < width; from += tileWidth)
+            for (long index = 0, from = 0; index < tiles; index++)
             {
-                long features = Math.Min(tileWidth, width - from);
+                long end = EndOf(index), features = Math.Min(end, width) - from;
                 FewRowKernels<T, TFormat, TVector, TWidth>.Arrange(weights + from, outputs, features, width, tile, TileWidth);
-                T* next = from + tileWidth < width ? weights + from + tileWidth : weights + (TileOutputs * width);
-                Add(x + (from * lanes), lanes, tile, outputs, Arranged(features), sums, new Ahead((byte*)next, width * sizeof(T), tileWidth * sizeof(T)));
+                bool isLast = index == tiles - 1;
+                T* next = isLast ? weights + (TileOutputs * width) : weights + end;
+                long nextWidth = isLast ? EndOf(0) : Math.Min(EndOf(index + 1), width) - end;
+                Add(x + (from * lanes), lanes, tile, outputs, Arranged(features), sums, new Ahead((byte*)next, width * sizeof(T), nextWidth * sizeof(T)));
+                from = end;
             }
 
             HostTransposition.Write(sums, lanes, outputs, rows, result + output, stride);
@@ -149,12 +156,14 @@ internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IF
     private struct Ahead(byte* first, long stride, long bytes)
     {
         private readonly byte* _first = first;
-        private byte* _row = first, _end = first;
-        private long _at;
+        private byte* _row = first, _end = first, _line = LineOf(first);
 
         /// <summary>Those of some of the tile's outputs.</summary>
-        public readonly Ahead Rows(long from, long count) =>
-            new(_first, stride, bytes) { _row = _first + (from * stride), _end = _first + ((from + count) * stride) };
+        public readonly Ahead Rows(long from, long count)
+        {
+            byte* row = _first + (from * stride);
+            return new(_first, stride, bytes) { _row = row, _end = row + (count * stride), _line = LineOf(row) };
+        }
 
         /// <summary>Fetches a line, if any is left, into the second cache: the first is full with what is computed.</summary>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -165,13 +174,16 @@ internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IF
                 return;
             }
 
-            Sse.Prefetch1(_row + _at);
-            _at += HostRoom.Line;
-            if (_at >= bytes)
+            Sse.Prefetch1(_line);
+            _line += HostRoom.Line;
+            if (_line >= _row + bytes)
             {
-                _at = 0;
                 _row += stride;
+                _line = LineOf(_row);
             }
         }
+
+        /// <summary>Where the line begins that a byte lies in: a row that does not begin with a line ends in one more.</summary>
+        private static byte* LineOf(byte* at) => (byte*)((nuint)at & ~(nuint)(HostRoom.Line - 1));
     }
 }

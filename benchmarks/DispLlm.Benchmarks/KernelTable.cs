@@ -79,7 +79,7 @@ internal static class KernelTable
                 int next = 0;
                 Tensor Weight() => weights[next = (next + 1) % weights.Length];
                 Row(output, $"| {rows} | {outputs:N0} x {width:N0} |", type, Enumerable.Repeat(2.0 * rows * outputs * width, 3),
-                    () => FewRowProduct.Apply(x, (Weight(), null)),
+                    () => HostProduct.Apply(x, (Weight(), null)),
                     () => WeightFirstProduct.Linear(x, Weight(), null),
                     () => nn.functional.linear(x, Weight()));
             }

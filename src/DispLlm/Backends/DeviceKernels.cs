@@ -71,7 +71,7 @@ internal static class DeviceKernels
 
     /// <summary>Several projections of the same input, in their order.</summary>
     public static Tensor[] Linear(Tensor x, (Tensor Weight, Tensor? Bias)[] projections) =>
-        FewRowProduct.Takes(x) ? FewRowProduct.Apply(x, projections)
+        HostProduct.Takes(x) ? HostProduct.Apply(x, projections)
         : CudaTokens.For(x)?.Project(x, projections) ?? Array.ConvertAll(projections, projection => Linear(x, projection.Weight, projection.Bias));
 
     /// <summary>The product of two matrices, without gradient.</summary>

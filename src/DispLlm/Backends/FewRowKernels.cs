@@ -11,7 +11,7 @@ namespace DispLlm;
 /// <typeparam name="TFormat">How it is read.</typeparam>
 /// <typeparam name="TVector">What it is read into.</typeparam>
 /// <typeparam name="TWidth">How that is computed with.</typeparam>
-internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IFewRowKernels<T>
+internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IHostProductKernels<T>
     where T : unmanaged
     where TFormat : IWeightFormat<T, TVector>
     where TVector : struct

@@ -11,7 +11,7 @@ namespace DispLlm;
 /// <typeparam name="TFormat">How it is read.</typeparam>
 /// <typeparam name="TVector">What it is read into.</typeparam>
 /// <typeparam name="TWidth">How that is computed with.</typeparam>
-internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IFewRowKernels<T>
+internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IHostProductKernels<T>
     where T : unmanaged
     where TFormat : IWeightFormat<T, TVector>
     where TVector : struct
@@ -31,15 +31,21 @@ internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IF
     /// <summary>Rows side by side, <c>[arranged width, lanes]</c>, features in the order in which the format reads weights; lanes without a row are 0.</summary>
     public static void Arrange(T* x, long rows, long width, float* to)
     {
-        long lanes = LanesOf(rows), arranged = Arranged(width);
-        using var room = new HostRoom(RowsTurnedAtOnce * arranged);
-        new Span<float>(to, checked((int)(lanes * arranged))).Clear();
-        for (long row = 0; row < rows; row += RowsTurnedAtOnce)
+        long lanes = LanesOf(rows), arranged = Arranged(width), turns = (rows + RowsTurnedAtOnce - 1) / RowsTurnedAtOnce;
+        if (lanes > rows)
         {
-            long some = Math.Min(RowsTurnedAtOnce, rows - row);
-            FewRowKernels<T, TFormat, TVector, TWidth>.Arrange(x + (row * width), some, width, room.First);
-            HostTransposition.Write(room.First, arranged, some, arranged, to + row, lanes);
+            new Span<float>(to, checked((int)(lanes * arranged))).Clear();
         }
+
+        HostThreads.Share(turns, RowsTurnedAtOnce * width, RowsTurnedAtOnce * arranged, (first, last, scratch) =>
+        {
+            for (long row = first * RowsTurnedAtOnce; row < Math.Min(rows, last * RowsTurnedAtOnce); row += RowsTurnedAtOnce)
+            {
+                long some = Math.Min(RowsTurnedAtOnce, rows - row);
+                FewRowKernels<T, TFormat, TVector, TWidth>.Arrange(x + (row * width), some, width, scratch);
+                HostTransposition.Write(scratch, arranged, some, arranged, to + row, lanes);
+            }
+        });
     }
 
     /// <inheritdoc/>

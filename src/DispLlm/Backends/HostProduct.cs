@@ -1,17 +1,27 @@
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DispLlm;
 
 /// <summary>
-/// Matrix products of few rows, as decoding needs them: float32 or bfloat16 on the CPU, no gradient. The framework computes one row on one core, and several rows at a fraction of the
+/// Matrix products in vector code: float32 or bfloat16 on the CPU, no gradient. Of few rows, as decoding needs them, the framework computes one on one core, and several at a fraction of the
 /// memory's speed; here every weight is read once, by all cores, whatever the number of rows. Sums are float32 whatever the weights are.
 /// </summary>
-internal static unsafe class FewRowProduct
+internal static unsafe class HostProduct
 {
-    /// <summary>Rows up to which this is the faster way: above, the framework's blocked product is.</summary>
-    private static readonly long s_mostRows = Vector512.IsHardwareAccelerated ? 64 : 32;
+    /// <summary>
+    /// Rows up to which this is the faster way. The framework's products are Intel's: on processors of others this is faster than they are at any number of rows, and far faster
+    /// where outputs are no multiple of what vectors hold.
+    /// </summary>
+    private static readonly long s_mostRows = !Vector512.IsHardwareAccelerated ? 32 : IsIntels ? 64 : long.MaxValue;
+
+    /// <summary>Features from which many rows are taken: narrower ones are mostly filled up.</summary>
+    private const long LeastWidthOfMany = 128, ManyRows = 64;
+
+    /// <summary>Rows that meet a weight together, as many as stay in the second cache beside it; and rows that are shared among threads together.</summary>
+    private const long RowsAtOnce = 128, RowsShared = 4 * RowsAtOnce;
 
     /// <summary>The same for bfloat16 where the processor has units for it; and for rows so short that calling the framework costs more than its units save.</summary>
     private const long MostRowsBesideUnits = 4, MostShortRowsBesideUnits = 16, LongestShortRow = 1024;
@@ -20,7 +30,11 @@ internal static unsafe class FewRowProduct
     private const long AtOnce = 256;
 
     /// <summary>Whether this is the faster way for an input.</summary>
-    public static bool Takes(Tensor x) => x.numel() <= x.size(-1) * Most(x) && HostRows.LieWithoutGradient(x);
+    public static bool Takes(Tensor x)
+    {
+        long width = x.size(-1), rows = width == 0 ? 0 : x.numel() / width;
+        return rows <= Most(x) && (rows <= ManyRows || width >= LeastWidthOfMany) && HostRows.LieWithoutGradient(x);
+    }
 
     /// <summary>
     /// Linear projections of one input of few rows, computed together: <c>[..., in] -> [..., out]</c> each.
@@ -36,6 +50,8 @@ internal static unsafe class FewRowProduct
         where TWidth : IVectorWidth<TVector> => x.dtype == ScalarType.BFloat16
             ? Apply<ushort, BFloat16Format<TVector, TWidth>, TVector, TWidth>(x, projections)
             : Apply<float, Float32Format<TVector, TWidth>, TVector, TWidth>(x, projections);
+
+    private static bool IsIntels => X86Base.IsSupported && X86Base.CpuId(0, 0).Ebx == 0x756E6547; // "Genu"
 
     private static long Most(Tensor x) =>
         x.dtype != ScalarType.BFloat16 || !BFloat16Units.Exist ? s_mostRows
@@ -59,7 +75,7 @@ internal static unsafe class FewRowProduct
 
     private static Tensor[] With<T, TKernels>(Tensor x, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
         where T : unmanaged
-        where TKernels : IFewRowKernels<T>
+        where TKernels : IHostProductKernels<T>
     {
         long width = x.size(-1), rows = x.numel() / width, outputs = 0;
         var results = new Tensor[projections.Length];
@@ -75,33 +91,58 @@ internal static unsafe class FewRowProduct
             outputs += count;
         }
 
-        using var room = new HostRoom(TKernels.ArrangedSize(rows, width));
-        float* input = room.First;
-        TKernels.Arrange((T*)HostRows.Address(x), rows, width, input);
-        HostThreads.Share(outputs, width, ((rows + 1) * AtOnce) + TKernels.Scratch(rows), (first, last, scratch) =>
+        T* from = (T*)HostRows.Address(x);
+        for (long first = 0; first < rows; first += RowsShared)
         {
-            foreach (var part in parts)
-            {
-                long to = Math.Min(last, part.Offset + part.Count) - part.Offset;
-                for (long from = Math.Max(first, part.Offset) - part.Offset; from < to; from += AtOnce)
-                {
-                    Compute<T, TKernels>(input, rows, width, part, from, Math.Min(AtOnce, to - from), scratch);
-                }
-            }
-        });
+            Share<T, TKernels>(from + (first * width), first, Math.Min(RowsShared, rows - first), width, outputs, parts);
+        }
+
         GC.KeepAlive(x);
         return results;
     }
 
-    /// <summary>Some outputs of one projection, for all rows.</summary>
-    private static void Compute<T, TKernels>(float* input, long rows, long width, Part<T> part, long from, long count, float* scratch)
+    /// <summary>All outputs of some rows, shared among threads.</summary>
+    private static void Share<T, TKernels>(T* x, long firstRow, long rows, long width, long outputs, Part<T>[] parts)
         where T : unmanaged
-        where TKernels : IFewRowKernels<T>
+        where TKernels : IHostProductKernels<T>
+    {
+        long groups = (rows + RowsAtOnce - 1) / RowsAtOnce, most = Math.Min(rows, RowsAtOnce), size = TKernels.ArrangedSize(most, width);
+        long RowsOf(long group) => Math.Min(most, rows - (group * most));
+
+        using var room = new HostRoom(groups * size);
+        float* input = room.First;
+        for (long group = 0; group < groups; group++)
+        {
+            TKernels.Arrange(x + (group * most * width), RowsOf(group), width, input + (group * size));
+        }
+
+        HostThreads.Share(groups * outputs, width, ((most + 1) * AtOnce) + TKernels.Scratch(most), (first, last, scratch) =>
+        {
+            for (long group = first / outputs; group * outputs < last; group++)
+            {
+                foreach (var part in parts)
+                {
+                    long start = (group * outputs) + part.Offset, to = Math.Min(last - start, part.Count);
+                    for (long from = Math.Max(first - start, 0); from < to; from += AtOnce)
+                    {
+                        Compute<T, TKernels>(
+                            input + (group * size), firstRow + (group * most), RowsOf(group), width, part, from, Math.Min(AtOnce, to - from), scratch);
+                    }
+                }
+            }
+        });
+    }
+
+    /// <summary>Some outputs of one projection, for some rows.</summary>
+    private static void Compute<T, TKernels>(float* input, long firstRow, long rows, long width, Part<T> part, long from, long count, float* scratch)
+        where T : unmanaged
+        where TKernels : IHostProductKernels<T>
     {
         // float32 is computed where it belongs, and what is to be rounded beside it.
         bool inPlace = typeof(T) == typeof(float);
         float* rounded = scratch, biases = rounded + (rows * AtOnce), rest = biases + AtOnce;
-        float* sums = inPlace ? (float*)part.Result + from : rounded;
+        long start = (firstRow * part.Count) + from;
+        float* sums = inPlace ? (float*)part.Result + start : rounded;
         long stride = inPlace ? part.Count : count;
         TKernels.Apply(input, rows, width, part.Weight + (from * width), count, sums, stride, rest);
         float* bias = part.Bias is null || inPlace ? (float*)part.Bias + from : biases;
@@ -119,7 +160,7 @@ internal static unsafe class FewRowProduct
 
             if (!inPlace)
             {
-                BFloat16Numbers.Narrow(sums + (row * stride), (ushort*)part.Result + (row * part.Count) + from, count);
+                BFloat16Numbers.Narrow(sums + (row * stride), (ushort*)part.Result + start + (row * part.Count), count);
             }
         }
     }

@@ -1,8 +1,8 @@
 namespace DispLlm;
 
-/// <summary>Loops of <see cref="FewRowProduct"/> on one thread, for some number of rows.</summary>
+/// <summary>Loops of <see cref="HostProduct"/> on one thread, for some number of rows.</summary>
 /// <typeparam name="T">What inputs and weights are stored as.</typeparam>
-internal unsafe interface IFewRowKernels<T>
+internal unsafe interface IHostProductKernels<T>
     where T : unmanaged
 {
     /// <summary>Numbers that an arranged input takes.</summary>

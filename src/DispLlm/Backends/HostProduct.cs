@@ -11,14 +11,17 @@ namespace DispLlm;
 /// </summary>
 internal static unsafe class HostProduct
 {
-    /// <summary>
-    /// Rows up to which this is the faster way. The framework's products are Intel's: on processors of others this is faster than they are at any number of rows, and far faster
-    /// where outputs are no multiple of what vectors hold.
-    /// </summary>
-    private static readonly long s_mostRows = !Vector512.IsHardwareAccelerated ? 32 : IsIntels ? 64 : long.MaxValue;
+    /// <summary>Rows up to which this is faster than the framework's products where those are at home.</summary>
+    private static readonly long s_manyRows = Vector512.IsHardwareAccelerated ? 64 : 32;
 
-    /// <summary>Features from which many rows are taken: narrower ones are mostly filled up.</summary>
-    private const long LeastWidthOfMany = 128, ManyRows = 64;
+    /// <summary>
+    /// Rows up to which this is the faster way. The framework's products are Intel's: on processors of others this is as fast or faster at any number of rows, and far faster where
+    /// outputs are no multiple of what vectors hold.
+    /// </summary>
+    private static readonly long s_mostRows = IsIntels || !Vector256.IsHardwareAccelerated ? s_manyRows : long.MaxValue;
+
+    /// <summary>Features from which many rows are taken.</summary>
+    private static readonly long s_leastWidthOfMany = Vector512.IsHardwareAccelerated ? 128 : 1024;
 
     /// <summary>Rows that meet a weight together, as many as stay in the second cache beside it; and rows that are shared among threads together.</summary>
     private const long RowsAtOnce = 128, RowsShared = 4 * RowsAtOnce;
@@ -33,7 +36,7 @@ internal static unsafe class HostProduct
     public static bool Takes(Tensor x)
     {
         long width = x.size(-1), rows = width == 0 ? 0 : x.numel() / width;
-        return rows <= Most(x) && (rows <= ManyRows || width >= LeastWidthOfMany) && HostRows.LieWithoutGradient(x);
+        return rows <= Most(x) && (rows <= s_manyRows || width >= s_leastWidthOfMany) && HostRows.LieWithoutGradient(x);
     }
 
     /// <summary>

@@ -7,7 +7,7 @@ namespace DispLlm;
 
 /// <summary>
 /// Matrix products in vector code: float32 or bfloat16 on the CPU, no gradient. Of few rows, as decoding needs them, the framework computes one on one core, and several at a fraction of the
-/// memory's speed; here every weight is read once, by all cores, whatever the number of rows. Sums are float32 whatever the weights are.
+/// memory's speed; here every weight is read once for up to 128 rows, by all cores. Sums are float32 whatever the weights are.
 /// </summary>
 internal static unsafe class HostProduct
 {
@@ -26,22 +26,20 @@ internal static unsafe class HostProduct
     /// <summary>Rows that meet a weight together, as many as stay in the second cache beside it; and rows that are shared among threads together.</summary>
     private const long RowsAtOnce = 128, RowsShared = 4 * RowsAtOnce;
 
-    /// <summary>The same for bfloat16 where the processor has units for it; and for rows so short that calling the framework costs more than its units save.</summary>
+    /// <summary>Rows up to which this is faster for bfloat16 where the processor has units for it; and for rows so short that calling the framework costs more than its units save.</summary>
     private const long MostRowsBesideUnits = 4, MostShortRowsBesideUnits = 16, LongestShortRow = 1024;
 
     /// <summary>Outputs whose sums stay in the cache until they are rounded.</summary>
-    private const long AtOnce = 256;
+    private const long OutputsAtOnce = 256;
 
     /// <summary>Whether this is the faster way for an input.</summary>
     public static bool Takes(Tensor x)
     {
         long width = x.size(-1), rows = width == 0 ? 0 : x.numel() / width;
-        return rows <= Most(x) && (rows <= s_manyRows || width >= s_leastWidthOfMany) && HostRows.LieWithoutGradient(x);
+        return width > 0 && rows <= Most(x) && (rows <= s_manyRows || width >= s_leastWidthOfMany) && HostRows.LieWithoutGradient(x);
     }
 
-    /// <summary>
-    /// Linear projections of one input of few rows, computed together: <c>[..., in] -> [..., out]</c> each.
-    /// </summary>
+    /// <summary>Linear projections of one input, computed together: <c>[..., in] -> [..., out]</c> each.</summary>
     public static Tensor[] Apply(Tensor x, params ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections) =>
         Vector512.IsHardwareAccelerated ? Apply<Vector512<float>, Width512>(x, projections)
         : Vector256.IsHardwareAccelerated ? Apply<Vector256<float>, Width256>(x, projections)
@@ -95,7 +93,7 @@ internal static unsafe class HostProduct
         }
 
         T* from = (T*)HostRows.Address(x);
-        for (long first = 0; first < rows; first += RowsShared)
+        for (long first = 0; first < rows && outputs > 0; first += RowsShared)
         {
             Share<T, TKernels>(from + (first * width), first, Math.Min(RowsShared, rows - first), width, outputs, parts);
         }
@@ -119,17 +117,17 @@ internal static unsafe class HostProduct
             TKernels.Arrange(x + (group * most * width), RowsOf(group), width, input + (group * size));
         }
 
-        HostThreads.Share(groups * outputs, width, ((most + 1) * AtOnce) + TKernels.Scratch(most), (first, last, scratch) =>
+        HostThreads.Share(groups * outputs, width, ((most + 1) * OutputsAtOnce) + TKernels.Scratch(most), (first, last, scratch) =>
         {
             for (long group = first / outputs; group * outputs < last; group++)
             {
                 foreach (var part in parts)
                 {
                     long start = (group * outputs) + part.Offset, to = Math.Min(last - start, part.Count);
-                    for (long from = Math.Max(first - start, 0); from < to; from += AtOnce)
+                    for (long from = Math.Max(first - start, 0); from < to; from += OutputsAtOnce)
                     {
                         Compute<T, TKernels>(
-                            input + (group * size), firstRow + (group * most), RowsOf(group), width, part, from, Math.Min(AtOnce, to - from), scratch);
+                            input + (group * size), firstRow + (group * most), RowsOf(group), width, part, from, Math.Min(OutputsAtOnce, to - from), scratch);
                     }
                 }
             }
@@ -143,7 +141,7 @@ internal static unsafe class HostProduct
     {
         // float32 is computed where it belongs, and what is to be rounded beside it.
         bool inPlace = typeof(T) == typeof(float);
-        float* rounded = scratch, biases = rounded + (rows * AtOnce), rest = biases + AtOnce;
+        float* rounded = scratch, biases = rounded + (rows * OutputsAtOnce), rest = biases + OutputsAtOnce;
         long start = (firstRow * part.Count) + from;
         float* sums = inPlace ? (float*)part.Result + start : rounded;
         long stride = inPlace ? part.Count : count;

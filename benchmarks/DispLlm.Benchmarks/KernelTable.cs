@@ -59,11 +59,11 @@ internal static class KernelTable
         output.WriteLine();
     }
 
-    /// <summary>A few rows by weights that come from memory: enough of them that no cache holds them.</summary>
+    /// <summary>Some rows by weights that come from memory: enough of them that no cache holds them.</summary>
     private static void Rows(TextWriter output, ScalarType type)
     {
         const long Memory = 200_000_000;
-        output.WriteLine($"Products of a few rows, {type}:\n\n| rows | weight | in vector code | with the weight on the left | the framework's operator |\n|---|---|---|---|---|");
+        output.WriteLine($"Products of some rows, {type}:\n\n| rows | weight | in vector code | with the weight on the left | the framework's operator |\n|---|---|---|---|---|");
         foreach (long rows in new[] { 1L, 2, 4, 16, 64, 512 })
         {
             // The first is printed the second time: the runtime has compiled by then what is measured.

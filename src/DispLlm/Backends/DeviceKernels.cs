@@ -21,6 +21,9 @@ internal static class DeviceKernels
     /// <summary>A tensor on a device: itself where it is there. The framework would make another of the same memory.</summary>
     public static Tensor On(this Tensor x, Device device) => x.device_type == device.type && (device.type == DeviceType.CPU || x.device_index == device.index) ? x : x.to(device);
 
+    /// <summary>How many rows a tensor <c>[..., width]</c> has; none where they have no width.</summary>
+    public static long CountRows(Tensor x) => x.size(-1) is var width && width == 0 ? 0 : x.numel() / width;
+
     /// <summary>An empty tensor where another one is, of its type and shape, with another width.</summary>
     public static Tensor EmptyLike(Tensor x, long width)
     {

@@ -26,7 +26,8 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IHo
     /// <summary>Numbers of arranged input that take half of the first cache, and stay there while weights pass.</summary>
     private const long FirstCache = 4096;
 
-    private static int Step => 2 * TWidth.Lanes;
+    /// <summary>Numbers that are read at a time: two vectors of them.</summary>
+    public static int Step => 2 * TWidth.Lanes;
 
     /// <summary>How many numbers an arranged row takes: whole steps.</summary>
     public static long ArrangedWidth(long width) => (width + Step - 1) / Step * Step;
@@ -68,16 +69,13 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IHo
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Apply(float* x, long rows, long width, T* weight, long count, float* result, long stride, float* scratch)
     {
-        long output = 0, arranged = ArrangedWidth(width);
-        for (; rows > 1 && StayInFirstCache(rows, width) && output < count; output++)
+        if (rows > 1 && StayInFirstCache(rows, width))
         {
-            T* weights = weight + (output * width);
-            for (long row = 0; row < rows; row += 4)
-            {
-                Dot1x4(weights, x + (row * arranged), Math.Min(4, rows - row), width, result + (row * stride) + output, stride);
-            }
+            ApplyOneByOne(x, rows, width, weight, count, result, stride);
+            return;
         }
 
+        long output = 0, arranged = ArrangedWidth(width);
         for (; rows == 1 && width * sizeof(T) <= OneStream && output < count; output++)
         {
             result[output] = Dot(weight + (output * width), x, width);
@@ -108,6 +106,19 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IHo
             for (long row = 0; row < rows; row++)
             {
                 result[(row * stride) + output] = Dot(weight + (output * width), x + (row * arranged), width);
+            }
+        }
+    }
+
+    /// <summary>One output after another, for all rows: weights are one long stream.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void ApplyOneByOne(float* x, long rows, long width, T* weight, long count, float* result, long stride)
+    {
+        for (long output = 0, arranged = ArrangedWidth(width); output < count; output++)
+        {
+            for (long row = 0; row < rows; row += 4)
+            {
+                Dot1x4(weight + (output * width), x + (row * arranged), Math.Min(4, rows - row), width, result + (row * stride) + output, stride);
             }
         }
     }

@@ -26,8 +26,11 @@ internal static unsafe class HostProduct
     /// <summary>Rows that meet a weight together, as many as stay in the second cache beside it; and rows that are shared among threads together.</summary>
     private const long RowsAtOnce = 128, RowsShared = 4 * RowsAtOnce;
 
-    /// <summary>Rows up to which this is faster for bfloat16 where the processor has units for it; and for rows so short that calling the framework costs more than its units save.</summary>
-    private const long MostRowsBesideUnits = 4, MostShortRowsBesideUnits = 16, LongestShortRow = 1024;
+    /// <summary>Features up to which calling the framework costs more than its units for bfloat16 save.</summary>
+    internal const long LongestShortRow = 1024;
+
+    /// <summary>Rows up to which this is faster for bfloat16 where the processor has units for it, and where rows are short besides.</summary>
+    private const long MostRowsBesideUnits = 4, MostShortRowsBesideUnits = 16;
 
     /// <summary>Outputs whose sums stay in the cache until they are rounded.</summary>
     private const long OutputsAtOnce = 256;
@@ -35,7 +38,7 @@ internal static unsafe class HostProduct
     /// <summary>Whether this is the faster way for an input.</summary>
     public static bool Takes(Tensor x)
     {
-        long width = x.size(-1), rows = width == 0 ? 0 : x.numel() / width;
+        long width = x.size(-1), rows = DeviceKernels.CountRows(x);
         return width > 0 && rows <= Most(x) && (rows <= s_manyRows || width >= s_leastWidthOfMany) && HostRows.LieWithoutGradient(x);
     }
 
@@ -65,20 +68,20 @@ internal static unsafe class HostProduct
         where TVector : struct
         where TWidth : IVectorWidth<TVector>
     {
-        long width = x.size(-1), rows = x.numel() / width;
+        long width = x.size(-1), rows = DeviceKernels.CountRows(x);
 
         // A third of the lanes is what makes up for those that are empty; half of them where the rows' own way is at its best.
         long most = TWidth.Lanes / (FewRowKernels<T, TFormat, TVector, TWidth>.StayInFirstCache(rows, width) ? 2 : 3);
         return rows > most
-            ? With<T, RowLaneKernels<T, TFormat, TVector, TWidth>>(x, projections)
-            : With<T, FewRowKernels<T, TFormat, TVector, TWidth>>(x, projections);
+            ? With<T, RowLaneKernels<T, TFormat, TVector, TWidth>>(x, rows, width, projections)
+            : With<T, FewRowKernels<T, TFormat, TVector, TWidth>>(x, rows, width, projections);
     }
 
-    private static Tensor[] With<T, TKernels>(Tensor x, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
+    private static Tensor[] With<T, TKernels>(Tensor x, long rows, long width, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
         where T : unmanaged
         where TKernels : IHostProductKernels<T>
     {
-        long width = x.size(-1), rows = x.numel() / width, outputs = 0;
+        long outputs = 0;
         var results = new Tensor[projections.Length];
         var parts = new Part<T>[projections.Length];
         for (int i = 0; i < projections.Length; i++)

@@ -51,10 +51,10 @@ internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IH
     /// <inheritdoc/>
     public static void Apply(float* x, long rows, long width, T* weight, long count, float* result, long stride, float* scratch)
     {
-        long lanes = LanesOf(rows), steps = Arranged(width) / Arranged(1), tiles = (Arranged(width) + TileWidth - 1) / TileWidth;
+        long lanes = LanesOf(rows), steps = Arranged(width) / Step, tiles = (Arranged(width) + TileWidth - 1) / TileWidth;
 
         // All tiles are about as wide as each other: a narrow one would end before the weights behind it are fetched.
-        long EndOf(long index) => (index + 1) * steps / tiles * Arranged(1);
+        long EndOf(long index) => (index + 1) * steps / tiles * Step;
 
         float* tile = scratch, sums = tile + (TileOutputs * TileWidth);
         for (long output = 0; output < count; output += TileOutputs)
@@ -76,6 +76,8 @@ internal readonly unsafe struct RowLaneKernels<T, TFormat, TVector, TWidth> : IH
             HostTransposition.Write(sums, lanes, outputs, rows, result + output, stride);
         }
     }
+
+    private static long Step => FewRowKernels<T, TFormat, TVector, TWidth>.Step;
 
     private static long LanesOf(long rows) => (rows + TWidth.Lanes - 1) / TWidth.Lanes * TWidth.Lanes;
 

@@ -10,7 +10,7 @@ namespace DispLlm;
 /// </summary>
 internal static class WeightFirstProduct
 {
-    private const long Lanes = 16, MostRows = 64, LongestShortRow = 1024;
+    private const long Lanes = 16, MostRows = 64;
 
     // Weights at such a distance from each other share few places in the cache, and the framework reads many of them at a time.
     private const long CrowdedWidth = 2048;
@@ -23,8 +23,8 @@ internal static class WeightFirstProduct
             return false;
         }
 
-        long width = x.size(-1), rows = width == 0 ? 0 : x.numel() / width;
-        return width > LongestShortRow && width % CrowdedWidth != 0 && rows is > 0 and <= MostRows && rows % Lanes == 0;
+        long width = x.size(-1), rows = DeviceKernels.CountRows(x);
+        return width > HostProduct.LongestShortRow && width % CrowdedWidth != 0 && rows is > 0 and <= MostRows && rows % Lanes == 0;
     }
 
     /// <summary><c>[..., in] -> [..., out]</c>.</summary>

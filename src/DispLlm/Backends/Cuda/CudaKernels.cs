@@ -41,8 +41,8 @@ internal sealed class CudaKernels : IRowKernels
         }
 
         int pack = index is null ? _program.PackOf(width, x, weight, bias, result) : _program.PackOf(width, x);
-        _program.Run(
-            "norm", pack, (Count(x), 1), (ThreadsOfRow(Count(x), Math.Max(width / pack, index is null ? 0 : selected)), 1), index is null ? 0 : width,
+        RunRows(
+            "norm", pack, DeviceKernels.CountRows(x), Math.Max(width / pack, index is null ? 0 : selected), index is null ? 0 : width,
             x, weight, bias, index, result, width, selected, centred, (float)epsilon);
         return result;
     }
@@ -53,7 +53,7 @@ internal sealed class CudaKernels : IRowKernels
         long width = x.size(-1);
         Tensor result = empty_like(x);
         int pack = _program.PackOf(width, x, weight, returned, result);
-        _program.Run("norm_back", pack, (Count(x), 1), (ThreadsOfRow(Count(x), width / pack), 1), 0, x, weight, returned, result, width, (float)epsilon);
+        RunRows("norm_back", pack, DeviceKernels.CountRows(x), width / pack, 0, x, weight, returned, result, width, (float)epsilon);
         return result;
     }
 
@@ -68,8 +68,7 @@ internal sealed class CudaKernels : IRowKernels
 
         Tensor result = inPlace ? stream : empty_like(stream);
         int pack = _program.PackOf(width, stream, result);
-        _program.Run(
-            "plus_at", pack, (Count(stream), 1), (ThreadsOfRow(Count(stream), Math.Max(width / pack, selected)), 1), width, stream, index, output, result, width, selected);
+        RunRows("plus_at", pack, DeviceKernels.CountRows(stream), Math.Max(width / pack, selected), width, stream, index, output, result, width, selected);
         return result;
     }
 
@@ -115,7 +114,7 @@ internal sealed class CudaKernels : IRowKernels
     public (Tensor Gradient, Tensor Passed) BackThroughGates(Tensor features, Tensor returned, Tensor gates, Tensor? index, bool inPlace)
     {
         Tensor passed = inPlace ? returned : empty_like(returned);
-        long width = features.size(-1), rows = Count(features), high = Threads / Warp;
+        long width = features.size(-1), rows = DeviceKernels.CountRows(features), high = Threads / Warp;
         int pack = _program.PackOf(width, features, returned, passed, gates);
         long across = Pieces(width, Warp * pack), down = Math.Clamp(Pieces(BlocksEach * _program.Processors, across), 1, Pieces(rows, high)), rowsOfBlock = Pieces(rows, down);
         down = Pieces(rows, rowsOfBlock);
@@ -165,8 +164,8 @@ internal sealed class CudaKernels : IRowKernels
         // A pack has to go into all of them.
         long common = Common(Common(Common(half, size), Common(heads.stride(0), heads.stride(1))), heads.stride(2));
         int pack = _program.PackOf(common, heads, result, cosine, sine);
-        _program.Run(
-            "rotate", pack, (heads.size(0) * length, 1), (ThreadsOfRow(heads.size(0) * length, count * half / pack), 1), 0,
+        RunRows(
+            "rotate", pack, heads.size(0) * length, count * half / pack, 0,
             heads, cosine, sine, result, length, count, size, turning, cosine.dim() == 3, back ? -1f : 1f,
             heads.stride(0), heads.stride(1), heads.stride(2), result.stride(0), result.stride(1), result.stride(2));
         return result;
@@ -192,16 +191,18 @@ internal sealed class CudaKernels : IRowKernels
         _program.Run(name, pack, (Pieces(count, Threads * pack), 1), (Threads, 1), 0, [.. tensors, count]);
     }
 
+    /// <summary>Runs a kernel of which each block has a row of so many steps, and room for some numbers.</summary>
+    private void RunRows(string name, int pack, long rows, long steps, long room, params ReadOnlySpan<CudaArgument> arguments) =>
+        _program.Run(name, pack, (rows, 1), (ThreadsOfRow(rows, steps), 1), room, arguments);
+
     /// <summary>Runs a kernel that goes over the rows of a tensor in pieces: as many threads wide as it has to be.</summary>
     private void RunPieces(string name, Tensor x, params ReadOnlySpan<CudaArgument> tensors)
     {
         long width = x.size(-1);
         int pack = _program.PackOf(width, tensors);
         long threads = Math.Min(Threads, Pieces(width / pack, Warp) * Warp);
-        _program.Run(name, pack, (Count(x), Pieces(width / pack, threads)), (threads, 1), 0, [.. tensors, width]);
+        _program.Run(name, pack, (DeviceKernels.CountRows(x), Pieces(width / pack, threads)), (threads, 1), 0, [.. tensors, width]);
     }
-
-    private static long Count(Tensor x) => x.size(-1) == 0 ? 0 : x.numel() / x.size(-1);
 
     private static long Pieces(long count, long size) => (count + size - 1) / size;
 

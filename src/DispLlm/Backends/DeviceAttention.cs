@@ -62,26 +62,15 @@ internal static class DeviceAttention
     public static CudaTokens? OneOnAccelerator(Tensor query, Tensor key, Tensor value, long headSize) =>
         CudaTokens.For(query, key, value) is { } kernels && kernels.Attends(headSize) ? kernels : null;
 
-    /// <summary>The same in the CPU's memory, where <see cref="HostRows.LieWithoutGradient"/> says so. The caller knows padding and positions.</summary>
-    /// <param name="query">Queries; may be written over, like the keys.</param>
-    /// <param name="key">Keys, of as many heads or fewer.</param>
-    /// <param name="value">Values.</param>
-    /// <param name="turns">Cosine and sine of the position; null for no turn.</param>
-    /// <param name="held">The cache's room, <c>[batch, key-value heads, capacity, head]</c>.</param>
-    /// <param name="seen">How many positions are seen, this one included.</param>
-    /// <param name="visible"><c>[batch, 1, 1, seen]</c>, bool; null for everything.</param>
-    public static Tensor OneInHostMemory(
-        Tensor query, Tensor key, Tensor value, (Tensor Cosine, Tensor Sine)? turns, (Tensor Key, Tensor Value) held, long seen, Tensor? visible)
+    /// <summary>The same in the CPU's memory, where <see cref="HostRows.LieWithoutGradient"/> says so; queries and keys may be written over.</summary>
+    public static Tensor OneInHostMemory(Tensor query, Tensor key, Tensor value, in HostPosition place)
     {
-        if (turns is var (cosine, sine))
-        {
-            HostKernels.Rotate(query, held.Key.size(3), cosine, sine);
-            HostKernels.Rotate(key, held.Key.size(3), cosine, sine);
-        }
-
-        OnePositionAttention.Put(key, held.Key, seen - 1);
-        OnePositionAttention.Put(value, held.Value, seen - 1);
-        return OnePositionAttention.Apply(query, held.Key, held.Value, seen, visible);
+        Tensor result = DeviceKernels.EmptyLike(query, query.size(-1));
+        OnePositionAttention.Apply(HostRows.Of(query), HostRows.Of(key), HostRows.Of(value), place, HostRows.Of(result));
+        GC.KeepAlive(query);
+        GC.KeepAlive(key);
+        GC.KeepAlive(value);
+        return result;
     }
 
     /// <summary>Vector code is the fastest way on the CPU, except for bfloat16 where the processor multiplies a tile at a time: the fused kernel uses that.</summary>
@@ -92,7 +81,7 @@ internal static class DeviceAttention
     {
         if (OnePositionAttention.Takes(query, key, value))
         {
-            return OnePositionAttention.Apply(query, key, value, key.size(2), visible);
+            return OnePositionAttention.Apply(query, key, value, visible);
         }
 
         long shared = query.size(1) / key.size(1);

@@ -86,6 +86,10 @@ internal static class DeviceKernels
     /// <summary>Adds a product to a matrix, in place, without gradient.</summary>
     public static Tensor AddProduct(Tensor sum, Tensor a, Tensor b) => WideProduct.Takes(a) ? sum.PlusInPlace(WideProduct.Of(a, b)) : sum.addmm_(a, b, 1, 1);
 
+    /// <summary>The rows <c>[..., width]</c> of a table <c>[rows, width]</c>, by their numbers <c>[...]</c>, int64. Without gradient.</summary>
+    public static Tensor RowsAt(Tensor table, Tensor numbers) =>
+        HostRows.LieWithoutGradient(table) && numbers.device_type == DeviceType.CPU && numbers.is_contiguous() ? HostKernels.RowsAt(table, numbers) : table.index(numbers);
+
     /// <summary>The columns <c>[..., selected]</c> of <c>[..., d]</c>, without gradient.</summary>
     public static Tensor Columns(Tensor x, Tensor index) => HostRows.Lie(x) ? HostKernels.Columns(x, index) : x.index_select(-1, index);
 

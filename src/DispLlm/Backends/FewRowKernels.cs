@@ -75,7 +75,7 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IHo
             return;
         }
 
-        long output = 0, arranged = ArrangedWidth(width);
+        long output = 0;
         for (; rows == 1 && width * sizeof(T) <= OneStream && output < count; output++)
         {
             result[output] = Dot(weight + (output * width), x, width);
@@ -86,6 +86,14 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IHo
             Dot8x1(weight + (output * width), x, width, result + output);
         }
 
+        ApplyInFours(x, rows, width, weight + (output * width), count - output, result + output, stride);
+    }
+
+    /// <summary>Four outputs at a time, for all rows: each takes the fewest steps, where weights are short or near.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static void ApplyInFours(float* x, long rows, long width, T* weight, long count, float* result, long stride)
+    {
+        long output = 0, arranged = ArrangedWidth(width);
         for (; output + 4 <= count; output += 4)
         {
             long row = 0;

@@ -11,14 +11,24 @@ internal readonly unsafe struct HostHeads
 {
     private readonly byte* _first;
     private readonly bool _narrow;
-    private readonly long _row, _head, _position, _size;
+    private readonly long _row, _head, _position, _rows, _positions;
 
     private HostHeads(Tensor x)
     {
         _first = (byte*)HostRows.First(x);
         _narrow = x.dtype == ScalarType.BFloat16;
-        (_row, _head, _position, _size) = (x.stride(0), x.stride(1), x.stride(2), x.size(3));
+        (_row, _head, _position) = (x.stride(0), x.stride(1), x.stride(2));
+        (_rows, Count, _positions, Size) = (x.size(0), x.size(1), x.size(2), x.size(3));
     }
+
+    /// <summary>How many heads there are.</summary>
+    public long Count { get; }
+
+    /// <summary>Features of a head.</summary>
+    public long Size { get; }
+
+    /// <summary>Whether there are so many rows, and positions or more.</summary>
+    public bool Holds(long rows, long positions) => _rows == rows && _positions >= positions;
 
     /// <summary>Whether tensors are on the CPU, all float32 or all bfloat16, with features side by side.</summary>
     public static bool Lie(params ReadOnlySpan<Tensor> tensors)
@@ -46,11 +56,11 @@ internal readonly unsafe struct HostHeads
             void* from = At(row, head, position + i);
             if (_narrow)
             {
-                BFloat16Numbers.Widen((ushort*)from, to, _size);
+                BFloat16Numbers.Widen((ushort*)from, to, Size);
             }
             else
             {
-                Buffer.MemoryCopy(from, to, _size * sizeof(float), _size * sizeof(float));
+                Buffer.MemoryCopy(from, to, Size * sizeof(float), Size * sizeof(float));
             }
         }
     }
@@ -58,20 +68,21 @@ internal readonly unsafe struct HostHeads
     /// <summary>Writes some positions of one head, which lie side by side.</summary>
     public void Write(long row, long head, long position, long count, float* from)
     {
-        for (long i = 0; i < count; i++, from += _size)
+        for (long i = 0; i < count; i++, from += Size)
         {
             void* to = At(row, head, position + i);
             if (_narrow)
             {
-                BFloat16Numbers.Narrow(from, (ushort*)to, _size);
+                BFloat16Numbers.Narrow(from, (ushort*)to, Size);
             }
             else
             {
-                Buffer.MemoryCopy(from, to, _size * sizeof(float), _size * sizeof(float));
+                Buffer.MemoryCopy(from, to, Size * sizeof(float), Size * sizeof(float));
             }
         }
     }
 
-    private void* At(long row, long head, long position) =>
+    /// <summary>Where the features of a head at one position lie.</summary>
+    public void* At(long row, long head, long position) =>
         _first + (((row * _row) + (head * _head) + (position * _position)) * (_narrow ? sizeof(ushort) : sizeof(float)));
 }

@@ -1,5 +1,3 @@
-using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -19,24 +17,8 @@ internal sealed unsafe class HostKernels : IRowKernels
     public Tensor Norm(Tensor x, Tensor weight, Tensor? bias, bool centred, double epsilon, Tensor? index)
     {
         Tensor result = DeviceKernels.EmptyLike(x, index?.numel() ?? x.size(-1));
-        HostRows inputs = HostRows.Of(x), outputs = HostRows.Of(result), weights = HostRows.Of(weight), biases = HostRows.Of(bias ?? weight);
-        HostSelection? selection = index is null ? null : new HostSelection(index, inputs.Width, inputs.Count);
-        bool shifts = bias is not null;
-        long width = inputs.Width, normed = selection is null ? 0 : width;
-        HostThreads.Share(inputs.Count, width, inputs.Scratch + outputs.Scratch + weights.Scratch + biases.Scratch + normed, (first, last, scratch) =>
-        {
-            float* room = scratch + inputs.Scratch, whole = room + outputs.Scratch, scale = weights.Read(0, whole + normed);
-            float* shift = shifts ? biases.Read(0, whole + normed + weights.Scratch) : null;
-            for (long row = first; row < last; row++)
-            {
-                float* from = inputs.Read(row, scratch), to = outputs.Room(row, room);
-                float mean = centred ? HostNumbers.Sum(from, width) / width : 0;
-                float spread = 1 / MathF.Sqrt((float)((HostNumbers.SquaredDistance(from, width, mean) / width) + epsilon));
-                Scale(from, selection is null ? to : whole, scale, shift, width, mean, spread);
-                selection?.Pick(whole, to);
-                outputs.Keep(row, room);
-            }
-        });
+        HostSelection? selection = index is null ? null : new HostSelection(index, x.size(-1), DeviceKernels.CountRows(x));
+        new HostNorm(HostRows.Of(weight), bias is null ? null : HostRows.Of(bias), centred, epsilon).Apply(HostRows.Of(x), selection, HostRows.Of(result));
         GC.KeepAlive(x);
         GC.KeepAlive(weight);
         GC.KeepAlive(bias);
@@ -48,21 +30,36 @@ internal sealed unsafe class HostKernels : IRowKernels
     public Tensor PlusAt(Tensor stream, Tensor index, Tensor output, bool inPlace)
     {
         Tensor result = inPlace ? stream : DeviceKernels.EmptyLike(stream, stream.size(-1));
-        HostRows streams = HostRows.Of(stream), outputs = HostRows.Of(output), sums = HostRows.Of(result);
+        HostRows streams = HostRows.Of(stream);
         var selection = new HostSelection(index, streams.Width, streams.Count);
-        HostThreads.Share(streams.Count, outputs.Width, streams.Scratch + outputs.Scratch, (first, last, scratch) =>
-        {
-            for (long row = first; row < last; row++)
-            {
-                float* sum = sums.Room(row, scratch);
-                streams.ReadInto(row, sum);
-                selection.AddAt(sum, outputs.Read(row, scratch + streams.Scratch));
-                sums.Keep(row, scratch);
-            }
-        });
+        HostLoops.PlusAt(streams, selection, HostRows.Of(output), HostRows.Of(result));
         GC.KeepAlive(stream);
         GC.KeepAlive(output);
         selection.KeepAlive();
+        return result;
+    }
+
+    /// <summary>The rows <c>[..., width]</c> of a table, by their numbers <c>[...]</c>, int64.</summary>
+    public static Tensor RowsAt(Tensor table, Tensor numbers)
+    {
+        Tensor result = empty([.. numbers.shape, table.size(1)], table.dtype);
+        HostRows from = HostRows.Of(table), to = HostRows.Of(result);
+        long* chosen = (long*)HostRows.Address(numbers);
+        long bytes = from.Width * table.ElementSize;
+        for (long row = 0; row < to.Count; row++)
+        {
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((ulong)chosen[row], (ulong)from.Count, nameof(numbers));
+        }
+
+        HostThreads.Share(to.Count, to.Width, (first, last) =>
+        {
+            for (long row = first; row < last; row++)
+            {
+                Buffer.MemoryCopy(from.At(chosen[row]), to.At(row), bytes, bytes);
+            }
+        });
+        GC.KeepAlive(table);
+        GC.KeepAlive(numbers);
         return result;
     }
 
@@ -141,16 +138,7 @@ internal sealed unsafe class HostKernels : IRowKernels
     public Tensor GatedSilu(Tensor gate, Tensor up, bool inPlace)
     {
         Tensor result = inPlace ? gate : empty_like(gate);
-        HostRows gates = HostRows.Of(gate), ups = HostRows.Of(up), hidden = HostRows.Of(result);
-        HostThreads.Share(gates.Count, 4 * gates.Width, 2 * gates.Scratch, (first, last, scratch) =>
-        {
-            for (long row = first; row < last; row++)
-            {
-                float* x = gates.Read(row, scratch), y = ups.Read(row, scratch + gates.Scratch), to = hidden.Room(row, scratch);
-                Silu(x, y, to, gates.Width);
-                hidden.Keep(row, scratch);
-            }
-        });
+        HostLoops.GatedSilu(HostRows.Of(gate), HostRows.Of(up), HostRows.Of(result));
         GC.KeepAlive(gate);
         GC.KeepAlive(up);
         return result;
@@ -176,38 +164,11 @@ internal sealed unsafe class HostKernels : IRowKernels
     public Tensor Turned(Tensor heads, Tensor cosine, Tensor sine, bool back, bool inPlace)
     {
         Tensor turned = inPlace ? heads : empty(heads.shape, heads.dtype).copy_(heads);
-        Rotate(turned, heads.size(-1), cosine, sine, back);
-        return turned;
-    }
-
-    /// <summary>Turns the pairs (i, i + half) of the first features of every head, in place.</summary>
-    /// <param name="heads"><c>[batch, seq, heads, head]</c> or <c>[batch, seq, heads x head]</c>.</param>
-    /// <param name="size">Features of a head.</param>
-    /// <param name="cosine"><c>[seq, dimensions]</c> or <c>[batch, 1, seq, dimensions]</c>; both halves are the same.</param>
-    /// <param name="sine">Of the same shape.</param>
-    /// <param name="back">Whether to turn the other way round, as gradients are.</param>
-    public static void Rotate(Tensor heads, long size, Tensor cosine, Tensor sine, bool back = false)
-    {
-        long width = heads.numel() / (heads.size(0) * heads.size(1)), count = width / size;
-        HostRows rows = HostRows.Of(heads, width), cosines = HostRows.Of(cosine), sines = HostRows.Of(sine);
-        HostThreads.Share(rows.Count, rows.Width, rows.Scratch + (2 * cosines.Scratch), (first, last, scratch) =>
-        {
-            float* room = scratch + rows.Scratch;
-            for (long row = first; row < last; row++)
-            {
-                float* c = cosines.Read(row % cosines.Count, room), s = sines.Read(row % sines.Count, room + cosines.Scratch);
-                float* numbers = rows.Read(row, scratch);
-                for (long head = 0; head < count; head++)
-                {
-                    Turn(numbers + (head * size), c, s + (cosines.Width / 2), cosines.Width / 2, back ? -1 : 1);
-                }
-
-                rows.Keep(row, scratch);
-            }
-        });
-        GC.KeepAlive(heads);
+        long width = heads.numel() / (heads.size(0) * heads.size(1));
+        HostLoops.Rotate(HostRows.Of(turned, width), heads.size(-1), HostRows.Of(cosine), HostRows.Of(sine), back);
         GC.KeepAlive(cosine);
         GC.KeepAlive(sine);
+        return turned;
     }
 
     /// <summary>
@@ -233,59 +194,5 @@ internal sealed unsafe class HostKernels : IRowKernels
             }
         });
         GC.KeepAlive(scores);
-    }
-
-    private static void Silu(float* gate, float* up, float* to, long count)
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        static Vector512<float> Of(Vector512<float> gate, Vector512<float> up) => gate * HostNumbers.Sigmoid(gate) * up;
-
-        long i = 0;
-        for (; i + HostNumbers.Lanes <= count; i += HostNumbers.Lanes)
-        {
-            Of(Vector512.Load(gate + i), Vector512.Load(up + i)).Store(to + i);
-        }
-
-        if (i < count)
-        {
-            HostNumbers.Store(Of(HostNumbers.Load(gate, i, count), HostNumbers.Load(up, i, count)), to, i, count);
-        }
-    }
-
-    private static void Scale(float* from, float* to, float* scale, float* shift, long count, float mean, float spread)
-    {
-        Vector512<float> centre = Vector512.Create(mean), factor = Vector512.Create(spread);
-        long i = 0;
-        for (; i + HostNumbers.Lanes <= count; i += HostNumbers.Lanes)
-        {
-            var normed = (Vector512.Load(from + i) - centre) * factor * Vector512.Load(scale + i);
-            (shift is null ? normed : normed + Vector512.Load(shift + i)).Store(to + i);
-        }
-
-        for (; i < count; i++)
-        {
-            float normed = (from[i] - mean) * spread * scale[i];
-            to[i] = shift is null ? normed : normed + shift[i];
-        }
-    }
-
-    private static void Turn(float* head, float* cosine, float* sine, long half, float direction)
-    {
-        var directions = Vector512.Create(direction);
-        long i = 0;
-        for (; i + HostNumbers.Lanes <= half; i += HostNumbers.Lanes)
-        {
-            Vector512<float> first = Vector512.Load(head + i), second = Vector512.Load(head + half + i);
-            Vector512<float> c = Vector512.Load(cosine + i), s = Vector512.Load(sine + i) * directions;
-            ((first * c) - (second * s)).Store(head + i);
-            ((second * c) + (first * s)).Store(head + half + i);
-        }
-
-        for (; i < half; i++)
-        {
-            (float first, float second, float s) = (head[i], head[half + i], sine[i] * direction);
-            head[i] = (first * cosine[i]) - (second * s);
-            head[half + i] = (second * cosine[i]) + (first * s);
-        }
     }
 }

@@ -36,77 +36,107 @@ internal static unsafe class HostProduct
     private const long OutputsAtOnce = 256;
 
     /// <summary>Whether this is the faster way for an input.</summary>
-    public static bool Takes(Tensor x)
+    public static bool Takes(Tensor x) =>
+        x.size(-1) is > 0 and var width && x.numel() / width <= MostRows(width, x.dtype == ScalarType.BFloat16) && HostRows.LieWithoutGradient(x);
+
+    /// <summary>Rows of so many features up to which this is the faster way.</summary>
+    public static long MostRows(long width, bool narrow)
     {
-        long width = x.size(-1), rows = DeviceKernels.CountRows(x);
-        return width > 0 && rows <= Most(x) && (rows <= s_manyRows || width >= s_leastWidthOfMany) && HostRows.LieWithoutGradient(x);
+        long most = !narrow || !BFloat16Units.Exist ? s_mostRows
+            : BFloat16Units.AreTiles || width > LongestShortRow ? MostRowsBesideUnits
+            : MostShortRowsBesideUnits;
+        return width >= s_leastWidthOfMany ? most : Math.Min(most, s_manyRows);
     }
 
     /// <summary>Linear projections of one input, computed together: <c>[..., in] -> [..., out]</c> each.</summary>
-    public static Tensor[] Apply(Tensor x, params ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections) =>
-        Vector512.IsHardwareAccelerated ? Apply<Vector512<float>, Width512>(x, projections)
-        : Vector256.IsHardwareAccelerated ? Apply<Vector256<float>, Width256>(x, projections)
-        : Apply<Vector128<float>, Width128>(x, projections);
+    public static Tensor[] Apply(Tensor x, params ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
+    {
+        var (results, parts) = Parts(x, projections);
+        Apply(HostRows.Of(x), parts);
+        GC.KeepAlive(x);
+        return results;
+    }
 
     /// <summary>The same in vectors of one width.</summary>
     internal static Tensor[] Apply<TVector, TWidth>(Tensor x, params ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
         where TVector : struct
-        where TWidth : IVectorWidth<TVector> => x.dtype == ScalarType.BFloat16
-            ? Apply<ushort, BFloat16Format<TVector, TWidth>, TVector, TWidth>(x, projections)
-            : Apply<float, Float32Format<TVector, TWidth>, TVector, TWidth>(x, projections);
+        where TWidth : IVectorWidth<TVector>
+    {
+        var (results, parts) = Parts(x, projections);
+        Apply<TVector, TWidth>(HostRows.Of(x), parts);
+        GC.KeepAlive(x);
+        return results;
+    }
+
+    /// <summary>Linear projections of the same rows, computed together.</summary>
+    public static void Apply(HostRows x, params HostProjection[] projections)
+    {
+        if (Vector512.IsHardwareAccelerated)
+        {
+            Apply<Vector512<float>, Width512>(x, projections);
+        }
+        else if (Vector256.IsHardwareAccelerated)
+        {
+            Apply<Vector256<float>, Width256>(x, projections);
+        }
+        else
+        {
+            Apply<Vector128<float>, Width128>(x, projections);
+        }
+    }
+
+    private static void Apply<TVector, TWidth>(HostRows x, HostProjection[] projections)
+        where TVector : struct
+        where TWidth : IVectorWidth<TVector>
+    {
+        if (x.AreNarrow)
+        {
+            Apply<ushort, BFloat16Format<TVector, TWidth>, TVector, TWidth>(x, projections);
+        }
+        else
+        {
+            Apply<float, Float32Format<TVector, TWidth>, TVector, TWidth>(x, projections);
+        }
+    }
 
     private static bool IsIntels => X86Base.IsSupported && X86Base.CpuId(0, 0).Ebx == 0x756E6547; // "Genu"
 
-    private static long Most(Tensor x) =>
-        x.dtype != ScalarType.BFloat16 || !BFloat16Units.Exist ? s_mostRows
-        : BFloat16Units.AreTiles || x.size(-1) > LongestShortRow ? MostRowsBesideUnits
-        : MostShortRowsBesideUnits;
-
-    private static Tensor[] Apply<T, TFormat, TVector, TWidth>(Tensor x, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
+    private static void Apply<T, TFormat, TVector, TWidth>(HostRows x, HostProjection[] projections)
         where T : unmanaged
         where TFormat : IWeightFormat<T, TVector>
         where TVector : struct
         where TWidth : IVectorWidth<TVector>
     {
-        long width = x.size(-1), rows = DeviceKernels.CountRows(x);
-
         // A third of the lanes is what makes up for those that are empty; half of them where the rows' own way is at its best.
-        long most = TWidth.Lanes / (FewRowKernels<T, TFormat, TVector, TWidth>.StayInFirstCache(rows, width) ? 2 : 3);
-        return rows > most
-            ? With<T, RowLaneKernels<T, TFormat, TVector, TWidth>>(x, rows, width, projections)
-            : With<T, FewRowKernels<T, TFormat, TVector, TWidth>>(x, rows, width, projections);
+        long most = TWidth.Lanes / (FewRowKernels<T, TFormat, TVector, TWidth>.StayInFirstCache(x.Count, x.Width) ? 2 : 3);
+        if (x.Count > most)
+        {
+            With<T, RowLaneKernels<T, TFormat, TVector, TWidth>>(x, projections);
+        }
+        else
+        {
+            With<T, FewRowKernels<T, TFormat, TVector, TWidth>>(x, projections);
+        }
     }
 
-    private static Tensor[] With<T, TKernels>(Tensor x, long rows, long width, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
+    private static void With<T, TKernels>(HostRows x, HostProjection[] projections)
         where T : unmanaged
         where TKernels : IHostProductKernels<T>
     {
         long outputs = 0;
-        var results = new Tensor[projections.Length];
-        var parts = new Part<T>[projections.Length];
-        for (int i = 0; i < projections.Length; i++)
+        foreach (var projection in projections)
         {
-            var (weight, bias) = projections[i];
-            EnsureFits(x, weight, bias, width);
-            long count = weight.size(0);
-            results[i] = DeviceKernels.EmptyLike(x, count);
-            parts[i] = new Part<T>(
-                (T*)HostRows.Address(weight), bias is null ? null : HostRows.Address(bias), HostRows.Address(results[i]), count, outputs);
-            outputs += count;
+            outputs += projection.Weight.Count;
         }
 
-        T* from = (T*)HostRows.Address(x);
-        for (long first = 0; first < rows && outputs > 0; first += RowsShared)
+        for (long first = 0; first < x.Count && outputs > 0; first += RowsShared)
         {
-            Share<T, TKernels>(from + (first * width), first, Math.Min(RowsShared, rows - first), width, outputs, parts);
+            Share<T, TKernels>((T*)x.At(first), first, Math.Min(RowsShared, x.Count - first), x.Width, outputs, projections);
         }
-
-        GC.KeepAlive(x);
-        return results;
     }
 
     /// <summary>All outputs of some rows, shared among threads.</summary>
-    private static void Share<T, TKernels>(T* x, long firstRow, long rows, long width, long outputs, Part<T>[] parts)
+    private static void Share<T, TKernels>(T* x, long firstRow, long rows, long width, long outputs, HostProjection[] projections)
         where T : unmanaged
         where TKernels : IHostProductKernels<T>
     {
@@ -124,49 +154,74 @@ internal static unsafe class HostProduct
         {
             for (long group = first / outputs; group * outputs < last; group++)
             {
-                foreach (var part in parts)
+                long start = group * outputs;
+                foreach (var projection in projections)
                 {
-                    long start = (group * outputs) + part.Offset, to = Math.Min(last - start, part.Count);
+                    long to = Math.Min(last - start, projection.Weight.Count);
                     for (long from = Math.Max(first - start, 0); from < to; from += OutputsAtOnce)
                     {
                         Compute<T, TKernels>(
-                            input + (group * size), firstRow + (group * most), RowsOf(group), width, part, from, Math.Min(OutputsAtOnce, to - from), scratch);
+                            input + (group * size), firstRow + (group * most), RowsOf(group), projection, from, Math.Min(OutputsAtOnce, to - from), scratch);
                     }
+
+                    start += projection.Weight.Count;
                 }
             }
         });
     }
 
     /// <summary>Some outputs of one projection, for some rows.</summary>
-    private static void Compute<T, TKernels>(float* input, long firstRow, long rows, long width, Part<T> part, long from, long count, float* scratch)
+    private static void Compute<T, TKernels>(float* input, long firstRow, long rows, HostProjection projection, long from, long count, float* scratch)
         where T : unmanaged
         where TKernels : IHostProductKernels<T>
     {
         // float32 is computed where it belongs, and what is to be rounded beside it.
+        var (weight, biases, results) = projection;
         bool inPlace = typeof(T) == typeof(float);
-        float* rounded = scratch, biases = rounded + (rows * OutputsAtOnce), rest = biases + OutputsAtOnce;
-        long start = (firstRow * part.Count) + from;
-        float* sums = inPlace ? (float*)part.Result + start : rounded;
-        long stride = inPlace ? part.Count : count;
-        TKernels.Apply(input, rows, width, part.Weight + (from * width), count, sums, stride, rest);
-        float* bias = part.Bias is null || inPlace ? (float*)part.Bias + from : biases;
-        if (part.Bias is not null && !inPlace)
+        float* rounded = scratch, widened = rounded + (rows * OutputsAtOnce), rest = widened + OutputsAtOnce;
+        T* result = (T*)results.At(firstRow) + from;
+        float* sums = inPlace ? (float*)result : rounded;
+        long stride = inPlace ? weight.Count : count;
+        TKernels.Apply(input, rows, weight.Width, (T*)weight.At(from), count, sums, stride, rest);
+        float* bias = null;
+        if (biases is { } row0)
         {
-            BFloat16Numbers.Widen((ushort*)part.Bias + from, bias, count);
+            bias = inPlace ? (float*)row0.At(0) + from : widened;
+            if (!inPlace)
+            {
+                BFloat16Numbers.Widen((ushort*)row0.At(0) + from, bias, count);
+            }
         }
 
         for (long row = 0; row < rows; row++)
         {
-            if (part.Bias is not null)
+            if (bias is not null)
             {
                 HostNumbers.Add(sums + (row * stride), bias, count);
             }
 
             if (!inPlace)
             {
-                BFloat16Numbers.Narrow(sums + (row * stride), (ushort*)part.Result + start + (row * part.Count), count);
+                BFloat16Numbers.Narrow(sums + (row * stride), (ushort*)result + (row * weight.Count), count);
             }
         }
+    }
+
+    /// <summary>Tensors for the results, and projections into them.</summary>
+    private static (Tensor[] Results, HostProjection[] Parts) Parts(Tensor x, ReadOnlySpan<(Tensor Weight, Tensor? Bias)> projections)
+    {
+        long width = x.size(-1);
+        var results = new Tensor[projections.Length];
+        var parts = new HostProjection[projections.Length];
+        for (int i = 0; i < projections.Length; i++)
+        {
+            var (weight, bias) = projections[i];
+            EnsureFits(x, weight, bias, width);
+            results[i] = DeviceKernels.EmptyLike(x, weight.size(0));
+            parts[i] = HostProjection.Of(weight, bias) with { Result = HostRows.Of(results[i]) };
+        }
+
+        return (results, parts);
     }
 
     private static void EnsureFits(Tensor x, Tensor weight, Tensor? bias, long width)
@@ -180,13 +235,5 @@ internal static unsafe class HostProduct
         {
             throw new ArgumentException($"A projection of {weight.dtype} cannot be applied to {x.dtype}; both have to be in one piece on the CPU.", nameof(weight));
         }
-    }
-
-    private readonly struct Part<T>(T* weight, void* bias, void* result, long count, long offset)
-        where T : unmanaged
-    {
-        public readonly T* Weight = weight;
-        public readonly void* Bias = bias, Result = result;
-        public readonly long Count = count, Offset = offset;
     }
 }

@@ -57,11 +57,21 @@ internal readonly unsafe struct HostRows
     /// <summary>The same numbers as rows of another width.</summary>
     public static HostRows Of(Tensor x, long width) => new(Address(x), width == 0 ? 0 : x.numel() / width, width, x.dtype == ScalarType.BFloat16);
 
+    /// <summary>Rows in memory that belongs to no tensor.</summary>
+    /// <param name="first">Where the first one begins.</param>
+    /// <param name="count">How many rows there are.</param>
+    /// <param name="width">Numbers of a row.</param>
+    /// <param name="narrow">Whether numbers are bfloat16.</param>
+    public static HostRows Over(void* first, long count, long width, bool narrow) => new(first, count, width, narrow);
+
     /// <summary>Whether numbers are bfloat16, of 16 bits.</summary>
     public bool AreNarrow { get; }
 
     /// <summary>Where a row lies.</summary>
     public void* At(long row) => (byte*)_first + (row * Width * (AreNarrow ? sizeof(ushort) : sizeof(float)));
+
+    /// <summary>One of the rows.</summary>
+    public HostRows Row(long row) => new(At(row), 1, Width, AreNarrow);
 
     /// <summary>A row to be read.</summary>
     public float* Read(long row, float* scratch)
@@ -118,6 +128,11 @@ internal readonly unsafe struct HostRows
     /// <summary>Where a tensor's first number lies, in however many pieces the tensor is.</summary>
     public static void* First(Tensor tensor)
     {
+        if (tensor.numel() * tensor.ElementSize <= int.MaxValue && tensor.is_contiguous())
+        {
+            return Address(tensor);
+        }
+
         using Tensor one = tensor.as_strided([1], [1], tensor.storage_offset());
         return Address(one);
     }

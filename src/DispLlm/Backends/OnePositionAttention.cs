@@ -19,61 +19,23 @@ internal static unsafe class OnePositionAttention
         query.size(2) == 1 && HostRows.LieWithoutGradient(query) && LiesByRows(key, query.dtype) && LiesByRows(value, query.dtype);
 
     /// <summary>Attention, of the query's shape.</summary>
-    /// <param name="query"><c>[batch, heads, 1, head]</c> or <c>[batch, 1, heads x head]</c>.</param>
+    /// <param name="query"><c>[batch, heads, 1, head]</c>.</param>
     /// <param name="key"><c>[batch, key-value heads, positions, head]</c>.</param>
     /// <param name="value"><c>[batch, key-value heads, positions, head]</c>.</param>
-    /// <param name="seen">How many of the positions there are to see, from the first one on.</param>
-    /// <param name="visible"><c>[batch, 1, 1, seen]</c>, bool; null for everything.</param>
-    public static Tensor Apply(Tensor query, Tensor key, Tensor value, long seen, Tensor? visible) =>
-        Vector512.IsHardwareAccelerated ? Apply<Vector512<float>, Width512>(query, key, value, seen, visible)
-        : Vector256.IsHardwareAccelerated ? Apply<Vector256<float>, Width256>(query, key, value, seen, visible)
-        : Apply<Vector128<float>, Width128>(query, key, value, seen, visible);
+    /// <param name="visible"><c>[batch, 1, 1, positions]</c>, bool; null for everything.</param>
+    public static Tensor Apply(Tensor query, Tensor key, Tensor value, Tensor? visible) =>
+        Vector512.IsHardwareAccelerated ? Apply<Vector512<float>, Width512>(query, key, value, visible)
+        : Vector256.IsHardwareAccelerated ? Apply<Vector256<float>, Width256>(query, key, value, visible)
+        : Apply<Vector128<float>, Width128>(query, key, value, visible);
 
     /// <summary>The same in vectors of one width.</summary>
-    internal static Tensor Apply<TVector, TWidth>(Tensor query, Tensor key, Tensor value, long seen, Tensor? visible)
-        where TVector : struct
-        where TWidth : IVectorWidth<TVector> => query.dtype == ScalarType.BFloat16
-            ? Apply<ushort, BFloat16Format<TVector, TWidth>, TVector, TWidth>(query, key, value, seen, visible)
-            : Apply<float, Float32Format<TVector, TWidth>, TVector, TWidth>(query, key, value, seen, visible);
-
-    private static Tensor Apply<T, TFormat, TVector, TWidth>(Tensor query, Tensor key, Tensor value, long seen, Tensor? visible)
-        where T : unmanaged
-        where TFormat : IWeightFormat<T, TVector>
+    internal static Tensor Apply<TVector, TWidth>(Tensor query, Tensor key, Tensor value, Tensor? visible)
         where TVector : struct
         where TWidth : IVectorWidth<TVector>
     {
-        long batch = key.size(0), groups = key.size(1), size = key.size(3), heads = query.numel() / (batch * size), shared = heads / groups;
-        Tensor result = DeviceKernels.EmptyLike(query, query.size(-1));
-        T* queries = (T*)HostRows.Address(query), keys = (T*)First(key), values = (T*)First(value), results = (T*)HostRows.Address(result);
-        long keyBatch = key.stride(0), keyGroup = key.stride(1), valueBatch = value.stride(0), valueGroup = value.stride(1);
-        bool* sees = visible is null ? null : (bool*)HostRows.Address(visible);
-        float scale = 1 / MathF.Sqrt(size);
-        long arranged = FewRowKernels<T, TFormat, TVector, TWidth>.ArrangedWidth(size);
-        HostThreads.Share(batch * groups, 2 * shared * seen * size, shared * (seen + arranged), (first, last, scratch) =>
-        {
-            float* asked = scratch, scores = scratch + (shared * arranged);
-            for (long item = first; item < last; item++)
-            {
-                long row = item / groups, group = item % groups, head = ((row * heads) + (group * shared)) * size;
-                FewRowKernels<T, TFormat, TVector, TWidth>.Arrange(queries + head, shared, size, asked);
-                T* groupKeys = keys + (row * keyBatch) + (group * keyGroup), groupValues = values + (row * valueBatch) + (group * valueGroup);
-                T* nextKeys = keys + ((item + 1) / groups * keyBatch) + ((item + 1) % groups * keyGroup);
-                for (long from = 0; from < seen; from += FetchedAtOnce)
-                {
-                    long count = Math.Min(FetchedAtOnce, seen - from);
-                    Fetch(groupValues + (from * size), count * size);
-                    Fetch(nextKeys + (from * size), item + 1 < last ? count * size : 0);
-                    FewRowKernels<T, TFormat, TVector, TWidth>.Apply(asked, shared, size, groupKeys + (from * size), count, scores + from, seen, null);
-                }
-
-                for (long query = 0; query < shared; query++)
-                {
-                    Weigh(scores + (query * seen), seen, sees is null ? null : sees + (row * seen), scale);
-                }
-
-                WeightedMeans<T, TFormat, TVector, TWidth>.Of(groupValues, scores, shared, results + head, seen, size);
-            }
-        });
+        Tensor result = DeviceKernels.EmptyLike(query, query.size(3));
+        long width = query.size(1) * query.size(3);
+        Apply<TVector, TWidth>(HostRows.Of(query, width), new HostPosition(null, key.size(2), visible) { Held = (HostHeads.Of(key), HostHeads.Of(value)) }, HostRows.Of(result, width));
         GC.KeepAlive(query);
         GC.KeepAlive(key);
         GC.KeepAlive(value);
@@ -81,24 +43,101 @@ internal static unsafe class OnePositionAttention
         return result;
     }
 
-    /// <summary>Puts one position's heads <c>[batch, 1, heads x head]</c> where a cache <c>[batch, heads, capacity, head]</c> holds it.</summary>
-    public static void Put(Tensor heads, Tensor held, long position)
+    /// <summary>Attention of what projections wrote: queries and keys are turned in place, keys and values put into the cache.</summary>
+    /// <param name="queries">A row of heads for each row of a batch.</param>
+    /// <param name="keys">As many, of as many heads or fewer.</param>
+    /// <param name="values">As many.</param>
+    /// <param name="place">The position.</param>
+    /// <param name="results">Where attention is written.</param>
+    public static void Apply(HostRows queries, HostRows keys, HostRows values, in HostPosition place, HostRows results)
     {
-        HostRows from = HostRows.Of(heads, held.size(3)), to = HostRows.Of(held);
-        long capacity = held.size(2), bytes = held.size(3) * held.ElementSize;
-        for (long head = 0; head < from.Count; head++)
+        var (heldKeys, heldValues) = place.Held;
+        if (place.Turns is var (cosines, sines))
         {
-            Buffer.MemoryCopy(from.At(head), to.At((head * capacity) + position), bytes, bytes);
+            HostLoops.Rotate(queries, heldKeys.Size, cosines, sines, back: false);
+            HostLoops.Rotate(keys, heldKeys.Size, cosines, sines, back: false);
         }
 
-        GC.KeepAlive(heads);
-        GC.KeepAlive(held);
+        Put(keys, heldKeys, place.Seen - 1);
+        Put(values, heldValues, place.Seen - 1);
+        if (Vector512.IsHardwareAccelerated)
+        {
+            Apply<Vector512<float>, Width512>(queries, place, results);
+        }
+        else if (Vector256.IsHardwareAccelerated)
+        {
+            Apply<Vector256<float>, Width256>(queries, place, results);
+        }
+        else
+        {
+            Apply<Vector128<float>, Width128>(queries, place, results);
+        }
+    }
+
+    private static void Apply<TVector, TWidth>(HostRows queries, in HostPosition place, HostRows results)
+        where TVector : struct
+        where TWidth : IVectorWidth<TVector>
+    {
+        if (queries.AreNarrow)
+        {
+            Apply<ushort, BFloat16Format<TVector, TWidth>, TVector, TWidth>(queries, place.Held.Keys, place.Held.Values, place.Seen, place.Visible, results);
+        }
+        else
+        {
+            Apply<float, Float32Format<TVector, TWidth>, TVector, TWidth>(queries, place.Held.Keys, place.Held.Values, place.Seen, place.Visible, results);
+        }
+    }
+
+    private static void Apply<T, TFormat, TVector, TWidth>(HostRows queries, HostHeads keys, HostHeads values, long seen, bool* sees, HostRows results)
+        where T : unmanaged
+        where TFormat : IWeightFormat<T, TVector>
+        where TVector : struct
+        where TWidth : IVectorWidth<TVector>
+    {
+        long groups = keys.Count, size = keys.Size, shared = queries.Width / (groups * size);
+        float scale = 1 / MathF.Sqrt(size);
+        long arranged = FewRowKernels<T, TFormat, TVector, TWidth>.ArrangedWidth(size);
+        HostThreads.Share(queries.Count * groups, 2 * shared * seen * size, shared * (seen + arranged), (first, last, scratch) =>
+        {
+            float* asked = scratch, scores = scratch + (shared * arranged);
+            for (long item = first; item < last; item++)
+            {
+                long row = item / groups, group = item % groups, head = group * shared * size;
+                FewRowKernels<T, TFormat, TVector, TWidth>.Arrange((T*)queries.At(row) + head, shared, size, asked);
+                T* groupKeys = (T*)keys.At(row, group, 0), groupValues = (T*)values.At(row, group, 0), nextKeys = (T*)keys.At((item + 1) / groups, (item + 1) % groups, 0);
+                for (long from = 0; from < seen; from += FetchedAtOnce)
+                {
+                    long count = Math.Min(FetchedAtOnce, seen - from);
+                    Fetch(groupValues + (from * size), count * size);
+                    Fetch(nextKeys + (from * size), item + 1 < last ? count * size : 0);
+                    FewRowKernels<T, TFormat, TVector, TWidth>.ApplyInFours(asked, shared, size, groupKeys + (from * size), count, scores + from, seen);
+                }
+
+                for (long query = 0; query < shared; query++)
+                {
+                    Weigh(scores + (query * seen), seen, sees is null ? null : sees + (row * seen), scale);
+                }
+
+                WeightedMeans<T, TFormat, TVector, TWidth>.Of(groupValues, scores, shared, (T*)results.At(row) + head, seen, size);
+            }
+        });
+    }
+
+    /// <summary>Puts one position's heads where a cache holds it.</summary>
+    private static void Put(HostRows heads, HostHeads held, long position)
+    {
+        long bytes = held.Size * (heads.AreNarrow ? sizeof(ushort) : sizeof(float));
+        for (long row = 0; row < heads.Count; row++)
+        {
+            for (long head = 0; head < held.Count; head++)
+            {
+                Buffer.MemoryCopy((byte*)heads.At(row) + (head * bytes), held.At(row, head, position), bytes, bytes);
+            }
+        }
     }
 
     private static bool LiesByRows(Tensor x, ScalarType type) =>
         x.device_type == DeviceType.CPU && x.dtype == type && !x.requires_grad && x.stride(3) == 1 && x.stride(2) == x.size(3);
-
-    private static void* First(Tensor x) => x.is_contiguous() ? HostRows.Address(x) : HostRows.First(x);
 
     private static void Fetch<T>(T* numbers, long count)
         where T : unmanaged

@@ -18,6 +18,7 @@ internal sealed class Decoder : IDisposable
     private readonly DecoderBlock[] _blocks;
     private readonly List<IDisposable> _owned = [];
     private readonly BlockPassage[] _passages;
+    private readonly HostBlocks? _hostBlocks;   // null where one position goes through tensors
     private readonly NormLayer? _finalNorm;
 
     public Decoder(DecoderSpec spec, DecoderWeights weights, ITensorBackend backend, GateLayout layout, SelectionPlan? plan)
@@ -28,6 +29,7 @@ internal sealed class Decoder : IDisposable
         _layout = layout;
         _blocks = new DecoderBlock[spec.Blocks];
         _passages = new BlockPassage[spec.Blocks];
+        var hostBlocks = new HostBlock?[spec.Blocks];
         var tables = new Dictionary<string, RotaryTable>(StringComparer.Ordinal);
         for (int block = 0; block < spec.Blocks; block++)
         {
@@ -43,15 +45,18 @@ internal sealed class Decoder : IDisposable
             if (plan is null)
             {
                 _passages[block] = s_dense;
+                hostBlocks[block] = _blocks[block].InHostMemory(null);
             }
             else
             {
                 var indices = BlockIndices.From(plan.Blocks[block], device);
                 _owned.Add(indices);
                 _passages[block] = new PrunedPassage(indices, plan.NormOrder);
+                hostBlocks[block] = plan.NormOrder == NormOrder.NormThenSelect ? _blocks[block].InHostMemory(indices) : null;
             }
         }
 
+        _hostBlocks = HostBlocks.Of(spec, hostBlocks, tables.Values.FirstOrDefault());
         _finalNorm = spec.FinalNorm ? weights.Norm(spec, WeightRole.FinalNorm, -1) : null;
     }
 
@@ -61,10 +66,10 @@ internal sealed class Decoder : IDisposable
         using var scope = NewDisposeScope();
         using var window = new SequenceWindow(tokens.shape[1], cache);
         Tensor stream = gates is { KeepBlockInputsOnly: true } ? RecomputedStream(tokens, window, gates)
-            : cache is not null && gates is null && tokens.shape[1] == 1 ? cache.Next(Embed(tokens.to(_backend.Device), window), (entering, place) => Next(entering, cache, place))
+            : cache is not null && gates is null && tokens.shape[1] == 1 ? NextStream(tokens, window, cache)
             : Stream(tokens, window, gates);
         cache?.Advance(tokens.shape[1]);
-        if (lastOnly)
+        if (lastOnly && stream.shape[1] > 1)
         {
             stream = stream.narrow(1, stream.shape[1] - 1, 1);
         }
@@ -162,10 +167,21 @@ internal sealed class Decoder : IDisposable
         OfBlock(gates.Values, block),
         (entering, open) => Pass(block, entering, Passage(block, open, gates.Order))));
 
-    private Tensor Next(Tensor entering, KeyValueCache cache, Tensor? place)
+    /// <summary>The stream of one position more.</summary>
+    private Tensor NextStream(Tensor tokens, SequenceWindow window, KeyValueCache cache)
     {
-        using var window = new SequenceWindow(1, cache) { Place = place };
-        return ThroughBlocks(entering.alias(), (block, stream) => _blocks[block].Forward(stream, _passages[block], window));
+        Tensor entering = Embed(tokens.On(_backend.Device), window);
+        if (entering.size(0) <= _hostBlocks?.MostRows)
+        {
+            _hostBlocks.Pass(entering, window, cache);
+            return entering;
+        }
+
+        return cache.Next(entering, (entering, place) =>
+        {
+            using var window = new SequenceWindow(1, cache) { Place = place };
+            return ThroughBlocks(entering.alias(), (block, stream) => _blocks[block].Forward(stream, _passages[block], window));
+        });
     }
 
     private Tensor Stream(Tensor tokens, SequenceWindow window, Func<int, Tensor, Tensor> pass) => ThroughBlocks(Embed(tokens.to(_backend.Device), window), pass);
@@ -194,10 +210,10 @@ internal sealed class Decoder : IDisposable
 
     private Tensor Embed(Tensor tokens, SequenceWindow window)
     {
-        Tensor embedded = _weights[WeightRole.TokenEmbedding, -1].index(tokens);
+        Tensor embedded = DeviceKernels.RowsAt(_weights[WeightRole.TokenEmbedding, -1], tokens);
         Tensor stream = _spec.ProjectsEmbedding ? _weights.Projection(WeightRole.EmbeddingInput, -1).Apply(embedded) : embedded;
         return _spec.LearnedPositions is { } learned
-            ? stream.Plus(_weights[WeightRole.PositionEmbedding, -1].index(window.PositionsOn(_backend.Device).Plus((long)learned.Offset)))
+            ? stream.Plus(DeviceKernels.RowsAt(_weights[WeightRole.PositionEmbedding, -1], window.PositionsOn(_backend.Device).Plus((long)learned.Offset)))
             : stream;
     }
 

@@ -36,6 +36,40 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
         return LeaveMlp(attended, hidden, passage).MoveToOuterDisposeScope();
     }
 
+    /// <summary>
+    /// The same for one position in the CPU's memory, behind a norm of all features; null where it lies elsewhere, or is a block of another kind.
+    /// </summary>
+    /// <param name="indices">What a pruned block selects; null where it is dense.</param>
+    public HostBlock? InHostMemory(BlockIndices? indices)
+    {
+        if (!NormsBefore || spec.Residual != ResidualLayout.Serial || spec.Activation != Activation.Silu || _queryNorm is not null || _keyNorm is not null
+            || _queryKeyValue.Readers is not [var query, var key, var value] || _mlpReaders is not [var gate, var up]
+            || !Projection.LieInHostMemory(query, key, value, _output, gate, up, _down)
+            || _attentionNorm.InHostMemory is not { } attentionNorm || _mlpNorm.InHostMemory is not { } mlpNorm)
+        {
+            return null;
+        }
+
+        HostSelection? Selection(Tensor? index) => index is null ? null : new HostSelection(index, spec.HiddenSize, rows: long.MaxValue);
+
+        return new HostBlock
+        {
+            AttentionNorm = attentionNorm,
+            MlpNorm = mlpNorm,
+            Query = query.InHostMemory,
+            Key = key.InHostMemory,
+            Value = value.InHostMemory,
+            Output = _output.InHostMemory,
+            Gate = gate.InHostMemory,
+            Up = up.InHostMemory,
+            Down = _down.InHostMemory,
+            AttentionInput = Selection(indices?.AttentionInput),
+            AttentionOutput = Selection(indices?.AttentionOutput),
+            MlpInput = Selection(indices?.MlpInput),
+            MlpOutput = Selection(indices?.MlpOutput),
+        };
+    }
+
     /// <summary>What the query, key and value projections read of the stream in front of the block.</summary>
     public Tensor EnterAttention(Tensor stream, BlockPassage passage) =>
         passage.Enter(SelectionSite.AttentionInput, stream, NormsBefore ? _attentionNorm : null);

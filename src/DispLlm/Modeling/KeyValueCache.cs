@@ -15,6 +15,7 @@ public sealed class KeyValueCache : IDisposable
     private const int PassesUntilRecorded = 4;
 
     private readonly (Tensor Key, Tensor Value)?[] _blocks;
+    private readonly (HostHeads Keys, HostHeads Values)?[] _inHostMemory;   // of blocks that have been asked for so
     private readonly long _limit;
     private readonly int[]? _padding;
     private Tensor? _paddingThere;
@@ -26,6 +27,7 @@ public sealed class KeyValueCache : IDisposable
     internal KeyValueCache(int blocks, long limit, IReadOnlyList<int>? padding)
     {
         _blocks = new (Tensor, Tensor)?[blocks];
+        _inHostMemory = new (HostHeads, HostHeads)?[blocks];
         _limit = limit;
         _padding = padding?.Any(count => count != 0) == true ? [.. padding] : null;
     }
@@ -63,6 +65,7 @@ public sealed class KeyValueCache : IDisposable
             _blocks[i]?.Key.Dispose();
             _blocks[i]?.Value.Dispose();
             _blocks[i] = null;
+            _inHostMemory[i] = null;
         }
 
         _paddingThere?.Dispose();
@@ -121,11 +124,23 @@ public sealed class KeyValueCache : IDisposable
     }
 
     /// <summary>
-    /// All that there is room for in a block, <c>[batch, heads, capacity, head]</c>, for one position more, of which the keys are as projections write them, <c>[batch, 1, heads x head]</c>: to
-    /// be put behind <see cref="Length"/> positions. Valid until the next call.
+    /// All that there is room for in a block, <c>[batch, heads, capacity, head]</c>, for one position more, to be put behind <see cref="Length"/> positions. Valid until the next call.
     /// </summary>
-    internal (Tensor Key, Tensor Value) RoomForOne(int block, Tensor key, long headSize) =>
-        Room(block, key.size(0), key.size(-1) / headSize, Length + 1, headSize, key);
+    internal (Tensor Key, Tensor Value) RoomForOne(int block, Tensor like, long heads, long headSize) => Room(block, like.size(0), heads, Length + 1, headSize, like);
+
+    /// <summary>The same in the CPU's memory. To ask a tensor where it lies takes as long as much of what is computed for one position.</summary>
+    internal (HostHeads Keys, HostHeads Values) HeldInHostMemory(int block, Tensor like, long rows, long heads, long headSize)
+    {
+        if (_inHostMemory[block] is { } held && held.Keys.Holds(rows, Length + 1))
+        {
+            return held;
+        }
+
+        var (key, value) = RoomForOne(block, like, heads, headSize);
+        held = (HostHeads.Of(key), HostHeads.Of(value));
+        _inHostMemory[block] = held;
+        return held;
+    }
 
     /// <summary>Counts positions as held, once every block has them.</summary>
     internal void Advance(long count) => Length += count;
@@ -144,6 +159,7 @@ public sealed class KeyValueCache : IDisposable
             long[] shape = [rows, heads, capacity, headSize];
             held = (Grown(_blocks[block]?.Key, shape, like), Grown(_blocks[block]?.Value, shape, like));
             _blocks[block] = held;
+            _inHostMemory[block] = null;
             _capacity = capacity;
             Forget();
         }

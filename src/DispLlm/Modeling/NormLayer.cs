@@ -23,6 +23,9 @@ internal abstract class NormLayer
     /// </summary>
     public abstract Tensor ApplyToGated(Tensor x, Tensor gate);
 
+    /// <summary>The norm over rows in the CPU's memory that <see cref="Apply"/> and <see cref="ApplyThenSelect"/> go through; null where they do not.</summary>
+    public virtual HostNorm? InHostMemory => null;
+
     public static NormLayer Of(DecoderSpec spec, Tensor weight, Tensor? bias) => spec.Norm switch
     {
         NormKind.RootMeanSquare => new RootMeanSquareNorm(weight, spec.NormEpsilon),
@@ -35,6 +38,8 @@ internal abstract class NormLayer
 
     private sealed class RootMeanSquareNorm(Tensor weight, double epsilon) : NormLayer
     {
+        public override HostNorm? InHostMemory => HostRows.LieWithoutGradient(weight) ? new HostNorm(HostRows.Of(weight), null, centred: false, epsilon) : null;
+
         public override Tensor Apply(Tensor x) => RowKernels.For(x, weight) is not { } kernels ? Norm(x, weight)
             : x.requires_grad ? LearnedNorm.Of(x, weight, epsilon)
             : kernels.Norm(x, weight, null, false, epsilon, null);

@@ -8,6 +8,24 @@ internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
 {
     public Tensor Apply(Tensor x) => Apply(x, [this])[0];
 
+    /// <summary>The same in the CPU's memory, if weights <see cref="LieInHostMemory"/>.</summary>
+    public HostProjection InHostMemory => HostProjection.Of(Weight, Bias);
+
+    /// <summary>Whether the weights of some projections are all in the CPU's memory, in one type and without gradient.</summary>
+    public static bool LieInHostMemory(params ReadOnlySpan<Projection> projections)
+    {
+        var type = projections[0].Weight.dtype;
+        foreach (var (weight, bias) in projections)
+        {
+            if (weight.dtype != type || !HostRows.LieWithoutGradient(bias is null ? [weight] : [weight, bias]))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
     /// <summary>Several projections of the same input.</summary>
     public static Tensor[] Apply(Tensor x, params ReadOnlySpan<Projection> projections)
     {

@@ -14,7 +14,7 @@ internal sealed class RotaryTable : IDisposable
 
     private readonly Tensor _frequencies;   // [dimensions / 2], float32
     private readonly Lock _lock = new();
-    private (ScalarType Type, Tensor Cosine, Tensor Sine)? _table;
+    private readonly List<(ScalarType Type, Tensor Cosine, Tensor Sine)> _tables = [];
 
     public RotaryTable(RotarySpec spec, Device device)
     {
@@ -40,31 +40,29 @@ internal sealed class RotaryTable : IDisposable
         return (cat([cosine, cosine], -1).to(type), cat([sine.neg(), sine], -1).to(type));
     }
 
-    /// <summary>The same of one position, <c>[1, dimensions]</c> each.</summary>
-    public (Tensor Cosine, Tensor Sine) At(long position, ScalarType type)
+    /// <summary>The same of one position in the CPU's memory. Valid as long as this is.</summary>
+    public (HostRows Cosine, HostRows Sine) InHostMemory(long position, ScalarType type)
     {
-        lock (_lock)
-        {
-            var (cosine, sine) = Table(position + 1, type);
-            return (cosine.narrow(0, position, 1), sine.narrow(0, position, 1));
-        }
+        var (cosine, sine) = Table(position + 1, type);
+        return (HostRows.Of(cosine).Row(position), HostRows.Of(sine).Row(position));
     }
 
-    /// <summary>The same of at least so many positions from the first one on. It grows to twice what it was; valid until the next call.</summary>
+    /// <summary>
+    /// The same of at least so many positions from the first one on. Each table has twice the positions of the one before, which is kept: another thread may be at it.
+    /// </summary>
     public (Tensor Cosine, Tensor Sine) Table(long length, ScalarType type)
     {
         lock (_lock)
         {
-            if (_table is not { } kept || kept.Type != type || kept.Cosine.size(0) < length)
+            if (_tables is not [.., var (kept, cosine, sine)] || kept != type || cosine.size(0) < length)
             {
-                length = Math.Max(FirstLength, Math.Max(length, 2 * (_table?.Cosine.size(0) ?? 0)));
-                Forget();
+                length = Math.Max(FirstLength, Math.Max(length, 2 * (_tables is [.., var (_, last, _)] ? last.size(0) : 0)));
                 using var scope = NewDisposeScope();
-                var (cosine, sine) = At(HeldArithmetic.Count(0, length).to(_frequencies.device), type);
-                _table = kept = (type, cosine.DetachFromDisposeScope(), sine.DetachFromDisposeScope());
+                (cosine, sine) = At(HeldArithmetic.Count(0, length).to(_frequencies.device), type);
+                _tables.Add((type, cosine.DetachFromDisposeScope(), sine.DetachFromDisposeScope()));
             }
 
-            return (kept.Cosine, kept.Sine);
+            return (cosine, sine);
         }
     }
 
@@ -83,15 +81,13 @@ internal sealed class RotaryTable : IDisposable
 
     public void Dispose()
     {
-        Forget();
-        _frequencies.Dispose();
-    }
+        foreach (var (_, cosine, sine) in _tables)
+        {
+            cosine.Dispose();
+            sine.Dispose();
+        }
 
-    private void Forget()
-    {
-        _table?.Cosine.Dispose();
-        _table?.Sine.Dispose();
-        _table = null;
+        _frequencies.Dispose();
     }
 
     private static float Scale(float frequency, RotaryScaling scaling) => scaling switch

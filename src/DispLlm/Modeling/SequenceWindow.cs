@@ -54,7 +54,7 @@ internal sealed class SequenceWindow : IDisposable
         {
             // They outlive the dispose scope of the block that asks first.
             using var scope = NewDisposeScope();
-            turns = Length == 1 && _positions is null ? rotary.At(First, type) : rotary.At(PositionsOn(device), type);
+            turns = rotary.At(PositionsOn(device), type);
             turns.Cosine.DetachFromDisposeScope();
             turns.Sine.DetachFromDisposeScope();
             _turns.Add(rotary, turns);
@@ -99,7 +99,7 @@ internal sealed class SequenceWindow : IDisposable
 
         if (DeviceAttention.OneOnAccelerator(query, key, value, headSize) is { } kernels)
         {
-            var room = _cache.RoomForOne(block, key, headSize);
+            var room = _cache.RoomForOne(block, key, key.size(-1) / headSize, headSize);
             return kernels.Attend(query, key, value, rotary?.Table(room.Key.size(2), query.dtype), _cache.PaddingOn(query.device), room, First + 1, Place);
         }
 
@@ -108,8 +108,27 @@ internal sealed class SequenceWindow : IDisposable
             return null;
         }
 
-        var turns = rotary is null ? ((Tensor, Tensor)?)null : Turns(rotary, query.device, query.dtype);
-        return DeviceAttention.OneInHostMemory(query, key, value, turns, _cache.RoomForOne(block, key, headSize), First + 1, Visible(query.device));
+        var held = _cache.HeldInHostMemory(block, query, query.size(0), key.size(-1) / headSize, headSize);
+        return DeviceAttention.OneInHostMemory(query, key, value, InHostMemory(rotary, query) with { Held = held });
+    }
+
+    /// <summary>Where one position stands in the CPU's memory, without any block's room for it. Valid as long as this window is.</summary>
+    /// <param name="rotary">The table to turn by; null where positions are not turned.</param>
+    /// <param name="like">A tensor of the compute type.</param>
+    public HostPosition InHostMemory(RotaryTable? rotary, Tensor like)
+    {
+        (HostRows, HostRows)? turns = null;
+        if (rotary is not null && _positions is null)
+        {
+            turns = rotary.InHostMemory(First, like.dtype);
+        }
+        else if (rotary is not null)
+        {
+            var (cosine, sine) = Turns(rotary, like.device, like.dtype);
+            turns = (HostRows.Of(cosine), HostRows.Of(sine));
+        }
+
+        return new HostPosition(turns, First + 1, Visible(like.device));
     }
 
     public void Dispose()

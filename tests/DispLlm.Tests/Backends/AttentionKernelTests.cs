@@ -94,10 +94,10 @@ public sealed class AttentionKernelTests
 
     private static Tensor[] InEveryWidth(Tensor query, Tensor key, Tensor value, Tensor? visible) =>
     [
-        OnePositionAttention.Apply(query, key, value, key.size(2), visible),
-        OnePositionAttention.Apply<Vector512<float>, Width512>(query, key, value, key.size(2), visible),
-        OnePositionAttention.Apply<Vector256<float>, Width256>(query, key, value, key.size(2), visible),
-        OnePositionAttention.Apply<Vector128<float>, Width128>(query, key, value, key.size(2), visible),
+        OnePositionAttention.Apply(query, key, value, visible),
+        OnePositionAttention.Apply<Vector512<float>, Width512>(query, key, value, visible),
+        OnePositionAttention.Apply<Vector256<float>, Width256>(query, key, value, visible),
+        OnePositionAttention.Apply<Vector128<float>, Width128>(query, key, value, visible),
     ];
 
     private static Tensor[] InEveryWidth(Tensor query, Tensor key, Tensor value, int[]? padding) =>

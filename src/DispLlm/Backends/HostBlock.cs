@@ -1,0 +1,90 @@
+namespace DispLlm;
+
+/// <summary>
+/// A decoder block for one position of each row of a batch, in the CPU's memory: the same loops as for tensors, and the same numbers to the bit, without a tensor on the way. In a small model making
+/// those takes longer than what is computed in them. Blocks are such as LLaMA's: norms in front of attention and a gated MLP, one behind the other.
+/// </summary>
+internal sealed unsafe class HostBlock
+{
+    // Numbers of a cache line, so that every row of scratch begins at one if the first does.
+    private const long Line = HostRoom.Line / sizeof(float);
+
+    /// <summary>The norm in front of attention.</summary>
+    public required HostNorm AttentionNorm { get; init; }
+
+    /// <summary>The norm in front of the MLP.</summary>
+    public required HostNorm MlpNorm { get; init; }
+
+    /// <summary>The projections of attention, and of the MLP: gate and up.</summary>
+    public required HostProjection Query { get; init; }
+
+    /// <inheritdoc cref="Query"/>
+    public required HostProjection Key { get; init; }
+
+    /// <inheritdoc cref="Query"/>
+    public required HostProjection Value { get; init; }
+
+    /// <inheritdoc cref="Query"/>
+    public required HostProjection Output { get; init; }
+
+    /// <inheritdoc cref="Query"/>
+    public required HostProjection Gate { get; init; }
+
+    /// <inheritdoc cref="Query"/>
+    public required HostProjection Up { get; init; }
+
+    /// <inheritdoc cref="Query"/>
+    public required HostProjection Down { get; init; }
+
+    /// <summary>What sublayers read of the stream, and where they write; null for everything.</summary>
+    public HostSelection? AttentionInput { get; init; }
+
+    /// <inheritdoc cref="AttentionInput"/>
+    public HostSelection? AttentionOutput { get; init; }
+
+    /// <inheritdoc cref="AttentionInput"/>
+    public HostSelection? MlpInput { get; init; }
+
+    /// <inheritdoc cref="AttentionInput"/>
+    public HostSelection? MlpOutput { get; init; }
+
+    /// <summary>Rows up to which its products are fastest this way.</summary>
+    public long MostRows => All.Min(projection => HostProduct.MostRows(projection.Weight.Width, projection.Weight.AreNarrow));
+
+    private IEnumerable<HostProjection> All => [Query, Key, Value, Output, Gate, Up, Down];
+
+    /// <summary>Numbers of scratch for so many rows.</summary>
+    public long Scratch(long rows) => All.Sum(projection => (rows * (projection.Weight.Width + projection.Weight.Count)) + (2 * Line));
+
+    /// <summary>Goes through the block.</summary>
+    /// <param name="stream">The stream in front of it, which the one behind it is written over.</param>
+    /// <param name="place">Where the rows stand, with the block's room in the cache.</param>
+    /// <param name="scratch">As many numbers as <see cref="Scratch"/> says.</param>
+    public void Forward(HostRows stream, in HostPosition place, float* scratch)
+    {
+        HostRows Room(long width)
+        {
+            var rows = HostRows.Over(scratch, stream.Count, width, stream.AreNarrow);
+            scratch += ((stream.Count * width) + Line - 1) / Line * Line;
+            return rows;
+        }
+
+        HostProjection Into(HostProjection projection) => projection with { Result = Room(projection.Weight.Count) };
+
+        HostRows entered = Room(Query.Weight.Width), mixed = Room(Output.Weight.Width);
+        HostProjection query = Into(Query), key = Into(Key), value = Into(Value), output = Into(Output);
+        AttentionNorm.Apply(stream, AttentionInput, entered);
+        HostProduct.Apply(entered, query, key, value);
+        OnePositionAttention.Apply(query.Result, key.Result, value.Result, place, mixed);
+        HostProduct.Apply(mixed, output);
+        HostLoops.PlusAt(stream, AttentionOutput, output.Result, stream);
+
+        entered = Room(Gate.Weight.Width);
+        HostProjection gate = Into(Gate), up = Into(Up), down = Into(Down);
+        MlpNorm.Apply(stream, MlpInput, entered);
+        HostProduct.Apply(entered, gate, up);
+        HostLoops.GatedSilu(gate.Result, up.Result, gate.Result);
+        HostProduct.Apply(gate.Result, down);
+        HostLoops.PlusAt(stream, MlpOutput, down.Result, stream);
+    }
+}

@@ -1,0 +1,47 @@
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>All blocks of a network for one position of each row of a batch, in the CPU's memory: the stream goes through them as one tensor, and none is made on the way.</summary>
+internal sealed class HostBlocks
+{
+    private readonly DecoderSpec _spec;
+    private readonly HostBlock[] _blocks;
+    private readonly RotaryTable? _rotary;
+    private readonly long _numbersOfRow;
+
+    private HostBlocks(DecoderSpec spec, HostBlock[] blocks, RotaryTable? rotary)
+    {
+        (_spec, _blocks, _rotary) = (spec, blocks, rotary);
+        MostRows = blocks.Min(block => block.MostRows);
+        _numbersOfRow = blocks.Max(block => block.Scratch(1));
+    }
+
+    /// <summary>Rows up to which this is the faster way.</summary>
+    public long MostRows { get; }
+
+    /// <summary>The blocks of a network; null if there is one that cannot be passed so.</summary>
+    public static HostBlocks? Of(DecoderSpec spec, IReadOnlyList<HostBlock?> blocks, RotaryTable? rotary)
+    {
+        HostBlock[] passable = [.. blocks.OfType<HostBlock>()];
+        return passable.Length == spec.Blocks ? new HostBlocks(spec, passable, rotary) : null;
+    }
+
+    /// <summary>Goes through all blocks.</summary>
+    /// <param name="stream">The stream in front of them, <c>[batch, 1, d]</c>, which the one behind them is written over.</param>
+    /// <param name="window">The window of this position.</param>
+    /// <param name="cache">Where keys and values are, and are put.</param>
+    public unsafe void Pass(Tensor stream, SequenceWindow window, KeyValueCache cache)
+    {
+        var rows = HostRows.Of(stream);
+        var place = window.InHostMemory(_rotary, stream);
+        using var room = new HostRoom(rows.Count * _numbersOfRow);
+        for (int block = 0; block < _blocks.Length; block++)
+        {
+            var held = cache.HeldInHostMemory(block, stream, rows.Count, _spec.KeyValueHeads, _spec.HeadSize);
+            _blocks[block].Forward(rows, place with { Held = held }, room.First);
+        }
+
+        GC.KeepAlive(stream);
+    }
+}

@@ -43,6 +43,7 @@ internal sealed class BlockPieces : IDisposable
         }
     }
 
+    /// <summary>Names of pieces, in the order of <see cref="BlockPiece"/>.</summary>
     public static IReadOnlyList<string> Names { get; } = ["products", "attention", "norm and selection", "residual sums", "rotation", "activation"];
 
     /// <summary>Seconds of each piece since this was last asked, in the order of <see cref="Names"/>.</summary>
@@ -58,6 +59,18 @@ internal sealed class BlockPieces : IDisposable
     {
         using var scope = NewDisposeScope();
         using var window = new SequenceWindow(_stream.size(1), _cache);
+        if (_stream.size(1) == 1 && _stream.size(0) <= _model.HostBlocks?.MostRows)
+        {
+            var last = _now();
+            _model.HostBlocks.Pass(_stream.clone(), window, _cache, passed =>
+            {
+                var now = _now();
+                _spent[(int)passed] += now - last;
+                last = now;
+            });
+            return;
+        }
+
         for (int block = 0; block < _passages.Length; block++)
         {
             Block(block, window);
@@ -83,16 +96,16 @@ internal sealed class BlockPieces : IDisposable
         Projection Of(WeightRole role) => new(_model.Weight(role, block), null);
         NormLayer Norm(WeightRole role) => NormLayer.Of(spec, _model.Weight(role, block), null);
 
-        Tensor read = Timed(2, () => passage.Enter(SelectionSite.AttentionInput, _stream, Norm(WeightRole.AttentionNorm)));
-        Tensor[] parts = Timed(0, () => Projection.Apply(read, Of(WeightRole.Query), Of(WeightRole.Key), Of(WeightRole.Value)));
-        Tensor mixed = Timed(1, () => window.AttendAsWritten(block, parts, spec.HeadSize, _rotary)) ?? InSteps(block, parts, window);
-        Tensor written = Timed(0, () => Of(WeightRole.AttentionOutput).Apply(mixed));
-        Tensor attended = Timed(3, () => passage.Sum(SelectionSite.AttentionOutput, _stream, written));
-        read = Timed(2, () => passage.Enter(SelectionSite.MlpInput, attended, Norm(WeightRole.MlpNorm)));
-        parts = Timed(0, () => Projection.Apply(read, Of(WeightRole.MlpGate), Of(WeightRole.MlpUp)));
-        Tensor hidden = Timed(5, () => DecoderBlock.Activate(spec.Activation, parts[0], parts[1]));
-        Tensor computed = Timed(0, () => Of(WeightRole.MlpDown).Apply(hidden));
-        Timed(3, () => passage.Sum(SelectionSite.MlpOutput, attended, computed));
+        Tensor read = Timed(BlockPiece.Norm, () => passage.Enter(SelectionSite.AttentionInput, _stream, Norm(WeightRole.AttentionNorm)));
+        Tensor[] parts = Timed(BlockPiece.Products, () => Projection.Apply(read, Of(WeightRole.Query), Of(WeightRole.Key), Of(WeightRole.Value)));
+        Tensor mixed = Timed(BlockPiece.Attention, () => window.AttendAsWritten(block, parts, spec.HeadSize, _rotary)) ?? InSteps(block, parts, window);
+        Tensor written = Timed(BlockPiece.Products, () => Of(WeightRole.AttentionOutput).Apply(mixed));
+        Tensor attended = Timed(BlockPiece.Sum, () => passage.Sum(SelectionSite.AttentionOutput, _stream, written));
+        read = Timed(BlockPiece.Norm, () => passage.Enter(SelectionSite.MlpInput, attended, Norm(WeightRole.MlpNorm)));
+        parts = Timed(BlockPiece.Products, () => Projection.Apply(read, Of(WeightRole.MlpGate), Of(WeightRole.MlpUp)));
+        Tensor hidden = Timed(BlockPiece.Activation, () => DecoderBlock.Activate(spec.Activation, parts[0], parts[1]));
+        Tensor computed = Timed(BlockPiece.Products, () => Of(WeightRole.MlpDown).Apply(hidden));
+        Timed(BlockPiece.Sum, () => passage.Sum(SelectionSite.MlpOutput, attended, computed));
     }
 
     /// <summary>What is one piece where one position is read: turned first, attention behind it.</summary>
@@ -101,19 +114,19 @@ internal sealed class BlockPieces : IDisposable
         var spec = _model.Spec;
         Tensor Heads(Tensor all, int heads) => all.view(all.size(0), all.size(1), heads, spec.HeadSize).transpose(1, 2);
         Tensor query = Heads(parts[0], spec.Heads), key = Heads(parts[1], spec.KeyValueHeads), value = Heads(parts[2], spec.KeyValueHeads);
-        (query, key) = Timed(4, () =>
+        (query, key) = Timed(BlockPiece.Rotation, () =>
         {
             var (cosine, sine) = window.Turns(_rotary, query.device, query.dtype);
             return (RotaryTable.Rotate(query, cosine, sine), RotaryTable.Rotate(key, cosine, sine));
         });
-        return Timed(1, () => window.Attend(block, query, key, value)).transpose(1, 2).flatten(2);
+        return Timed(BlockPiece.Attention, () => window.Attend(block, query, key, value)).transpose(1, 2).flatten(2);
     }
 
-    private T Timed<T>(int piece, Func<T> work)
+    private T Timed<T>(BlockPiece piece, Func<T> work)
     {
         var start = _now();
         T result = work();
-        _spent[piece] += _now() - start;
+        _spent[(int)piece] += _now() - start;
         return result;
     }
 }

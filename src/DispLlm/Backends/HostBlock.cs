@@ -60,7 +60,8 @@ internal sealed unsafe class HostBlock
     /// <param name="stream">The stream in front of it, which the one behind it is written over.</param>
     /// <param name="place">Where the rows stand, with the block's room in the cache.</param>
     /// <param name="scratch">As many numbers as <see cref="Scratch"/> says.</param>
-    public void Forward(HostRows stream, in HostPosition place, float* scratch)
+    /// <param name="passed">Told of each piece when it is done, for who measures; null for nobody.</param>
+    public void Forward(HostRows stream, in HostPosition place, float* scratch, Action<BlockPiece>? passed)
     {
         HostRows Room(long width)
         {
@@ -74,17 +75,27 @@ internal sealed unsafe class HostBlock
         HostRows entered = Room(Query.Weight.Width), mixed = Room(Output.Weight.Width);
         HostProjection query = Into(Query), key = Into(Key), value = Into(Value), output = Into(Output);
         AttentionNorm.Apply(stream, AttentionInput, entered);
+        passed?.Invoke(BlockPiece.Norm);
         HostProduct.Apply(entered, query, key, value);
+        passed?.Invoke(BlockPiece.Products);
         OnePositionAttention.Apply(query.Result, key.Result, value.Result, place, mixed);
+        passed?.Invoke(BlockPiece.Attention);
         HostProduct.Apply(mixed, output);
+        passed?.Invoke(BlockPiece.Products);
         HostLoops.PlusAt(stream, AttentionOutput, output.Result, stream);
+        passed?.Invoke(BlockPiece.Sum);
 
         entered = Room(Gate.Weight.Width);
         HostProjection gate = Into(Gate), up = Into(Up), down = Into(Down);
         MlpNorm.Apply(stream, MlpInput, entered);
+        passed?.Invoke(BlockPiece.Norm);
         HostProduct.Apply(entered, gate, up);
+        passed?.Invoke(BlockPiece.Products);
         HostLoops.GatedSilu(gate.Result, up.Result, gate.Result);
+        passed?.Invoke(BlockPiece.Activation);
         HostProduct.Apply(gate.Result, down);
+        passed?.Invoke(BlockPiece.Products);
         HostLoops.PlusAt(stream, MlpOutput, down.Result, stream);
+        passed?.Invoke(BlockPiece.Sum);
     }
 }

@@ -18,7 +18,6 @@ internal sealed class Decoder : IDisposable
     private readonly DecoderBlock[] _blocks;
     private readonly List<IDisposable> _owned = [];
     private readonly BlockPassage[] _passages;
-    private readonly HostBlocks? _hostBlocks;   // null where one position goes through tensors
     private readonly NormLayer? _finalNorm;
 
     public Decoder(DecoderSpec spec, DecoderWeights weights, ITensorBackend backend, GateLayout layout, SelectionPlan? plan)
@@ -56,9 +55,12 @@ internal sealed class Decoder : IDisposable
             }
         }
 
-        _hostBlocks = HostBlocks.Of(spec, hostBlocks, tables.Values.FirstOrDefault());
+        HostBlocks = HostBlocks.Of(spec, hostBlocks, tables.Values.FirstOrDefault());
         _finalNorm = spec.FinalNorm ? weights.Norm(spec, WeightRole.FinalNorm, -1) : null;
     }
+
+    /// <summary>The blocks for one position in the CPU's memory; null where it goes through tensors.</summary>
+    public HostBlocks? HostBlocks { get; }
 
     /// <summary>Logits <c>[batch, seq, vocab]</c>, or <c>[batch, 1, vocab]</c> of the last position only. The caller disposes them.</summary>
     public Tensor Logits(Tensor tokens, Gates? gates, bool lastOnly, KeyValueCache? cache = null)
@@ -171,9 +173,9 @@ internal sealed class Decoder : IDisposable
     private Tensor NextStream(Tensor tokens, SequenceWindow window, KeyValueCache cache)
     {
         Tensor entering = Embed(tokens.On(_backend.Device), window);
-        if (entering.size(0) <= _hostBlocks?.MostRows)
+        if (entering.size(0) <= HostBlocks?.MostRows)
         {
-            _hostBlocks.Pass(entering, window, cache);
+            HostBlocks.Pass(entering, window, cache);
             return entering;
         }
 

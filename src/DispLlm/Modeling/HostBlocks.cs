@@ -31,7 +31,8 @@ internal sealed class HostBlocks
     /// <param name="stream">The stream in front of them, <c>[batch, 1, d]</c>, which the one behind them is written over.</param>
     /// <param name="window">The window of this position.</param>
     /// <param name="cache">Where keys and values are, and are put.</param>
-    public unsafe void Pass(Tensor stream, SequenceWindow window, KeyValueCache cache)
+    /// <param name="passed">Told of each piece of a block when it is done, for who measures; null for nobody.</param>
+    public unsafe void Pass(Tensor stream, SequenceWindow window, KeyValueCache cache, Action<BlockPiece>? passed = null)
     {
         var rows = HostRows.Of(stream);
         var place = window.InHostMemory(_rotary, stream);
@@ -39,7 +40,7 @@ internal sealed class HostBlocks
         for (int block = 0; block < _blocks.Length; block++)
         {
             var held = cache.HeldInHostMemory(block, stream, rows.Count, _spec.KeyValueHeads, _spec.HeadSize);
-            _blocks[block].Forward(rows, place with { Held = held }, room.First);
+            _blocks[block].Forward(rows, place with { Held = held }, room.First, passed);
         }
 
         GC.KeepAlive(stream);

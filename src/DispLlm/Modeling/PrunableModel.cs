@@ -193,6 +193,9 @@ public sealed class PrunableModel : IPrunableModel
     /// <inheritdoc/>
     public Tensor Weight(WeightRole role, int block = -1) => _weights[role, block];
 
+    /// <summary>The blocks for one position in the CPU's memory; null where it goes through tensors.</summary>
+    internal HostBlocks? HostBlocks => _decoder.HostBlocks;
+
     /// <summary>The bias beside a weight; null where there is none.</summary>
     internal Tensor? Bias(WeightRole role, int block) => _weights.Bias(role, block);
 

@@ -8,6 +8,9 @@ internal static unsafe class HostThreads
     /// <summary>Elements that are worth a thread of their own.</summary>
     private const long Grain = 16_384;
 
+    /// <summary>Numbers of a cache line.</summary>
+    private const long Line = HostRoom.Line / sizeof(float);
+
     /// <summary>Work on some items, with memory of its own.</summary>
     /// <param name="first">The first item.</param>
     /// <param name="last">Behind the last one.</param>
@@ -17,32 +20,55 @@ internal static unsafe class HostThreads
     /// <summary>Shares items where there is enough to share.</summary>
     public static void Share(long items, long elementsEach, Action<long, long> work)
     {
-        long threads = Threads(items, elementsEach);
-        if (threads <= 1)
+        if (Threads(items, elementsEach) <= 1)
         {
             work(0, items);
-            return;
-        }
-
-        long pieces = Pieces(items, elementsEach, out long size);
-        void Piece(long piece) => work(Math.Min(items, piece * size), Math.Min(items, (piece + 1) * size));
-
-        if (OpenMpTeam.Exists)
-        {
-            OpenMpTeam.Run(get_num_threads(), pieces, Piece);
         }
         else
         {
-            Parallel.For(0L, pieces, new ParallelOptions { MaxDegreeOfParallelism = (int)threads }, Piece);
+            OnThreads(items, elementsEach, (_, first, last) => work(first, last));
         }
     }
 
-    /// <summary>Shares items; every piece of work has some numbers to itself.</summary>
-    public static void Share(long items, long elementsEach, long scratch, Work work) => Share(items, elementsEach, (first, last) =>
+    /// <summary>Shares items; every thread has some numbers to itself.</summary>
+    public static void Share(long items, long elementsEach, long scratch, Work work)
     {
-        using var room = new HostRoom(scratch);
-        work(first, last, room.First);
-    });
+        if (Threads(items, elementsEach) <= 1)
+        {
+            using var own = new HostRoom(scratch);
+            work(0, items, own.First);
+            return;
+        }
+
+        // Whole cache lines, so that no two threads write to one.
+        scratch = (scratch + Line - 1) / Line * Line;
+        using var room = new HostRoom(get_num_threads() * scratch);
+        float* rooms = room.First;
+        OnThreads(items, elementsEach, (thread, first, last) => work(first, last, rooms + (thread * scratch)));
+    }
+
+    private static void OnThreads(long items, long elementsEach, Action<long, long, long> work)
+    {
+        long pieces = Pieces(items, elementsEach, out long size), next = 0;
+        int threads = get_num_threads(), entered = 0;
+        void DoWhatIsLeft()
+        {
+            int thread = Interlocked.Increment(ref entered) - 1;
+            for (long piece = Interlocked.Increment(ref next) - 1; piece < pieces; piece = Interlocked.Increment(ref next) - 1)
+            {
+                work(thread, Math.Min(items, piece * size), Math.Min(items, (piece + 1) * size));
+            }
+        }
+
+        if (OpenMpTeam.Exists)
+        {
+            OpenMpTeam.Run(threads, DoWhatIsLeft);
+        }
+        else
+        {
+            Parallel.For(0, threads, _ => DoWhatIsLeft());
+        }
+    }
 
     /// <summary>
     /// In how many pieces items are shared: the same for the same items and threads, so that sums that are taken piece by piece are the same to the bit.

@@ -16,13 +16,12 @@ internal static unsafe class OpenMpTeam
     /// <summary>Whether there is such a team.</summary>
     public static bool Exists => s_parallel != null;
 
-    /// <summary>Does pieces of work on the team, each on whichever thread is free.</summary>
+    /// <summary>Does work on every thread of the team, once on each.</summary>
     /// <param name="threads">How many threads the framework uses: a team of another size would be made anew.</param>
-    /// <param name="pieces">How many pieces there are.</param>
-    /// <param name="work">Does one of them.</param>
-    public static void Run(int threads, long pieces, Action<long> work)
+    /// <param name="work">What each does.</param>
+    public static void Run(int threads, Action work)
     {
-        var shared = new SharedWork(pieces, work);
+        var shared = new SharedWork(work);
         var handle = GCHandle.Alloc(shared);
         s_parallel(&Enter, GCHandle.ToIntPtr(handle), (uint)threads, 0);
         handle.Free();
@@ -30,7 +29,7 @@ internal static unsafe class OpenMpTeam
     }
 
     [UnmanagedCallersOnly]
-    private static void Enter(nint shared) => ((SharedWork)GCHandle.FromIntPtr(shared).Target!).DoWhatIsLeft();
+    private static void Enter(nint shared) => ((SharedWork)GCHandle.FromIntPtr(shared).Target!).Do();
 
     private static delegate* unmanaged<delegate* unmanaged<nint, void>, nint, uint, uint, void> Find()
     {
@@ -50,29 +49,23 @@ internal static unsafe class OpenMpTeam
             : null;
     }
 
-    private sealed class SharedWork(long pieces, Action<long> work)
+    private sealed class SharedWork(Action work)
     {
-        private long _next;
         private ExceptionDispatchInfo? _failure;
 
         public ExceptionDispatchInfo? Failure => _failure;
 
         // Nothing may be thrown through the library's frames.
-        public void DoWhatIsLeft()
+        public void Do()
         {
             try
             {
-                for (long piece = Take(); piece < pieces; piece = Take())
-                {
-                    work(piece);
-                }
+                work();
             }
             catch (Exception e)
             {
                 Interlocked.CompareExchange(ref _failure, ExceptionDispatchInfo.Capture(e), null);
             }
         }
-
-        private long Take() => Interlocked.Increment(ref _next) - 1;
     }
 }

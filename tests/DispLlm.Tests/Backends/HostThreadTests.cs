@@ -24,6 +24,30 @@ public sealed class HostThreadTests
         Assert.All(done, count => Assert.Equal(1, count));
     }
 
+    /// <summary>Each piece of work finds in its own numbers what it has put there, while others write to theirs.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(17)]
+    [InlineData(400)]
+    public unsafe void No_two_threads_have_the_same_numbers(int scratch)
+    {
+        NativeTorch.EnsureLoaded();
+        long others = 0;
+        HostThreads.Share(64, 1_000_000, scratch, (first, last, numbers) =>
+        {
+            Assert.Equal(0, (nint)numbers % HostRoom.Line);
+            for (int round = 0; round < 200; round++)
+            {
+                new Span<float>(numbers, scratch).Fill(first);
+                foreach (float number in new Span<float>(numbers, scratch))
+                {
+                    Interlocked.Add(ref others, number == first ? 0 : 1);
+                }
+            }
+        });
+        Assert.Equal(0, others);
+    }
+
     [Fact]
     public void On_Linux_work_is_done_by_the_frameworks_own_threads()
     {
@@ -34,8 +58,8 @@ public sealed class HostThreadTests
 
         // Each waits for the other, so that both have to be there.
         var threads = new HashSet<int>();
-        using var together = new Barrier(2);
-        OpenMpTeam.Run(get_num_threads(), 2, piece =>
+        using var together = new Barrier(get_num_threads());
+        OpenMpTeam.Run(get_num_threads(), () =>
         {
             together.SignalAndWait(TimeSpan.FromSeconds(60));
             lock (threads)
@@ -43,7 +67,7 @@ public sealed class HostThreadTests
                 threads.Add(Environment.CurrentManagedThreadId);
             }
         });
-        Assert.Equal(2, threads.Count);
+        Assert.Equal(get_num_threads(), threads.Count);
         Assert.Contains(Environment.CurrentManagedThreadId, threads);
     }
 

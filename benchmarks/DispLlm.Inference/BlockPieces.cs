@@ -103,7 +103,7 @@ internal sealed class BlockPieces : IDisposable
         Tensor attended = Timed(BlockPiece.Sum, () => passage.Sum(SelectionSite.AttentionOutput, _stream, written));
         read = Timed(BlockPiece.Norm, () => passage.Enter(SelectionSite.MlpInput, attended, Norm(WeightRole.MlpNorm)));
         parts = Timed(BlockPiece.Products, () => Projection.Apply(read, Of(WeightRole.MlpGate), Of(WeightRole.MlpUp)));
-        Tensor hidden = Timed(BlockPiece.Activation, () => DecoderBlock.Activate(spec.Activation, parts[0], parts[1]));
+        Tensor hidden = Timed(BlockPiece.MlpActivation, () => DecoderBlock.Activate(spec.Activation, parts[0], parts[1]));
         Tensor computed = Timed(BlockPiece.Products, () => Of(WeightRole.MlpDown).Apply(hidden));
         Timed(BlockPiece.Sum, () => passage.Sum(SelectionSite.MlpOutput, attended, computed));
     }

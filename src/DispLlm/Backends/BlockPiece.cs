@@ -19,5 +19,5 @@ internal enum BlockPiece
     Rotation,
 
     /// <summary>The MLP's activation.</summary>
-    Activation,
+    MlpActivation,
 }

@@ -86,36 +86,7 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IHo
             Dot8x1(weight + (output * width), x, width, result + output);
         }
 
-        ApplyInFours(x, rows, width, weight + (output * width), count - output, result + output, stride);
-    }
-
-    /// <summary>Four outputs at a time, for all rows: each takes the fewest steps, where weights are short or near.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void ApplyInFours(float* x, long rows, long width, T* weight, long count, float* result, long stride)
-    {
-        long output = 0, arranged = ArrangedWidth(width);
-        for (; output + 4 <= count; output += 4)
-        {
-            long row = 0;
-            T* weights = weight + (output * width);
-            for (; row + 3 <= rows; row += 3)
-            {
-                Dot4x3(weights, x + (row * arranged), width, result + (row * stride) + output, stride);
-            }
-
-            for (; row < rows; row++)
-            {
-                Dot4x1(weights, x + (row * arranged), width, result + (row * stride) + output);
-            }
-        }
-
-        for (; output < count; output++)
-        {
-            for (long row = 0; row < rows; row++)
-            {
-                result[(row * stride) + output] = Dot(weight + (output * width), x + (row * arranged), width);
-            }
-        }
+        FourOutputKernels<T, TFormat, TVector, TWidth>.Apply(x, rows, width, weight + (output * width), count - output, result + output, stride);
     }
 
     /// <summary>One output after another, for all rows: weights are one long stream.</summary>
@@ -133,7 +104,7 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IHo
 
     /// <summary>One output of one row: its weights are one stream, and so are those of all outputs together.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static float Dot(T* w, float* x, long width)
+    public static float Dot(T* w, float* x, long width)
     {
         TVector s0 = default, s1 = default, s2 = default, s3 = default;
         int half = Step / 2;
@@ -152,7 +123,7 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IHo
             s1 = TWidth.PlusProduct(s1, TWidth.Load(x + i + half), TFormat.Second(w + i));
         }
 
-        return TWidth.Sum(s0, s1, s2, i < width ? Rest(w + i, x + i, width - i, s3) : s3);
+        return TWidth.Sum(s0, s1, s2, i < width ? FourOutputKernels<T, TFormat, TVector, TWidth>.Rest(w + i, x + i, width - i, s3) : s3);
     }
 
     /// <summary>
@@ -211,97 +182,7 @@ internal readonly unsafe struct FewRowKernels<T, TFormat, TVector, TWidth> : IHo
             s7 = TWidth.PlusProduct(TWidth.PlusProduct(s7, a, TFormat.First(w)), b, TFormat.Second(w));
         }
 
-        PutFour(TWidth.Sums(s0, s1, s2, s3), weight, x, width, result);
-        PutFour(TWidth.Sums(s4, s5, s6, s7), weight + (4 * width), x, width, result + 4);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Dot4x1(T* w0, float* x, long width, float* result)
-    {
-        T* w1 = w0 + width, w2 = w1 + width, w3 = w2 + width;
-        TVector s0 = default, s1 = default, s2 = default, s3 = default;
-        for (long i = 0; i + Step <= width; i += Step)
-        {
-            TVector a = TWidth.Load(x + i), b = TWidth.Load(x + i + (Step / 2));
-            s0 = TWidth.PlusProduct(TWidth.PlusProduct(s0, a, TFormat.First(w0 + i)), b, TFormat.Second(w0 + i));
-            s1 = TWidth.PlusProduct(TWidth.PlusProduct(s1, a, TFormat.First(w1 + i)), b, TFormat.Second(w1 + i));
-            s2 = TWidth.PlusProduct(TWidth.PlusProduct(s2, a, TFormat.First(w2 + i)), b, TFormat.Second(w2 + i));
-            s3 = TWidth.PlusProduct(TWidth.PlusProduct(s3, a, TFormat.First(w3 + i)), b, TFormat.Second(w3 + i));
-        }
-
-        PutFour(TWidth.Sums(s0, s1, s2, s3), w0, x, width, result);
-    }
-
-    /// <summary>Four outputs of three rows: as many sums as there are registers for, so that a number that is loaded is used three or four times.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Dot4x3(T* w0, float* x, long width, float* result, long stride)
-    {
-        T* w1 = w0 + width, w2 = w1 + width, w3 = w2 + width;
-        float* y = x + ArrangedWidth(width), z = y + ArrangedWidth(width);
-        TVector a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
-        TVector c0 = default, c1 = default, c2 = default, c3 = default;
-        for (long i = 0; i + Step <= width; i += Step)
-        {
-            TVector a = TWidth.Load(x + i), b = TWidth.Load(y + i), c = TWidth.Load(z + i), w = TFormat.First(w0 + i);
-            a0 = TWidth.PlusProduct(a0, a, w);
-            b0 = TWidth.PlusProduct(b0, b, w);
-            c0 = TWidth.PlusProduct(c0, c, w);
-            w = TFormat.First(w1 + i);
-            a1 = TWidth.PlusProduct(a1, a, w);
-            b1 = TWidth.PlusProduct(b1, b, w);
-            c1 = TWidth.PlusProduct(c1, c, w);
-            w = TFormat.First(w2 + i);
-            a2 = TWidth.PlusProduct(a2, a, w);
-            b2 = TWidth.PlusProduct(b2, b, w);
-            c2 = TWidth.PlusProduct(c2, c, w);
-            w = TFormat.First(w3 + i);
-            a3 = TWidth.PlusProduct(a3, a, w);
-            b3 = TWidth.PlusProduct(b3, b, w);
-            c3 = TWidth.PlusProduct(c3, c, w);
-
-            long second = i + (Step / 2);
-            (a, b, c, w) = (TWidth.Load(x + second), TWidth.Load(y + second), TWidth.Load(z + second), TFormat.Second(w0 + i));
-            a0 = TWidth.PlusProduct(a0, a, w);
-            b0 = TWidth.PlusProduct(b0, b, w);
-            c0 = TWidth.PlusProduct(c0, c, w);
-            w = TFormat.Second(w1 + i);
-            a1 = TWidth.PlusProduct(a1, a, w);
-            b1 = TWidth.PlusProduct(b1, b, w);
-            c1 = TWidth.PlusProduct(c1, c, w);
-            w = TFormat.Second(w2 + i);
-            a2 = TWidth.PlusProduct(a2, a, w);
-            b2 = TWidth.PlusProduct(b2, b, w);
-            c2 = TWidth.PlusProduct(c2, c, w);
-            w = TFormat.Second(w3 + i);
-            a3 = TWidth.PlusProduct(a3, a, w);
-            b3 = TWidth.PlusProduct(b3, b, w);
-            c3 = TWidth.PlusProduct(c3, c, w);
-        }
-
-        PutFour(TWidth.Sums(a0, a1, a2, a3), w0, x, width, result);
-        PutFour(TWidth.Sums(b0, b1, b2, b3), w0, y, width, result + stride);
-        PutFour(TWidth.Sums(c0, c1, c2, c3), w0, z, width, result + (2 * stride));
-    }
-
-    /// <summary>Four outputs of a row that lie side by side: what is summed, and the products of what fills no step.</summary>
-    private static void PutFour(Vector128<float> sums, T* weight, float* x, long width, float* result)
-    {
-        long rest = width % Step;
-        if (rest > 0)
-        {
-            weight += width - rest;
-            x += width - rest;
-            sums += TWidth.Sums(
-                Rest(weight, x, rest), Rest(weight + width, x, rest), Rest(weight + (2 * width), x, rest), Rest(weight + (3 * width), x, rest));
-        }
-
-        sums.Store(result);
-    }
-
-    /// <summary>Sums, and the products of what fills no step; behind it the input is zero.</summary>
-    private static TVector Rest(T* w, float* x, long count, TVector sums = default)
-    {
-        var (first, second) = TFormat.Rest(w, count);
-        return TWidth.PlusProduct(TWidth.PlusProduct(sums, TWidth.Load(x), first), TWidth.Load(x + (Step / 2)), second);
+        FourOutputKernels<T, TFormat, TVector, TWidth>.Put(TWidth.Sums(s0, s1, s2, s3), weight, x, width, result);
+        FourOutputKernels<T, TFormat, TVector, TWidth>.Put(TWidth.Sums(s4, s5, s6, s7), weight + (4 * width), x, width, result + 4);
     }
 }

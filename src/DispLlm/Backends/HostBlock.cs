@@ -92,7 +92,7 @@ internal sealed unsafe class HostBlock
         HostProduct.Apply(entered, gate, up);
         passed?.Invoke(BlockPiece.Products);
         HostLoops.GatedSilu(gate.Result, up.Result, gate.Result);
-        passed?.Invoke(BlockPiece.Activation);
+        passed?.Invoke(BlockPiece.MlpActivation);
         HostProduct.Apply(gate.Result, down);
         passed?.Invoke(BlockPiece.Products);
         HostLoops.PlusAt(stream, MlpOutput, down.Result, stream);

@@ -39,13 +39,13 @@ internal static unsafe class HostProduct
     public static bool Takes(Tensor x) =>
         x.size(-1) is > 0 and var width && x.numel() / width <= MostRows(width, x.dtype == ScalarType.BFloat16) && HostRows.LieWithoutGradient(x);
 
-    /// <summary>Rows of so many features up to which this is the faster way.</summary>
+    /// <summary>Rows of so many features up to which this is the faster way; none where there are no features, and nothing is computed.</summary>
     public static long MostRows(long width, bool narrow)
     {
         long most = !narrow || !BFloat16Units.Exist ? s_mostRows
             : BFloat16Units.AreTiles || width > LongestShortRow ? MostRowsBesideUnits
             : MostShortRowsBesideUnits;
-        return width >= s_leastWidthOfMany ? most : Math.Min(most, s_manyRows);
+        return width == 0 ? 0 : width >= s_leastWidthOfMany ? most : Math.Min(most, s_manyRows);
     }
 
     /// <summary>Linear projections of one input, computed together: <c>[..., in] -> [..., out]</c> each.</summary>
@@ -184,25 +184,26 @@ internal static unsafe class HostProduct
         long stride = inPlace ? weight.Count : count;
         TKernels.Apply(input, rows, weight.Width, (T*)weight.At(from), count, sums, stride, rest);
         float* bias = null;
-        if (biases is { } row0)
+        if (biases is { } row)
         {
-            bias = inPlace ? (float*)row0.At(0) + from : widened;
+            T* added = (T*)row.At(0) + from;
+            bias = inPlace ? (float*)added : widened;
             if (!inPlace)
             {
-                BFloat16Numbers.Widen((ushort*)row0.At(0) + from, bias, count);
+                BFloat16Numbers.Widen((ushort*)added, bias, count);
             }
         }
 
-        for (long row = 0; row < rows; row++)
+        for (long i = 0; i < rows; i++)
         {
             if (bias is not null)
             {
-                HostNumbers.Add(sums + (row * stride), bias, count);
+                HostNumbers.Add(sums + (i * stride), bias, count);
             }
 
             if (!inPlace)
             {
-                BFloat16Numbers.Narrow(sums + (row * stride), (ushort*)result + (row * weight.Count), count);
+                BFloat16Numbers.Narrow(sums + (i * stride), (ushort*)result + (i * weight.Count), count);
             }
         }
     }

@@ -110,7 +110,7 @@ internal static unsafe class OnePositionAttention
                     long count = Math.Min(FetchedAtOnce, seen - from);
                     Fetch(groupValues + (from * size), count * size);
                     Fetch(nextKeys + (from * size), item + 1 < last ? count * size : 0);
-                    FewRowKernels<T, TFormat, TVector, TWidth>.ApplyInFours(asked, shared, size, groupKeys + (from * size), count, scores + from, seen);
+                    FourOutputKernels<T, TFormat, TVector, TWidth>.Apply(asked, shared, size, groupKeys + (from * size), count, scores + from, seen);
                 }
 
                 for (long query = 0; query < shared; query++)

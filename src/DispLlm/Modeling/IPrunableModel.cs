@@ -100,7 +100,8 @@ public interface IPrunableModel : IDisposable
     /// <param name="cache">A cache of this model (<see cref="NewCache"/>).</param>
     /// <param name="gates">Gates for a dense model, the same each time; null to compute it as it is.</param>
     /// <returns><c>[batch, vocab]</c> in the backend's compute type, without gradient. The caller disposes it.</returns>
-    /// <exception cref="ArgumentException">Tokens of another shape or type, outside the vocabulary, or beyond the model's positions.</exception>
+    /// <exception cref="ArgumentException">Tokens of another shape or type, outside the vocabulary, or beyond the model's positions; or a cache of another model.</exception>
+    /// <exception cref="ObjectDisposedException">The cache is disposed.</exception>
     torch.Tensor NextTokenLogits(torch.Tensor tokens, KeyValueCache cache, Gates? gates = null);
 
     /// <summary>An empty cache of keys and values. The caller disposes it.</summary>

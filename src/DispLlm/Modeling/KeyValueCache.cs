@@ -16,16 +16,18 @@ public sealed class KeyValueCache : IDisposable
 
     private readonly (Tensor Key, Tensor Value)?[] _blocks;
     private readonly (HostHeads Keys, HostHeads Values)?[] _inHostMemory;   // of blocks that have been asked for so
+    private readonly object _model;
     private readonly long _limit;
     private readonly int[]? _padding;
     private Tensor? _paddingThere;
     private RecordedPass? _recorded;
     private int _passes;
     private long _capacity;
-    private bool _cannotBeRecorded;
+    private bool _cannotBeRecorded, _disposed;
 
-    internal KeyValueCache(int blocks, long limit, IReadOnlyList<int>? padding)
+    internal KeyValueCache(object model, int blocks, long limit, IReadOnlyList<int>? padding)
     {
+        _model = model;
         _blocks = new (Tensor, Tensor)?[blocks];
         _inHostMemory = new (HostHeads, HostHeads)?[blocks];
         _limit = limit;
@@ -59,6 +61,7 @@ public sealed class KeyValueCache : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
+        _disposed = true;
         Forget();
         for (int i = 0; i < _blocks.Length; i++)
         {
@@ -70,6 +73,13 @@ public sealed class KeyValueCache : IDisposable
 
         _paddingThere?.Dispose();
         _paddingThere = null;
+    }
+
+    /// <summary>Whether a model has made this. Keys of another one have other heads, or another type, and would be read as what they are not.</summary>
+    internal bool IsOf(object model)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        return ReferenceEquals(model, _model);
     }
 
     /// <summary>

@@ -159,6 +159,11 @@ public sealed class PrunableModel : IPrunableModel
     public Tensor NextTokenLogits(Tensor tokens, KeyValueCache cache, Gates? gates = null)
     {
         ArgumentNullException.ThrowIfNull(cache);
+        if (!cache.IsOf(this))
+        {
+            throw new ArgumentException($"The cache was made by another model. Use one that {nameof(NewCache)} of this model has made.", nameof(cache));
+        }
+
         Check(tokens, gates, cache.Length);
         if (cache.Padding is { } padding && padding.Count != tokens.shape[0])
         {
@@ -178,7 +183,7 @@ public sealed class PrunableModel : IPrunableModel
             ArgumentOutOfRangeException.ThrowIfNegative(count, nameof(padding));
         }
 
-        return new KeyValueCache(Spec.Blocks, Spec.MaxPositions, padding);
+        return new KeyValueCache(this, Spec.Blocks, Spec.MaxPositions, padding);
     }
 
     /// <inheritdoc/>

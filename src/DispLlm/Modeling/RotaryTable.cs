@@ -54,9 +54,10 @@ internal sealed class RotaryTable : IDisposable
     {
         lock (_lock)
         {
-            if (_tables is not [.., var (kept, cosine, sine)] || kept != type || cosine.size(0) < length)
+            var (_, cosine, sine) = _tables.FindLast(table => table.Type == type);
+            if (cosine is null || cosine.size(0) < length)
             {
-                length = Math.Max(FirstLength, Math.Max(length, 2 * (_tables is [.., var (_, last, _)] ? last.size(0) : 0)));
+                length = Math.Max(FirstLength, Math.Max(length, 2 * (cosine?.size(0) ?? 0)));
                 using var scope = NewDisposeScope();
                 (cosine, sine) = At(HeldArithmetic.Count(0, length).to(_frequencies.device), type);
                 _tables.Add((type, cosine.DetachFromDisposeScope(), sine.DetachFromDisposeScope()));

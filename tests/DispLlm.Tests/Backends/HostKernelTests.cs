@@ -88,6 +88,7 @@ public sealed class HostKernelTests
         Assert.False(HostRows.Lie(ones(2, 3).t()));
         Assert.False(HostProduct.Takes(ones(500, 3)));
         Assert.False(HostProduct.Takes(ones(3, 0)));
+        Assert.Equal(0, HostProduct.MostRows(0, narrow: false));
         Assert.All(InEveryWidth(ones(200, 150), (ones(0, 150), null)), results => Assert.Equal([200L, 0L], results[0].shape));
         Assert.Contains("Float32", Assert.Throws<ArgumentException>(() => HostProduct.Apply(ones(1, 3, ScalarType.BFloat16), (ones(4, 3), null))).Message, StringComparison.Ordinal);
         Assert.Contains("3", Assert.Throws<ArgumentException>(() => HostProduct.Apply(ones(1, 3), (ones(4, 5), null))).Message, StringComparison.Ordinal);

@@ -60,8 +60,8 @@ public sealed class HostBlocksTests
         Assert.NotNull(hostBlocks);
         Assert.True(hostBlocks.MostRows >= 3);
         int[]? padding = padded ? [0, 2, 1] : null;
-        using var cache = new KeyValueCache(spec.Blocks, 4096, padding);
-        using var hostCache = new KeyValueCache(spec.Blocks, 4096, padding);
+        using var cache = new KeyValueCache(spec, spec.Blocks, 4096, padding);
+        using var hostCache = new KeyValueCache(spec, spec.Blocks, 4096, padding);
         Tensor before = randn(3, spec.KeyValueHeads, Before, spec.HeadSize, dtype: type);
         for (int block = 0; block < spec.Blocks; block++)
         {

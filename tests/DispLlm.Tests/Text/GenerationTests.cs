@@ -167,6 +167,10 @@ public sealed class GenerationTests
         Assert.Throws<ArgumentException>(() => model.NextTokenLogits(ones([2, 2], ScalarType.Int64), cache));
         using var padded = model.NewCache([0, 3]);
         Assert.Throws<ArgumentException>(() => model.NextTokenLogits(ones([1, 5], ScalarType.Int64), padded));
+        using var other = PrunableModel.Load(Fixture.FolderOf("llama-gqa-biases-tied"));
+        Assert.Contains("another model", Assert.Throws<ArgumentException>(() => other.NextTokenLogits(ones([1, 1], ScalarType.Int64), cache)).Message, StringComparison.Ordinal);
+        cache.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => model.NextTokenLogits(ones([1, 1], ScalarType.Int64), cache));
     }
 
     [Fact]

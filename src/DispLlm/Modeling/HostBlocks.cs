@@ -13,8 +13,10 @@ internal sealed class HostBlocks
     private HostBlocks(DecoderSpec spec, HostBlock[] blocks, RotaryTable? rotary)
     {
         (_spec, _blocks, _rotary) = (spec, blocks, rotary);
-        MostRows = blocks.Min(block => block.MostRows);
         _numbersOfRow = blocks.Max(block => block.Scratch(1));
+
+        // As many as scratch in one piece has room for.
+        MostRows = Math.Min(blocks.Min(block => block.MostRows), int.MaxValue / (2 * _numbersOfRow));
     }
 
     /// <summary>Rows up to which this is the faster way.</summary>

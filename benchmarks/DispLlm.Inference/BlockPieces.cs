@@ -59,7 +59,7 @@ internal sealed class BlockPieces : IDisposable
     {
         using var scope = NewDisposeScope();
         using var window = new SequenceWindow(_stream.size(1), _cache);
-        if (_stream.size(1) == 1 && _stream.size(0) <= _model.HostBlocks?.MostRows)
+        if (_model.HostBlocks?.Takes(_stream) == true)
         {
             var last = _now();
             _model.HostBlocks.Pass(_stream.clone(), window, _cache, passed =>

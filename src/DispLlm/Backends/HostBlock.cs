@@ -6,9 +6,6 @@ namespace DispLlm;
 /// </summary>
 internal sealed unsafe class HostBlock
 {
-    // Numbers of a cache line, so that every row of scratch begins at one if the first does.
-    private const long Line = HostRoom.Line / sizeof(float);
-
     /// <summary>The norm in front of attention.</summary>
     public required HostNorm AttentionNorm { get; init; }
 
@@ -53,20 +50,20 @@ internal sealed unsafe class HostBlock
 
     private IEnumerable<HostProjection> All => [Query, Key, Value, Output, Gate, Up, Down];
 
-    /// <summary>Numbers of scratch for so many rows.</summary>
-    public long Scratch(long rows) => All.Sum(projection => (rows * (projection.Weight.Width + projection.Weight.Count)) + (2 * Line));
+    /// <summary>Numbers of scratch for each row.</summary>
+    public long ScratchOfRow => All.Sum(projection => HostRoom.WholeLines(projection.Weight.Width) + HostRoom.WholeLines(projection.Weight.Count));
 
     /// <summary>Goes through the block.</summary>
     /// <param name="stream">The stream in front of it, which the one behind it is written over.</param>
     /// <param name="place">Where the rows stand, with the block's room in the cache.</param>
-    /// <param name="scratch">As many numbers as <see cref="Scratch"/> says.</param>
+    /// <param name="scratch">As many numbers for each row as <see cref="ScratchOfRow"/> says.</param>
     /// <param name="passed">Told of each piece when it is done, for who measures; null for nobody.</param>
     public void Forward(HostRows stream, in HostPosition place, float* scratch, Action<BlockPiece>? passed)
     {
         HostRows Room(long width)
         {
             var rows = HostRows.Over(scratch, stream.Count, width, stream.AreNarrow);
-            scratch += ((stream.Count * width) + Line - 1) / Line * Line;
+            scratch += HostRoom.WholeLines(stream.Count * width);
             return rows;
         }
 

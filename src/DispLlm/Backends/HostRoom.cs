@@ -20,6 +20,9 @@ internal readonly unsafe ref struct HostRoom
         First = (float*)(((nuint)_pin.Pointer + Line - 1) & ~(nuint)(Line - 1));
     }
 
+    /// <summary>As many numbers as fill the cache lines that some numbers take, so that what lies behind them begins with a line.</summary>
+    public static long WholeLines(long numbers) => (numbers + (Line / sizeof(float)) - 1) / (Line / sizeof(float)) * (Line / sizeof(float));
+
     /// <summary>The first of the numbers.</summary>
     public float* First { get; }
 

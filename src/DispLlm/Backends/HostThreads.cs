@@ -8,9 +8,6 @@ internal static unsafe class HostThreads
     /// <summary>Elements that are worth a thread of their own.</summary>
     private const long Grain = 16_384;
 
-    /// <summary>Numbers of a cache line.</summary>
-    private const long Line = HostRoom.Line / sizeof(float);
-
     /// <summary>Work on some items, with memory of its own.</summary>
     /// <param name="first">The first item.</param>
     /// <param name="last">Behind the last one.</param>
@@ -41,7 +38,7 @@ internal static unsafe class HostThreads
         }
 
         // Whole cache lines, so that no two threads write to one.
-        scratch = (scratch + Line - 1) / Line * Line;
+        scratch = HostRoom.WholeLines(scratch);
         using var room = new HostRoom(get_num_threads() * scratch);
         float* rooms = room.First;
         OnThreads(items, elementsEach, (thread, first, last) => work(first, last, rooms + (thread * scratch)));

@@ -14,6 +14,8 @@ internal static unsafe class OnePositionAttention
     // Positions whose values, and the next group's keys, are fetched while scores are computed: each group lies elsewhere, and memory foresees no jump.
     private const long FetchedAtOnce = 8;
 
+    private delegate void Attention(HostRows queries, in HostPosition place, HostRows results);
+
     /// <summary>Whether a query is one position, and keys and values lie row by row as a cache holds them.</summary>
     public static bool Takes(Tensor query, Tensor key, Tensor value) =>
         query.size(2) == 1 && HostRows.LieWithoutGradient(query) && LiesByRows(key, query.dtype) && LiesByRows(value, query.dtype);
@@ -23,25 +25,12 @@ internal static unsafe class OnePositionAttention
     /// <param name="key"><c>[batch, key-value heads, positions, head]</c>.</param>
     /// <param name="value"><c>[batch, key-value heads, positions, head]</c>.</param>
     /// <param name="visible"><c>[batch, 1, 1, positions]</c>, bool; null for everything.</param>
-    public static Tensor Apply(Tensor query, Tensor key, Tensor value, Tensor? visible) =>
-        Vector512.IsHardwareAccelerated ? Apply<Vector512<float>, Width512>(query, key, value, visible)
-        : Vector256.IsHardwareAccelerated ? Apply<Vector256<float>, Width256>(query, key, value, visible)
-        : Apply<Vector128<float>, Width128>(query, key, value, visible);
+    public static Tensor Apply(Tensor query, Tensor key, Tensor value, Tensor? visible) => Of(query, key, value, visible, Attend);
 
     /// <summary>The same in vectors of one width.</summary>
     internal static Tensor Apply<TVector, TWidth>(Tensor query, Tensor key, Tensor value, Tensor? visible)
         where TVector : struct
-        where TWidth : IVectorWidth<TVector>
-    {
-        Tensor result = DeviceKernels.EmptyLike(query, query.size(3));
-        long width = query.size(1) * query.size(3);
-        Apply<TVector, TWidth>(HostRows.Of(query, width), new HostPosition(null, key.size(2), visible) { Held = (HostHeads.Of(key), HostHeads.Of(value)) }, HostRows.Of(result, width));
-        GC.KeepAlive(query);
-        GC.KeepAlive(key);
-        GC.KeepAlive(value);
-        GC.KeepAlive(visible);
-        return result;
-    }
+        where TWidth : IVectorWidth<TVector> => Of(query, key, value, visible, Attend<TVector, TWidth>);
 
     /// <summary>Attention of what projections wrote: queries and keys are turned in place, keys and values put into the cache.</summary>
     /// <param name="queries">A row of heads for each row of a batch.</param>
@@ -60,35 +49,52 @@ internal static unsafe class OnePositionAttention
 
         Put(keys, heldKeys, place.Seen - 1);
         Put(values, heldValues, place.Seen - 1);
+        Attend(queries, place, results);
+    }
+
+    private static Tensor Of(Tensor query, Tensor key, Tensor value, Tensor? visible, Attention attend)
+    {
+        Tensor result = DeviceKernels.EmptyLike(query, query.size(3));
+        long width = query.size(1) * query.size(3);
+        attend(HostRows.Of(query, width), new HostPosition(null, key.size(2), visible) { Held = (HostHeads.Of(key), HostHeads.Of(value)) }, HostRows.Of(result, width));
+        GC.KeepAlive(query);
+        GC.KeepAlive(key);
+        GC.KeepAlive(value);
+        GC.KeepAlive(visible);
+        return result;
+    }
+
+    private static void Attend(HostRows queries, in HostPosition place, HostRows results)
+    {
         if (Vector512.IsHardwareAccelerated)
         {
-            Apply<Vector512<float>, Width512>(queries, place, results);
+            Attend<Vector512<float>, Width512>(queries, place, results);
         }
         else if (Vector256.IsHardwareAccelerated)
         {
-            Apply<Vector256<float>, Width256>(queries, place, results);
+            Attend<Vector256<float>, Width256>(queries, place, results);
         }
         else
         {
-            Apply<Vector128<float>, Width128>(queries, place, results);
+            Attend<Vector128<float>, Width128>(queries, place, results);
         }
     }
 
-    private static void Apply<TVector, TWidth>(HostRows queries, in HostPosition place, HostRows results)
+    private static void Attend<TVector, TWidth>(HostRows queries, in HostPosition place, HostRows results)
         where TVector : struct
         where TWidth : IVectorWidth<TVector>
     {
         if (queries.AreNarrow)
         {
-            Apply<ushort, BFloat16Format<TVector, TWidth>, TVector, TWidth>(queries, place.Held.Keys, place.Held.Values, place.Seen, place.Visible, results);
+            Attend<ushort, BFloat16Format<TVector, TWidth>, TVector, TWidth>(queries, place.Held.Keys, place.Held.Values, place.Seen, place.Visible, results);
         }
         else
         {
-            Apply<float, Float32Format<TVector, TWidth>, TVector, TWidth>(queries, place.Held.Keys, place.Held.Values, place.Seen, place.Visible, results);
+            Attend<float, Float32Format<TVector, TWidth>, TVector, TWidth>(queries, place.Held.Keys, place.Held.Values, place.Seen, place.Visible, results);
         }
     }
 
-    private static void Apply<T, TFormat, TVector, TWidth>(HostRows queries, HostHeads keys, HostHeads values, long seen, bool* sees, HostRows results)
+    private static void Attend<T, TFormat, TVector, TWidth>(HostRows queries, HostHeads keys, HostHeads values, long seen, bool* sees, HostRows results)
         where T : unmanaged
         where TFormat : IWeightFormat<T, TVector>
         where TVector : struct

@@ -173,7 +173,7 @@ internal sealed class Decoder : IDisposable
     private Tensor NextStream(Tensor tokens, SequenceWindow window, KeyValueCache cache)
     {
         Tensor entering = Embed(tokens.On(_backend.Device), window);
-        if (entering.size(0) <= HostBlocks?.MostRows)
+        if (HostBlocks?.Takes(entering) == true)
         {
             HostBlocks.Pass(entering, window, cache);
             return entering;

@@ -8,19 +8,22 @@ internal sealed class HostBlocks
     private readonly DecoderSpec _spec;
     private readonly HostBlock[] _blocks;
     private readonly RotaryTable? _rotary;
-    private readonly long _numbersOfRow;
+    private readonly long _scratchOfRow;
 
     private HostBlocks(DecoderSpec spec, HostBlock[] blocks, RotaryTable? rotary)
     {
         (_spec, _blocks, _rotary) = (spec, blocks, rotary);
-        _numbersOfRow = blocks.Max(block => block.Scratch(1));
+        _scratchOfRow = blocks.Max(block => block.ScratchOfRow);
 
         // As many as scratch in one piece has room for.
-        MostRows = Math.Min(blocks.Min(block => block.MostRows), int.MaxValue / (2 * _numbersOfRow));
+        MostRows = Math.Min(blocks.Min(block => block.MostRows), int.MaxValue / (2 * _scratchOfRow));
     }
 
     /// <summary>Rows up to which this is the faster way.</summary>
     public long MostRows { get; }
+
+    /// <summary>Whether this is the faster way for a stream <c>[batch, seq, d]</c>: one position of not too many rows.</summary>
+    public bool Takes(Tensor stream) => stream.size(1) == 1 && stream.size(0) <= MostRows;
 
     /// <summary>The blocks of a network; null if there is one that cannot be passed so.</summary>
     public static HostBlocks? Of(DecoderSpec spec, IReadOnlyList<HostBlock?> blocks, RotaryTable? rotary)
@@ -38,7 +41,7 @@ internal sealed class HostBlocks
     {
         var rows = HostRows.Of(stream);
         var place = window.InHostMemory(_rotary, stream);
-        using var room = new HostRoom(rows.Count * _numbersOfRow);
+        using var room = new HostRoom(rows.Count * _scratchOfRow);
         for (int block = 0; block < _blocks.Length; block++)
         {
             var held = cache.HeldInHostMemory(block, stream, rows.Count, _spec.KeyValueHeads, _spec.HeadSize);

@@ -14,16 +14,13 @@ internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
     /// <summary>Whether the weights of some projections are all in the CPU's memory, in one type and without gradient.</summary>
     public static bool LieInHostMemory(params ReadOnlySpan<Projection> projections)
     {
-        var type = projections[0].Weight.dtype;
+        var tensors = new List<Tensor>();
         foreach (var (weight, bias) in projections)
         {
-            if (weight.dtype != type || !HostRows.LieWithoutGradient(bias is null ? [weight] : [weight, bias]))
-            {
-                return false;
-            }
+            tensors.AddRange(bias is null ? [weight] : [weight, bias]);
         }
 
-        return true;
+        return HostRows.LieWithoutGradient([.. tensors]);
     }
 
     /// <summary>Several projections of the same input.</summary>

@@ -9,6 +9,7 @@ internal sealed class SequenceWindow : IDisposable
     private readonly KeyValueCache? _cache;
     private readonly Dictionary<string, Tensor> _placed = [];
     private readonly Dictionary<RotaryTable, (Tensor Cosine, Tensor Sine)> _turns = [];
+    private (RotaryTable? Rotary, HostPosition Place)? _inHostMemory;
     private readonly Tensor? _positions;    // [batch, seq], int64, on the CPU; null where all rows count alike
     private readonly Tensor? _laidOut;      // [batch, 1, seq, seq], bool, on the CPU: what is visible, where sequences say so themselves
 
@@ -97,9 +98,10 @@ internal sealed class SequenceWindow : IDisposable
             return null;
         }
 
+        long heads = key.size(-1) / headSize;
         if (DeviceAttention.OneOnAccelerator(query, key, value, headSize) is { } kernels)
         {
-            var room = _cache.RoomForOne(block, key, key.size(-1) / headSize, headSize);
+            var room = _cache.RoomForOne(block, key, heads, headSize);
             return kernels.Attend(query, key, value, rotary?.Table(room.Key.size(2), query.dtype), _cache.PaddingOn(query.device), room, First + 1, Place);
         }
 
@@ -108,15 +110,20 @@ internal sealed class SequenceWindow : IDisposable
             return null;
         }
 
-        var held = _cache.HeldInHostMemory(block, query, query.size(0), key.size(-1) / headSize, headSize);
+        var held = _cache.HeldInHostMemory(block, query, query.size(0), heads, headSize);
         return DeviceAttention.OneInHostMemory(query, key, value, InHostMemory(rotary, query) with { Held = held });
     }
 
-    /// <summary>Where one position stands in the CPU's memory, without any block's room for it. Valid as long as this window is.</summary>
+    /// <summary>Where one position stands in the CPU's memory, without any block's room for it; found once for all blocks that share a table. Valid as long as this window is.</summary>
     /// <param name="rotary">The table to turn by; null where positions are not turned.</param>
     /// <param name="like">A tensor of the compute type.</param>
     public HostPosition InHostMemory(RotaryTable? rotary, Tensor like)
     {
+        if (_inHostMemory is { } known && known.Rotary == rotary)
+        {
+            return known.Place;
+        }
+
         (HostRows, HostRows)? turns = null;
         if (rotary is not null && _positions is null)
         {
@@ -128,7 +135,9 @@ internal sealed class SequenceWindow : IDisposable
             turns = (HostRows.Of(cosine), HostRows.Of(sine));
         }
 
-        return new HostPosition(turns, First + 1, Visible(like.device));
+        var place = new HostPosition(turns, First + 1, Visible(like.device));
+        _inHostMemory = (rotary, place);
+        return place;
     }
 
     public void Dispose()

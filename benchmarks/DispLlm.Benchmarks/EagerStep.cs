@@ -20,7 +20,7 @@ internal sealed class EagerStep(PrunableModel model, int length) : IDisposable
         Tensor open = gates.detach().clone().requires_grad_();
         Tensor narrow = open.to(model.Backend.ComputeType);
         Tensor stream = model.Weight(WeightRole.TokenEmbedding).index(tokens.narrow(1, 0, length).to(model.Backend.Device));
-        for (int block = 0; block < model.Spec.Blocks; block++)
+        for (int block = 0; block < model.Spec.NumLayers; block++)
         {
             Tensor Behind(SelectionSite site, Tensor features)
             {
@@ -31,9 +31,9 @@ internal sealed class EagerStep(PrunableModel model, int length) : IDisposable
             Tensor Linear(WeightRole role, Tensor features) => functional.linear(features, model.Weight(role, block));
 
             Tensor entered = Behind(SelectionSite.AttentionInput, Norm(stream, model.Weight(WeightRole.AttentionNorm, block), model.Spec.NormEpsilon));
-            Tensor query = Turned(Heads(Linear(WeightRole.Query, entered), model.Spec.Heads)), key = Turned(Heads(Linear(WeightRole.Key, entered), model.Spec.KeyValueHeads));
-            Tensor value = Heads(Linear(WeightRole.Value, entered), model.Spec.KeyValueHeads);
-            long shared = model.Spec.Heads / model.Spec.KeyValueHeads;
+            Tensor query = Turned(Heads(Linear(WeightRole.Query, entered), model.Spec.NumAttentionHeads)), key = Turned(Heads(Linear(WeightRole.Key, entered), model.Spec.NumKeyValueHeads));
+            Tensor value = Heads(Linear(WeightRole.Value, entered), model.Spec.NumKeyValueHeads);
+            long shared = model.Spec.NumAttentionHeads / model.Spec.NumKeyValueHeads;
             Tensor mixed = functional.scaled_dot_product_attention(
                 query, key.repeat_interleave(shared, dim: 1), value.repeat_interleave(shared, dim: 1), is_casual: true).transpose(1, 2).flatten(2);
             stream = stream + Behind(SelectionSite.AttentionOutput, Linear(WeightRole.AttentionOutput, mixed));
@@ -42,7 +42,7 @@ internal sealed class EagerStep(PrunableModel model, int length) : IDisposable
             stream = stream + Behind(SelectionSite.MlpOutput, Linear(WeightRole.MlpDown, Behind(SelectionSite.MlpHidden, hidden)));
         }
 
-        Tensor logits = functional.linear(Norm(stream, model.Weight(WeightRole.FinalNorm), model.Spec.NormEpsilon), model.Weight(model.Spec.TiedHead ? WeightRole.TokenEmbedding : WeightRole.Head));
+        Tensor logits = functional.linear(Norm(stream, model.Weight(WeightRole.FinalNorm), model.Spec.NormEpsilon), model.Weight(model.Spec.TieWordEmbeddings ? WeightRole.TokenEmbedding : WeightRole.Head));
         functional.cross_entropy(logits.view(-1, logits.shape[^1]).to(ScalarType.Float32), tokens.narrow(1, 1, length).reshape(-1).to(model.Backend.Device)).backward();
         return open.grad!.clone().MoveToOuterDisposeScope();
     }
@@ -67,7 +67,7 @@ internal sealed class EagerStep(PrunableModel model, int length) : IDisposable
     private static Tensor[] Turns(PrunableModel model, int length)
     {
         using var scope = NewDisposeScope();
-        long half = model.Spec.HeadSize / 2;
+        long half = model.Spec.HeadDim / 2;
         Tensor wavelengths = pow(model.Spec.Rotary!.Theta, arange(half, ScalarType.Float32) / -half);
         Tensor angles = outer(arange(length, ScalarType.Float32), wavelengths).repeat(1, 2);
         return [.. new[] { angles.cos(), angles.sin() }.Select(turn => turn.to(model.Backend.ComputeType).to(model.Backend.Device, copy: true).DetachFromDisposeScope())];

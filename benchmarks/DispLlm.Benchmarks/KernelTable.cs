@@ -48,11 +48,11 @@ internal static class KernelTable
 
                 Row(output, $"| {heads} / {groups} x {size} | {positions:N0} |", type, [forward, forward, forward, 3 * forward, 3 * forward],
                     () => TiledAttention.Apply(query, key, value),
-                    () => RowwiseAttention.Of(query, key, value),
+                    () => MatmulAttentionFunction.Apply(query, key, value),
                     () => nn.functional.scaled_dot_product_attention(
                         query, key.repeat_interleave(heads / groups, dim: 1), value.repeat_interleave(heads / groups, dim: 1), is_casual: true),
-                    () => Back(LearnedTiledAttention.Of),
-                    () => Back(RowwiseAttention.Of));
+                    () => Back(TiledAttentionFunction.Apply),
+                    () => Back(MatmulAttentionFunction.Apply));
             }
         }
 
@@ -81,7 +81,7 @@ internal static class KernelTable
                 int next = 0;
                 Tensor Weight() => weights[next = (next + 1) % weights.Length];
                 Row(isFirst ? TextWriter.Null : output, $"| {rows} | {outputs:N0} x {width:N0} |", type, Enumerable.Repeat(2.0 * rows * outputs * width, 3),
-                    () => HostProduct.Apply(x, (Weight(), null)),
+                    () => HostGemm.Apply(x, (Weight(), null)),
                     () => WeightFirstProduct.Linear(x, Weight(), null),
                     () => nn.functional.linear(x, Weight()));
                 isFirst = false;

@@ -17,7 +17,7 @@ internal static class LearningTables
         using var tokens = (random.Uniform(of.Batch, of.Length + 1) * shape.Model.Spec.VocabularySize).to(ScalarType.Int64);
         output.WriteLine($"{of.Name}, {(of.Batch == 1 ? string.Empty : $"{of.Batch} x ")}{of.Length} tokens, {type}, {(onGpu ? "GPU" : $"{torch.get_num_threads()} threads")}; medians of {rounds} turns.\n");
         output.WriteLine("| step | gates open | kept for the way back | share of the product speed | with attention's products |\n|---|---|---|---|---|");
-        void Row(string step, double open, ActivationMemory kept, Action<Tensor> run)
+        void Row(string step, double open, ActivationCheckpointing kept, Action<Tensor> run)
         {
             // Gates move from step to step, as they do in learning, and with them the shapes of what is computed.
             Tensor[] gates = [.. Enumerable.Range(0, rounds + 1).Select(_ => (random.Uniform(shape.Model.GateLayout.Count) < open).to(ScalarType.Float32).to(backend.Device))];
@@ -32,12 +32,12 @@ internal static class LearningTables
         using (var eager = new EagerStep(shape.Model, of.Length))
         {
             EnsureSame(shape, eager, tokens, type);
-            Row("in the framework's operators", 1, ActivationMemory.Everything, gates => eager.Gradient(gates, tokens).Dispose());
+            Row("in the framework's operators", 1, ActivationCheckpointing.None, gates => eager.Gradient(gates, tokens).Dispose());
         }
 
         foreach (double open in new[] { 1, 0.7, 0.5 })
         {
-            foreach (var kept in new[] { ActivationMemory.Everything, ActivationMemory.BlockInputs })
+            foreach (var kept in new[] { ActivationCheckpointing.None, ActivationCheckpointing.PerBlock })
             {
                 Row("this library's", open, kept, gates => Step(shape, gates, tokens, kept));
             }
@@ -49,20 +49,20 @@ internal static class LearningTables
             using var gates = ones(shape.Model.GateLayout.Count, device: backend.Device);
             double products = Quotient(backend, rounds, () => shape.Products(2), () => wide.Products(2));
             double steps = Quotient(
-                backend, rounds, () => Step(shape, gates, tokens, ActivationMemory.Everything), () => Step(wide, gates, tokens, ActivationMemory.Everything));
+                backend, rounds, () => Step(shape, gates, tokens, ActivationCheckpointing.None), () => Step(wide, gates, tokens, ActivationCheckpointing.None));
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture, $"\nPlain products take {products:F2} of the time that they take in float32, a step with all gates open {steps:F2}."));
         }
     }
 
-    /// <summary>Peak memory of a step at LLaMA-2 7B's block shape and 2,048 tokens, by depth, each in a process of its own, beside what <see cref="StepMemory"/> counts.</summary>
+    /// <summary>Peak memory of a step at LLaMA-2 7B's block shape and 2,048 tokens, by depth, each in a process of its own, beside what <see cref="TrainingMemoryEstimate"/> counts.</summary>
     public static void Memory(TextWriter output, ScalarType type, int[] depths)
     {
         output.WriteLine($"LLaMA-2 7B's blocks, 2,048 tokens, {type}, all gates open.\n");
         output.WriteLine("| blocks | kept for the way back | peak, GB | counted, GB |\n|---|---|---|---|");
         foreach (int depth in depths)
         {
-            foreach (var kept in new[] { ActivationMemory.Everything, ActivationMemory.BlockInputs })
+            foreach (var kept in new[] { ActivationCheckpointing.None, ActivationCheckpointing.PerBlock })
             {
                 using var child = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, [.. Self(), "step", $"{type}", $"{depth}", $"{kept}"]) { RedirectStandardOutput = true })!;
                 output.Write(child.StandardOutput.ReadToEnd());
@@ -73,14 +73,14 @@ internal static class LearningTables
     }
 
     /// <summary>One row of <see cref="Memory"/>: one step, then this process's own peak.</summary>
-    public static void Row(TextWriter output, ScalarType type, int blocks, ActivationMemory kept)
+    public static void Row(TextWriter output, ScalarType type, int blocks, ActivationCheckpointing kept)
     {
         var shape = StepShape.Llama2(blocks);
         using var model = Even(shape, TorchBackend.Cpu(type));
         using var tokens = arange(0, shape.Length + 1, ScalarType.Int64).unsqueeze(0);
         using var gates = ones(model.GateLayout.Count);
-        GateGradients.Of(model, gates, NormOrder.NormThenSelect, [tokens], memory: kept).Dispose();
-        double peak = model.Backend.Memory().PeakProcessBytes / 1e9, counted = StepMemory.Of(model.Spec, type, shape.Batch, shape.Length).Of(kept) / 1e9;
+        GateGradients.Compute(model, gates, NormOrder.NormThenSelect, [tokens], memory: kept).Dispose();
+        double peak = model.Backend.Memory().PeakProcessBytes / 1e9, counted = TrainingMemoryEstimate.Estimate(model.Spec, type, shape.Batch, shape.Length).Total(kept) / 1e9;
         output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {blocks} | {kept} | {peak:F2} | {counted:F2} |"));
     }
 
@@ -102,8 +102,8 @@ internal static class LearningTables
         var shape = StepShape.Llama2(blocks);
         using var model = Even(shape, backend);
         double loaded = card - Free();
-        var counted = StepMemory.Of(model.Spec, type, shape.Batch, shape.Length, onAccelerator: true);
-        using var trainer = new HypernetworkTrainer(model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 3, Accumulation = 1 });
+        var counted = TrainingMemoryEstimate.Estimate(model.Spec, type, shape.Batch, shape.Length, onAccelerator: true);
+        using var trainer = new HypernetworkTrainer(model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 3, GradientAccumulationSteps = 1 });
         using var tokens = arange(0, shape.Length + 1, ScalarType.Int64).unsqueeze(0);
         using var random = new RandomSource(0).Stream("card");
         var clock = Stopwatch.StartNew();
@@ -119,7 +119,7 @@ internal static class LearningTables
         output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
             $"{shape.Name}, {shape.Length:N0} tokens, {type}, {card / 1e9:F1} GB of a GPU: weights and context take {loaded / 1e9:F2} GB, after three steps {(card - Free()) / 1e9:F2} GB are taken; "
-            + $"counted {(counted.Of(ActivationMemory.BlockInputs) + hypernetwork) / 1e9:F2} GB with block inputs, {(counted.Of(ActivationMemory.Everything) + hypernetwork) / 1e9:F2} GB with everything; the last step took {clock.Elapsed.TotalSeconds:F2} s."));
+            + $"counted {(counted.Total(ActivationCheckpointing.PerBlock) + hypernetwork) / 1e9:F2} GB with block inputs, {(counted.Total(ActivationCheckpointing.None) + hypernetwork) / 1e9:F2} GB with everything; the last step took {clock.Elapsed.TotalSeconds:F2} s."));
     }
 
     /// <summary>A model whose weights are all alike, for what is measured in bytes.</summary>
@@ -129,7 +129,7 @@ internal static class LearningTables
         using var noGradient = no_grad();
         foreach (var role in StepModel.BlockRoles)
         {
-            Enumerable.Range(0, model.Spec.Blocks).ToList().ForEach(block => model.Weight(role, block).fill_(1e-3));
+            Enumerable.Range(0, model.Spec.NumLayers).ToList().ForEach(block => model.Weight(role, block).fill_(1e-3));
         }
 
         new[] { WeightRole.TokenEmbedding, WeightRole.FinalNorm, WeightRole.Head }.ToList().ForEach(role => model.Weight(role).fill_(1e-3));
@@ -138,15 +138,15 @@ internal static class LearningTables
 
     private static string[] Self() => Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? [typeof(LearningTables).Assembly.Location] : [];
 
-    private static void Step(StepModel shape, Tensor gates, Tensor tokens, ActivationMemory kept) =>
-        GateGradients.Of(shape.Model, gates, NormOrder.NormThenSelect, [tokens], memory: kept).Dispose();
+    private static void Step(StepModel shape, Tensor gates, Tensor tokens, ActivationCheckpointing kept) =>
+        GateGradients.Compute(shape.Model, gates, NormOrder.NormThenSelect, [tokens], memory: kept).Dispose();
 
     /// <summary>Both steps have to compute one gradient, or their times say nothing.</summary>
     private static void EnsureSame(StepModel shape, EagerStep eager, Tensor tokens, ScalarType type)
     {
         using var scope = NewDisposeScope();
         Tensor gates = ones(shape.Model.GateLayout.Count, device: shape.Model.Backend.Device), expected = eager.Gradient(gates, tokens);
-        using var own = GateGradients.Of(shape.Model, gates, NormOrder.NormThenSelect, [tokens], memory: ActivationMemory.Everything);
+        using var own = GateGradients.Compute(shape.Model, gates, NormOrder.NormThenSelect, [tokens], memory: ActivationCheckpointing.None);
         double off = ((own.Gradient - expected).norm() / expected.norm()).ToDouble();
         if (!(off < (type == ScalarType.Float32 ? 1e-3 : 0.1)))
         {

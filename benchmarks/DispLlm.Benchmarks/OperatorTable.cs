@@ -33,35 +33,35 @@ internal static class OperatorTable
         Tensor index = randperm(Hidden, ScalarType.Int64, CPU).narrow(0, 0, Selected).sort().Values.to(backend.Device), factors = rand(Hidden, ScalarType.Float32, backend.Device);
         var own = RowKernels.For(stream) ?? throw new InvalidOperationException("This device has no kernels of our own.");
         Row("norm, operator by operator", () => EagerStep.Norm(stream, weight, Epsilon));
-        Row("norm, one operator", () => ScriptedKernels.RootMeanSquareNorm(stream, weight, Epsilon));
+        Row("norm, one operator", () => TorchScriptKernels.RootMeanSquareNorm(stream, weight, Epsilon));
         Row("norm, own", () => own.Norm(stream, weight, null, centred: false, Epsilon, null));
         Row("norm of selected features, own", () => own.Norm(stream, weight, null, centred: false, Epsilon, index));
         Tensor leaf = stream.detach().clone().requires_grad_();
         Row("norm, operator by operator, and back", () => EagerStep.Norm(leaf, weight, Epsilon).backward([other]));
-        Row("norm, one operator, and back", () => ScriptedKernels.RootMeanSquareNorm(leaf, weight, Epsilon).backward([other]));
-        Row("norm, own, and back", () => LearnedNorm.Of(leaf, weight, Epsilon).backward([other]));
+        Row("norm, one operator, and back", () => TorchScriptKernels.RootMeanSquareNorm(leaf, weight, Epsilon).backward([other]));
+        Row("norm, own, and back", () => RmsNormFunction.Apply(leaf, weight, Epsilon).backward([other]));
 
         Row("sum", () => stream.add(other));
         Row("selection by index", () => stream.index_select(-1, index));
         Row("index addition", () => stream.index_add_(-1, index, written, 1));
-        Row("index addition, own, in place", () => own.PlusAt(stream, index, written, inPlace: true));
-        Row("index addition, own", () => own.PlusAt(stream, index, written, inPlace: false));
-        Row("sum with gated features, own", () => own.PlusGated(stream, other, factors));
+        Row("index addition, own, in place", () => own.IndexAdd(stream, index, written, inPlace: true));
+        Row("index addition, own", () => own.IndexAdd(stream, index, written, inPlace: false));
+        Row("sum with gated features, own", () => own.AddGated(stream, other, factors));
 
         Tensor hidden = Numbers(1, rows, Mlp), up = Numbers(1, rows, Mlp), back = Numbers(1, rows, Mlp), gates = rand(Mlp, ScalarType.Float32, backend.Device), narrow = gates.to(ScalarType.BFloat16);
         Row("hidden features, product", () => hidden.mul(up));
         Row("hidden features, product with gates", () => hidden.mul(narrow));
         Row("hidden features, product with gates, own", () => own.Gated(hidden, gates, null));
         Row("hidden features, sum over rows", () => hidden.view(-1, Mlp).sum(0, type: ScalarType.Float32));
-        Row("hidden features, back through gates, own", () => own.BackThroughGates(hidden, back, gates, null, inPlace: true));
+        Row("hidden features, back through gates, own", () => own.GateBackward(hidden, back, gates, null, inPlace: true));
         Row("hidden features, activation", () => nn.functional.silu(hidden).mul_(up));
-        Row("hidden features, activation, own", () => own.GatedSilu(hidden, up, inPlace: false));
-        Row("hidden features, activation back, own", () => own.BackThroughGatedSilu(hidden, up, back));
+        Row("hidden features, activation, own", () => own.SwiGlu(hidden, up, inPlace: false));
+        Row("hidden features, activation back, own", () => own.SwiGluBackward(hidden, up, back));
 
         Tensor heads = stream.view(1, rows, Hidden / HeadSize, HeadSize), cosine = Numbers(rows, HeadSize), half = cosine.narrow(-1, 0, HeadSize / 2).unsqueeze(1);
         Row("turn: product", () => heads.mul(cosine.unsqueeze(1)));
         Row("turn: one half", () => heads.narrow(-1, 0, HeadSize / 2).addcmul_(heads.narrow(-1, HeadSize / 2, HeadSize / 2), half, 1));
-        Row("turn, own", () => own.Turned(heads, cosine, cosine, back: false, inPlace: true));
+        Row("turn, own", () => own.ApplyRotary(heads, cosine, cosine, back: false, inPlace: true));
 
         Tensor projection = Numbers(Hidden, Hidden);
         Row("projection", () => nn.functional.linear(stream, projection));

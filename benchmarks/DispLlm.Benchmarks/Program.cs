@@ -29,7 +29,7 @@ switch (args)
         LearningTables.Card(Console.Out, TypeIn(rest), rest.Where(word => char.IsDigit(word[0])).Select(Number).FirstOrDefault(32), 1e9 * Number(gigabytes));
         return;
     case ["step", var type, var blocks, var kept]:
-        LearningTables.Row(Console.Out, TypeIn([type]), Number(blocks), Enum.Parse<ActivationMemory>(kept));
+        LearningTables.Row(Console.Out, TypeIn([type]), Number(blocks), Enum.Parse<ActivationCheckpointing>(kept));
         return;
 }
 

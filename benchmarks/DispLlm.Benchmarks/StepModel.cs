@@ -25,7 +25,7 @@ internal sealed class StepModel : IDisposable
         Model = shape.Model(backend);
         var spec = Model.Spec;
         using var random = new RandomSource(0).Stream("benchmark");
-        var weights = Enumerable.Range(0, spec.Blocks).SelectMany(block => BlockRoles.Select(role => Model.Weight(role, block)));
+        var weights = Enumerable.Range(0, spec.NumLayers).SelectMany(block => BlockRoles.Select(role => Model.Weight(role, block)));
         foreach (Tensor weight in weights.Concat([Model.Weight(WeightRole.TokenEmbedding), Model.Weight(WeightRole.FinalNorm), Head]))
         {
             // Drawn where it lies: billions of numbers take the processor minutes.
@@ -38,7 +38,7 @@ internal sealed class StepModel : IDisposable
 
     public PrunableModel Model { get; }
 
-    private Tensor Head => Model.Weight(Model.Spec.TiedHead ? WeightRole.TokenEmbedding : WeightRole.Head);
+    private Tensor Head => Model.Weight(Model.Spec.TieWordEmbeddings ? WeightRole.TokenEmbedding : WeightRole.Head);
 
     public Tensor HeadInput { get; }
 
@@ -49,7 +49,7 @@ internal sealed class StepModel : IDisposable
     {
         var spec = Model.Spec;
         var counter = new ParameterCounter(spec);
-        double attention = 6.0 * spec.Blocks * spec.QuerySize * _shape.Tokens * _shape.Length;
+        double attention = 6.0 * spec.NumLayers * spec.QuerySize * _shape.Tokens * _shape.Length;
         double weights = 4.0 * _shape.Tokens * (counter.Dense.BlockWeights + ((double)spec.HiddenSize * spec.VocabularySize));
         return attention / weights;
     }
@@ -60,7 +60,7 @@ internal sealed class StepModel : IDisposable
         using var noGradient = no_grad();
         for (int i = 0; i < times; i++)
         {
-            for (int block = 0; block < Model.Spec.Blocks; block++)
+            for (int block = 0; block < Model.Spec.NumLayers; block++)
             {
                 for (int j = 0; j < _inputs.Length; j++)
                 {

@@ -50,7 +50,7 @@ internal sealed class CuttingBenchmark(Settings settings)
 
             toCopy.Add(cut.Seconds / copied);
             toFlushed.Add(cut.Seconds / flushed);
-            double moved = (double)(Disk.SizeOf(source) + Disk.SizeOf(target)) / (2 * Disk.SizeOf(target));
+            double moved = (double)(Disk.MeasureSize(source) + Disk.MeasureSize(target)) / (2 * Disk.MeasureSize(target));
             output.WriteLine($"| {run + 1} | {toCopy[^1]:F2} | {toFlushed[^1]:F2} | {moved / toFlushed[^1]:F2} | {cut.PeakBytes / 1e6:F0} |");
             Directory.Delete(copy, recursive: true);
             Directory.Delete(target, recursive: true);
@@ -72,7 +72,7 @@ internal sealed class CuttingBenchmark(Settings settings)
     }
 
     private static string Describe(string folder) =>
-        $"{Disk.SizeOf(folder) / 1e9:F2} GB in {Directory.GetFiles(folder, "*.safetensors").Length} shards";
+        $"{Disk.MeasureSize(folder) / 1e9:F2} GB in {Directory.GetFiles(folder, "*.safetensors").Length} shards";
 
     private static double Median(List<double> values) => values.Order().ElementAt(values.Count / 2);
 }

@@ -14,7 +14,7 @@ internal static class Disk
         }
     }
 
-    public static long SizeOf(string folder) => Directory.GetFiles(folder).Sum(file => new FileInfo(file).Length);
+    public static long MeasureSize(string folder) => Directory.GetFiles(folder).Sum(file => new FileInfo(file).Length);
 
     public static void Copy(string source, string target) => Run("cp", "--reflink=never", "-r", source, target);
 

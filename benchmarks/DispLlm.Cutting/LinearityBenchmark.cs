@@ -48,7 +48,7 @@ internal sealed class LinearityBenchmark(Settings settings)
     private static double Run(int blocks, int steps, int windows)
     {
         using var model = Model(blocks);
-        var strategy = new HypernetworkSelection { Steps = steps, WindowLength = Window, BatchSize = windows, StartingWeight = 0 };
+        var strategy = new HypernetworkSelection { Steps = steps, SequenceLength = Window, BatchSize = windows, InitialScoreWeight = 0 };
         var request = new SelectionRequest
         {
             Model = model,
@@ -71,7 +71,7 @@ internal sealed class LinearityBenchmark(Settings settings)
         using var noGradient = no_grad();
         using var random = new RandomSource(0).Stream("benchmark");
         var model = PrunableModel.FromConfig(Config(blocks), TorchBackend.Cpu());
-        foreach (var part in WeightCatalog.Parts(model.Spec))
+        foreach (var part in ParameterCatalog.Parameters(model.Spec))
         {
             using var scope = NewDisposeScope();
             model.Weight(part.Role, part.Block).copy_(random.Normal([.. part.Shape]) * 0.05);

@@ -34,7 +34,7 @@ internal sealed class LoadingBenchmark(Settings settings)
             PrunableModel.Load(folder.FullPath, backend).Dispose();
             double headers = Cold(folder, ReadHeaders);
             double mapped = Cold(folder, () => PrunableModel.Load(folder.FullPath, backend).Dispose());
-            string line = $"| {Disk.SizeOf(folder.FullPath) / 1e9:F2} | {headers * 1e3:F1} | {mapped / headers:F2} |";
+            string line = $"| {Disk.MeasureSize(folder.FullPath) / 1e9:F2} | {headers * 1e3:F1} | {mapped / headers:F2} |";
 
             // A copy has to fit beside the system's cache of the file.
             if (SyntheticFolder.Bytes(blocks) * 2.5 > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes)

@@ -33,7 +33,7 @@ internal sealed class SyntheticFolder : IDisposable
         });
         File.WriteAllText(Path.Combine(path, "config.json"), json);
         using var model = PrunableModel.FromConfig(ModelConfig.Parse(json, path));
-        Write([.. WeightCatalog.Of(model.Spec, model.Family).Select(slot => new TensorInfo(slot.Name, ScalarType.BFloat16, slot.Shape))], shardBytes);
+        Write([.. ParameterCatalog.CheckpointParameters(model.Spec, model.Family).Select(slot => new TensorInfo(slot.Name, ScalarType.BFloat16, slot.Shape))], shardBytes);
         Disk.Flush(path);
         Disk.Drop(path);
     }

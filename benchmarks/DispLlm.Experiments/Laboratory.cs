@@ -17,7 +17,7 @@ internal sealed class Laboratory : IDisposable
         _kept = settings.Kept is { } folder ? new KeptSelections(folder, settings) : null;
         Model = PrunableModel.Load(settings.Model, TorchBackend.Auto(settings.Type));
         Text = TokenCorpus.FromTextFile(settings.Calibration);
-        _heldout = TokenCorpus.FromTextFile(settings.Heldout).Resolve(CorpusContext.For(Model));
+        _heldout = TokenCorpus.FromTextFile(settings.Heldout).Tokenize(CorpusContext.For(Model));
     }
 
     public PrunableModel Model { get; }
@@ -30,19 +30,19 @@ internal sealed class Laboratory : IDisposable
     /// <summary>The head of the tables: what was run on what.</summary>
     public string Conditions() => string.Create(
         CultureInfo.InvariantCulture,
-        $"{Path.GetFileName(Path.TrimEndingDirectorySeparator(_settings.Model))}, {Model.Spec.Blocks} blocks of {Model.Spec.HiddenSize} features, {_settings.Type}; calibrated on "
+        $"{Path.GetFileName(Path.TrimEndingDirectorySeparator(_settings.Model))}, {Model.Spec.NumLayers} blocks of {Model.Spec.HiddenSize} features, {_settings.Type}; calibrated on "
         + $"`{Path.GetFileName(_settings.Calibration)}` in windows of {_settings.Window} tokens, one a step; judged on the first {_settings.HeldoutWindows} windows of {_settings.Window} "
         + $"tokens of `{Path.GetFileName(_settings.Heldout)}`. Dense perplexity: {Perplexity(null):F2}.");
 
     /// <summary>Perplexity of a plan; of the dense model where there is none.</summary>
-    public double Perplexity(SelectionPlan? plan) => Judge(plan is null ? null : Gates.Of(plan, Model.Backend));
+    public double Perplexity(SelectionPlan? plan) => Judge(plan is null ? null : Gates.FromPlan(plan, Model.Backend));
 
     /// <summary>Perplexity with any gates, which are disposed.</summary>
     public double Judge(Gates? gates)
     {
         using var disposed = gates;
         var options = new PerplexityOptions { WindowLength = _settings.Window, MaxWindows = _settings.HeldoutWindows };
-        return DispLlm.Perplexity.Of(Model, _heldout, options, gates).Perplexity;
+        return DispLlm.Evaluation.Perplexity.Evaluate(Model, _heldout, options, gates).Perplexity;
     }
 
     /// <summary>Runs a strategy, or takes what an earlier command kept of the same run on the settings' own text.</summary>
@@ -79,10 +79,10 @@ internal sealed class Laboratory : IDisposable
     /// <summary>Perplexity of a plan whose weights are corrected, read back from its pruned folder.</summary>
     public (double Perplexity, int Corrected) Compensated(SelectionPlan plan)
     {
-        using var compensation = Compensation.Of(Model, plan, Text, new CompensationOptions { WindowLength = _settings.Window });
+        using var compensation = WeightReconstruction.Fit(Model, plan, Text, new ReconstructionOptions { SequenceLength = _settings.Window });
         using var pruned = Cut(plan, compensation);
         var options = new PerplexityOptions { WindowLength = _settings.Window, MaxWindows = _settings.HeldoutWindows };
-        return (DispLlm.Perplexity.Of(pruned, _heldout, options, null).Perplexity, compensation.Blocks.Count(block => block.Ridge is not null));
+        return (DispLlm.Evaluation.Perplexity.Evaluate(pruned, _heldout, options, null).Perplexity, compensation.Blocks.Count(block => block.Ridge is not null));
     }
 
     /// <summary>The pruned model of a strategy's plan.</summary>
@@ -91,7 +91,7 @@ internal sealed class Laboratory : IDisposable
         Model = Model, Budget = PruningBudget.FromKeepFraction(keep), Calibration = Text, WidthMultiple = widthMultiple,
     }).Plan, null);
 
-    private PrunableModel Cut(SelectionPlan plan, Compensation? compensation)
+    private PrunableModel Cut(SelectionPlan plan, WeightReconstruction? compensation)
     {
         string folder = Path.Combine(Path.GetTempPath(), $"displlm-experiment-{Guid.NewGuid():N}");
         try
@@ -117,8 +117,8 @@ internal sealed class Laboratory : IDisposable
     {
         using var scope = torch.NewDisposeScope();
         using var stream = new RandomSource(seed).Stream("released.final");
-        var draw = GateDraws.Draw(GateEstimator.GumbelSigmoid, torch.tensor(logits.Values.ToArray()), stream.Uniform(logits.Layout.Count), strategy.GateOffset, strategy.Temperature);
-        return new Gates(GateDraws.Rounded(draw).Gates.MoveToOuterDisposeScope());
+        var draw = GateSampler.Sample(GateEstimator.GumbelSigmoid, torch.tensor(logits.Values.ToArray()), stream.Uniform(logits.Layout.Count), strategy.InitialLogitBias, strategy.Temperature);
+        return new Gates(GateSampler.Round(draw).Gates.MoveToOuterDisposeScope());
     }
 
     /// <summary>The fraction of block weights that gates keep.</summary>

@@ -35,9 +35,9 @@ internal sealed class Tables(Settings settings, TextWriter output)
         table(laboratory);
     }
 
-    private HypernetworkSelection Ours(int? steps = null) => new() { Steps = steps ?? settings.Steps[0], WindowLength = settings.Window };
+    private HypernetworkSelection Ours(int? steps = null) => new() { Steps = steps ?? settings.Steps[0], SequenceLength = settings.Window };
 
-    private FisherSelection Fisher(int rounds) => new() { Rounds = rounds, WindowLength = settings.Window };
+    private FisherSelection Fisher(int rounds) => new() { Rounds = rounds, SequenceLength = settings.Window };
 
     private void Strategies(Laboratory laboratory)
     {
@@ -46,11 +46,11 @@ internal sealed class Tables(Settings settings, TextWriter output)
         {
             Row(laboratory, "random", new RandomSelection(), keep);
             Row(laboratory, "weight magnitude", new MagnitudeSelection(), keep);
-            Row(laboratory, "activation-weighted magnitude", new ActivationMagnitudeSelection { WindowLength = settings.Window }, keep);
-            Row(laboratory, "first order", new FirstOrderSelection { WindowLength = settings.Window }, keep);
+            Row(laboratory, "activation-weighted magnitude", new ActivationMagnitudeSelection { SequenceLength = settings.Window }, keep);
+            Row(laboratory, "first order", new FirstOrderSelection { SequenceLength = settings.Window }, keep);
             Row(laboratory, "Fisher, one round", Fisher(1), keep);
             Row(laboratory, "Fisher, 8 rounds", Fisher(8), keep);
-            Row(laboratory, "Fisher, 16 rounds, memory 0.8", Fisher(16) with { Memory = 0.8 }, keep);
+            Row(laboratory, "Fisher, 16 rounds, memory 0.8", Fisher(16) with { Momentum = 0.8 }, keep);
             foreach (int steps in settings.Steps)
             {
                 Row(laboratory, $"learned, {steps} steps", Ours(steps), keep);
@@ -66,12 +66,12 @@ internal sealed class Tables(Settings settings, TextWriter output)
             if (settings.Published > 0)
             {
                 Released(laboratory, keep);
-                Row(laboratory, $"paper, {settings.Published} steps", HypernetworkSelection.Paper with { Steps = settings.Published, WindowLength = settings.Window }, keep);
+                Row(laboratory, $"paper, {settings.Published} steps", HypernetworkSelection.Paper with { Steps = settings.Published, SequenceLength = settings.Window }, keep);
             }
 
             foreach (int steps in settings.Started)
             {
-                Row(laboratory, $"ReinMax from Fisher scores, {steps} steps", Ours(steps) with { StartingFrom = Fisher(1), StartingWeight = 1.5, FinalSharpness = 1, GainLearningRate = 0 }, keep);
+                Row(laboratory, $"ReinMax from Fisher scores, {steps} steps", Ours(steps) with { InitialScores = Fisher(1), InitialScoreWeight = 1.5, FinalInverseTemperature = 1, ScaleLearningRate = 0 }, keep);
             }
 
             foreach (int steps in settings.Steps)
@@ -90,7 +90,7 @@ internal sealed class Tables(Settings settings, TextWriter output)
             return;
         }
 
-        var released = HypernetworkSelection.Released with { Steps = settings.Published, WindowLength = settings.Window };
+        var released = HypernetworkSelection.ReferenceImplementation with { Steps = settings.Published, SequenceLength = settings.Window };
         var outcome = laboratory.Run(released, keep, 0);
         output.WriteLine(Line(name, laboratory.Perplexity(outcome.Plan), keep));
         var drawn = Laboratory.DrawnAsReleased(outcome.Scores, released, 0);
@@ -116,19 +116,19 @@ internal sealed class Tables(Settings settings, TextWriter output)
         {
             Row(laboratory, "as it is", Ours(), keep);
             Row(laboratory, "one selection for the whole stream (regular structural pruning)", Ours() with { SharedStream = true }, keep);
-            Row(laboratory, "no hypernetwork (free logits, learning rate 0.2)", Ours() with { Network = LogitNetwork.Free, LearningRate = 0.2 }, keep);
-            Row(laboratory, "no recurrence", Ours() with { Network = LogitNetwork.Feedforward }, keep);
-            Row(laboratory, "without starting scores", Ours() with { StartingWeight = 0 }, keep);
-            Row(laboratory, "without sharpening", Ours() with { FinalSharpness = 1 }, keep);
-            Row(laboratory, "without gains", Ours() with { GainLearningRate = 0 }, keep);
-            Row(laboratory, "learning rate constant", Ours() with { FinalLearningRate = 1 }, keep);
-            Row(laboratory, "lambda 6", Ours() with { BudgetWeight = 6 }, keep);
-            Row(laboratory, "budget ramps down over half of the steps", Ours() with { BudgetRamp = 0.5 }, keep);
-            Row(laboratory, "half of the loss towards the dense model", Ours() with { Distillation = 0.5 }, keep);
-            Row(laboratory, "two windows a step", Ours() with { Accumulation = 2 }, keep);
-            Row(laboratory, "starting scores in one round of 16 windows", Ours() with { StartingFrom = Fisher(1) }, keep);
-            Row(laboratory, "starting scores in 4 rounds of 4 windows", Ours() with { StartingFrom = Fisher(4) with { WindowsPerRound = 4 } }, keep);
-            Row(laboratory, "starting scores in 8 rounds of 16 windows", Ours() with { StartingFrom = Fisher(8) }, keep);
+            Row(laboratory, "no hypernetwork (free logits, learning rate 0.2)", Ours() with { Kind = HypernetworkKind.None, LearningRate = 0.2 }, keep);
+            Row(laboratory, "no recurrence", Ours() with { Kind = HypernetworkKind.Mlp }, keep);
+            Row(laboratory, "without starting scores", Ours() with { InitialScoreWeight = 0 }, keep);
+            Row(laboratory, "without sharpening", Ours() with { FinalInverseTemperature = 1 }, keep);
+            Row(laboratory, "without gains", Ours() with { ScaleLearningRate = 0 }, keep);
+            Row(laboratory, "learning rate constant", Ours() with { MinLearningRateRatio = 1 }, keep);
+            Row(laboratory, "lambda 6", Ours() with { BudgetLossWeight = 6 }, keep);
+            Row(laboratory, "budget ramps down over half of the steps", Ours() with { BudgetWarmupFraction = 0.5 }, keep);
+            Row(laboratory, "half of the loss towards the dense model", Ours() with { DistillationWeight = 0.5 }, keep);
+            Row(laboratory, "two windows a step", Ours() with { GradientAccumulationSteps = 2 }, keep);
+            Row(laboratory, "starting scores in one round of 16 windows", Ours() with { InitialScores = Fisher(1) }, keep);
+            Row(laboratory, "starting scores in 4 rounds of 4 windows", Ours() with { InitialScores = Fisher(4) with { SequencesPerRound = 4 } }, keep);
+            Row(laboratory, "starting scores in 8 rounds of 16 windows", Ours() with { InitialScores = Fisher(8) }, keep);
         }
     }
 
@@ -149,8 +149,8 @@ internal sealed class Tables(Settings settings, TextWriter output)
     private void Texts(Laboratory laboratory)
     {
         var context = CorpusContext.For(laboratory.Model);
-        int[] given = laboratory.Text.Resolve(context);
-        int[] sampled = TokenCorpus.SampledFromModel(new SampledCorpusOptions { Tokens = 32_768, WindowLength = 256, BatchSize = 32 }).Resolve(context);
+        int[] given = laboratory.Text.Tokenize(context);
+        int[] sampled = TokenCorpus.GeneratedByModel(new GeneratedCorpusOptions { Tokens = 32_768, SequenceLength = 256, BatchSize = 32 }).Tokenize(context);
         output.WriteLine(Head);
         foreach (double keep in settings.Keep)
         {
@@ -200,9 +200,9 @@ internal sealed class Tables(Settings settings, TextWriter output)
         output.WriteLine("| kept | parameters, whole model: dense / pruned | prefill 512 | prefill 2,048 | decode, batch 1 | decode, batch 16 |\n|---|---|---|---|---|---|");
         foreach (double keep in settings.Keep)
         {
-            using var pruned = laboratory.Cut(new FisherSelection { Rounds = 1, WindowsPerRound = 4, WindowLength = settings.Window }, keep, widthMultiple: 32);
+            using var pruned = laboratory.Cut(new FisherSelection { Rounds = 1, SequencesPerRound = 4, SequenceLength = settings.Window }, keep, widthMultiple: 32);
             var counter = new ParameterCounter(laboratory.Model.Spec);
-            double parameters = (double)counter.Dense.WholeModel / counter.Of(pruned.Plan!).WholeModel;
+            double parameters = (double)counter.Dense.WholeModel / counter.Count(pruned.Plan!).WholeModel;
             IPrunableModel[] pair = [laboratory.Model, pruned];
             string Ratio(IReadOnlyList<double> speeds) => (speeds[1] / speeds[0]).ToString("F2", CultureInfo.InvariantCulture);
             output.WriteLine(string.Create(

@@ -16,7 +16,7 @@ internal sealed class BlockPieces : IDisposable
     private readonly KeyValueCache _cache;
     private readonly Tensor _stream;
     private readonly BlockIndices?[] _indices;
-    private readonly UngatedPassage[] _passages;
+    private readonly UngatedPolicy[] _passages;
 
     public BlockPieces(PrunableModel model, Case use, Func<TimeSpan> now)
     {
@@ -28,13 +28,13 @@ internal sealed class BlockPieces : IDisposable
         Tensor Numbers(params long[] shape) => random.Normal(shape).to(model.Backend.ComputeType).to(model.Backend.Device);
         _rotary = new RotaryTable(spec.Rotary!, model.Backend.Device);
         _stream = Numbers(use.Batch, use.Length, spec.HiddenSize).DetachFromDisposeScope();
-        _indices = [.. Enumerable.Range(0, spec.Blocks).Select(block => model.Plan is null ? null : BlockIndices.From(model.Plan.Blocks[block], model.Backend.Device))];
-        _passages = [.. _indices.Select(indices => indices is null ? (UngatedPassage)new DensePassage() : new PrunedPassage(indices, model.Plan!.NormOrder))];
-        _cache = model.NewCache();
+        _indices = [.. Enumerable.Range(0, spec.NumLayers).Select(block => model.Plan is null ? null : BlockIndices.From(model.Plan.Blocks[block], model.Backend.Device))];
+        _passages = [.. _indices.Select(indices => indices is null ? (UngatedPolicy)new DensePolicy() : new PrunedPolicy(indices, model.Plan!.NormOrder))];
+        _cache = model.CreateKeyValueCache();
         if (use.Before > 0)
         {
-            Tensor before = Numbers(use.Batch, spec.KeyValueHeads, use.Before, spec.HeadSize);
-            for (int block = 0; block < spec.Blocks; block++)
+            Tensor before = Numbers(use.Batch, spec.NumKeyValueHeads, use.Before, spec.HeadDim);
+            for (int block = 0; block < spec.NumLayers; block++)
             {
                 _cache.Append(block, before, before);
             }
@@ -58,8 +58,8 @@ internal sealed class BlockPieces : IDisposable
     public void Pass()
     {
         using var scope = NewDisposeScope();
-        using var window = new SequenceWindow(_stream.size(1), _cache);
-        if (_model.HostBlocks?.Takes(_stream) == true)
+        using var window = new ForwardContext(_stream.size(1), _cache);
+        if (_model.HostBlocks?.CanHandle(_stream) == true)
         {
             var last = _now();
             _model.HostBlocks.Pass(_stream.clone(), window, _cache, passed =>
@@ -88,17 +88,17 @@ internal sealed class BlockPieces : IDisposable
         }
     }
 
-    private void Block(int block, SequenceWindow window)
+    private void Block(int block, ForwardContext window)
     {
         using var scope = NewDisposeScope();
         var spec = _model.Spec;
         var passage = _passages[block];
         Projection Of(WeightRole role) => new(_model.Weight(role, block), null);
-        NormLayer Norm(WeightRole role) => NormLayer.Of(spec, _model.Weight(role, block), null);
+        NormLayer Norm(WeightRole role) => NormLayer.Create(spec, _model.Weight(role, block), null);
 
         Tensor read = Timed(BlockPiece.Norm, () => passage.Enter(SelectionSite.AttentionInput, _stream, Norm(WeightRole.AttentionNorm)));
         Tensor[] parts = Timed(BlockPiece.Products, () => Projection.Apply(read, Of(WeightRole.Query), Of(WeightRole.Key), Of(WeightRole.Value)));
-        Tensor mixed = Timed(BlockPiece.Attention, () => window.AttendAsWritten(block, parts, spec.HeadSize, _rotary)) ?? InSteps(block, parts, window);
+        Tensor mixed = Timed(BlockPiece.Attention, () => window.AttendAsWritten(block, parts, spec.HeadDim, _rotary)) ?? InSteps(block, parts, window);
         Tensor written = Timed(BlockPiece.Products, () => Of(WeightRole.AttentionOutput).Apply(mixed));
         Tensor attended = Timed(BlockPiece.Sum, () => passage.Sum(SelectionSite.AttentionOutput, _stream, written));
         read = Timed(BlockPiece.Norm, () => passage.Enter(SelectionSite.MlpInput, attended, Norm(WeightRole.MlpNorm)));
@@ -109,14 +109,14 @@ internal sealed class BlockPieces : IDisposable
     }
 
     /// <summary>What is one piece where one position is read: turned first, attention behind it.</summary>
-    private Tensor InSteps(int block, Tensor[] parts, SequenceWindow window)
+    private Tensor InSteps(int block, Tensor[] parts, ForwardContext window)
     {
         var spec = _model.Spec;
-        Tensor Heads(Tensor all, int heads) => all.view(all.size(0), all.size(1), heads, spec.HeadSize).transpose(1, 2);
-        Tensor query = Heads(parts[0], spec.Heads), key = Heads(parts[1], spec.KeyValueHeads), value = Heads(parts[2], spec.KeyValueHeads);
+        Tensor Heads(Tensor all, int heads) => all.view(all.size(0), all.size(1), heads, spec.HeadDim).transpose(1, 2);
+        Tensor query = Heads(parts[0], spec.NumAttentionHeads), key = Heads(parts[1], spec.NumKeyValueHeads), value = Heads(parts[2], spec.NumKeyValueHeads);
         (query, key) = Timed(BlockPiece.Rotation, () =>
         {
-            var (cosine, sine) = window.Turns(_rotary, query.device, query.dtype);
+            var (cosine, sine) = window.RotaryCosSin(_rotary, query.device, query.dtype);
             return (RotaryTable.Rotate(query, cosine, sine), RotaryTable.Rotate(key, cosine, sine));
         });
         return Timed(BlockPiece.Attention, () => window.Attend(block, query, key, value)).transpose(1, 2).flatten(2);

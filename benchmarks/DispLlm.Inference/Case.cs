@@ -38,7 +38,7 @@ internal sealed record Case(int Batch, int Length, int Before)
     /// <summary>Makes a model ready; what comes back is one turn of it. The cache belongs to the caller.</summary>
     public (Action Turn, KeyValueCache Cache) Prepare(PrunableModel model, int tokens)
     {
-        var cache = model.NewCache();
+        var cache = model.CreateKeyValueCache();
         if (Before > 0)
         {
             using var prompt = Ids(Before);

@@ -11,8 +11,8 @@ internal sealed class ModelPair : IDisposable
         Dense = dense;
         Pruned = pruned;
         var counter = new ParameterCounter(dense.Spec);
-        DenseWeights = counter.Dense.BlockWeights / dense.Spec.Blocks;
-        PrunedWeights = counter.Of(pruned.Plan!).BlockWeights / dense.Spec.Blocks;
+        DenseWeights = counter.Dense.BlockWeights / dense.Spec.NumLayers;
+        PrunedWeights = counter.Count(pruned.Plan!).BlockWeights / dense.Spec.NumLayers;
     }
 
     public PrunableModel Dense { get; }
@@ -57,7 +57,7 @@ internal sealed class ModelPair : IDisposable
         string config = Path.Combine(folder, "config.json");
         File.WriteAllText(config, settings.Shape.ToJson(settings.Blocks));
         var family = new LlamaFamily();
-        WeightSlot[] slots = [.. WeightCatalog.Of(DecoderSpec.Read(ModelConfig.Load(config), family), family)];
+        CheckpointParameter[] slots = [.. ParameterCatalog.CheckpointParameters(DecoderSpec.Read(ModelConfig.Load(config), family), family)];
         using var random = new RandomSource(0).Stream("benchmark");
         using var writer = SafetensorsWriter.Create(
             Path.Combine(folder, "model.safetensors"), slots.Select(slot => new TensorInfo(slot.Name, settings.Type, [.. slot.Shape])));

@@ -41,13 +41,13 @@ internal static class RatioTable
     /// <summary>The framework's matrix products of the dense blocks and nothing else: what a turn of the dense model is a multiple of.</summary>
     private static Action Products(Settings settings, PrunableModel model, Case use)
     {
-        var roles = WeightCatalog.OfBlock(model.Spec, 0).Where(part => part.Shape.Count == 2).Select(part => part.Role).ToArray();
+        var roles = ParameterCatalog.BlockParameters(model.Spec, 0).Where(part => part.Shape.Count == 2).Select(part => part.Role).ToArray();
         var inputs = roles.ToDictionary(role => role, role => ones([use.Batch, use.Length, model.Weight(role, 0).shape[1]], settings.Type, model.Backend.Device));
         return () =>
         {
             for (int i = 0; i < (use.Decodes ? settings.Tokens : 1); i++)
             {
-                for (int block = 0; block < model.Spec.Blocks; block++)
+                for (int block = 0; block < model.Spec.NumLayers; block++)
                 {
                     foreach (var role in roles)
                     {

@@ -1,5 +1,7 @@
 using System.Globalization;
 using DispLlm;
+using DispLlm.Checkpoints;
+using DispLlm.Modeling;
 
 namespace AddYourOwnFamily;
 
@@ -22,7 +24,7 @@ public sealed class GptNeoxFamily : IModelFamily
         "Pythia-160M");
 
     // GPTNeoXModel saves its tensors without this prefix, GPTNeoXForCausalLM with it.
-    public string OptionalPrefix => "gpt_neox.";
+    public string BaseModelPrefix => "gpt_neox.";
 
     public DecoderSpec ReadSpec(ModelConfig config)
     {
@@ -32,23 +34,23 @@ public sealed class GptNeoxFamily : IModelFamily
         {
             VocabularySize = config.GetPositiveInt("vocab_size"),
             HiddenSize = config.GetPositiveInt("hidden_size"),
-            Blocks = config.GetPositiveInt("num_hidden_layers"),
-            Heads = heads.Heads,
-            KeyValueHeads = heads.KeyValueHeads,
-            HeadSize = heads.HeadSize,
-            MlpSize = config.GetPositiveInt("intermediate_size"),
+            NumLayers = config.GetPositiveInt("num_hidden_layers"),
+            NumAttentionHeads = heads.NumAttentionHeads,
+            NumKeyValueHeads = heads.NumKeyValueHeads,
+            HeadDim = heads.HeadDim,
+            IntermediateSize = config.GetPositiveInt("intermediate_size"),
             GatedMlp = false,
             Activation = ActivationConfig.Read(config, "hidden_act", "gelu"),
-            Norm = NormKind.Layer,
+            Norm = NormKind.LayerNorm,
             NormEpsilon = config.GetPositiveDouble("layer_norm_eps", 1e-5),
-            Residual = config.GetBool("use_parallel_residual", true) ? ResidualLayout.Parallel : ResidualLayout.Serial,
+            Residual = config.GetBool("use_parallel_residual", true) ? ResidualLayout.Parallel : ResidualLayout.Sequential,
             MaxPositions = config.GetPositiveInt("max_position_embeddings", 2048),
-            Rotary = RotaryConfig.Read(config, heads.HeadSize, defaultFraction: 0.25),
+            Rotary = RotaryConfig.Read(config, heads.HeadDim, defaultFraction: 0.25),
             QueryKeyValueLayout = QueryKeyValueLayout.FusedByHead,
             QueryKeyValueBias = attentionBias,
             AttentionOutputBias = attentionBias,
             MlpBias = true,
-            TiedHead = config.GetBool("tie_word_embeddings", false),
+            TieWordEmbeddings = config.GetBool("tie_word_embeddings", false),
         };
     }
 
@@ -71,7 +73,7 @@ public sealed class GptNeoxFamily : IModelFamily
     }
 
     // The published checkpoints carry the causal mask and the rotary table, which are computed.
-    public bool IsHarmlessExtra(string tensorName) =>
+    public bool IsIgnorable(string tensorName) =>
         tensorName.EndsWith(".attention.bias", StringComparison.Ordinal)
         || tensorName.EndsWith(".attention.masked_bias", StringComparison.Ordinal)
         || tensorName.EndsWith(".rotary_emb.inv_freq", StringComparison.Ordinal);

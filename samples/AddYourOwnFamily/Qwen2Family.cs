@@ -1,4 +1,6 @@
 using DispLlm;
+using DispLlm.Checkpoints;
+using DispLlm.Modeling;
 
 namespace AddYourOwnFamily;
 
@@ -22,7 +24,7 @@ public sealed class Qwen2Family : IModelFamily
         """,
         "Qwen2-0.5B");
 
-    public string OptionalPrefix => _llama.OptionalPrefix;
+    public string BaseModelPrefix => _llama.BaseModelPrefix;
 
     public DecoderSpec ReadSpec(ModelConfig config)
     {
@@ -37,5 +39,5 @@ public sealed class Qwen2Family : IModelFamily
 
     public string ModuleName(WeightRole role, int block) => _llama.ModuleName(role, block);
 
-    public bool IsHarmlessExtra(string tensorName) => _llama.IsHarmlessExtra(tensorName);
+    public bool IsIgnorable(string tensorName) => _llama.IsIgnorable(tensorName);
 }

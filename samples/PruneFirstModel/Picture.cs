@@ -1,4 +1,5 @@
 using DispLlm;
+using DispLlm.Modeling;
 
 namespace PruneFirstModel;
 
@@ -13,7 +14,7 @@ internal static class Picture
         Console.WriteLine("Kept widths, one bar a block, first block left:");
         foreach (var site in Enum.GetValues<SelectionSite>())
         {
-            int size = site == SelectionSite.MlpHidden ? spec.MlpSize : spec.HiddenSize;
+            int size = site == SelectionSite.MlpHidden ? spec.IntermediateSize : spec.HiddenSize;
             string bars = string.Concat(plan.Blocks.Select(block => Levels[(int)Math.Ceiling(block[site].Count * 8.0 / size) - 1]));
             string widths = string.Join(' ', plan.Blocks.Select(block => block[site].Count));
             Console.WriteLine($"  S{(int)site} {site,-15} {bars}  {widths}  of {size}");

@@ -1,6 +1,9 @@
 using System.Diagnostics;
 using System.Globalization;
 using DispLlm;
+using DispLlm.Evaluation;
+using DispLlm.Modeling;
+using DispLlm.Reporting;
 using PruneFirstModel;
 
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
@@ -37,7 +40,7 @@ static async Task RunAsync(Options options, CancellationToken cancellation)
     var clock = Stopwatch.StartNew();
     using var model = PrunableModel.Load(options.Model, TorchBackend.Auto(), cancellationToken: cancellation);
     var tokenizer = TextTokenizer.FromFolder(options.Model);
-    Console.WriteLine($"{model.Family.Name}, {model.Spec.Blocks} blocks of {model.Spec.HiddenSize} features, {new ParameterCounter(model.Spec).Dense.WholeModel:N0} parameters");
+    Console.WriteLine($"{model.Family.Name}, {model.Spec.NumLayers} blocks of {model.Spec.HiddenSize} features, {new ParameterCounter(model.Spec).Dense.WholeModel:N0} parameters");
 
     // No data needed: the model writes its own calibration text, and a second text of another seed to be judged by.
     int window = Math.Min(256, model.Spec.MaxPositions);
@@ -47,11 +50,11 @@ static async Task RunAsync(Options options, CancellationToken cancellation)
         : TokenCorpus.FromTextFile(options.Text);
     var judged = options.Test is null ? Sampled(tokens: 4_096, seed: 2) : TokenCorpus.FromTextFile(options.Test);
 
-    var result = await Pruning.Of(model)
-        .ToRatio(options.Ratio)
-        .CalibratedOn(calibration)
-        .SelectedBy(new HypernetworkSelection { Steps = options.Steps, WindowLength = window / 4, BatchSize = 4 })
-        .ReportingTo(new StepLine())
+    var result = await PruningPipeline.For(model)
+        .WithPruningRatio(options.Ratio)
+        .WithCalibration(calibration)
+        .WithStrategy(new HypernetworkSelection { Steps = options.Steps, SequenceLength = window / 4, BatchSize = 4 })
+        .WithProgress(new StepLine())
         .RunAsync(cancellation);
     await result.SaveAsync(options.Out, cancellationToken: cancellation);
     using var pruned = PrunableModel.Load(options.Out, model.Backend, cancellationToken: cancellation);
@@ -60,8 +63,8 @@ static async Task RunAsync(Options options, CancellationToken cancellation)
     Picture.Widths(result.Plan, model.Spec);
     Console.WriteLine();
     var perplexity = new PerplexityOptions { WindowLength = window };
-    var before = Perplexity.Of(model, judged, perplexity, cancellationToken: cancellation);
-    var after = Perplexity.Of(pruned, judged, perplexity, cancellationToken: cancellation);
+    var before = Perplexity.Evaluate(model, judged, perplexity, cancellationToken: cancellation);
+    var after = Perplexity.Evaluate(pruned, judged, perplexity, cancellationToken: cancellation);
     var speed = Throughput.Prefill([model, pruned], window, cancellationToken: cancellation);
     Picture.Table(
         ("", "before", "after"),
@@ -73,11 +76,11 @@ static async Task RunAsync(Options options, CancellationToken cancellation)
 
     if (options.Report is { } folder)
     {
-        Save(folder, RunReport.Of(result) with
+        Save(folder, RunReport.FromResult(result) with
         {
             Perplexity = new(before, after),
             PerplexityText = judged.Description,
-            WeightBytes = new(RunReport.WeightBytesOf(options.Model), RunReport.WeightBytesOf(options.Out)),
+            WeightBytes = new(RunReport.MeasureWeightBytes(options.Model), RunReport.MeasureWeightBytes(options.Out)),
             Prefill = new(speed[0], speed[1]),
         });
     }
@@ -85,26 +88,26 @@ static async Task RunAsync(Options options, CancellationToken cancellation)
     const string Prompt = "The captain looked at the";
     var generation = new GenerationOptions { MaxNewTokens = 24 };
     Console.WriteLine();
-    Console.WriteLine($"before: {Prompt}{Glue(TextGenerator.Continue(model, tokenizer, Prompt, generation, cancellation))}");
-    Console.WriteLine($"after:  {Prompt}{Glue(TextGenerator.Continue(pruned, tokenizer, Prompt, generation, cancellation))}");
+    Console.WriteLine($"before: {Prompt}{Glue(TextGenerator.Generate(model, tokenizer, Prompt, generation, cancellation))}");
+    Console.WriteLine($"after:  {Prompt}{Glue(TextGenerator.Generate(pruned, tokenizer, Prompt, generation, cancellation))}");
     Console.WriteLine();
     Console.WriteLine($"The pruned checkpoint is in {options.Out} ({clock.Elapsed.TotalSeconds:F0} s in all).");
 }
 
 static TokenCorpus Sampled(int tokens, long seed) =>
-    TokenCorpus.SampledFromModel(new SampledCorpusOptions { Tokens = tokens, WindowLength = 64, BatchSize = 128, Seed = seed });
+    TokenCorpus.GeneratedByModel(new GeneratedCorpusOptions { Tokens = tokens, SequenceLength = 64, BatchSize = 128, Seed = seed });
 
 static void Save(string folder, RunReport report)
 {
     Directory.CreateDirectory(folder);
     HtmlReport.Save(report, Path.Combine(folder, "report.html"));
     report.SaveJson(Path.Combine(folder, "report.json"));
-    foreach (var picture in ReportPictures.Of(report))
+    foreach (var picture in ReportCharts.Create(report))
     {
         picture.SaveSvg(Path.Combine(folder, picture.Name + ".svg"));
     }
 }
 
-static string Size(string folder) => $"{RunReport.WeightBytesOf(folder) / 1e6:F2} MB";
+static string Size(string folder) => $"{RunReport.MeasureWeightBytes(folder) / 1e6:F2} MB";
 
 static string Glue(string continuation) => " " + continuation.Replace('\n', ' ').Trim();

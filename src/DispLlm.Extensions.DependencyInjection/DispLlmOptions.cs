@@ -12,7 +12,7 @@ public sealed record DispLlmOptions
     public Func<ILogger, ITensorBackend> Backend { get; init; } = logger => TorchBackend.Auto(logger: logger);
 
     /// <summary>
-    /// The families that models may belong to. Default: those that come with the library; <see cref="ModelFamilies.With"/> adds one.
+    /// The families that models may belong to. Default: those that come with the library; <see cref="ModelFamilies.Add"/> adds one.
     /// Ignored where the application has registered <see cref="ModelFamilies"/> before.
     /// </summary>
     public ModelFamilies Families { get; init; } = ModelFamilies.BuiltIn;

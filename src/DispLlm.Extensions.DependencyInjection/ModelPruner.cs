@@ -26,8 +26,8 @@ public sealed class ModelPruner
     public PrunableModel Load(string folder, CancellationToken cancellationToken = default) =>
         PrunableModel.Load(folder, _backend, _options, cancellationToken);
 
-    /// <summary>Begins to describe how a model is pruned, as <see cref="Pruning.Of"/> does, with a pipeline that logs where the application logs.</summary>
+    /// <summary>Begins to describe how a model is pruned, as <see cref="PruningPipeline.For"/> does, with a pipeline that logs where the application logs.</summary>
     /// <param name="model">The dense model. It stays the caller's, and is not changed.</param>
     /// <exception cref="InvalidOperationException">The model is cut already.</exception>
-    public PruningPipeline Prune(IPrunableModel model) => Pruning.Of(model).LoggingTo(_logger);
+    public PruningPipeline Prune(IPrunableModel model) => PruningPipeline.For(model).WithLogger(_logger);
 }

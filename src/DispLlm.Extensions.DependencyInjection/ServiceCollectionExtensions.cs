@@ -26,13 +26,13 @@ public static class ServiceCollectionExtensions
         ArgumentNullException.ThrowIfNull(options, nameof(configure));
         options.Validate();
 
-        services.TryAddSingleton(provider => options.Backend(LoggerOf<ITensorBackend>(provider)));
+        services.TryAddSingleton(provider => options.Backend(CreateLogger<ITensorBackend>(provider)));
         services.TryAddSingleton(options.Families);
         services.TryAddSingleton(provider => new ModelPruner(
-            provider.GetRequiredService<ITensorBackend>(), provider.GetRequiredService<ModelFamilies>(), LoggerOf<ModelPruner>(provider)));
+            provider.GetRequiredService<ITensorBackend>(), provider.GetRequiredService<ModelFamilies>(), CreateLogger<ModelPruner>(provider)));
         return services;
     }
 
-    private static ILogger LoggerOf<T>(IServiceProvider provider) =>
+    private static ILogger CreateLogger<T>(IServiceProvider provider) =>
         (provider.GetService<ILoggerFactory>() ?? NullLoggerFactory.Instance).CreateLogger<T>();
 }

@@ -5,7 +5,7 @@ namespace DispLlm.Tool;
 /// <summary>What an error comes to for who called: an exit code, and a message that says what to do.</summary>
 internal sealed record Failure(int Code, string Kind, string Message, bool IsExpected)
 {
-    public static Failure Of(Exception error) => error switch
+    public static Failure FromException(Exception error) => error switch
     {
         BudgetException => Expected(ExitCode.BudgetOutOfReach, error),
         NumericalException => Expected(ExitCode.NumericalTrouble, error),

@@ -4,7 +4,7 @@ namespace DispLlm.Tool;
 internal static class ShellCommand
 {
     /// <summary>The command with its arguments, quoted where a shell would read them otherwise.</summary>
-    public static string Of(IEnumerable<string> arguments) => string.Join(' ', arguments.Select(Quoted).Prepend("displlm"));
+    public static string Format(IEnumerable<string> arguments) => string.Join(' ', arguments.Select(Quoted).Prepend("displlm"));
 
     public static string Quoted(string argument)
     {

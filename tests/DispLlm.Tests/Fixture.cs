@@ -12,7 +12,7 @@ public sealed class Fixture : IDisposable
     public Fixture(string name)
     {
         Name = name;
-        Folder = FolderOf(name);
+        Folder = GetFolder(name);
         _expected = SafetensorsFile.Open(Path.Combine(Folder, "expected.safetensors"));
         Facts = JsonDocument.Parse(File.ReadAllText(Path.Combine(Folder, "expected.json"))).RootElement;
     }
@@ -23,7 +23,7 @@ public sealed class Fixture : IDisposable
 
     public JsonElement Facts { get; }
 
-    public static string FolderOf(string name) => Path.Combine(AppContext.BaseDirectory, "Fixtures", name);
+    public static string GetFolder(string name) => Path.Combine(AppContext.BaseDirectory, "Fixtures", name);
 
     public bool Has(string tensor) => _expected.Tensors.Any(info => info.Name == tensor);
 

@@ -11,8 +11,8 @@ public static class SampleModel
 
     /// <summary>About two thousand tokens that the model sampled from itself.</summary>
     public static int[] Tokens(IPrunableModel model) => s_tokens ??= TokenCorpus
-        .SampledFromModel(new SampledCorpusOptions { Tokens = 2048, WindowLength = 64, BatchSize = 32, Seed = 3 })
-        .Resolve(CorpusContext.For(model));
+        .GeneratedByModel(new GeneratedCorpusOptions { Tokens = 2048, SequenceLength = 64, BatchSize = 32, Seed = 3 })
+        .Tokenize(CorpusContext.For(model));
 }
 
 /// <summary>Progress that reports where it happens, unlike <see cref="Progress{T}"/>.</summary>

@@ -17,9 +17,9 @@ public static class TestPlans
         }
 
         return new SelectionPlan(
-            ModelShape.Of(model.Spec),
+            ModelShape.FromSpec(model.Spec),
             [
-                .. Enumerable.Range(0, model.Spec.Blocks).Select(block => new BlockSelection
+                .. Enumerable.Range(0, model.Spec.NumLayers).Select(block => new BlockSelection
                 {
                     AttentionInput = Kept(block, SelectionSite.AttentionInput),
                     AttentionOutput = Kept(block, SelectionSite.AttentionOutput),

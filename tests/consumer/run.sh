@@ -8,7 +8,7 @@ work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 
 rm -rf "$root/artifacts/packages"
-for project in DispLlm DispLlm.Extensions.DependencyInjection DispLlm.Pictures; do
+for project in DispLlm DispLlm.Extensions.DependencyInjection DispLlm.Charts; do
   dotnet pack "$root/src/$project" -c Release --nologo -v quiet
 done
 version="$(dotnet msbuild "$root/src/DispLlm" -getProperty:PackageVersion)"
@@ -18,7 +18,7 @@ unpacked="$(dotnet nuget locals global-packages --list | sed 's/^[^:]*: *//')"
 export NUGET_PACKAGES="$work/packages"
 dotnet build "$here/Consumer.slnx" -c Release --nologo -v quiet --artifacts-path "$work/build" \
   -p:DispLlmVersion="$version" -p:RestoreFallbackFolders="$unpacked" -p:CreateHardLinksForCopyLocalIfPossible=true
-for package in displlm displlm.extensions.dependencyinjection displlm.pictures; do
+for package in displlm displlm.extensions.dependencyinjection displlm.charts; do
   grep -q "$root/artifacts/packages" "$NUGET_PACKAGES/$package/$version/.nupkg.metadata" ||
     { echo "$package $version was not restored from $root/artifacts/packages; is it in $unpacked?" >&2; exit 1; }
 done

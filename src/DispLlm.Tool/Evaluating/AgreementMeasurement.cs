@@ -18,16 +18,16 @@ internal sealed class AgreementMeasurement : Measurement
         }
 
         var options = new PerplexityOptions { WindowLength = subjects.Window, MaxWindows = subjects.MaxWindows };
-        AgreementScore[] scores =
+        DistributionComparisonResult[] scores =
         [
-            new AgreementScore(0, 1, 0),
-            .. others.Select((model, i) => Agreement.Of(
+            new DistributionComparisonResult(0, 1, 0),
+            .. others.Select((model, i) => DistributionComparison.Evaluate(
                 model, subjects.Models[0], subjects.Text, options, new Told<double>(fraction => stage.Report((i + fraction) / others.Length)), cancellation)),
         ];
         return
         [
-            new Figure("divergence", "divergence from the first, nats a token", "F4", [.. scores.Select(score => score.Divergence)]) { Compares = false },
-            new Figure("top_match", "same most likely token as the first", "P1", [.. scores.Select(score => score.TopMatch)]) { Compares = false },
+            new Figure("divergence", "divergence from the first, nats a token", "F4", [.. scores.Select(score => score.KlDivergence)]) { Compares = false },
+            new Figure("top_match", "same most likely token as the first", "P1", [.. scores.Select(score => score.Top1Agreement)]) { Compares = false },
         ];
     }
 }

@@ -15,7 +15,7 @@ internal sealed class PerplexityMeasurement : Measurement
         int models = subjects.Models.Count;
         PerplexityResult[] results =
         [
-            .. subjects.Models.Select((model, i) => Perplexity.Of(
+            .. subjects.Models.Select((model, i) => Perplexity.Evaluate(
                 model, subjects.Text, options, new Told<double>(fraction => stage.Report((i + fraction) / models)), cancellation)),
         ];
         return

@@ -36,7 +36,7 @@ internal sealed class ReportOption
         if (arguments.GetValue(_file) is { } file)
         {
             Targets.EnsureFree(file);
-            Targets.EnsureFree(DataOf(file));
+            Targets.EnsureFree(DataFile(file));
         }
     }
 
@@ -57,29 +57,29 @@ internal sealed class ReportOption
         await terminal.ShowAsync($"Measuring for {file}", stage =>
         {
             using var cut = PrunableModel.Load(pruned, dense.Backend, new LoadOptions { Logger = terminal.Logger }, cancellation);
-            var text = TokenCorpus.FromTokens(corpus.Resolve(CorpusContext.For(dense), cancellation));
+            var text = TokenCorpus.FromTokens(corpus.Tokenize(CorpusContext.For(dense), cancellation));
             stage.Report(0.2);
             var options = new PerplexityOptions { WindowLength = length, MaxWindows = 64 };
             var perplexity = new BeforeAfter<PerplexityResult>(
-                Perplexity.Of(dense, text, options, cancellationToken: cancellation), Perplexity.Of(cut, text, options, cancellationToken: cancellation));
+                Perplexity.Evaluate(dense, text, options, cancellationToken: cancellation), Perplexity.Evaluate(cut, text, options, cancellationToken: cancellation));
             stage.Report(0.6);
-            var agreement = Agreement.Of(cut, dense, text, options, cancellationToken: cancellation);
+            var agreement = DistributionComparison.Evaluate(cut, dense, text, options, cancellationToken: cancellation);
             stage.Report(0.8);
             var reading = Throughput.Prefill([dense, cut], length, cancellationToken: cancellation);
-            var report = RunReport.Of(result) with
+            var report = RunReport.FromResult(result) with
             {
                 Perplexity = perplexity,
                 PerplexityText = corpus.Description,
                 Agreement = agreement,
                 Prefill = new(reading[0], reading[1]),
-                WeightBytes = new(RunReport.WeightBytesOf(dense.Folder), RunReport.WeightBytesOf(pruned)),
+                WeightBytes = new(RunReport.MeasureWeightBytes(dense.Folder), RunReport.MeasureWeightBytes(pruned)),
             };
-            report.SaveJson(DataOf(file));
+            report.SaveJson(DataFile(file));
             HtmlReport.Save(report, file);
             return true;
         });
         return file;
     }
 
-    private static string DataOf(string file) => Path.ChangeExtension(file, ".json");
+    private static string DataFile(string file) => Path.ChangeExtension(file, ".json");
 }

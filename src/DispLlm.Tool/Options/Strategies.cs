@@ -7,7 +7,7 @@ internal static class Strategies
     [
         ("hypernetwork", new HypernetworkSelection()),
         ("paper", HypernetworkSelection.Paper),
-        ("released", HypernetworkSelection.Released),
+        ("released", HypernetworkSelection.ReferenceImplementation),
         ("fisher", new FisherSelection()),
         ("first-order", new FirstOrderSelection()),
         ("activation", new ActivationMagnitudeSelection()),
@@ -21,10 +21,10 @@ internal static class Strategies
     /// <summary>The strategy with another number of steps and another window, where it has such.</summary>
     public static ISelectionStrategy With(this ISelectionStrategy strategy, int? steps, int window) => strategy switch
     {
-        HypernetworkSelection learned => learned with { Steps = steps ?? learned.Steps, WindowLength = window },
-        FisherSelection fisher => fisher with { WindowLength = window },
-        FirstOrderSelection firstOrder => firstOrder with { WindowLength = window },
-        ActivationMagnitudeSelection activation => activation with { WindowLength = window },
+        HypernetworkSelection learned => learned with { Steps = steps ?? learned.Steps, SequenceLength = window },
+        FisherSelection fisher => fisher with { SequenceLength = window },
+        FirstOrderSelection firstOrder => firstOrder with { SequenceLength = window },
+        ActivationMagnitudeSelection activation => activation with { SequenceLength = window },
         _ => strategy,
     };
 }

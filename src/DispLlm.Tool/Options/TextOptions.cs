@@ -24,7 +24,7 @@ internal sealed class TextOptions
         {
             Description = "Tokens to sample where there is no --text",
             HelpName = "tokens",
-            DefaultValueFactory = _ => new SampledCorpusOptions().Tokens,
+            DefaultValueFactory = _ => new GeneratedCorpusOptions().Tokens,
         }.AtLeast(2);
     }
 
@@ -56,15 +56,15 @@ internal sealed class TextOptions
         string what = files.Length > 0
             ? $"Reading {string.Join(", ", files.Select(Path.GetFileName))}"
             : string.Create(CultureInfo.InvariantCulture, $"Sampling {arguments.GetRequiredValue(_sample):N0} tokens of text from the model itself");
-        int[] tokens = await terminal.ShowAsync(what, _ => corpus.Resolve(CorpusContext.For(model), cancellation));
+        int[] tokens = await terminal.ShowAsync(what, _ => corpus.Tokenize(CorpusContext.For(model), cancellation));
         return TokenCorpus.FromTokens(tokens);
     }
 
     /// <summary>Text that a model samples from itself.</summary>
-    public static TokenCorpus Sampled(int tokens, IPrunableModel model, long seed) => TokenCorpus.SampledFromModel(new SampledCorpusOptions
+    public static TokenCorpus Sampled(int tokens, IPrunableModel model, long seed) => TokenCorpus.GeneratedByModel(new GeneratedCorpusOptions
     {
         Tokens = tokens,
-        WindowLength = Math.Min(Math.Min(SampleWindow, tokens), model.Spec.MaxPositions),
+        SequenceLength = Math.Min(Math.Min(SampleWindow, tokens), model.Spec.MaxPositions),
         Seed = seed,
     });
 }

@@ -8,7 +8,7 @@ internal sealed class ApplyVerb : Verb
 {
     private readonly Argument<string> _model = new("model") { Description = "Checkpoint folder of the dense model" };
     private readonly Argument<string> _plan = new("plan") { Description = "Plan file, or a pruned folder whose plan is to be taken" };
-    private readonly CompensationOption _compensation = new();
+    private readonly ReconstructionOption _compensation = new();
     private readonly TextOptions _text = new("to compensate on");
     private readonly BackendOptions _backend = new();
 
@@ -73,11 +73,11 @@ internal sealed class ApplyVerb : Verb
         terminal.Result(summary.ToJson(), summary.Draw);
     }
 
-    private async Task<Compensation> CompensateAsync(ParseResult arguments, string folder, SelectionPlan plan, Terminal terminal, CancellationToken cancellation)
+    private async Task<WeightReconstruction> CompensateAsync(ParseResult arguments, string folder, SelectionPlan plan, Terminal terminal, CancellationToken cancellation)
     {
         using var model = await LoadDenseAsync(folder, _backend.Create(arguments, terminal), terminal, cancellation);
         long seed = arguments.GetValue(_seed);
         var text = await _text.ReadAsync(arguments, terminal, model, seed, cancellation);
-        return await CompensationOption.FindAsync(model, plan, text, LearningOptions.WindowFor(arguments.GetValue(_window), model), seed, terminal, cancellation);
+        return await ReconstructionOption.FindAsync(model, plan, text, LearningOptions.WindowFor(arguments.GetValue(_window), model), seed, terminal, cancellation);
     }
 }

@@ -78,7 +78,7 @@ internal sealed class GenerateVerb : Verb
         var text = new StringBuilder();
         try
         {
-            await foreach (string piece in TextGenerator.StreamAsync(model, TextTokenizer.FromFolder(folder), prompt, options, cancellation))
+            await foreach (string piece in TextGenerator.GenerateStreamingAsync(model, TextTokenizer.FromFolder(folder), prompt, options, cancellation))
             {
                 text.Append(piece);
                 if (!terminal.IsJson)

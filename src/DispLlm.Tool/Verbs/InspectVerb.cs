@@ -57,27 +57,27 @@ internal sealed class InspectVerb : Verb
             ["folder"] = folder,
             ["family"] = model.Family.Name,
             ["pruned"] = model.Plan is not null,
-            ["blocks"] = spec.Blocks,
+            ["blocks"] = spec.NumLayers,
             ["hidden_size"] = spec.HiddenSize,
-            ["heads"] = spec.Heads,
-            ["key_value_heads"] = spec.KeyValueHeads,
-            ["mlp_size"] = spec.MlpSize,
+            ["heads"] = spec.NumAttentionHeads,
+            ["key_value_heads"] = spec.NumKeyValueHeads,
+            ["mlp_size"] = spec.IntermediateSize,
             ["vocabulary_size"] = spec.VocabularySize,
             ["positions"] = spec.MaxPositions,
             ["dense_parameters"] = dense.WholeModel,
             ["dense_block_weights"] = dense.BlockWeights,
-            ["bytes"] = RunReport.WeightBytesOf(folder),
+            ["bytes"] = RunReport.MeasureWeightBytes(folder),
             ["plan"] = model.Plan is { } plan ? new PlanSummary(plan).ToJson() : null,
         };
         terminal.Result(json, console =>
         {
             var grid = new Grid().AddColumns(2);
             Row("family", model.Family.Name + (model.Plan is null ? string.Empty : ", cut"));
-            Row("blocks", Invariant($"{spec.Blocks} of {spec.HiddenSize:N0} features, MLP {spec.MlpSize:N0}"));
-            Row("heads", Invariant($"{spec.Heads} on {spec.KeyValueHeads} of keys and values"));
+            Row("blocks", Invariant($"{spec.NumLayers} of {spec.HiddenSize:N0} features, MLP {spec.IntermediateSize:N0}"));
+            Row("heads", Invariant($"{spec.NumAttentionHeads} on {spec.NumKeyValueHeads} of keys and values"));
             Row("vocabulary", Invariant($"{spec.VocabularySize:N0} tokens, {spec.MaxPositions:N0} positions"));
             Row("parameters", Invariant($"{dense.WholeModel:N0} dense, {dense.BlockWeights:N0} of them block weights"));
-            Row("on disk", Sizes.Short(RunReport.WeightBytesOf(folder)));
+            Row("on disk", Sizes.Short(RunReport.MeasureWeightBytes(folder)));
             console.Write(grid);
             if (model.Plan is { } plan)
             {

@@ -25,10 +25,10 @@ internal abstract class LearningVerb : Verb
     protected LearningOptions Learning { get; } = new();
 
     /// <summary>The run's folder.</summary>
-    protected RunCheckpoint RunOf(ParseResult arguments)
+    protected RunDirectory ReadRunDirectory(ParseResult arguments)
     {
         var settings = Learning.Read(arguments);
-        return new RunCheckpoint(settings.Run ?? Targets.RunFolder(Targets.Folder(arguments.GetRequiredValue(Model), settings.Budget)));
+        return new RunDirectory(settings.Run ?? Targets.RunFolder(Targets.Folder(arguments.GetRequiredValue(Model), settings.Budget)));
     }
 
     /// <summary>Decides what stays of a loaded model.</summary>
@@ -41,15 +41,15 @@ internal abstract class LearningVerb : Verb
     {
         var settings = Learning.Read(arguments);
         var strategy = settings.Strategy.With(settings.Steps, LearningOptions.WindowFor(settings.Window, model));
-        var pipeline = Pruning.Of(model)
-            .ToBudget(settings.Budget)
-            .SelectedBy(strategy)
-            .WithWidthsMultipleOf(settings.WidthMultiple)
+        var pipeline = PruningPipeline.For(model)
+            .WithBudget(settings.Budget)
+            .WithStrategy(strategy)
+            .WithWidthMultiple(settings.WidthMultiple)
             .WithNormOrder(settings.NormOrder)
             .WithSeed(settings.Seed)
-            .LoggingTo(terminal.Logger);
-        pipeline = text is null ? pipeline : pipeline.CalibratedOn(text);
-        pipeline = strategy.Learns() ? pipeline.CheckpointedIn(RunOf(arguments).Folder) : pipeline;
+            .WithLogger(terminal.Logger);
+        pipeline = text is null ? pipeline : pipeline.WithCalibration(text);
+        pipeline = strategy.Learns() ? pipeline.WithRunDirectory(ReadRunDirectory(arguments).Path) : pipeline;
         return terminal.ShowAsync(strategy.Learns() ? "Learning" : $"Deciding by {strategy.Name}", stage =>
         {
             var display = new LearningDisplay(stage);
@@ -58,7 +58,7 @@ internal abstract class LearningVerb : Verb
                 _last = step;
                 display.Report(step);
             });
-            return pipeline.ReportingTo(told).ReportingTo((IProgress<MeasuringProgress>)display).RunAsync(cancellation).GetAwaiter().GetResult();
+            return pipeline.WithProgress(told).WithProgress((IProgress<MeasuringProgress>)display).RunAsync(cancellation).GetAwaiter().GetResult();
         });
     }
 
@@ -75,19 +75,19 @@ internal abstract class LearningVerb : Verb
     {
         if (Learning.Read(arguments) is { Run: null } settings && settings.Strategy.Learns())
         {
-            RunOf(arguments).Remove();
+            ReadRunDirectory(arguments).Remove();
         }
     }
 
     protected override string AfterInterruption(ParseResult arguments)
     {
-        var run = RunOf(arguments);
+        var run = ReadRunDirectory(arguments);
         if (!Learning.Read(arguments).Strategy.Learns() || !run.HasState)
         {
             return "Stopped before the first step. Nothing was left behind.";
         }
 
         string steps = _last is { } last ? string.Create(CultureInfo.InvariantCulture, $" after {last.Step} of {last.Steps} steps") : string.Empty;
-        return $"Stopped{steps}. The run is saved in {run.Folder}, and goes on with:{Environment.NewLine}  {ShellCommand.Of(_args)}";
+        return $"Stopped{steps}. The run is saved in {run.Path}, and goes on with:{Environment.NewLine}  {ShellCommand.Format(_args)}";
     }
 }

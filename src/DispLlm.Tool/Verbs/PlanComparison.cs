@@ -42,12 +42,12 @@ internal sealed class PlanComparison(string firstName, SelectionPlan first, stri
             column.Alignment = Justify.Right;
         }
 
-        foreach (var site in WidthPicture.Sites)
+        foreach (var site in WidthChart.Sites)
         {
             var differences = _diff.Sites.Where(difference => difference.Site == site);
             int removed = differences.Sum(difference => difference.Removed.Count), added = differences.Sum(difference => difference.Added.Count);
             int kept = first.Blocks.Sum(block => block[site].Count);
-            table.AddRow(WidthPicture.Name(site), WidthPicture.Bars(first, site), WidthPicture.Bars(second, site), Number(kept - removed), Number(removed), Number(added));
+            table.AddRow(WidthChart.Name(site), WidthChart.Bars(first, site), WidthChart.Bars(second, site), Number(kept - removed), Number(removed), Number(added));
         }
 
         console.Write(table);

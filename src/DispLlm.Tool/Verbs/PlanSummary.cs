@@ -22,8 +22,8 @@ internal sealed record PlanSummary(SelectionPlan Plan)
             ["block_weights_and_biases"] = Plan.KeptFraction(ParameterScope.BlockWeightsAndBiases),
             ["whole_model"] = Plan.KeptFraction(ParameterScope.WholeModel),
         },
-        ["gains"] = Plan.Gains?.ToString(),
-        ["widths"] = new JsonObject(WidthPicture.Sites.Select(site => KeyValuePair.Create(
+        ["gains"] = Plan.Scales?.ToString(),
+        ["widths"] = new JsonObject(WidthChart.Sites.Select(site => KeyValuePair.Create(
             $"S{(int)site}", (JsonNode?)new JsonArray([.. Plan.Blocks.Select(block => (JsonNode)block[site].Count)])))),
     };
 
@@ -36,8 +36,8 @@ internal sealed record PlanSummary(SelectionPlan Plan)
         Row("block weights", ParameterScope.BlockWeights);
         Row("all parameters", ParameterScope.WholeModel);
         console.Write(table);
-        WidthPicture.Draw(console, Plan);
-        if (Plan.Gains is { } gains)
+        WidthChart.Draw(console, Plan);
+        if (Plan.Scales is { } gains)
         {
             console.WriteLine($"Kept features are multiplied by {gains}; the cut writes that into the weights.");
         }

@@ -46,7 +46,7 @@ internal sealed class PlanVerb : LearningVerb
         {
             summary.Draw(console);
             console.WriteUnwrapped($"The plan is in {output}.");
-            console.WriteUnwrapped($"Cut by it:  {ShellCommand.Of(["apply", folder, output])}");
+            console.WriteUnwrapped($"Cut by it:  {ShellCommand.Format(["apply", folder, output])}");
         });
     }
 }

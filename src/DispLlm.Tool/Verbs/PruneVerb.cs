@@ -6,7 +6,7 @@ namespace DispLlm.Tool;
 /// <summary>Learns what a model can do without and cuts it out.</summary>
 internal sealed class PruneVerb : LearningVerb
 {
-    private readonly CompensationOption _compensation = new();
+    private readonly ReconstructionOption _compensation = new();
     private readonly ReportOption _report = new();
 
     private readonly Option<string?> _output = new("--output", "-o")
@@ -47,7 +47,7 @@ internal sealed class PruneVerb : LearningVerb
         var text = settings.Strategy.NeedsCalibration || compensates ? await settings.ReadTextAsync(terminal, model, cancellation) : null;
         var result = await DecideAsync(arguments, model, text, terminal, cancellation);
         using var compensation = compensates
-            ? await CompensationOption.FindAsync(model, result.Plan, text!, LearningOptions.WindowFor(settings.Window, model), settings.Seed, terminal, cancellation)
+            ? await ReconstructionOption.FindAsync(model, result.Plan, text!, LearningOptions.WindowFor(settings.Window, model), settings.Seed, terminal, cancellation)
             : null;
         await terminal.ShowAsync($"Cutting into {output}", stage =>
         {
@@ -61,7 +61,7 @@ internal sealed class PruneVerb : LearningVerb
         terminal.Result(summary.ToJson(), console =>
         {
             summary.Draw(console);
-            console.WriteUnwrapped($"See what it cost:  {ShellCommand.Of(["eval", folder, output])}");
+            console.WriteUnwrapped($"See what it cost:  {ShellCommand.Format(["eval", folder, output])}");
         });
     }
 }

@@ -10,7 +10,7 @@ namespace DispLlm.Tool;
 /// <param name="Plan">What was kept.</param>
 internal sealed record PruningSummary(string Model, string Output, SelectionPlan Plan)
 {
-    public Compensation? Compensation { get; init; }
+    public WeightReconstruction? Compensation { get; init; }
 
     /// <summary>Where the report is; null where none was wanted.</summary>
     public string? Report { get; init; }
@@ -22,7 +22,7 @@ internal sealed record PruningSummary(string Model, string Output, SelectionPlan
         var json = new PlanSummary(Plan).ToJson();
         json.Insert(0, "model", Model);
         json.Insert(1, "output", Output);
-        json["bytes"] = new JsonObject { ["dense"] = RunReport.WeightBytesOf(Model), ["pruned"] = RunReport.WeightBytesOf(Output) };
+        json["bytes"] = new JsonObject { ["dense"] = RunReport.MeasureWeightBytes(Model), ["pruned"] = RunReport.MeasureWeightBytes(Output) };
         if (Compensation is { } compensation)
         {
             json["compensated_blocks"] = new JsonArray([.. compensation.Blocks.Where(block => block.Ridge is not null).Select(block => (JsonNode)block.Block)]);
@@ -48,7 +48,7 @@ internal sealed record PruningSummary(string Model, string Output, SelectionPlan
                 $"Compensated {helped} of {compensation.Blocks.Count} blocks: held-out loss {compensation.Blocks[0].LossBefore:F3} before, {compensation.Blocks[^1].LossAfter:F3} after."));
         }
 
-        console.WriteUnwrapped($"The pruned model is in {Output}: {Sizes.Short(RunReport.WeightBytesOf(Output))} of {Sizes.Short(RunReport.WeightBytesOf(Model))}, in {Durations.Short(Time)}.");
+        console.WriteUnwrapped($"The pruned model is in {Output}: {Sizes.Short(RunReport.MeasureWeightBytes(Output))} of {Sizes.Short(RunReport.MeasureWeightBytes(Model))}, in {Durations.Short(Time)}.");
         if (Report is not null)
         {
             console.WriteUnwrapped($"The report is in {Report}.");

@@ -79,7 +79,7 @@ internal abstract class Verb : Command
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            var failure = Failure.Of(e);
+            var failure = Failure.FromException(e);
             terminal.Fail(failure);
             if (failure.IsExpected && verbosity == Verbosity.Verbose)
             {

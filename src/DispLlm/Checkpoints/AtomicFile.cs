@@ -3,7 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Microsoft.Win32.SafeHandles;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// A file that appears whole or not at all. It is written beside its target under a name of its own, brought to the disk, and

@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>One weights file of a checkpoint.</summary>
 /// <param name="FileName">Its name in the folder.</param>
@@ -106,7 +106,7 @@ public sealed class CheckpointFolder : IDisposable
     /// <summary>What the checkpoint says about a tensor.</summary>
     /// <param name="name">The tensor's name.</param>
     /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
-    public TensorInfo Info(string name) => FileOf(name).Info(name);
+    public TensorInfo Info(string name) => FindFile(name).Info(name);
 
     /// <summary>Reads a tensor. It owns its memory: it stays when the folder is closed.</summary>
     /// <param name="name">The tensor's name.</param>
@@ -114,20 +114,20 @@ public sealed class CheckpointFolder : IDisposable
     /// <param name="type">The type it is converted to; as in the file if null.</param>
     /// <returns>A tensor of the shape that the file gives, in the caller's dispose scope.</returns>
     /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
-    public Tensor Read(string name, Device? device = null, ScalarType? type = null) => FileOf(name).Read(name, device, type);
+    public Tensor Read(string name, Device? device = null, ScalarType? type = null) => FindFile(name).Read(name, device, type);
 
     /// <summary>As <see cref="Read"/>, but over the mapped shard where the tensor is wanted as it lies there, at once and without a copy.</summary>
-    internal Tensor Map(string name, Device? device = null, ScalarType? type = null) => FileOf(name).Map(name, device, type);
+    internal Tensor Map(string name, Device? device = null, ScalarType? type = null) => FindFile(name).Map(name, device, type);
 
     /// <summary>Reads a slice of a tensor's bytes.</summary>
-    internal void ReadBytes(string name, long offset, Span<byte> bytes) => FileOf(name).ReadBytes(name, offset, bytes);
+    internal void ReadBytes(string name, long offset, Span<byte> bytes) => FindFile(name).ReadBytes(name, offset, bytes);
 
     /// <summary>A tensor's bytes where they lie in the mapped shard: nothing is copied. Little-endian, row by row, not aligned.</summary>
     /// <param name="name">The tensor's name.</param>
     /// <returns>The bytes, valid until <see cref="Dispose"/>.</returns>
     /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The tensor has more bytes than a span can hold (2 GB): read it in slices.</exception>
-    public ReadOnlySpan<byte> Bytes(string name) => FileOf(name).Bytes(name);
+    public ReadOnlySpan<byte> Bytes(string name) => FindFile(name).Bytes(name);
 
     /// <summary>A slice of a tensor's bytes where they lie in the mapped shard.</summary>
     /// <param name="name">The tensor's name.</param>
@@ -136,7 +136,7 @@ public sealed class CheckpointFolder : IDisposable
     /// <returns>The bytes, valid until <see cref="Dispose"/>.</returns>
     /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The slice leaves the tensor.</exception>
-    public ReadOnlySpan<byte> Bytes(string name, long offset, int count) => FileOf(name).Bytes(name, offset, count);
+    public ReadOnlySpan<byte> Bytes(string name, long offset, int count) => FindFile(name).Bytes(name, offset, count);
 
     /// <summary>Opens every shard now, so that a damaged download is known before hours of work are spent on it.</summary>
     /// <exception cref="CheckpointException">A shard is missing, damaged, or does not hold what the index says.</exception>
@@ -163,7 +163,7 @@ public sealed class CheckpointFolder : IDisposable
         }
     }
 
-    private WeightsFile FileOf(string name)
+    private WeightsFile FindFile(string name)
     {
         ArgumentNullException.ThrowIfNull(name);
         return _shardOf.TryGetValue(name, out string? shard)

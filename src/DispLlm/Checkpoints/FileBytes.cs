@@ -2,7 +2,7 @@ using System.IO.MemoryMappedFiles;
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// The bytes of an open file, in the three ways in which they are wanted: read into memory of the caller's, which is how much memory passes
@@ -76,8 +76,8 @@ internal sealed unsafe class FileBytes : IDisposable
         byte* start = null;
         view.AcquirePointer(ref start);
         var address = (nint)(start + _lent.PointerOffset + offset);
-        bool isAligned = address % SafetensorsType.SizeOf(type) == 0;
-        var tensor = isAligned ? ForeignMemory.TryWrap(address, shape, type, view.ReleasePointer) : null;
+        bool isAligned = address % SafetensorsType.ByteSize(type) == 0;
+        var tensor = isAligned ? ExternalMemory.TryWrap(address, shape, type, view.ReleasePointer) : null;
         if (tensor is null)
         {
             view.ReleasePointer();

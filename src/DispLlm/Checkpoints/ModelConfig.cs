@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// A model's <c>config.json</c>, or one nested object of it, read strictly: a value of the wrong kind is an error that names file, key

@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>The opcodes of Python's pickle format by their names there: those that a state dict needs, and those that would call something.</summary>
 internal enum PickleOpcode : byte

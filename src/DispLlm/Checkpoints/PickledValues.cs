@@ -1,6 +1,6 @@
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>A dictionary of a pickle, in the order in which it was filled. Keys are not compared: who reads it decides what a key given twice means.</summary>
 /// <param name="Ordered">Whether it is a <c>collections.OrderedDict</c>.</param>

@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// JSON that has to be there. A null reference that is caught would do for a torn line, but on Linux the runtime has it by a signal of the processor: where the framework computes with

@@ -1,7 +1,7 @@
 using System.Text;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// A PyTorch checkpoint (<c>pytorch_model.bin</c>), open for reading: a zip archive with a pickled state dict and one entry of bytes per
@@ -27,7 +27,7 @@ public sealed class PyTorchFile : WeightsFile
     {
         CheckIsZip(stream, full);
         var zip = StoredZip.Read(stream, full);
-        string root = RootOf(zip, full);
+        string root = FindRoot(zip, full);
         CheckWrittenAlike(zip, root, full);
         string pickle = $"{root}/data.pkl";
         if (zip.Find(pickle) is not { } range)
@@ -60,7 +60,7 @@ public sealed class PyTorchFile : WeightsFile
     }
 
     /// <summary>The folder in which PyTorch puts all entries; it is named after the file as it was first saved.</summary>
-    private static string RootOf(StoredZip zip, string file)
+    private static string FindRoot(StoredZip zip, string file)
     {
         string first = zip.Names.FirstOrDefault() ?? throw new CheckpointException(file, null, "the archive is empty, so it is no PyTorch checkpoint.");
         string root = first.Split('/')[0];
@@ -73,18 +73,18 @@ public sealed class PyTorchFile : WeightsFile
     /// <summary>Refuses bytes in another order and a later format. Both entries came with time: older files lack them, and are little-endian.</summary>
     private static void CheckWrittenAlike(StoredZip zip, string root, string file)
     {
-        if (TextOf(zip, $"{root}/byteorder") is { } order and not "little")
+        if (ReadText(zip, $"{root}/byteorder") is { } order and not "little")
         {
             throw new CheckpointException(file, $"{root}/byteorder", $"the file's bytes are in {CheckpointException.Quote(order)} order; only little is read. Save it on a little-endian machine.");
         }
 
-        if (TextOf(zip, $"{root}/version") is { } text && !(int.TryParse(text, out int version) && version is > 0 and <= NewestVersion))
+        if (ReadText(zip, $"{root}/version") is { } text && !(int.TryParse(text, out int version) && version is > 0 and <= NewestVersion))
         {
             throw new CheckpointException(file, $"{root}/version", $"the archive is of version {CheckpointException.Quote(text)}; known are 1 to {NewestVersion}.");
         }
     }
 
-    private static string? TextOf(StoredZip zip, string name) =>
+    private static string? ReadText(StoredZip zip, string name) =>
         zip.Find(name) is { } range ? Encoding.Latin1.GetString(zip.ReadAll(name, range, 64)).Trim() : null;
 
     private static IReadOnlyList<TensorInfo> Place(object? state, StoredZip zip, string root, string file)
@@ -125,13 +125,13 @@ public sealed class PyTorchFile : WeightsFile
             throw new CheckpointException(file, name, $"its storage {CheckpointException.Quote(storage.Key)} is not in the archive. The file is damaged: fetch it again.");
         }
 
-        long elementSize = SafetensorsType.SizeOf(storage.Type);
+        long elementSize = SafetensorsType.ByteSize(storage.Type);
         if (storage.Elements != range.Length / elementSize || range.Length % elementSize != 0)
         {
             throw new CheckpointException(
                 file,
                 name,
-                $"its storage {CheckpointException.Quote(storage.Key)} is said to hold {storage.Elements} numbers of {SafetensorsType.NameOf(storage.Type)}, but has {range.Length} bytes. The file is damaged: fetch it again.");
+                $"its storage {CheckpointException.Quote(storage.Key)} is said to hold {storage.Elements} numbers of {SafetensorsType.ToName(storage.Type)}, but has {range.Length} bytes. The file is damaged: fetch it again.");
         }
 
         long elements = CheckShape(name, tensor, file);

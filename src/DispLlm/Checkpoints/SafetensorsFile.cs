@@ -1,6 +1,6 @@
 using System.Buffers.Binary;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>A safetensors file, open for reading: a header that describes each of its bytes exactly once, and the bytes.</summary>
 public sealed class SafetensorsFile : WeightsFile

@@ -3,7 +3,7 @@ using System.Text.Json;
 using System.Text.Unicode;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// The JSON at the start of a safetensors file. Reading it is the one place where bytes from outside decide about memory, so it
@@ -103,7 +103,7 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
             foreach (var tensor in tensors)
             {
                 writer.WriteStartObject(tensor.Name);
-                writer.WriteString("dtype", SafetensorsType.NameOf(tensor.Type));
+                writer.WriteString("dtype", SafetensorsType.ToName(tensor.Type));
                 writer.WriteStartArray("shape");
                 foreach (long size in tensor.Shape)
                 {

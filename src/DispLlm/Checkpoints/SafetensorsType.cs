@@ -1,6 +1,6 @@
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>The element types of the safetensors format that have a counterpart in TorchSharp.</summary>
 internal static class SafetensorsType
@@ -25,7 +25,7 @@ internal static class SafetensorsType
     };
 
     /// <summary>The format's name of a type; TorchSharp's own name for types that the format lacks.</summary>
-    public static string NameOf(ScalarType type) => type switch
+    public static string ToName(ScalarType type) => type switch
     {
         ScalarType.Float64 => "F64",
         ScalarType.Float32 => "F32",
@@ -42,7 +42,7 @@ internal static class SafetensorsType
 
     /// <summary>Bytes of one element.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The format has no such type.</exception>
-    public static int SizeOf(ScalarType type) => type switch
+    public static int ByteSize(ScalarType type) => type switch
     {
         ScalarType.Float64 or ScalarType.Int64 => 8,
         ScalarType.Float32 or ScalarType.Int32 => 4,

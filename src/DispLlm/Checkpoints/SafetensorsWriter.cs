@@ -2,7 +2,7 @@ using System.Collections.ObjectModel;
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// Writes a safetensors file in one pass. The tensors are declared first, because the header with their places comes first in the
@@ -72,7 +72,7 @@ public sealed class SafetensorsWriter : IDisposable
         var info = Due(name);
         if (_written != 0 || tensor.dtype != info.Type || !info.Shape.SequenceEqual(tensor.shape))
         {
-            string found = $"{SafetensorsType.NameOf(tensor.dtype)}[{string.Join(", ", tensor.shape)}]";
+            string found = $"{SafetensorsType.ToName(tensor.dtype)}[{string.Join(", ", tensor.shape)}]";
             throw new ArgumentException(
                 _written != 0 ? $"Tensor '{name}' was begun or written already." : $"Tensor '{name}' was declared as {info}, but is {found}.", nameof(tensor));
         }
@@ -128,7 +128,7 @@ public sealed class SafetensorsWriter : IDisposable
                 throw new ArgumentException($"Tensor name '{tensor.Name}' is empty, reserved or declared twice.", nameof(tensors));
             }
 
-            if (tensor.Shape.Any(size => size < 0) || SafetensorsType.Parse(SafetensorsType.NameOf(tensor.Type)) is null)
+            if (tensor.Shape.Any(size => size < 0) || SafetensorsType.Parse(SafetensorsType.ToName(tensor.Type)) is null)
             {
                 throw new ArgumentException($"Tensor {tensor} cannot be stored: sizes are 0 or more, types are {SafetensorsType.Known}.", nameof(tensors));
             }

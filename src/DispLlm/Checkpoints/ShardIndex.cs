@@ -1,6 +1,6 @@
 using System.Text.Json;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>Reads <c>model.safetensors.index.json</c> or <c>pytorch_model.bin.index.json</c>: which shard holds which tensor.</summary>
 internal static class ShardIndex

@@ -1,9 +1,9 @@
 using System.Text;
 using System.Text.Unicode;
 using static System.Buffers.Binary.BinaryPrimitives;
-using Meaning = DispLlm.PickledGlobal.Meaning;
+using Meaning = DispLlm.Checkpoints.PickledGlobal.Meaning;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// Reads the pickle of a state dict. A pickle is a program; this machine runs the part of the language that makes tensors, storages,

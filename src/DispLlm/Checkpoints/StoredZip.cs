@@ -2,7 +2,7 @@ using System.Text;
 using System.Text.Unicode;
 using static System.Buffers.Binary.BinaryPrimitives;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// The directory of a zip archive whose entries are stored as they are, so that each is a range of the file that can be mapped. The
@@ -111,7 +111,7 @@ internal sealed class StoredZip
             }
 
             var nameBytes = entry.Slice(EntryLength, nameLength);
-            string name = NameOf(nameBytes, i);
+            string name = ReadName(nameBytes, i);
             CheckStored(entry, name);
             var (header, size) = PlaceOf(entry[..EntryLength], entry.Slice(EntryLength + nameLength, extraLength), name);
             long begin = FindData(name, nameBytes, header, size, directoryAt);
@@ -139,7 +139,7 @@ internal sealed class StoredZip
         }
     }
 
-    private string NameOf(ReadOnlySpan<byte> bytes, long index)
+    private string ReadName(ReadOnlySpan<byte> bytes, long index)
     {
         if (!Utf8.IsValid(bytes))
         {

@@ -1,7 +1,7 @@
 using System.Text.Json;
 using System.Text.Unicode;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>Reads the small JSON files of a checkpoint without forgiving anything.</summary>
 internal static class StrictJson

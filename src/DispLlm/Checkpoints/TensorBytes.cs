@@ -1,6 +1,6 @@
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>A native tensor's memory, in pieces that fit a span: a span ends at 2 GB, an embedding may not.</summary>
 internal static class TensorBytes

@@ -1,6 +1,6 @@
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// What a weights file says about one tensor. The same record declares a tensor to be written, so a copy with one size changed
@@ -35,7 +35,7 @@ public sealed record TensorInfo(string Name, ScalarType Type, IReadOnlyList<long
 
     /// <summary>Number of bytes.</summary>
     /// <exception cref="OverflowException">The number does not fit 64 bits.</exception>
-    public long ByteCount => checked(Elements * SafetensorsType.SizeOf(Type));
+    public long ByteCount => checked(Elements * SafetensorsType.ByteSize(Type));
 
     /// <summary>Whether both describe the same tensor at the same place.</summary>
     /// <param name="other">The other description.</param>
@@ -46,5 +46,5 @@ public sealed record TensorInfo(string Name, ScalarType Type, IReadOnlyList<long
     public override int GetHashCode() => HashCode.Combine(Name, Type, Offset, Shape.Count);
 
     /// <inheritdoc/>
-    public override string ToString() => $"{Name} {SafetensorsType.NameOf(Type)}[{string.Join(", ", Shape)}]";
+    public override string ToString() => $"{Name} {SafetensorsType.ToName(Type)}[{string.Join(", ", Shape)}]";
 }

@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// A file of named tensors, open for reading, whatever its format. Opening reads and checks what the file says about its tensors, and none of
@@ -158,12 +158,12 @@ public abstract class WeightsFile : IDisposable
     private static bool Stays(TensorInfo info, Device? device, ScalarType wanted) =>
         wanted == info.Type && (device is null || device.type == DeviceType.CPU);
 
-    private ReadOnlySpan<byte> Bytes(TensorInfo info, long offset, int count) => _bytes.See(PlaceOf(info, offset, count), count);
+    private ReadOnlySpan<byte> Bytes(TensorInfo info, long offset, int count) => _bytes.See(FileOffset(info, offset, count), count);
 
-    private void Copy(TensorInfo info, long offset, Span<byte> bytes) => _bytes.Read(PlaceOf(info, offset, bytes.Length), bytes);
+    private void Copy(TensorInfo info, long offset, Span<byte> bytes) => _bytes.Read(FileOffset(info, offset, bytes.Length), bytes);
 
     /// <summary>Where a slice of a tensor lies in the file.</summary>
-    private long PlaceOf(TensorInfo info, long offset, int count)
+    private long FileOffset(TensorInfo info, long offset, int count)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);
         ArgumentOutOfRangeException.ThrowIfNegative(count);

@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Checkpoints;
 
 /// <summary>A format in which weights are published: what its files are called in a folder, and who opens one.</summary>
 /// <param name="SingleFile">Name of the weights where they are one file.</param>

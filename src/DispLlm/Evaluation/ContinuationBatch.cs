@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Evaluation;
 
 /// <summary>How likely a model finds one continuation.</summary>
 /// <param name="LogLikelihood">The logarithm of its probability, the sum over its tokens, in nats.</param>
@@ -38,13 +38,13 @@ internal sealed class ContinuationBatch
         using var noGradient = no_grad();
         using var scope = NewDisposeScope();
         int length = _rows.Max(row => row.Tokens.Count);
-        Tensor features = model.Features(TokenIds(length), Layout(length));
+        Tensor features = model.HiddenStates(TokenIds(length), Layout(length));
         long[] sources = [.. _rows.SelectMany((row, i) => row.Sources.Select(source => (long)i * length + source))];
         long[] targets = [.. _continuations.SelectMany(continuation => continuation.Continuation).Select(id => (long)id)];
         Tensor chosen = features.view(-1, features.shape[^1]).index_select(0, tensor(sources, ScalarType.Int64).to(features.device));
         double[] logarithms = new double[targets.Length];
         bool[] greedy = new bool[targets.Length];
-        LogitPieces.Visit(model, chosen, (first, logits) =>
+        LogitChunks.Visit(model, chosen, (first, logits) =>
         {
             int count = (int)logits.shape[0];
             Tensor next = tensor(targets.AsSpan(first, count).ToArray(), ScalarType.Int64).to(logits.device);

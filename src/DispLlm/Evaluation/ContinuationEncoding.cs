@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Evaluation;
 
 /// <summary>A context and its continuation as token ids, as the model is given them.</summary>
 /// <param name="Context">At least one.</param>
@@ -23,7 +23,7 @@ internal sealed class ContinuationEncoding
         _tokenizer = tokenizer;
         _maxPositions = maxPositions;
         _opening = !addsBeginOfText ? []
-            : tokenizer.BeginOfTextId is { } begin ? [begin]
+            : tokenizer.BosTokenId is { } begin ? [begin]
             : throw new EvaluationException("A token for the beginning of each text is asked for, and the model's tokenizer has none. Evaluate without it.");
     }
 
@@ -67,6 +67,6 @@ internal sealed class ContinuationEncoding
         return last.Ids;
     }
 
-    private int Prefix() => _tokenizer.BeginOfTextId ?? _tokenizer.EndOfTextId
+    private int Prefix() => _tokenizer.BosTokenId ?? _tokenizer.EosTokenId
         ?? throw new EvaluationException("A context is empty, and the model's tokenizer has no token that begins or ends a text to stand for it. Give every item a context.");
 }

@@ -1,6 +1,6 @@
 using System.Text.RegularExpressions;
 
-namespace DispLlm;
+namespace DispLlm.Evaluation;
 
 /// <summary>The harness's clean-up of HellaSwag's texts. What it leaves odd (a space before a bracket that went) stays odd here: scores depend on it.</summary>
 internal static partial class HellaSwagText

@@ -1,7 +1,7 @@
 using System.Text;
 using System.Text.Json;
 
-namespace DispLlm;
+namespace DispLlm.Evaluation;
 
 /// <summary>A line of a JSON Lines file, or a value in it, whose errors name file, line and key.</summary>
 internal sealed class JsonLine

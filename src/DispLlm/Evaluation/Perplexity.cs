@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Evaluation;
 
 /// <summary>How perplexity is measured. Figures of different settings do not compare.</summary>
 public sealed record PerplexityOptions
@@ -16,16 +16,16 @@ public sealed record PerplexityOptions
     public int? Stride { get; init; }
 
     /// <summary>Whether the end of the text that fills no window counts too, in a shorter one. Default: no, as figures are published.</summary>
-    public bool CountsRest { get; init; }
+    public bool IncludePartialWindow { get; init; }
 
     /// <summary>How many windows from the start of the text. Default: all of them.</summary>
     public int? MaxWindows { get; init; }
 
     /// <summary>
     /// A token to put in front of the text, once, before it is cut into windows; usually the tokenizer's begin-of-text. Default: none. Published code has it wherever the tokenizer adds it
-    /// by itself (<see cref="Published"/>).
+    /// by itself (<see cref="PaperConvention"/>).
     /// </summary>
-    public int? OpeningToken { get; init; }
+    public int? BosToken { get; init; }
 
     /// <summary>A token to put in front of every window, in the place of one token of text; usually the tokenizer's begin-of-text. Default: none, as figures are published.</summary>
     public int? FirstToken { get; init; }
@@ -39,10 +39,10 @@ public sealed record PerplexityOptions
     /// </summary>
     /// <param name="tokenizer">The model's tokenizer.</param>
     /// <param name="windowLength">Window length in tokens: 2,048 in most papers, 4,096 in DISP-LLM's for LLaMA-2.</param>
-    public static PerplexityOptions Published(TextTokenizer tokenizer, int windowLength = 2048)
+    public static PerplexityOptions PaperConvention(TextTokenizer tokenizer, int windowLength = 2048)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
-        return new PerplexityOptions { WindowLength = windowLength, OpeningToken = tokenizer.AddsBeginOfText ? tokenizer.BeginOfTextId : null };
+        return new PerplexityOptions { WindowLength = windowLength, BosToken = tokenizer.AddBosToken ? tokenizer.BosTokenId : null };
     }
 
     /// <summary>
@@ -50,7 +50,7 @@ public sealed record PerplexityOptions
     /// </summary>
     /// <param name="windowLength">Window length in tokens.</param>
     /// <param name="stride">How many tokens count in each window but the first; half a window is usual.</param>
-    public static PerplexityOptions Sliding(int windowLength, int stride) => new() { WindowLength = windowLength, Stride = stride, CountsRest = true };
+    public static PerplexityOptions Sliding(int windowLength, int stride) => new() { WindowLength = windowLength, Stride = stride, IncludePartialWindow = true };
 
     internal void Validate(int length)
     {
@@ -81,7 +81,7 @@ public static class Perplexity
     /// <param name="options">Windows.</param>
     /// <param name="progress">Told the fraction that is done, 0 to 1.</param>
     /// <param name="cancellationToken">Looked at between windows.</param>
-    public static PerplexityResult Of(
+    public static PerplexityResult Evaluate(
         IPrunableModel model,
         TokenCorpus corpus,
         PerplexityOptions? options = null,
@@ -90,8 +90,8 @@ public static class Perplexity
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(corpus);
-        int[] tokens = corpus.Resolve(CorpusContext.For(model), cancellationToken);
-        return Of(model, tokens, options, null, progress, cancellationToken);
+        int[] tokens = corpus.Tokenize(CorpusContext.For(model), cancellationToken);
+        return Evaluate(model, tokens, options, null, progress, cancellationToken);
     }
 
     /// <summary>Measures the perplexity of a model on tokens, gated or as it is.</summary>
@@ -102,7 +102,7 @@ public static class Perplexity
     /// <param name="progress">Told the fraction that is done, 0 to 1.</param>
     /// <param name="cancellationToken">Looked at between windows.</param>
     /// <exception cref="CorpusException">The text is shorter than one window.</exception>
-    public static PerplexityResult Of(
+    public static PerplexityResult Evaluate(
         IPrunableModel model,
         IReadOnlyList<int> tokens,
         PerplexityOptions? options,
@@ -113,7 +113,7 @@ public static class Perplexity
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(tokens);
         options ??= new PerplexityOptions();
-        var windows = new TextWindows(tokens, options, model.Spec.MaxPositions);
+        var windows = new EvaluationWindows(tokens, options, model.Spec.MaxPositions);
         using var noGradient = no_grad();
         double sum = 0;
         long predicted = 0;
@@ -122,12 +122,12 @@ public static class Perplexity
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            Tensor ids = windows.TokensOf(batch);
+            Tensor ids = windows.StackTokens(batch);
             Tensor targets = cat([.. batch.Select((window, row) => ids[row].narrow(0, window.From, window.Predicted))]);
-            LogitPieces.Visit(model, TextWindows.FeaturesOf(model, batch, ids, gates), (first, logits) =>
+            LogitChunks.Visit(model, EvaluationWindows.ComputeHiddenStates(model, batch, ids, gates), (first, logits) =>
             {
                 Tensor next = targets.narrow(0, first, logits.shape[0]).to(logits.device);
-                sum += nn.functional.cross_entropy(logits, next, reduction: nn.Reduction.Sum).Number();
+                sum += nn.functional.cross_entropy(logits, next, reduction: nn.Reduction.Sum).ReadDouble();
             });
             predicted += targets.shape[0];
             progress?.Report((double)(done += batch.Count) / windows.Count);

@@ -2,7 +2,7 @@ using System.Diagnostics;
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Evaluation;
 
 /// <summary>The memory that a model takes.</summary>
 /// <param name="Weights">Bytes of its weights in the compute type: exact.</param>
@@ -54,7 +54,7 @@ public static class Throughput
         ArgumentOutOfRangeException.ThrowIfLessThan(length, 1);
         return Measure(models, (long)batch * length, rounds, (model, watch) =>
         {
-            using var cache = model.NewCache();
+            using var cache = model.CreateKeyValueCache();
             model.NextTokenLogits(Tokens(model, batch, prompt), cache);
             Tensor token = Tokens(model, batch, 1);
             return watch(() =>
@@ -85,16 +85,18 @@ public static class Throughput
         var passes = MediansInTurn(models, rounds, model =>
         {
             Tensor tokens = Tokens(model, 1, length);
-            return ResidentPeak.During(model.Backend, model.Spec.Blocks, () => model.Logits(tokens));
+            var (backend, layers) = (model.Backend, model.Spec.NumLayers);
+            bool onHost = Enumerable.Range(0, layers).Select(block => backend.GetBlockDevice(block, layers)).Append(backend.Device).All(device => device.type == DeviceType.CPU);
+            return PeakResidentMemory.During(onHost, () => model.Logits(tokens));
         }, cancellationToken);
-        return [.. models.Zip(passes, (model, pass) => new MemoryUse(WeightsOf(model), pass))];
+        return [.. models.Zip(passes, (model, pass) => new MemoryUse(CountWeightBytes(model), pass))];
     }
 
-    private static long WeightsOf(IPrunableModel model)
+    private static long CountWeightBytes(IPrunableModel model)
     {
         var counter = new ParameterCounter(model.Spec);
         using var one = empty([1], model.Backend.ComputeType);
-        return (model.Plan is null ? counter.Dense : counter.Of(model.Plan)).WholeModel * one.element_size();
+        return (model.Plan is null ? counter.Dense : counter.Count(model.Plan)).WholeModel * one.element_size();
     }
 
     private static double[] Measure(
@@ -129,10 +131,10 @@ public static class Throughput
         long start = Stopwatch.GetTimestamp();
 
         // Reading one number back waits for a device that computes asynchronously.
-        _ = work().amax([]).Number();
+        _ = work().amax([]).ReadDouble();
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
     private static Tensor Tokens(IPrunableModel model, int batch, int length) =>
-        HeldArithmetic.Count(0, (long)batch * length).Modulo(model.Spec.VocabularySize).view(batch, length);
+        ScalarOps.Arange(0, (long)batch * length).RemainderScalar(model.Spec.VocabularySize).view(batch, length);
 }

@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Evaluation;
 
 /// <summary>
 /// Zero-shot tasks by log-likelihood, scored as EleutherAI's lm-evaluation-harness scores them: its prompts, its tokenisation of context and continuation, its <c>acc</c> and
@@ -62,7 +62,7 @@ public static class ZeroShot
         ArgumentNullException.ThrowIfNull(task);
         options ??= new ZeroShotOptions();
         options.Validate();
-        var encoding = new ContinuationEncoding(tokenizer, model.Spec.MaxPositions, options.AddsBeginOfText);
+        var encoding = new ContinuationEncoding(tokenizer, model.Spec.MaxPositions, options.AddBosToken);
         var items = new List<EncodedContinuation[]>();
         foreach (var item in task.Items.Take(options.MaxItems ?? int.MaxValue))
         {
@@ -71,7 +71,7 @@ public static class ZeroShot
         }
 
         var scores = new IReadOnlyList<ContinuationScore>?[items.Count];
-        using var file = options.ResultsFile is { } path ? ZeroShotResults.Open(path, ZeroShotResults.IdentityOf(model, task, items), task.Items, scores) : null;
+        using var file = options.ResultsFile is { } path ? ZeroShotResults.Open(path, ZeroShotResults.DescribeIdentity(model, task, items), task.Items, scores) : null;
 
         // The longest first: where memory does not suffice, that shows at once. The order and with it every batch follows from the items alone, so that a run that goes on computes the same.
         int[][] batches = [.. Enumerable.Range(0, items.Count).OrderByDescending(item => items[item].Max(choice => choice.Context.Length + choice.Continuation.Length)).Chunk(options.BatchSize)];

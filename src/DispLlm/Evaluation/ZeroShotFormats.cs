@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace DispLlm;
+namespace DispLlm.Evaluation;
 
 /// <summary>
 /// How the published files of each task become items: one method a task, with the prompts of EleutherAI's lm-evaluation-harness. An answer stands behind its context and one space.

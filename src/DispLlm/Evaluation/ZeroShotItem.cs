@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace DispLlm;
+namespace DispLlm.Evaluation;
 
 /// <summary>One of the answers to a zero-shot item: how likely is the continuation behind the context?</summary>
 /// <param name="Context">What is read first. Spaces at its end count as the continuation's, since tokens begin with theirs; empty stands for the beginning of a text.</param>

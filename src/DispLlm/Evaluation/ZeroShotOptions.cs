@@ -1,6 +1,6 @@
-namespace DispLlm;
+namespace DispLlm.Evaluation;
 
-/// <summary>How zero-shot tasks are scored. Everything but <see cref="MaxItems"/> and <see cref="AddsBeginOfText"/> changes time and memory, not the result.</summary>
+/// <summary>How zero-shot tasks are scored. Everything but <see cref="MaxItems"/> and <see cref="AddBosToken"/> changes time and memory, not the result.</summary>
 public sealed record ZeroShotOptions
 {
     /// <summary>Items whose continuations are computed in one forward pass. Default 8; a GPU takes more.</summary>
@@ -13,7 +13,7 @@ public sealed record ZeroShotOptions
     /// Whether the tokenizer's begin-of-text token stands in front of every context. Default: no, as the harness does without <c>add_bos_token</c> and as most published figures of LLaMA
     /// models are measured.
     /// </summary>
-    public bool AddsBeginOfText { get; init; }
+    public bool AddBosToken { get; init; }
 
     /// <summary>
     /// A file that keeps the scores of what is done, a JSON object a line. An evaluation that was interrupted goes on behind them and ends with the same numbers; a file of another model,

@@ -5,7 +5,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 
-namespace DispLlm;
+namespace DispLlm.Evaluation;
 
 /// <summary>
 /// The scores of an evaluation in JSON Lines: a line that says whose they are, and one for each item. They are written a forward pass at a time; a line that was torn is dropped when the
@@ -27,14 +27,14 @@ internal sealed class ZeroShotResults : IDisposable
     }
 
     /// <summary>What scores follow from: model, task, and the ids that text and tokenizer give.</summary>
-    public static IReadOnlyDictionary<string, string> IdentityOf(IPrunableModel model, ZeroShotTask task, IReadOnlyList<EncodedContinuation[]> items) =>
+    public static IReadOnlyDictionary<string, string> DescribeIdentity(IPrunableModel model, ZeroShotTask task, IReadOnlyList<EncodedContinuation[]> items) =>
         new Dictionary<string, string>(StringComparer.Ordinal)
         {
             ["format"] = Format,
             ["task"] = task.Name,
             ["items"] = items.Count.ToString(CultureInfo.InvariantCulture),
-            ["text"] = HashOf(items),
-            ["model"] = WeightsFingerprint.Of(model),
+            ["text"] = HashItems(items),
+            ["model"] = WeightsFingerprint.Compute(model),
             ["compute_type"] = model.Backend.ComputeType.ToString(),
         };
 
@@ -183,7 +183,7 @@ internal sealed class ZeroShotResults : IDisposable
         }
     }
 
-    private static string HashOf(IReadOnlyList<EncodedContinuation[]> items)
+    private static string HashItems(IReadOnlyList<EncodedContinuation[]> items)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         foreach (var (context, continuation) in items.SelectMany(item => item))

@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Evaluation;
 
 /// <summary>How a model did on one zero-shot task, scored by log-likelihood.</summary>
 /// <param name="Task">The task's name, for instance <c>arc_easy</c>.</param>

@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Evaluation;
 
 /// <summary>
 /// A zero-shot task: items with answers, of which the model should find the right one the most likely. Six come with the library, with the prompts of EleutherAI's

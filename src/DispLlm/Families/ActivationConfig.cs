@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>Reads the MLP's nonlinearity under the names that configurations use.</summary>
 public static class ActivationConfig

@@ -1,30 +1,30 @@
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>The kind of a model's norms.</summary>
 public enum NormKind
 {
     /// <summary><c>w * x / sqrt(mean(x^2) + eps)</c>.</summary>
-    RootMeanSquare,
+    RmsNorm,
 
     /// <summary><c>w * (x - mean(x)) / sqrt(var(x) + eps) + b</c>.</summary>
-    Layer,
+    LayerNorm,
 }
 
 /// <summary>Where a block's norms stand.</summary>
 public enum NormPlacement
 {
     /// <summary>In front of each sublayer: <c>x + f(norm(x))</c>.</summary>
-    Before,
+    PreNorm,
 
     /// <summary>Behind each residual sum: <c>norm(x + f(x))</c>. Sites then select from the stream itself, and no final norm is needed.</summary>
-    After,
+    PostNorm,
 }
 
 /// <summary>How attention and MLP of a block share the residual stream.</summary>
 public enum ResidualLayout
 {
     /// <summary>One after the other: <c>y = x + attention(norm1(x)); y + mlp(norm2(y))</c>.</summary>
-    Serial,
+    Sequential,
 
     /// <summary>Side by side, each with its own norm: <c>x + attention(norm1(x)) + mlp(norm2(x))</c>.</summary>
     Parallel,

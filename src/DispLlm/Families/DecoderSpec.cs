@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>
 /// Everything the decoder network needs to know about a model: sizes, and which of the known parts it is built of.
@@ -13,19 +13,19 @@ public sealed record DecoderSpec
     public required int HiddenSize { get; init; }
 
     /// <summary>Number of decoder blocks <c>L</c>.</summary>
-    public required int Blocks { get; init; }
+    public required int NumLayers { get; init; }
 
     /// <summary>Number of query heads.</summary>
-    public required int Heads { get; init; }
+    public required int NumAttentionHeads { get; init; }
 
-    /// <summary>Number of key-value heads; fewer than <see cref="Heads"/> in grouped-query attention.</summary>
-    public required int KeyValueHeads { get; init; }
+    /// <summary>Number of key-value heads; fewer than <see cref="NumAttentionHeads"/> in grouped-query attention.</summary>
+    public required int NumKeyValueHeads { get; init; }
 
     /// <summary>Features of one head; not always <c>HiddenSize / Heads</c>.</summary>
-    public required int HeadSize { get; init; }
+    public required int HeadDim { get; init; }
 
     /// <summary>Hidden features <c>d_ff</c> of the MLP.</summary>
-    public required int MlpSize { get; init; }
+    public required int IntermediateSize { get; init; }
 
     /// <summary>Whether the MLP multiplies a gate in: <c>down(act(gate(x)) * up(x))</c>; otherwise <c>down(act(up(x)))</c>.</summary>
     public required bool GatedMlp { get; init; }
@@ -79,7 +79,7 @@ public sealed record DecoderSpec
     public bool MlpBias { get; init; }
 
     /// <summary>Whether the head shares the token embedding's weight.</summary>
-    public bool TiedHead { get; init; }
+    public bool TieWordEmbeddings { get; init; }
 
     /// <summary>Whether the head has a bias.</summary>
     public bool HeadBias { get; init; }
@@ -88,18 +88,18 @@ public sealed record DecoderSpec
     public bool ProjectsEmbedding => (EmbeddingSize ?? HiddenSize) != HiddenSize;
 
     /// <summary>Output features of the query projection: <c>Heads * HeadSize</c>.</summary>
-    public int QuerySize => Heads * HeadSize;
+    public int QuerySize => NumAttentionHeads * HeadDim;
 
     /// <summary>Output features of the key projection, and of the value projection: <c>KeyValueHeads * HeadSize</c>.</summary>
-    public int KeyValueSize => KeyValueHeads * HeadSize;
+    public int KeyValueSize => NumKeyValueHeads * HeadDim;
 
     /// <summary>What in this spec cannot be together, as a sentence; null where everything fits.</summary>
-    public string? Contradiction()
+    public string? Validate()
     {
         foreach (var (size, name) in new[]
         {
-            (VocabularySize, nameof(VocabularySize)), (HiddenSize, nameof(HiddenSize)), (Blocks, nameof(Blocks)), (Heads, nameof(Heads)),
-            (KeyValueHeads, nameof(KeyValueHeads)), (HeadSize, nameof(HeadSize)), (MlpSize, nameof(MlpSize)), (MaxPositions, nameof(MaxPositions)),
+            (VocabularySize, nameof(VocabularySize)), (HiddenSize, nameof(HiddenSize)), (NumLayers, nameof(NumLayers)), (NumAttentionHeads, nameof(NumAttentionHeads)),
+            (NumKeyValueHeads, nameof(NumKeyValueHeads)), (HeadDim, nameof(HeadDim)), (IntermediateSize, nameof(IntermediateSize)), (MaxPositions, nameof(MaxPositions)),
             (EmbeddingSize ?? HiddenSize, nameof(EmbeddingSize)),
         })
         {
@@ -114,9 +114,9 @@ public sealed record DecoderSpec
             return $"{nameof(NormEpsilon)} is {NormEpsilon}; it has to be above 0.";
         }
 
-        if (Heads % KeyValueHeads != 0)
+        if (NumAttentionHeads % NumKeyValueHeads != 0)
         {
-            return $"{Heads} query heads cannot share {KeyValueHeads} key-value heads evenly.";
+            return $"{NumAttentionHeads} query heads cannot share {NumKeyValueHeads} key-value heads evenly.";
         }
 
         if ((Rotary is null) == (LearnedPositions is null))
@@ -126,9 +126,9 @@ public sealed record DecoderSpec
                 : $"The model has two kinds of positions: {nameof(Rotary)} and {nameof(LearnedPositions)}.";
         }
 
-        if (Rotary is { } rotary && (rotary.Dimensions < 2 || rotary.Dimensions % 2 != 0 || rotary.Dimensions > HeadSize))
+        if (Rotary is { } rotary && (rotary.Dimensions < 2 || rotary.Dimensions % 2 != 0 || rotary.Dimensions > HeadDim))
         {
-            return $"{rotary.Dimensions} features of each head are rotated; it has to be an even number from 2 to the head's {HeadSize}.";
+            return $"{rotary.Dimensions} features of each head are rotated; it has to be an even number from 2 to the head's {HeadDim}.";
         }
 
         if (LearnedPositions is { Offset: < 0 } learned)
@@ -136,14 +136,14 @@ public sealed record DecoderSpec
             return $"The offset of the learned positions is {learned.Offset}; it has to be at least 0.";
         }
 
-        if (NormPlacement == NormPlacement.After && Residual != ResidualLayout.Serial)
+        if (NormPlacement == NormPlacement.PostNorm && Residual != ResidualLayout.Sequential)
         {
             return $"Norms behind the residual sums need a sum behind each sublayer, but the residual layout is {Residual}.";
         }
 
-        if (QueryKeyValueLayout == QueryKeyValueLayout.FusedByHead && KeyValueHeads != Heads)
+        if (QueryKeyValueLayout == QueryKeyValueLayout.FusedByHead && NumKeyValueHeads != NumAttentionHeads)
         {
-            return $"Queries, keys and values fused by head need as many key-value heads ({KeyValueHeads}) as query heads ({Heads}).";
+            return $"Queries, keys and values fused by head need as many key-value heads ({NumKeyValueHeads}) as query heads ({NumAttentionHeads}).";
         }
 
         return null;
@@ -164,7 +164,7 @@ public sealed record DecoderSpec
         }
 
         var spec = family.ReadSpec(config);
-        return spec.Contradiction() is { } contradiction
+        return spec.Validate() is { } contradiction
             ? throw new CheckpointException(config.File, null, $"as family '{family.Name}' reads it, the configuration contradicts itself. {contradiction}")
             : spec;
     }

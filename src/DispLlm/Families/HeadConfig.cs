@@ -1,10 +1,10 @@
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>How attention is split into heads.</summary>
-/// <param name="Heads">Query heads.</param>
-/// <param name="KeyValueHeads">Key-value heads.</param>
-/// <param name="HeadSize">Features of one head.</param>
-public readonly record struct HeadConfig(int Heads, int KeyValueHeads, int HeadSize)
+/// <param name="NumAttentionHeads">Query heads.</param>
+/// <param name="NumKeyValueHeads">Key-value heads.</param>
+/// <param name="HeadDim">Features of one head.</param>
+public readonly record struct HeadConfig(int NumAttentionHeads, int NumKeyValueHeads, int HeadDim)
 {
     /// <summary>
     /// Reads <c>num_attention_heads</c>, <c>num_key_value_heads</c> (as many, where absent) and <c>head_dim</c> (<c>hidden_size</c> over the number of

@@ -21,7 +21,7 @@ public interface IModelFamily
     /// <summary>
     /// What tensor names may lack at the front, as where the model was saved without its head: <c>model.</c> in many families. Default: nothing.
     /// </summary>
-    string OptionalPrefix => string.Empty;
+    string BaseModelPrefix => string.Empty;
 
     /// <summary>Reads the configuration of a checkpoint.</summary>
     /// <param name="config">The checkpoint's <c>config.json</c>.</param>
@@ -36,5 +36,5 @@ public interface IModelFamily
 
     /// <summary>Whether a tensor that the model does not use may lie in the checkpoint all the same. Default: no tensor may.</summary>
     /// <param name="tensorName">The tensor's name.</param>
-    bool IsHarmlessExtra(string tensorName) => false;
+    bool IsIgnorable(string tensorName) => false;
 }

@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>
 /// LLaMA 1, 2 and 3, and the many models built alike (SmolLM2, TinyLlama, ...): RMS norm in front of each sublayer, rotary positions,
@@ -26,7 +26,7 @@ public sealed class LlamaFamily : IModelFamily
         "LLaMA-2 7B");
 
     /// <inheritdoc/>
-    public string OptionalPrefix => "model.";
+    public string BaseModelPrefix => "model.";
 
     /// <inheritdoc/>
     public DecoderSpec ReadSpec(ModelConfig config)
@@ -35,8 +35,8 @@ public sealed class LlamaFamily : IModelFamily
         RefuseWhatChangesTheComputation(config);
 
         var heads = HeadConfig.Read(config);
-        var rotary = RotaryConfig.Read(config, heads.HeadSize);
-        if (rotary.Dimensions != heads.HeadSize)
+        var rotary = RotaryConfig.Read(config, heads.HeadDim);
+        if (rotary.Dimensions != heads.HeadDim)
         {
             throw config.Unsupported("partial_rotary_factor", "models of this family rotate whole heads");
         }
@@ -46,21 +46,21 @@ public sealed class LlamaFamily : IModelFamily
         {
             VocabularySize = config.GetPositiveInt("vocab_size"),
             HiddenSize = config.GetPositiveInt("hidden_size"),
-            Blocks = config.GetPositiveInt("num_hidden_layers"),
-            Heads = heads.Heads,
-            KeyValueHeads = heads.KeyValueHeads,
-            HeadSize = heads.HeadSize,
-            MlpSize = config.GetPositiveInt("intermediate_size"),
+            NumLayers = config.GetPositiveInt("num_hidden_layers"),
+            NumAttentionHeads = heads.NumAttentionHeads,
+            NumKeyValueHeads = heads.NumKeyValueHeads,
+            HeadDim = heads.HeadDim,
+            IntermediateSize = config.GetPositiveInt("intermediate_size"),
             GatedMlp = true,
             Activation = ActivationConfig.Read(config, "hidden_act", "silu"),
-            Norm = NormKind.RootMeanSquare,
+            Norm = NormKind.RmsNorm,
             NormEpsilon = config.GetPositiveDouble("rms_norm_eps", 1e-6),
             Rotary = rotary,
             MaxPositions = config.GetPositiveInt("max_position_embeddings", 2048),
             QueryKeyValueBias = attentionBias,
             AttentionOutputBias = attentionBias,
             MlpBias = config.GetBool("mlp_bias", false),
-            TiedHead = config.GetBool("tie_word_embeddings", false),
+            TieWordEmbeddings = config.GetBool("tie_word_embeddings", false),
         };
     }
 
@@ -87,7 +87,7 @@ public sealed class LlamaFamily : IModelFamily
     }
 
     /// <inheritdoc/>
-    public bool IsHarmlessExtra(string tensorName)
+    public bool IsIgnorable(string tensorName)
     {
         ArgumentNullException.ThrowIfNull(tensorName);
 

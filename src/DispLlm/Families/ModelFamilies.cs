@@ -8,7 +8,7 @@ public sealed class ModelFamilies
     private ModelFamilies(Dictionary<string, IModelFamily> byModelType) => _byModelType = byModelType;
 
     /// <summary>The families that come with the library.</summary>
-    public static ModelFamilies BuiltIn { get; } = new ModelFamilies([]).With(new LlamaFamily()).With(new OptFamily()).With(new PhiFamily());
+    public static ModelFamilies BuiltIn { get; } = new ModelFamilies([]).Add(new LlamaFamily()).Add(new OptFamily()).Add(new PhiFamily());
 
     /// <summary>The <c>model_type</c> values that are known, in alphabetical order.</summary>
     public IReadOnlyList<string> ModelTypes => [.. _byModelType.Keys.Order(StringComparer.Ordinal)];
@@ -22,7 +22,7 @@ public sealed class ModelFamilies
     /// The family claims no <c>model_type</c>, or one that another family has; or what it makes of its example contradicts itself: a spec that
     /// does not fit together, two weights of one name, or a weight without one.
     /// </exception>
-    public ModelFamilies With(IModelFamily family)
+    public ModelFamilies Add(IModelFamily family)
     {
         ArgumentNullException.ThrowIfNull(family);
         if (family.ModelTypes.Count == 0)
@@ -40,7 +40,7 @@ public sealed class ModelFamilies
             }
         }
 
-        if (Named(family.Name) is not null)
+        if (Find(family.Name) is not null)
         {
             throw new ArgumentException($"There is a family '{family.Name}' already; pruned checkpoints name their family, so names are given once.", nameof(family));
         }
@@ -52,7 +52,7 @@ public sealed class ModelFamilies
     /// <summary>The family of a configuration.</summary>
     /// <param name="config">The checkpoint's <c>config.json</c>.</param>
     /// <exception cref="UnsupportedModelException">No family claims its <c>model_type</c>.</exception>
-    public IModelFamily Of(ModelConfig config)
+    public IModelFamily Resolve(ModelConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
         string type = config.GetString("model_type");
@@ -63,13 +63,13 @@ public sealed class ModelFamilies
 
     /// <summary>The family of a name, as pruned checkpoints record it; null where there is none.</summary>
     /// <param name="name">The family's <see cref="IModelFamily.Name"/>.</param>
-    public IModelFamily? Named(string name) => _byModelType.Values.FirstOrDefault(family => family.Name == name);
+    public IModelFamily? Find(string name) => _byModelType.Values.FirstOrDefault(family => family.Name == name);
 
     /// <summary>What can be wrong with a family shows on one configuration, if it is read to the end.</summary>
     private static void Try(IModelFamily family)
     {
         DecoderSpec spec;
-        IReadOnlyList<WeightSlot> slots;
+        IReadOnlyList<CheckpointParameter> slots;
         try
         {
             if (!family.ModelTypes.Contains(family.Example.GetString("model_type")))
@@ -79,14 +79,14 @@ public sealed class ModelFamilies
 
             // Two blocks are enough to see whether names tell blocks apart.
             spec = DecoderSpec.Read(family.Example, family);
-            slots = [.. WeightCatalog.Of(spec with { Blocks = Math.Min(2, spec.Blocks) }, family)];
+            slots = [.. ParameterCatalog.CheckpointParameters(spec with { NumLayers = Math.Min(2, spec.NumLayers) }, family)];
         }
         catch (Exception e) when (e is DispLlmException or ArgumentOutOfRangeException)
         {
             throw new ArgumentException($"Family '{family.Name}' fails on its own example. {e.Message}", nameof(family), e);
         }
 
-        var names = new Dictionary<string, WeightSlot>(StringComparer.Ordinal);
+        var names = new Dictionary<string, CheckpointParameter>(StringComparer.Ordinal);
         foreach (var slot in slots)
         {
             if (!names.TryAdd(slot.Name, slot))

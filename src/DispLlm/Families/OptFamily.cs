@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>
 /// OPT, 125M to 66B: learned positions, layer norms with biases, a plain MLP. OPT-350M alone has its norms behind the residual sums and an
@@ -26,7 +26,7 @@ public sealed class OptFamily : IModelFamily
         "OPT-350M");
 
     /// <inheritdoc/>
-    public string OptionalPrefix => "model.";
+    public string BaseModelPrefix => "model.";
 
     /// <inheritdoc/>
     public DecoderSpec ReadSpec(ModelConfig config)
@@ -46,23 +46,23 @@ public sealed class OptFamily : IModelFamily
             VocabularySize = config.GetPositiveInt("vocab_size"),
             HiddenSize = hidden,
             EmbeddingSize = config.GetPositiveInt("word_embed_proj_dim", hidden),
-            Blocks = config.GetPositiveInt("num_hidden_layers"),
-            Heads = heads.Heads,
-            KeyValueHeads = heads.KeyValueHeads,
-            HeadSize = heads.HeadSize,
-            MlpSize = config.GetPositiveInt("ffn_dim"),
+            NumLayers = config.GetPositiveInt("num_hidden_layers"),
+            NumAttentionHeads = heads.NumAttentionHeads,
+            NumKeyValueHeads = heads.NumKeyValueHeads,
+            HeadDim = heads.HeadDim,
+            IntermediateSize = config.GetPositiveInt("ffn_dim"),
             GatedMlp = false,
             Activation = ActivationConfig.Read(config, "activation_function", "relu"),
-            Norm = NormKind.Layer,
+            Norm = NormKind.LayerNorm,
             NormEpsilon = 1e-5,
-            NormPlacement = normBefore ? NormPlacement.Before : NormPlacement.After,
+            NormPlacement = normBefore ? NormPlacement.PreNorm : NormPlacement.PostNorm,
             FinalNorm = normBefore && !config.GetBool("_remove_final_layer_norm", false),
             MaxPositions = config.GetPositiveInt("max_position_embeddings", 2048),
             LearnedPositions = new LearnedPositionsSpec(PositionOffset),
             QueryKeyValueBias = bias,
             AttentionOutputBias = bias,
             MlpBias = bias,
-            TiedHead = config.GetBool("tie_word_embeddings", true),
+            TieWordEmbeddings = config.GetBool("tie_word_embeddings", true),
         };
     }
 

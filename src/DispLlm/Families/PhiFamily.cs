@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>
 /// Phi-1, 1.5 and 2: attention and MLP side by side from one layer norm, a part of each head rotated, a plain MLP, biases everywhere.
@@ -22,7 +22,7 @@ public sealed class PhiFamily : IModelFamily
         "Phi-1.5");
 
     /// <inheritdoc/>
-    public string OptionalPrefix => "model.";
+    public string BaseModelPrefix => "model.";
 
     /// <inheritdoc/>
     public DecoderSpec ReadSpec(ModelConfig config)
@@ -33,23 +33,23 @@ public sealed class PhiFamily : IModelFamily
         {
             VocabularySize = config.GetPositiveInt("vocab_size"),
             HiddenSize = config.GetPositiveInt("hidden_size"),
-            Blocks = config.GetPositiveInt("num_hidden_layers"),
-            Heads = heads.Heads,
-            KeyValueHeads = heads.KeyValueHeads,
-            HeadSize = heads.HeadSize,
-            MlpSize = config.GetPositiveInt("intermediate_size"),
+            NumLayers = config.GetPositiveInt("num_hidden_layers"),
+            NumAttentionHeads = heads.NumAttentionHeads,
+            NumKeyValueHeads = heads.NumKeyValueHeads,
+            HeadDim = heads.HeadDim,
+            IntermediateSize = config.GetPositiveInt("intermediate_size"),
             GatedMlp = false,
             Activation = ActivationConfig.Read(config, "hidden_act", "gelu_new"),
-            Norm = NormKind.Layer,
+            Norm = NormKind.LayerNorm,
             NormEpsilon = config.GetPositiveDouble("layer_norm_eps", 1e-5),
             Residual = ResidualLayout.ParallelSharedNorm,
             MaxPositions = config.GetPositiveInt("max_position_embeddings", 2048),
-            Rotary = RotaryConfig.Read(config, heads.HeadSize, defaultFraction: 0.5),
+            Rotary = RotaryConfig.Read(config, heads.HeadDim, defaultFraction: 0.5),
             QueryKeyNorm = config.GetBool("qk_layernorm", false),
             QueryKeyValueBias = true,
             AttentionOutputBias = true,
             MlpBias = true,
-            TiedHead = config.GetBool("tie_word_embeddings", false),
+            TieWordEmbeddings = config.GetBool("tie_word_embeddings", false),
             HeadBias = true,
         };
     }
@@ -77,7 +77,7 @@ public sealed class PhiFamily : IModelFamily
     }
 
     /// <inheritdoc/>
-    public bool IsHarmlessExtra(string tensorName)
+    public bool IsIgnorable(string tensorName)
     {
         ArgumentNullException.ThrowIfNull(tensorName);
 

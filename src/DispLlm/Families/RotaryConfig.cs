@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>
 /// Reads rotary positions from any of the layouts in use: <c>rope_theta</c> (once <c>rotary_emb_base</c>) with <c>rope_scaling</c> (kind under
@@ -17,8 +17,8 @@ public static class RotaryConfig
         ArgumentNullException.ThrowIfNull(config);
         var parameters = config.TryGetSection("rope_parameters");
         var scaling = parameters ?? config.TryGetSection("rope_scaling");
-        double theta = FirstOf(parameters, config, "rope_theta", "rotary_emb_base") ?? 10000.0;
-        double fraction = FirstOf(parameters, config, "partial_rotary_factor", "rotary_pct") ?? defaultFraction;
+        double theta = ReadFirst(parameters, config, "rope_theta", "rotary_emb_base") ?? 10000.0;
+        double fraction = ReadFirst(parameters, config, "partial_rotary_factor", "rotary_pct") ?? defaultFraction;
         int dimensions = (int)(headSize * fraction);
         if (dimensions % 2 != 0)
         {
@@ -30,7 +30,7 @@ public static class RotaryConfig
         return new RotarySpec(theta, dimensions, scaling is null ? new RotaryScaling.None() : ReadScaling(scaling));
     }
 
-    private static double? FirstOf(ModelConfig? parameters, ModelConfig config, string key, string olderKey)
+    private static double? ReadFirst(ModelConfig? parameters, ModelConfig config, string key, string olderKey)
     {
         if (parameters is not null && parameters.Has(key))
         {

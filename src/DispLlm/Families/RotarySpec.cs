@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>How a rotary embedding stretches its wavelengths for contexts longer than those it was trained on.</summary>
 public abstract record RotaryScaling

@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>What a weight does in the decoder; a family says under which tensor name it is stored.</summary>
 public enum WeightRole

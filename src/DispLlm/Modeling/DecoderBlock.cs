@@ -2,7 +2,7 @@ using TorchSharp;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>
 /// One decoder block: attention and MLP over the residual stream. It works on whatever width its passage lets in and its weights have,
@@ -14,7 +14,7 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     private readonly NormLayer _mlpNorm = weights.Norm(
         spec, spec.Residual == ResidualLayout.ParallelSharedNorm ? WeightRole.AttentionNorm : WeightRole.MlpNorm, index);
 
-    private readonly QueryKeyValueProjection _queryKeyValue = QueryKeyValueProjection.Of(spec, weights, index);
+    private readonly QueryKeyValueProjection _queryKeyValue = QueryKeyValueProjection.Create(spec, weights, index);
     private readonly NormLayer? _queryNorm = spec.QueryKeyNorm ? weights.Norm(spec, WeightRole.QueryNorm, index) : null;
     private readonly NormLayer? _keyNorm = spec.QueryKeyNorm ? weights.Norm(spec, WeightRole.KeyNorm, index) : null;
     private readonly Projection _output = weights.Projection(WeightRole.AttentionOutput, index);
@@ -24,10 +24,10 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
 
     private readonly Projection _down = weights.Projection(WeightRole.MlpDown, index);
 
-    private bool NormsBefore => spec.NormPlacement == NormPlacement.Before;
+    private bool NormsBefore => spec.NormPlacement == NormPlacement.PreNorm;
 
     /// <summary>The stream <c>[batch, seq, d]</c> behind the block. The caller disposes it.</summary>
-    public Tensor Forward(Tensor stream, BlockPassage passage, SequenceWindow window)
+    public Tensor Forward(Tensor stream, SitePolicy passage, ForwardContext window)
     {
         using var scope = NewDisposeScope();
         Tensor mixed = Mixed(EnterAttention(stream, passage), passage, window);
@@ -42,7 +42,7 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     /// <param name="indices">What a pruned block selects; null where it is dense.</param>
     public HostBlock? InHostMemory(BlockIndices? indices)
     {
-        if (!NormsBefore || spec.Residual != ResidualLayout.Serial || spec.Activation != Activation.Silu || _queryNorm is not null || _keyNorm is not null
+        if (!NormsBefore || spec.Residual != ResidualLayout.Sequential || spec.Activation != Activation.Silu || _queryNorm is not null || _keyNorm is not null
             || _queryKeyValue.Readers is not [var query, var key, var value] || _mlpReaders is not [var gate, var up]
             || !Projection.LieInHostMemory(query, key, value, _output, gate, up, _down)
             || _attentionNorm.InHostMemory is not { } attentionNorm || _mlpNorm.InHostMemory is not { } mlpNorm)
@@ -71,14 +71,14 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     }
 
     /// <summary>What the query, key and value projections read of the stream in front of the block.</summary>
-    public Tensor EnterAttention(Tensor stream, BlockPassage passage) =>
+    public Tensor EnterAttention(Tensor stream, SitePolicy passage) =>
         passage.Enter(SelectionSite.AttentionInput, stream, NormsBefore ? _attentionNorm : null);
 
     /// <summary>The values of all heads as attention mixes them, <c>[batch, seq, heads x head size]</c>: what the output projection reads.</summary>
-    public Tensor Mixed(Tensor entered, BlockPassage passage, SequenceWindow window)
+    public Tensor Mixed(Tensor entered, SitePolicy passage, ForwardContext window)
     {
         var read = passage.Read(SelectionSite.AttentionInput, entered, _queryKeyValue.Readers);
-        if (_queryNorm is null && _keyNorm is null && window.AttendAsWritten(index, read, spec.HeadSize, rotary) is { } mixed)
+        if (_queryNorm is null && _keyNorm is null && window.AttendAsWritten(index, read, spec.HeadDim, rotary) is { } mixed)
         {
             return mixed;
         }
@@ -89,7 +89,7 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
 
         if (rotary is not null)
         {
-            var (cosine, sine) = window.Turns(rotary, entered.device, entered.dtype);
+            var (cosine, sine) = window.RotaryCosSin(rotary, entered.device, entered.dtype);
             query = RotaryTable.Rotate(query, cosine, sine);
             key = RotaryTable.Rotate(key, cosine, sine);
         }
@@ -98,25 +98,25 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     }
 
     /// <summary>The stream with what attention wrote.</summary>
-    public Tensor LeaveAttention(Tensor stream, Tensor mixed, BlockPassage passage)
+    public Tensor LeaveAttention(Tensor stream, Tensor mixed, SitePolicy passage)
     {
         Tensor sum = passage.Leave(SelectionSite.AttentionOutput, stream, mixed, _output);
         return NormsBefore ? sum : _attentionNorm.Apply(sum);
     }
 
     /// <summary>What the MLP's first projections read: of the stream behind attention, or in front of it where both stand side by side.</summary>
-    public Tensor EnterMlp(Tensor stream, Tensor attended, BlockPassage passage) =>
-        passage.Enter(SelectionSite.MlpInput, spec.Residual == ResidualLayout.Serial ? attended : stream, NormsBefore ? _mlpNorm : null);
+    public Tensor EnterMlp(Tensor stream, Tensor attended, SitePolicy passage) =>
+        passage.Enter(SelectionSite.MlpInput, spec.Residual == ResidualLayout.Sequential ? attended : stream, NormsBefore ? _mlpNorm : null);
 
     /// <summary>The MLP's hidden features <c>[batch, seq, d_ff]</c>: what the down projection reads.</summary>
-    public Tensor Hidden(Tensor entered, BlockPassage passage)
+    public Tensor Hidden(Tensor entered, SitePolicy passage)
     {
         var read = passage.Read(SelectionSite.MlpInput, entered, _mlpReaders);
         return read is [var gate, var up] ? Activate(spec.Activation, gate, up) : Activate(spec.Activation, read[0]);
     }
 
     /// <summary>The stream behind the block.</summary>
-    public Tensor LeaveMlp(Tensor attended, Tensor hidden, BlockPassage passage)
+    public Tensor LeaveMlp(Tensor attended, Tensor hidden, SitePolicy passage)
     {
         Tensor sum = passage.Leave(SelectionSite.MlpOutput, attended, hidden, _down);
         return NormsBefore ? sum : _mlpNorm.Apply(sum);
@@ -125,8 +125,8 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     /// <summary>The hidden features of a gated MLP; the gate may be written over.</summary>
     public static Tensor Activate(Activation activation, Tensor gate, Tensor up) => activation != Activation.Silu || RowKernels.For(gate, up) is not { } kernels
         ? Activate(activation, gate) * up
-        : gate.requires_grad || up.requires_grad ? LearnedGatedSilu.Of(gate, up)
-        : kernels.GatedSilu(gate, up, inPlace: true);
+        : gate.requires_grad || up.requires_grad ? SwiGluFunction.Apply(gate, up)
+        : kernels.SwiGlu(gate, up, inPlace: true);
 
     private static Tensor Activate(Activation activation, Tensor x) => activation switch
     {

@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>The tensors of a decoder by role, each on the device of its block, frozen.</summary>
 internal sealed class DecoderWeights : IDisposable
@@ -16,7 +16,7 @@ internal sealed class DecoderWeights : IDisposable
 
     public Projection Projection(WeightRole role, int block) => new(this[role, block], Bias(role, block));
 
-    public NormLayer Norm(DecoderSpec spec, WeightRole role, int block) => NormLayer.Of(spec, this[role, block], Bias(role, block));
+    public NormLayer Norm(DecoderSpec spec, WeightRole role, int block) => NormLayer.Create(spec, this[role, block], Bias(role, block));
 
     /// <summary>
     /// Reads a checkpoint's tensors. Whatever is missing, left over or of another shape than the configuration asks for is named,
@@ -31,7 +31,7 @@ internal sealed class DecoderWeights : IDisposable
         bool mapped,
         CancellationToken cancellation)
     {
-        var slots = WeightCatalog.Of(spec, family, folder);
+        var slots = ParameterCatalog.CheckpointParameters(spec, family, folder);
         CheckNames(folder, slots, family, plan);
         var weights = new DecoderWeights();
         try
@@ -39,7 +39,7 @@ internal sealed class DecoderWeights : IDisposable
             foreach (var slot in slots)
             {
                 cancellation.ThrowIfCancellationRequested();
-                var device = slot.Block < 0 ? backend.Device : backend.DeviceOfBlock(slot.Block, spec.Blocks);
+                var device = slot.Block < 0 ? backend.Device : backend.GetBlockDevice(slot.Block, spec.NumLayers);
                 using var scope = NewDisposeScope();
                 var tensor = mapped ? folder.Map(slot.Name, device, backend.ComputeType) : folder.Read(slot.Name, device, backend.ComputeType);
                 weights._tensors.Add((slot.Role, slot.Block, slot.IsBias), tensor.DetachFromDisposeScope());
@@ -58,9 +58,9 @@ internal sealed class DecoderWeights : IDisposable
     public static DecoderWeights Empty(DecoderSpec spec, IModelFamily family, ITensorBackend backend)
     {
         var weights = new DecoderWeights();
-        foreach (var slot in WeightCatalog.Of(spec, family))
+        foreach (var slot in ParameterCatalog.CheckpointParameters(spec, family))
         {
-            var device = slot.Block < 0 ? backend.Device : backend.DeviceOfBlock(slot.Block, spec.Blocks);
+            var device = slot.Block < 0 ? backend.Device : backend.GetBlockDevice(slot.Block, spec.NumLayers);
             weights._tensors.Add(
                 (slot.Role, slot.Block, slot.IsBias), empty([.. slot.Shape], backend.ComputeType, device).DetachFromDisposeScope());
         }
@@ -79,7 +79,7 @@ internal sealed class DecoderWeights : IDisposable
     }
 
     /// <summary>Names what is missing, left over or misshapen.</summary>
-    public static void CheckNames(CheckpointFolder folder, IEnumerable<WeightSlot> slots, IModelFamily family, SelectionPlan? plan)
+    public static void CheckNames(CheckpointFolder folder, IEnumerable<CheckpointParameter> slots, IModelFamily family, SelectionPlan? plan)
     {
         var expected = new HashSet<string>(StringComparer.Ordinal);
         foreach (var slot in slots)
@@ -91,7 +91,7 @@ internal sealed class DecoderWeights : IDisposable
                     folder.FolderPath, slot.Name, $"the checkpoint holds no tensor '{slot.Name}', which its config.json asks for. Is it complete, and of this model?");
             }
 
-            long[] shape = WeightCuts.ShapeOf(slot, slot.Block < 0 ? null : plan?.Blocks[slot.Block]);
+            long[] shape = PrunedAxes.PrunedShape(slot, slot.Block < 0 ? null : plan?.Blocks[slot.Block]);
             if (!folder.Info(slot.Name).Shape.SequenceEqual(shape))
             {
                 throw new CheckpointException(
@@ -102,10 +102,10 @@ internal sealed class DecoderWeights : IDisposable
         }
 
         // A tied head may be stored a second time; then it is the embedding's weight, and the embedding is read.
-        string tiedHead = WeightCatalog.NameOf(WeightRole.Head, -1, isBias: false, family);
+        string tiedHead = ParameterCatalog.TensorName(WeightRole.Head, -1, isBias: false, family);
         foreach (string name in folder.TensorNames)
         {
-            if (!expected.Contains(name) && name != tiedHead && !family.IsHarmlessExtra(name) && !PrunedFormat.IsIndexTensor(name, plan))
+            if (!expected.Contains(name) && name != tiedHead && !family.IsIgnorable(name) && !PrunedFormat.IsIndexTensor(name, plan))
             {
                 throw new CheckpointException(
                     folder.FolderPath, name, $"tensor '{name}' is not part of a model with this config.json. Does the configuration belong to these weights?");

@@ -2,7 +2,7 @@ using TorchSharp;
 using static TorchSharp.torch;
 using static TorchSharp.torch.nn;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>The gates of one site, and which of them products take where it pays to know.</summary>
 /// <param name="Values"><c>[size of the site]</c>, float32.</param>
@@ -28,7 +28,7 @@ internal sealed class GatedRead : autograd.MultiTensorFunction<GatedRead>
     /// <param name="gates">The gates.</param>
     /// <param name="readers">The projections.</param>
     /// <param name="heard">The gates that the readers' outputs pass, as features of the same index; null where every output counts.</param>
-    public static IReadOnlyList<Tensor> Of(Tensor x, SiteGates gates, IReadOnlyList<Projection> readers, SiteGates? heard) =>
+    public static IReadOnlyList<Tensor> Apply(Tensor x, SiteGates gates, IReadOnlyList<Projection> readers, SiteGates? heard) =>
         apply(x, gates.Values, gates.Open!, heard?.Open!, readers);
 
     /// <inheritdoc/>
@@ -46,7 +46,7 @@ internal sealed class GatedRead : autograd.MultiTensorFunction<GatedRead>
     /// <inheritdoc/>
     public override List<Tensor> backward(autograd.AutogradContext ctx, List<Tensor> grad_outputs)
     {
-        using var scope = new BackwardScope([.. grad_outputs]);
+        using var scope = new AutogradBackwardScope([.. grad_outputs]);
         var saved = ctx.get_saved_variables();
         var (x, gates, heard) = (saved[0], saved[1], saved[3]);
         var readers = (IReadOnlyList<Projection>)ctx.get_data(nameof(Projection));
@@ -56,11 +56,11 @@ internal sealed class GatedRead : autograd.MultiTensorFunction<GatedRead>
             Tensor listened = Projection.Rows(grad_outputs[i]);
             listened = heard is null ? listened : DeviceKernels.Columns(listened, heard);
             Tensor weight = heard is null ? readers[i].Weight : readers[i].Weight.index_select(0, heard);
-            returned = returned is null ? DeviceKernels.Product(listened, weight) : DeviceKernels.AddProduct(returned, listened, weight);
+            returned = returned is null ? DeviceKernels.Mm(listened, weight) : DeviceKernels.AddMm(returned, listened, weight);
         }
 
         Tensor back = returned!.view(x.shape);
-        Tensor gradient = DeviceKernels.BackThroughGates(x, back, gates);
+        Tensor gradient = DeviceKernels.GateBackward(x, back, gates);
         return [scope.Return(back), scope.Return(gradient), null!, null!, null!];
     }
 }
@@ -79,7 +79,7 @@ internal sealed class GatedWrite : autograd.SingleTensorFunction<GatedWrite>
     /// <param name="read">The gates of its inputs; null for none.</param>
     /// <param name="writer">The projection.</param>
     /// <param name="written">The gates of its outputs.</param>
-    public static Tensor Of(Tensor stream, Tensor x, SiteGates? read, Projection writer, SiteGates written) =>
+    public static Tensor Apply(Tensor stream, Tensor x, SiteGates? read, Projection writer, SiteGates written) =>
         apply(stream, x, read?.Values!, read?.Open!, written.Values, written.Open!, (object)writer);
 
     /// <inheritdoc/>
@@ -92,20 +92,20 @@ internal sealed class GatedWrite : autograd.SingleTensorFunction<GatedWrite>
         ctx.save_for_backward([x, read?.Values!, written, (Tensor)vars[5], output]);
         ctx.save_data(nameof(Projection), writer);
         output.MoveToOuterDisposeScope();
-        return DeviceKernels.PlusGated(stream, output, written).MoveToOuterDisposeScope();
+        return DeviceKernels.AddGated(stream, output, written).MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>
     public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
     {
-        using var scope = new BackwardScope(grad_output);
+        using var scope = new AutogradBackwardScope(grad_output);
         var saved = ctx.get_saved_variables();
         var (x, read, written, open, output) = (saved[0], saved[1], saved[2], saved[3], saved[4]);
         var writer = (Projection)ctx.get_data(nameof(Projection));
-        var (writtenGradient, listened) = DeviceKernels.BackThroughGates(output, grad_output, written, open);
+        var (writtenGradient, listened) = DeviceKernels.GateBackward(output, grad_output, written, open);
         Tensor weight = open is null ? writer.Weight : writer.Weight.index_select(0, open);
-        Tensor back = DeviceKernels.Product(Projection.Rows(listened), weight).view(x.shape);
-        Tensor? readGradient = read is null ? null : scope.Return(DeviceKernels.BackThroughGates(x, back, read));
+        Tensor back = DeviceKernels.Mm(Projection.Rows(listened), weight).view(x.shape);
+        Tensor? readGradient = read is null ? null : scope.Return(DeviceKernels.GateBackward(x, back, read));
         return [scope.Return(grad_output.alias()), scope.Return(back), readGradient!, null!, scope.Return(writtenGradient), null!, null!];
     }
 }

@@ -1,6 +1,6 @@
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>All blocks of a network for one position of each row of a batch, in the CPU's memory: the stream goes through them as one tensor, and none is made on the way.</summary>
 internal sealed class HostBlocks
@@ -23,13 +23,13 @@ internal sealed class HostBlocks
     public long MostRows { get; }
 
     /// <summary>Whether this is the faster way for a stream <c>[batch, seq, d]</c>: one position of not too many rows.</summary>
-    public bool Takes(Tensor stream) => stream.size(1) == 1 && stream.size(0) <= MostRows;
+    public bool CanHandle(Tensor stream) => stream.size(1) == 1 && stream.size(0) <= MostRows;
 
     /// <summary>The blocks of a network; null if there is one that cannot be passed so.</summary>
-    public static HostBlocks? Of(DecoderSpec spec, IReadOnlyList<HostBlock?> blocks, RotaryTable? rotary)
+    public static HostBlocks? TryCreate(DecoderSpec spec, IReadOnlyList<HostBlock?> blocks, RotaryTable? rotary)
     {
         HostBlock[] passable = [.. blocks.OfType<HostBlock>()];
-        return passable.Length == spec.Blocks ? new HostBlocks(spec, passable, rotary) : null;
+        return passable.Length == spec.NumLayers ? new HostBlocks(spec, passable, rotary) : null;
     }
 
     /// <summary>Goes through all blocks.</summary>
@@ -37,14 +37,14 @@ internal sealed class HostBlocks
     /// <param name="window">The window of this position.</param>
     /// <param name="cache">Where keys and values are, and are put.</param>
     /// <param name="passed">Told of each piece of a block when it is done, for who measures; null for nobody.</param>
-    public unsafe void Pass(Tensor stream, SequenceWindow window, KeyValueCache cache, Action<BlockPiece>? passed = null)
+    public unsafe void Pass(Tensor stream, ForwardContext window, KeyValueCache cache, Action<BlockPiece>? passed = null)
     {
-        var rows = HostRows.Of(stream);
+        var rows = HostMatrix.FromTensor(stream);
         var place = window.InHostMemory(_rotary, stream);
-        using var room = new HostRoom(rows.Count * _scratchOfRow);
+        using var room = new AlignedBuffer(rows.Count * _scratchOfRow);
         for (int block = 0; block < _blocks.Length; block++)
         {
-            var held = cache.HeldInHostMemory(block, stream, rows.Count, _spec.KeyValueHeads, _spec.HeadSize);
+            var held = cache.HeldInHostMemory(block, stream, rows.Count, _spec.NumKeyValueHeads, _spec.HeadDim);
             _blocks[block].Forward(rows, place with { Held = held }, room.First, passed);
         }
 

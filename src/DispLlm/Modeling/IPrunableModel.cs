@@ -2,45 +2,6 @@ using TorchSharp;
 
 namespace DispLlm;
 
-/// <summary>A value for every gate of a model. Disposing it disposes its values: whoever made them does that.</summary>
-/// <param name="Values">
-/// <c>[gates]</c>, float32 on the backend's device, in the order of <see cref="GateLayout"/>: 1 lets a feature pass, 0 stops it.
-/// May require a gradient; the model's output is differentiable in it.
-/// </param>
-/// <param name="Order">Whether the norm or the selection comes first at S1 and S3.</param>
-public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.NormThenSelect) : IDisposable
-{
-    /// <summary>
-    /// Whether a forward pass that will be taken back keeps only what enters each block, and computes the rest once more on the way back. Default no.
-    /// </summary>
-    public bool KeepBlockInputsOnly { get; init; }
-
-    /// <summary>The gates that open what a plan keeps, by its gains where it has some: the dense model under them computes what the cut model will.</summary>
-    /// <param name="plan">The plan.</param>
-    /// <param name="backend">The model's backend.</param>
-    /// <returns>Gates of 0 and 1, or of 0 and gains. The caller disposes them.</returns>
-    public static Gates Of(SelectionPlan plan, ITensorBackend backend)
-    {
-        ArgumentNullException.ThrowIfNull(plan);
-        ArgumentNullException.ThrowIfNull(backend);
-        var layout = new GateLayout(plan.Model);
-        float[] open = new float[layout.Count];
-        foreach (var site in layout.Sites)
-        {
-            foreach (int index in plan.Blocks[site.Block][site.Site])
-            {
-                open[site.Offset + index] = plan.Gains is { } gains ? gains.Values[site.Offset + index] : 1;
-            }
-        }
-
-        using var host = torch.tensor(open);
-        return new Gates(host.to(backend.Device, copy: true), plan.NormOrder);
-    }
-
-    /// <inheritdoc/>
-    public void Dispose() => Values.Dispose();
-}
-
 /// <summary>A model whose five selection sites per block can be gated and cut. Weights are frozen.</summary>
 public interface IPrunableModel : IDisposable
 {
@@ -72,7 +33,7 @@ public interface IPrunableModel : IDisposable
     torch.Tensor Logits(torch.Tensor tokens, Gates? gates = null);
 
     /// <summary>
-    /// What stands in the residual stream behind the last block, from which <see cref="LogitsOf"/> predicts: the half of <see cref="Logits"/> that has no vocabulary in it, for
+    /// What stands in the residual stream behind the last block, from which <see cref="ApplyLmHead"/> predicts: the half of <see cref="Logits"/> that has no vocabulary in it, for
     /// those who need the predictions of some positions only, or of some at a time.
     /// </summary>
     /// <param name="tokens"><c>[batch, seq]</c>, int64; moved to the model's device where needed.</param>
@@ -81,13 +42,13 @@ public interface IPrunableModel : IDisposable
     /// <returns><c>[batch, seq, hidden]</c> in the backend's compute type. The caller disposes it.</returns>
     /// <exception cref="ArgumentException">Tokens or a layout of another shape or type, outside the vocabulary, or beyond the model's positions.</exception>
     /// <exception cref="InvalidOperationException">Gates for a model that is cut already.</exception>
-    torch.Tensor Features(torch.Tensor tokens, SequenceLayout? layout = null, Gates? gates = null);
+    torch.Tensor HiddenStates(torch.Tensor tokens, SequenceLayout? layout = null, Gates? gates = null);
 
     /// <summary>The logits of the tokens that follow features.</summary>
-    /// <param name="features"><c>[..., hidden]</c>: what <see cref="Features"/> gives, or any rows of it.</param>
+    /// <param name="features"><c>[..., hidden]</c>: what <see cref="HiddenStates"/> gives, or any rows of it.</param>
     /// <returns><c>[..., vocab]</c> in the backend's compute type. The caller disposes it.</returns>
     /// <exception cref="ArgumentException">Features of another width.</exception>
-    torch.Tensor LogitsOf(torch.Tensor features);
+    torch.Tensor ApplyLmHead(torch.Tensor features);
 
     /// <summary>The logits of the token that follows the last position only: what generation needs.</summary>
     /// <param name="tokens"><c>[batch, seq]</c>, int64.</param>
@@ -97,7 +58,7 @@ public interface IPrunableModel : IDisposable
 
     /// <summary>The same for tokens that follow those whose keys and values a cache holds; theirs are added to it.</summary>
     /// <param name="tokens"><c>[batch, new]</c>, int64: the tokens behind those that the cache holds.</param>
-    /// <param name="cache">A cache of this model (<see cref="NewCache"/>).</param>
+    /// <param name="cache">A cache of this model (<see cref="CreateKeyValueCache"/>).</param>
     /// <param name="gates">Gates for a dense model, the same each time; null to compute it as it is.</param>
     /// <returns><c>[batch, vocab]</c> in the backend's compute type, without gradient. The caller disposes it.</returns>
     /// <exception cref="ArgumentException">Tokens of another shape or type, outside the vocabulary, or beyond the model's positions; or a cache of another model.</exception>
@@ -108,13 +69,13 @@ public interface IPrunableModel : IDisposable
     /// <param name="padding">
     /// How many of the first columns of each row will be padding, where prompts of unequal length are put in one batch; null where none is.
     /// </param>
-    KeyValueCache NewCache(IReadOnlyList<int>? padding = null);
+    KeyValueCache CreateKeyValueCache(IReadOnlyList<int>? padding = null);
 
     /// <summary>How strongly each gate's feature is used: the mean square, over all positions, of what passes it in the dense model.</summary>
     /// <param name="tokens"><c>[batch, seq]</c>, int64.</param>
     /// <returns><c>[gates]</c>, float32 on the backend's device, without gradient. The caller disposes it.</returns>
     /// <exception cref="InvalidOperationException">The model is cut already.</exception>
-    torch.Tensor GateActivity(torch.Tensor tokens);
+    torch.Tensor MeanSquareActivations(torch.Tensor tokens);
 
     /// <summary>A weight of the model, not a copy. The caller neither changes nor disposes it.</summary>
     /// <param name="role">What the weight does.</param>

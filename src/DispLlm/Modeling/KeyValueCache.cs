@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>
 /// The keys and values of all positions that a model has read, so that a token more costs one position and not all of them again. It belongs to the model that made
@@ -20,7 +20,7 @@ public sealed class KeyValueCache : IDisposable
     private readonly long _limit;
     private readonly int[]? _padding;
     private Tensor? _paddingThere;
-    private RecordedPass? _recorded;
+    private CapturedDecodeGraph? _recorded;
     private int _passes;
     private long _capacity;
     private bool _cannotBeRecorded, _disposed;
@@ -76,7 +76,7 @@ public sealed class KeyValueCache : IDisposable
     }
 
     /// <summary>Whether a model has made this. Keys of another one have other heads, or another type, and would be read as what they are not.</summary>
-    internal bool IsOf(object model)
+    internal bool BelongsTo(object model)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         return ReferenceEquals(model, _model);
@@ -90,14 +90,14 @@ public sealed class KeyValueCache : IDisposable
     /// <param name="pass">Goes through the blocks with a stream; for a recording, with the place that says how many positions are seen.</param>
     internal Tensor Next(Tensor entering, Func<Tensor, Tensor?, Tensor> pass)
     {
-        if (_recorded?.Takes(entering) == true && Length < _capacity)
+        if (_recorded?.CanHandle(entering) == true && Length < _capacity)
         {
-            return _recorded.Repeat(entering, Length + 1);
+            return _recorded.Replay(entering, Length + 1);
         }
 
         if (++_passes == PassesUntilRecorded && !_cannotBeRecorded)
         {
-            _recorded = RecordedPass.Of(entering, Length + 1, pass);
+            _recorded = CapturedDecodeGraph.TryCapture(entering, Length + 1, pass);
             _cannotBeRecorded = _recorded is null;
         }
 
@@ -147,7 +147,7 @@ public sealed class KeyValueCache : IDisposable
         }
 
         var (key, value) = RoomForOne(block, like, heads, headSize);
-        held = (HostHeads.Of(key), HostHeads.Of(value));
+        held = (HostHeads.FromTensor(key), HostHeads.FromTensor(value));
         _inHostMemory[block] = held;
         return held;
     }

@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>
 /// A norm over the last dimension. Statistics are taken in float32 whatever the compute type: squares of bfloat16 numbers lose too much.
@@ -26,22 +26,22 @@ internal abstract class NormLayer
     /// <summary>The norm over rows in the CPU's memory that <see cref="Apply"/> and <see cref="ApplyThenSelect"/> go through; null where they do not.</summary>
     public virtual HostNorm? InHostMemory => null;
 
-    public static NormLayer Of(DecoderSpec spec, Tensor weight, Tensor? bias) => spec.Norm switch
+    public static NormLayer Create(DecoderSpec spec, Tensor weight, Tensor? bias) => spec.Norm switch
     {
-        NormKind.RootMeanSquare => new RootMeanSquareNorm(weight, spec.NormEpsilon),
-        NormKind.Layer => new MeanVarianceNorm(weight, bias!, spec.NormEpsilon),
+        NormKind.RmsNorm => new RootMeanSquareNorm(weight, spec.NormEpsilon),
+        NormKind.LayerNorm => new MeanVarianceNorm(weight, bias!, spec.NormEpsilon),
         _ => throw new InvalidOperationException($"Norm {spec.Norm} is not computed here."),
     };
 
     // A draw may close every gate of a site; what passes is 0 then, and not 0 / 0.
-    private static Tensor Open(Tensor gate) => gate.sum().AtLeast(1e-6);
+    private static Tensor Open(Tensor gate) => gate.sum().ClampMin(1e-6);
 
     private sealed class RootMeanSquareNorm(Tensor weight, double epsilon) : NormLayer
     {
-        public override HostNorm? InHostMemory => HostRows.LieWithoutGradient(weight) ? new HostNorm(HostRows.Of(weight), null, centred: false, epsilon) : null;
+        public override HostNorm? InHostMemory => HostMatrix.IsContiguousHostWithoutGradient(weight) ? new HostNorm(HostMatrix.FromTensor(weight), null, centred: false, epsilon) : null;
 
         public override Tensor Apply(Tensor x) => RowKernels.For(x, weight) is not { } kernels ? Norm(x, weight)
-            : x.requires_grad ? LearnedNorm.Of(x, weight, epsilon)
+            : x.requires_grad ? RmsNormFunction.Apply(x, weight, epsilon)
             : kernels.Norm(x, weight, null, false, epsilon, null);
 
         public override Tensor ApplyThenSelect(Tensor x, Tensor index) =>
@@ -52,8 +52,8 @@ internal abstract class NormLayer
         public override Tensor ApplyToGated(Tensor x, Tensor gate)
         {
             Tensor gated = x.to(ScalarType.Float32) * gate;
-            Tensor meanSquare = gated.Power(2).sum(-1, keepdim: true) / Open(gate);
-            Tensor normed = gated * meanSquare.Plus(epsilon).rsqrt();
+            Tensor meanSquare = gated.PowScalar(2).sum(-1, keepdim: true) / Open(gate);
+            Tensor normed = gated * meanSquare.AddScalar(epsilon).rsqrt();
             return normed.to(x.dtype) * weight * gate.to(x.dtype);
         }
 
@@ -61,12 +61,12 @@ internal abstract class NormLayer
         {
             if (x.device.IsAccelerator())
             {
-                return ScriptedKernels.RootMeanSquareNorm(x, weight, epsilon);
+                return TorchScriptKernels.RootMeanSquareNorm(x, weight, epsilon);
             }
 
             Tensor wide = x.to(ScalarType.Float32);
-            Tensor meanSquare = wide.Power(2).mean([-1L], keepdim: true);
-            return (wide * meanSquare.Plus(epsilon).rsqrt()).to(x.dtype) * weight;
+            Tensor meanSquare = wide.PowScalar(2).mean([-1L], keepdim: true);
+            return (wide * meanSquare.AddScalar(epsilon).rsqrt()).to(x.dtype) * weight;
         }
     }
 
@@ -86,9 +86,9 @@ internal abstract class NormLayer
             Tensor open = Open(gate);
             Tensor mean = (wide * gate).sum(-1, keepdim: true) / open;
             Tensor centred = (wide - mean) * gate;
-            Tensor variance = centred.Power(2).sum(-1, keepdim: true) / open;
-            Tensor normed = centred * variance.Plus(epsilon).rsqrt();
-            return (normed.to(x.dtype) * weight).Plus(bias) * gate.to(x.dtype);
+            Tensor variance = centred.PowScalar(2).sum(-1, keepdim: true) / open;
+            Tensor normed = centred * variance.AddScalar(epsilon).rsqrt();
+            return (normed.to(x.dtype) * weight).Add(bias) * gate.to(x.dtype);
         }
     }
 }

@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>A linear projection: <c>[..., in] -> [..., out]</c>.</summary>
 internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
@@ -9,7 +9,7 @@ internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
     public Tensor Apply(Tensor x) => Apply(x, [this])[0];
 
     /// <summary>The same in the CPU's memory, if weights <see cref="LieInHostMemory"/>.</summary>
-    public HostProjection InHostMemory => HostProjection.Of(Weight, Bias);
+    public HostLinear InHostMemory => HostLinear.FromTensors(Weight, Bias);
 
     /// <summary>Whether the weights of some projections are all in the CPU's memory, in one type and without gradient.</summary>
     public static bool LieInHostMemory(params ReadOnlySpan<Projection> projections)
@@ -20,7 +20,7 @@ internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
             tensors.AddRange(bias is null ? [weight] : [weight, bias]);
         }
 
-        return HostRows.LieWithoutGradient([.. tensors]);
+        return HostMatrix.IsContiguousHostWithoutGradient([.. tensors]);
     }
 
     /// <summary>Several projections of the same input.</summary>
@@ -51,7 +51,7 @@ internal abstract class QueryKeyValueProjection
     /// <summary>Queries, keys and values in what the readers gave, <c>[batch, seq, out]</c> each.</summary>
     public abstract (Tensor Query, Tensor Key, Tensor Value) Split(IReadOnlyList<Tensor> read);
 
-    public static QueryKeyValueProjection Of(DecoderSpec spec, DecoderWeights weights, int block) => spec.QueryKeyValueLayout switch
+    public static QueryKeyValueProjection Create(DecoderSpec spec, DecoderWeights weights, int block) => spec.QueryKeyValueLayout switch
     {
         QueryKeyValueLayout.Separate => new ThreeProjections(
             spec,
@@ -69,9 +69,9 @@ internal abstract class QueryKeyValueProjection
         public override (Tensor Query, Tensor Key, Tensor Value) Split(IReadOnlyList<Tensor> read)
         {
             long batch = read[0].size(0), length = read[0].size(1);
-            Tensor Heads(Tensor x, int heads) => x.view(batch, length, heads, spec.HeadSize).transpose(1, 2);
+            Tensor Heads(Tensor x, int heads) => x.view(batch, length, heads, spec.HeadDim).transpose(1, 2);
 
-            return (Heads(read[0], spec.Heads), Heads(read[1], spec.KeyValueHeads), Heads(read[2], spec.KeyValueHeads));
+            return (Heads(read[0], spec.NumAttentionHeads), Heads(read[1], spec.NumKeyValueHeads), Heads(read[2], spec.NumKeyValueHeads));
         }
     }
 
@@ -81,8 +81,8 @@ internal abstract class QueryKeyValueProjection
 
         public override (Tensor Query, Tensor Key, Tensor Value) Split(IReadOnlyList<Tensor> read)
         {
-            Tensor heads = read[0].view(read[0].shape[0], read[0].shape[1], spec.Heads, 3 * spec.HeadSize).transpose(1, 2);
-            Tensor Part(int index) => heads.narrow(-1, index * spec.HeadSize, spec.HeadSize);
+            Tensor heads = read[0].view(read[0].shape[0], read[0].shape[1], spec.NumAttentionHeads, 3 * spec.HeadDim).transpose(1, 2);
+            Tensor Part(int index) => heads.narrow(-1, index * spec.HeadDim, spec.HeadDim);
             return (Part(0), Part(1), Part(2));
         }
     }

@@ -6,23 +6,6 @@ using static TorchSharp.torch;
 
 namespace DispLlm;
 
-/// <summary>How a model is loaded.</summary>
-public sealed record LoadOptions
-{
-    /// <summary>The families to choose from. Default: those that come with the library.</summary>
-    public ModelFamilies Families { get; init; } = ModelFamilies.BuiltIn;
-
-    /// <summary>
-    /// Whether weights that are wanted on the CPU and in the checkpoint's type stay in the mapped file, so that loading takes no longer than reading
-    /// headers, and the system brings in what is used. The files may then be deleted or replaced, but not changed in place while the model lives; on Windows they
-    /// cannot be replaced either. Default: true. Other weights are always copied.
-    /// </summary>
-    public bool MapWeights { get; init; } = true;
-
-    /// <summary>Told what is loaded. Default: nobody.</summary>
-    public ILogger Logger { get; init; } = NullLogger.Instance;
-}
-
 /// <summary>A language model loaded from a checkpoint folder, dense or pruned.</summary>
 public sealed class PrunableModel : IPrunableModel
 {
@@ -77,7 +60,7 @@ public sealed class PrunableModel : IPrunableModel
         backend ??= TorchBackend.Cpu();
         using var checkpoint = CheckpointFolder.Open(folder);
         var pruned = PrunedFormat.TryRead(checkpoint, options.Families);
-        var family = pruned?.Family ?? options.Families.Of(checkpoint.Config);
+        var family = pruned?.Family ?? options.Families.Resolve(checkpoint.Config);
         var spec = DecoderSpec.Read(checkpoint.Config, family);
         if (pruned is { } cut)
         {
@@ -94,7 +77,7 @@ public sealed class PrunableModel : IPrunableModel
                 pruned is null ? "dense" : "pruned",
                 family.Name,
                 checkpoint.FolderPath,
-                pruned is null ? new ParameterCounter(spec).Dense.WholeModel : new ParameterCounter(spec).Of(pruned.Value.Plan).WholeModel,
+                pruned is null ? new ParameterCounter(spec).Dense.WholeModel : new ParameterCounter(spec).Count(pruned.Value.Plan).WholeModel,
                 backend);
             return model;
         }
@@ -117,7 +100,7 @@ public sealed class PrunableModel : IPrunableModel
         ArgumentNullException.ThrowIfNull(config);
         options ??= new LoadOptions();
         backend ??= TorchBackend.Meta();
-        var family = options.Families.Of(config);
+        var family = options.Families.Resolve(config);
         var spec = DecoderSpec.Read(config, family);
         return new PrunableModel(string.Empty, spec, family, backend, null, DecoderWeights.Empty(spec, family, backend));
     }
@@ -130,20 +113,20 @@ public sealed class PrunableModel : IPrunableModel
     }
 
     /// <inheritdoc/>
-    public Tensor Features(Tensor tokens, SequenceLayout? layout = null, Gates? gates = null)
+    public Tensor HiddenStates(Tensor tokens, SequenceLayout? layout = null, Gates? gates = null)
     {
         ArgumentNullException.ThrowIfNull(tokens);
         Check(tokens, gates, laidOut: layout is not null);
         layout?.Check(tokens, Spec.MaxPositions);
-        return _decoder.Features(tokens, layout, gates);
+        return _decoder.HiddenStates(tokens, layout, gates);
     }
 
     /// <inheritdoc/>
-    public Tensor LogitsOf(Tensor features)
+    public Tensor ApplyLmHead(Tensor features)
     {
         ArgumentNullException.ThrowIfNull(features);
         return features.dim() > 0 && features.shape[^1] == Spec.HiddenSize
-            ? _decoder.LogitsOf(features)
+            ? _decoder.ApplyLmHead(features)
             : throw new ArgumentException($"Features are [..., {Spec.HiddenSize}], not [{string.Join(", ", features.shape)}].", nameof(features));
     }
 
@@ -159,9 +142,9 @@ public sealed class PrunableModel : IPrunableModel
     public Tensor NextTokenLogits(Tensor tokens, KeyValueCache cache, Gates? gates = null)
     {
         ArgumentNullException.ThrowIfNull(cache);
-        if (!cache.IsOf(this))
+        if (!cache.BelongsTo(this))
         {
-            throw new ArgumentException($"The cache was made by another model. Use one that {nameof(NewCache)} of this model has made.", nameof(cache));
+            throw new ArgumentException($"The cache was made by another model. Use one that {nameof(CreateKeyValueCache)} of this model has made.", nameof(cache));
         }
 
         Check(tokens, gates, cache.Length);
@@ -176,22 +159,22 @@ public sealed class PrunableModel : IPrunableModel
     }
 
     /// <inheritdoc/>
-    public KeyValueCache NewCache(IReadOnlyList<int>? padding = null)
+    public KeyValueCache CreateKeyValueCache(IReadOnlyList<int>? padding = null)
     {
         foreach (int count in padding ?? [])
         {
             ArgumentOutOfRangeException.ThrowIfNegative(count, nameof(padding));
         }
 
-        return new KeyValueCache(this, Spec.Blocks, Spec.MaxPositions, padding);
+        return new KeyValueCache(this, Spec.NumLayers, Spec.MaxPositions, padding);
     }
 
     /// <inheritdoc/>
-    public Tensor GateActivity(Tensor tokens)
+    public Tensor MeanSquareActivations(Tensor tokens)
     {
         Check(tokens, null);
         return Plan is null
-            ? _decoder.GateActivity(tokens)
+            ? _decoder.MeanSquareActivations(tokens)
             : throw new InvalidOperationException("A model that is cut already has no gates: load the dense checkpoint it was cut from.");
     }
 

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>
 /// What makes a folder a pruned checkpoint: the <c>displlm</c> section of <c>config.json</c>, a <c>model_type</c> that no other program
@@ -31,7 +31,7 @@ internal static class PrunedFormat
     {
         var config = dense.ToJson();
         var before = counter.Dense;
-        var after = counter.Of(plan);
+        var after = counter.Count(plan);
         config[Section] = new JsonObject
         {
             ["format_version"] = Version,
@@ -66,7 +66,7 @@ internal static class PrunedFormat
         }
 
         string name = section.GetString("family");
-        var family = families.Named(name)
+        var family = families.Find(name)
             ?? throw section.Unsupported("family", "no such family is registered; add it with ModelFamilies.With");
         var plan = SelectionPlan.Load(Path.Combine(folder.FolderPath, SelectionPlan.FileName));
         string order = section.GetString("norm_order");

@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>
 /// Cosines and sines of rotary positions. Wavelengths are fixed with the model; the table of a sequence is computed when it is needed
@@ -41,10 +41,10 @@ internal sealed class RotaryTable : IDisposable
     }
 
     /// <summary>The same of one position in the CPU's memory. Valid as long as this is.</summary>
-    public (HostRows Cosine, HostRows Sine) InHostMemory(long position, ScalarType type)
+    public (HostMatrix Cosine, HostMatrix Sine) InHostMemory(long position, ScalarType type)
     {
         var (cosine, sine) = Table(position + 1, type);
-        return (HostRows.Of(cosine).Row(position), HostRows.Of(sine).Row(position));
+        return (HostMatrix.FromTensor(cosine).Row(position), HostMatrix.FromTensor(sine).Row(position));
     }
 
     /// <summary>
@@ -59,7 +59,7 @@ internal sealed class RotaryTable : IDisposable
             {
                 length = Math.Max(FirstLength, Math.Max(length, 2 * (cosine?.size(0) ?? 0)));
                 using var scope = NewDisposeScope();
-                (cosine, sine) = At(HeldArithmetic.Count(0, length).to(_frequencies.device), type);
+                (cosine, sine) = At(ScalarOps.Arange(0, length).to(_frequencies.device), type);
                 _tables.Add((type, cosine.DetachFromDisposeScope(), sine.DetachFromDisposeScope()));
             }
 
@@ -75,8 +75,8 @@ internal sealed class RotaryTable : IDisposable
         // As projections write them: rows of heads by position.
         Tensor bySequence = x.transpose(1, 2);
         Tensor turned = x.requires_grad
-            ? LearnedRotation.Of(bySequence, cosine, sine)
-            : DeviceKernels.Turned(bySequence, cosine, sine, back: false, mayWrite: true);
+            ? RotaryFunction.Apply(bySequence, cosine, sine)
+            : DeviceKernels.ApplyRotary(bySequence, cosine, sine, back: false, mayWrite: true);
         return turned.transpose(1, 2);
     }
 

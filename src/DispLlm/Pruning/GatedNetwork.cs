@@ -19,7 +19,7 @@ internal sealed class GatedNetwork : IDisposable
     private readonly long _fittedTokens;
     private readonly Tensor[] _dense;
     private readonly DenseTrace[] _traces;
-    private readonly List<StagedPass> _passing = [];
+    private readonly List<BlockStages> _passing = [];
     private readonly Tensor[] _judged;
     private readonly Tensor[] _targets;
 
@@ -28,13 +28,13 @@ internal sealed class GatedNetwork : IDisposable
     /// <param name="plan">The plan.</param>
     /// <param name="windows">The windows to fit on, then those to judge by.</param>
     /// <param name="options">How many of each.</param>
-    public GatedNetwork(PrunableModel model, SelectionPlan plan, Tensor[] windows, CompensationOptions options)
+    public GatedNetwork(PrunableModel model, SelectionPlan plan, Tensor[] windows, ReconstructionOptions options)
     {
         _model = model;
         Target = options.Target;
         _plan = plan;
-        _gates = Gates.Of(plan, model.Backend);
-        int fitted = windows.Length - options.HeldOutWindows;
+        _gates = Gates.FromPlan(plan, model.Backend);
+        int fitted = windows.Length - options.HeldOutSequences;
         _fitted = Streams(windows[..fitted]);
         _fittedTokens = _fitted.Sum(stream => stream.shape[0] * stream.shape[1]);
         _dense = [.. _fitted.Select(stream => stream.clone().DetachFromDisposeScope())];
@@ -44,14 +44,14 @@ internal sealed class GatedNetwork : IDisposable
     }
 
     /// <summary>What corrections aim at.</summary>
-    public CompensationTarget Target { get; }
+    public ReconstructionTarget Target { get; }
 
     /// <summary>The model's spec.</summary>
     public DecoderSpec Spec => _model.Spec;
 
     /// <summary>A block's weights as they are now, copied: those that read the stream or the hidden features, and those that write. Float32.</summary>
-    public IReadOnlyDictionary<WeightRole, Tensor> ReadersAndWriters(int block) => WeightCatalog.OfBlock(Spec, block)
-        .Where(part => !part.IsBias && InputOf(part.Role) is not null)
+    public IReadOnlyDictionary<WeightRole, Tensor> ReadersAndWriters(int block) => ParameterCatalog.BlockParameters(Spec, block)
+        .Where(part => !part.IsBias && GetInputSite(part.Role) is not null)
         .ToDictionary(part => part.Role, part => _model.Weight(part.Role, block).to(ScalarType.Float32, copy: true));
 
     /// <summary>Takes over weights of a block.</summary>
@@ -66,29 +66,29 @@ internal sealed class GatedNetwork : IDisposable
     /// <summary>Multiplies a block's weights by the plan's gains, as the cut does, and leaves its gates plainly open or closed: from here on its weights are those of the cut network.</summary>
     public void TakeOverGains(int block)
     {
-        if (_plan.Gains is not { } gains)
+        if (_plan.Scales is not { } gains)
         {
             return;
         }
 
         using var scope = NewDisposeScope();
-        Tensor Of(SelectionSite site) => tensor(gains.Of(block, site).ToArray()).to(DeviceOf(block));
-        foreach (var part in WeightCatalog.OfBlock(Spec, block))
+        Tensor Of(SelectionSite site) => tensor(gains.ForSite(block, site).ToArray()).to(GetDevice(block));
+        foreach (var part in ParameterCatalog.BlockParameters(Spec, block))
         {
-            var cuts = WeightCuts.Of(part.Role);
+            var cuts = PrunedAxes.For(part.Role);
             var target = part.IsBias ? _model.Bias(part.Role, block)! : _model.Weight(part.Role, block);
             if (cuts.GainRows is { } rows)
             {
                 target.mul_(part.IsBias ? Of(rows) : Of(rows).unsqueeze(1));
             }
 
-            if (cuts.Columns is { } columns && !part.IsBias)
+            if (cuts.InputSite is { } columns && !part.IsBias)
             {
                 target.mul_(Of(columns));
             }
         }
 
-        using var open = Gates.Of(_plan with { Gains = null }, _model.Backend);
+        using var open = Gates.FromPlan(_plan with { Scales = null }, _model.Backend);
         foreach (var site in _model.GateLayout.Sites.Where(site => site.Block == block))
         {
             _gates.Values.narrow(0, site.Offset, site.Size).copy_(open.Values.narrow(0, site.Offset, site.Size));
@@ -102,7 +102,7 @@ internal sealed class GatedNetwork : IDisposable
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            Move(ref _dense[i], _model.Network.Pass(block, _dense[i], _traces[i].Passage()).DetachFromDisposeScope());
+            Move(ref _dense[i], _model.Network.ForwardBlock(block, _dense[i], _traces[i].Passage()).DetachFromDisposeScope());
         }
     }
 
@@ -110,10 +110,10 @@ internal sealed class GatedNetwork : IDisposable
     public void Enter(int block)
     {
         Leave();
-        var passage = _model.Network.PassageOf(block, _gates);
+        var passage = _model.Network.GatedPolicyFor(block, _gates);
         foreach (var stream in _fitted)
         {
-            _passing.Add(_model.Network.PassInStages(block, stream, passage));
+            _passing.Add(_model.Network.StageBlock(block, stream, passage));
         }
     }
 
@@ -135,11 +135,11 @@ internal sealed class GatedNetwork : IDisposable
         int block, SelectionSite site, Tensor keep, IReadOnlyDictionary<WeightRole, Tensor> dense, CancellationToken cancellation)
     {
         using var all = NewDisposeScope();
-        var roles = dense.Keys.Where(role => InputOf(role) == site).ToArray();
+        var roles = dense.Keys.Where(role => GetInputSite(role) == site).ToArray();
         SelectionSite? writes = WrittenFrom(site);
 
         // A weight that aims at what it makes of its own input needs no outputs: they are the dense weight times moments of the input.
-        bool ofOutput = writes is not null && Target != CompensationTarget.OwnInput;
+        bool ofOutput = writes is not null && Target != ReconstructionTarget.PrunedActivations;
         Tensor moments = zeros(keep.shape[0], keep.shape[0], ScalarType.Float32, keep.device);
         Tensor wanted = zeros(ofOutput ? Spec.HiddenSize : InputSize(block, site), keep.shape[0], ScalarType.Float32, keep.device);
         Tensor? bias = ofOutput ? _model.Bias(roles[0], block)?.to(ScalarType.Float32) : null;
@@ -157,7 +157,7 @@ internal sealed class GatedNetwork : IDisposable
                 Tensor output = trace.Written(writes!.Value, DenseTrace.Rows(pass.Stream));
                 shall = (bias is null ? output : output - bias) * counts!;
             }
-            else if (writes is null && Target != CompensationTarget.OwnInput)
+            else if (writes is null && Target != ReconstructionTarget.PrunedActivations)
             {
                 shall = trace.Read(site);
             }
@@ -172,13 +172,13 @@ internal sealed class GatedNetwork : IDisposable
     }
 
     /// <summary>The site that a weight reads at; attention's output projection reads, uncut, in front of the site that it writes at.</summary>
-    public static SelectionSite? InputOf(WeightRole role) => role == WeightRole.AttentionOutput ? SelectionSite.AttentionOutput : WeightCuts.Of(role).Columns;
+    public static SelectionSite? GetInputSite(WeightRole role) => role == WeightRole.AttentionOutput ? SelectionSite.AttentionOutput : PrunedAxes.For(role).InputSite;
 
     /// <summary>How many inputs a weight that reads at a site has in the dense network.</summary>
     public long InputSize(int block, SelectionSite site) => site == SelectionSite.AttentionOutput ? Spec.QuerySize : _model.GateLayout[block, site].Size;
 
     /// <summary>Where a block is computed.</summary>
-    public Device DeviceOf(int block) => _model.Backend.DeviceOfBlock(block, Spec.Blocks);
+    public Device GetDevice(int block) => _model.Backend.GetBlockDevice(block, Spec.NumLayers);
 
     /// <summary>Cross-entropy of the held-out windows, in nats a token, from the given block on.</summary>
     public double HeldOutLoss(int block, CancellationToken cancellation)
@@ -189,18 +189,18 @@ internal sealed class GatedNetwork : IDisposable
         {
             using var scope = NewDisposeScope();
             Tensor stream = judged;
-            for (int next = block; next < Spec.Blocks; next++)
+            for (int next = block; next < Spec.NumLayers; next++)
             {
                 cancellation.ThrowIfCancellationRequested();
-                stream = _model.Network.Pass(next, stream, _model.Network.PassageOf(next, _gates));
+                stream = _model.Network.ForwardBlock(next, stream, _model.Network.GatedPolicyFor(next, _gates));
             }
 
             // The vocabulary's logits are the widest there is: one window at a time.
             foreach (var row in stream.split(1))
             {
                 using var head = NewDisposeScope();
-                Tensor logits = _model.Network.LogitsOf(row);
-                sum += NextTokenLoss.OfLogits(logits, _targets[window++].to(logits.device)).Number();
+                Tensor logits = _model.Network.ApplyLmHead(row);
+                sum += CausalLmLoss.ComputeFromLogits(logits, _targets[window++].to(logits.device)).ReadDouble();
             }
         }
 
@@ -221,7 +221,7 @@ internal sealed class GatedNetwork : IDisposable
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            Move(ref _judged[i], _model.Network.Pass(block, _judged[i], _model.Network.PassageOf(block, _gates)).DetachFromDisposeScope());
+            Move(ref _judged[i], _model.Network.ForwardBlock(block, _judged[i], _model.Network.GatedPolicyFor(block, _gates)).DetachFromDisposeScope());
         }
     }
 
@@ -262,7 +262,7 @@ internal sealed class GatedNetwork : IDisposable
         {
             using var scope = NewDisposeScope();
             Tensor tokens = cat(chunk);
-            return _model.Network.Enter(tokens.narrow(1, 0, tokens.shape[1] - 1)).DetachFromDisposeScope();
+            return _model.Network.Embed(tokens.narrow(1, 0, tokens.shape[1] - 1)).DetachFromDisposeScope();
         })];
     }
 

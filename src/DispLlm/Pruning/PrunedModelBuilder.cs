@@ -9,7 +9,7 @@ public sealed class PrunedModelBuilder
     private readonly string _source;
     private readonly IModelFamily? _family;
     private readonly SelectionPlan _plan;
-    private readonly Compensation? _compensation;
+    private readonly WeightReconstruction? _compensation;
 
     /// <summary>Creates a builder.</summary>
     /// <param name="denseFolder">The checkpoint folder to cut. It is only read.</param>
@@ -25,7 +25,7 @@ public sealed class PrunedModelBuilder
     /// <param name="plan">What to keep.</param>
     /// <param name="compensation">Corrected weights to write instead of the checkpoint's; null for none. It stays the caller's.</param>
     /// <exception cref="ArgumentException">The compensation is for another plan.</exception>
-    public PrunedModelBuilder(string denseFolder, IModelFamily? family, SelectionPlan plan, Compensation? compensation = null)
+    public PrunedModelBuilder(string denseFolder, IModelFamily? family, SelectionPlan plan, WeightReconstruction? compensation = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(denseFolder);
         ArgumentNullException.ThrowIfNull(plan);
@@ -64,7 +64,7 @@ public sealed class PrunedModelBuilder
             throw new DispLlmException($"{_source} is cut already: take the dense checkpoint it was cut from.");
         }
 
-        var family = _family ?? ModelFamilies.BuiltIn.Of(source.Config);
+        var family = _family ?? ModelFamilies.BuiltIn.Resolve(source.Config);
         var spec = DecoderSpec.Read(source.Config, family);
         _plan.Validate(spec);
         if (_plan.Family is { } planned && planned != family.Name)
@@ -72,7 +72,7 @@ public sealed class PrunedModelBuilder
             throw new SelectionException($"The plan is for a model of family '{planned}', but {_source} is of family '{family.Name}'.");
         }
 
-        var slots = WeightCatalog.Of(spec, family, source).ToList();
+        var slots = ParameterCatalog.CheckpointParameters(spec, family, source).ToList();
         DecoderWeights.CheckNames(source, slots, family, null);
         string partial = $"{target}.{Guid.NewGuid():N}.part";
         try

@@ -15,11 +15,11 @@ internal sealed class PrunedWeights
 
     private readonly CheckpointFolder _source;
     private readonly SelectionPlan _plan;
-    private readonly Compensation? _compensation;
-    private readonly Dictionary<string, WeightSlot> _slots;
+    private readonly WeightReconstruction? _compensation;
+    private readonly Dictionary<string, CheckpointParameter> _slots;
     private readonly string[][] _shards;
 
-    public PrunedWeights(CheckpointFolder source, IReadOnlyList<WeightSlot> slots, SelectionPlan plan, Compensation? compensation)
+    public PrunedWeights(CheckpointFolder source, IReadOnlyList<CheckpointParameter> slots, SelectionPlan plan, WeightReconstruction? compensation)
     {
         _source = source;
         _plan = plan;
@@ -50,7 +50,7 @@ internal sealed class PrunedWeights
                 var indices = i == _shards.Length - 1 ? Indices() : [];
                 TensorInfo[] infos =
                 [
-                    .. _shards[i].Select(name => new TensorInfo(name, _source.Info(name).Type, WeightCuts.ShapeOf(_slots[name], SelectionOf(_slots[name])))),
+                    .. _shards[i].Select(name => new TensorInfo(name, _source.Info(name).Type, PrunedAxes.PrunedShape(_slots[name], GetSelection(_slots[name])))),
                     .. indices.Select(index => new TensorInfo(index.Name, ScalarType.Int32, [index.Values.Count])),
                 ];
                 var shard = Cut(Path.Combine(folder, file), infos, _shards[i], indices, Report, cancellation);
@@ -102,7 +102,7 @@ internal sealed class PrunedWeights
                 }
                 else
                 {
-                    TensorCut.Of(slot, _plan).Stream(_source, info, pieces, cancellation);
+                    TensorCut.Create(slot, _plan).Stream(_source, info, pieces, cancellation);
                 }
 
                 report(info);
@@ -138,7 +138,7 @@ internal sealed class PrunedWeights
            select (PrunedFormat.IndexTensor(block, site), _plan.Blocks[block][site]),
     ];
 
-    private Tensor? Corrected(WeightSlot slot) => slot.IsBias || slot.Block < 0 ? null : _compensation?.Weight(slot.Role, slot.Block);
+    private Tensor? Corrected(CheckpointParameter slot) => slot.IsBias || slot.Block < 0 ? null : _compensation?.Weight(slot.Role, slot.Block);
 
-    private BlockSelection? SelectionOf(WeightSlot slot) => slot.Block < 0 ? null : _plan.Blocks[slot.Block];
+    private BlockSelection? GetSelection(CheckpointParameter slot) => slot.Block < 0 ? null : _plan.Blocks[slot.Block];
 }

@@ -3,21 +3,6 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace DispLlm;
 
-/// <summary>Where a pruning starts: <c>await Pruning.Of(model).ToRatio(0.5).CalibratedOn(corpus).RunAsync()</c>.</summary>
-public static class Pruning
-{
-    /// <summary>Begins to describe how a model is pruned.</summary>
-    /// <param name="model">The dense model. It stays the caller's, and is not changed.</param>
-    /// <exception cref="InvalidOperationException">The model is cut already.</exception>
-    public static PruningPipeline Of(IPrunableModel model)
-    {
-        ArgumentNullException.ThrowIfNull(model);
-        return model.Plan is null
-            ? new PruningPipeline(model)
-            : throw new InvalidOperationException($"The model in '{model.Folder}' is cut already: load the dense checkpoint it was cut from.");
-    }
-}
-
 /// <summary>
 /// A description of a pruning, made step by step. It is immutable: each step returns a new description and every value is checked when it
 /// is given, so a description can be kept, shared and run again.
@@ -31,29 +16,40 @@ public sealed class PruningPipeline
     private int _widthMultiple = 1;
     private NormOrder _normOrder = NormOrder.NormThenSelect;
     private long _seed;
-    private RunCheckpoint? _checkpoint;
+    private RunDirectory? _checkpoint;
     private ILogger _logger = NullLogger.Instance;
     private IProgress<SelectionProgress>? _progress;
     private IProgress<MeasuringProgress>? _measuring;
 
-    internal PruningPipeline(IPrunableModel model) => _model = model;
+    private PruningPipeline(IPrunableModel model) => _model = model;
+
+    /// <summary>Begins to describe how a model is pruned: <c>await PruningPipeline.For(model).WithPruningRatio(0.5).WithCalibration(corpus).RunAsync()</c>.</summary>
+    /// <param name="model">The dense model. It stays the caller's, and is not changed.</param>
+    /// <exception cref="InvalidOperationException">The model is pruned already.</exception>
+    public static PruningPipeline For(IPrunableModel model)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        return model.Plan is null
+            ? new PruningPipeline(model)
+            : throw new InvalidOperationException($"The model in '{model.Folder}' is pruned already: load the dense checkpoint it was pruned from.");
+    }
 
     /// <summary>How much goes: 0.5 halves the block weights.</summary>
     /// <param name="ratio">Fraction of block weights to remove, from 0 to below 1.</param>
     /// <exception cref="BudgetException">Another number.</exception>
-    public PruningPipeline ToRatio(double ratio) => ToBudget(PruningBudget.FromRatio(ratio));
+    public PruningPipeline WithPruningRatio(double ratio) => WithBudget(PruningBudget.FromRatio(ratio));
 
     /// <summary>How much may stay, by ratio, keep fraction or count, over blocks or the whole model.</summary>
     /// <param name="budget">The budget. <see cref="RunAsync"/> refuses one that no selection of this model can meet.</param>
-    public PruningPipeline ToBudget(PruningBudget budget)
+    public PruningPipeline WithBudget(PruningBudget budget)
     {
         ArgumentNullException.ThrowIfNull(budget);
         return With(pipeline => pipeline._budget = budget);
     }
 
     /// <summary>The text that the selection is learned on. Never the text that the result is judged by.</summary>
-    /// <param name="corpus">The text; <see cref="TokenCorpus.SampledFromModel"/> where there is none.</param>
-    public PruningPipeline CalibratedOn(TokenCorpus corpus)
+    /// <param name="corpus">The text; <see cref="TokenCorpus.GeneratedByModel"/> where there is none.</param>
+    public PruningPipeline WithCalibration(TokenCorpus corpus)
     {
         ArgumentNullException.ThrowIfNull(corpus);
         return With(pipeline => pipeline._calibration = corpus);
@@ -61,7 +57,7 @@ public sealed class PruningPipeline
 
     /// <summary>How it is decided what stays. Default: <see cref="HypernetworkSelection"/> with its own defaults.</summary>
     /// <param name="strategy">The strategy.</param>
-    public PruningPipeline SelectedBy(ISelectionStrategy strategy)
+    public PruningPipeline WithStrategy(ISelectionStrategy strategy)
     {
         ArgumentNullException.ThrowIfNull(strategy);
         return With(pipeline => pipeline._strategy = strategy);
@@ -70,7 +66,7 @@ public sealed class PruningPipeline
     /// <summary>Makes every width a multiple of a number that hardware likes, or leaves it uncut. Default 1.</summary>
     /// <param name="multiple">At least 1; 8 to 128 are common.</param>
     /// <exception cref="ArgumentOutOfRangeException">Below 1.</exception>
-    public PruningPipeline WithWidthsMultipleOf(int multiple)
+    public PruningPipeline WithWidthMultiple(int multiple)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(multiple, 1);
         return With(pipeline => pipeline._widthMultiple = multiple);
@@ -90,16 +86,16 @@ public sealed class PruningPipeline
     /// <param name="folder">A folder for this run alone; it is made where there is none. <c>steps.jsonl</c> in it has a line a step.</param>
     /// <param name="everySteps">Steps between two saves. Default 25.</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="everySteps"/> is below 1.</exception>
-    public PruningPipeline CheckpointedIn(string folder, int everySteps = 25)
+    public PruningPipeline WithRunDirectory(string folder, int everySteps = 25)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(folder);
         ArgumentOutOfRangeException.ThrowIfLessThan(everySteps, 1);
-        return With(pipeline => pipeline._checkpoint = new RunCheckpoint(folder) { EverySteps = everySteps });
+        return With(pipeline => pipeline._checkpoint = new RunDirectory(folder) { EverySteps = everySteps });
     }
 
     /// <summary>Who is told of every learning step.</summary>
     /// <param name="progress">The listener.</param>
-    public PruningPipeline ReportingTo(IProgress<SelectionProgress> progress)
+    public PruningPipeline WithProgress(IProgress<SelectionProgress> progress)
     {
         ArgumentNullException.ThrowIfNull(progress);
         return With(pipeline => pipeline._progress = progress);
@@ -107,7 +103,7 @@ public sealed class PruningPipeline
 
     /// <summary>Who is told of every window that is measured without learning: all of Fisher scores, and what learning starts from.</summary>
     /// <param name="progress">The listener.</param>
-    public PruningPipeline ReportingTo(IProgress<MeasuringProgress> progress)
+    public PruningPipeline WithProgress(IProgress<MeasuringProgress> progress)
     {
         ArgumentNullException.ThrowIfNull(progress);
         return With(pipeline => pipeline._measuring = progress);
@@ -115,7 +111,7 @@ public sealed class PruningPipeline
 
     /// <summary>Who is told of what matters.</summary>
     /// <param name="logger">The listener.</param>
-    public PruningPipeline LoggingTo(ILogger logger)
+    public PruningPipeline WithLogger(ILogger logger)
     {
         ArgumentNullException.ThrowIfNull(logger);
         return With(pipeline => pipeline._logger = logger);
@@ -127,7 +123,7 @@ public sealed class PruningPipeline
     /// <exception cref="BudgetException">The budget cannot be met by this model; raised before any work.</exception>
     /// <exception cref="NumericalException">A NaN or an infinity while learning.</exception>
     /// <exception cref="CheckpointException">
-    /// The folder of <see cref="CheckpointedIn"/> cannot be written, is another run's at this moment, or holds the state of a run with another model, text or settings.
+    /// The folder of <see cref="WithRunDirectory"/> cannot be written, is another run's at this moment, or holds the state of a run with another model, text or settings.
     /// </exception>
     public Task<PruningResult> RunAsync(CancellationToken cancellationToken = default)
     {
@@ -139,7 +135,7 @@ public sealed class PruningPipeline
             WidthMultiple = _widthMultiple,
             NormOrder = _normOrder,
             Seed = _seed,
-            Checkpoint = _checkpoint,
+            RunDirectory = _checkpoint,
             Progress = _progress,
             Measuring = _measuring,
             Logger = _logger,

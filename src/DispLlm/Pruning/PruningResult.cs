@@ -14,7 +14,7 @@ public sealed class PruningResult
         _outcome = outcome;
         var counter = new ParameterCounter(Model.Spec);
         Before = counter.Dense;
-        After = counter.Of(Plan);
+        After = counter.Count(Plan);
     }
 
     /// <summary>What was asked for.</summary>
@@ -48,7 +48,7 @@ public sealed class PruningResult
     public double KeptFraction(ParameterScope scope = ParameterScope.BlockWeights) => (double)After[scope] / Before[scope];
 
     /// <summary>
-    /// The plan that the same scores give for another ratio: one run serves many budgets. A run of its own for the ratio is a little better where the two are far apart. Gains go along (<see cref="GateGains.ForRemoving"/>).
+    /// The plan that the same scores give for another ratio: one run serves many budgets. A run of its own for the ratio is a little better where the two are far apart. Gains go along (<see cref="FeatureScales.RescaledFor"/>).
     /// </summary>
     /// <param name="ratio">The share that is to go, of what this run's budget counts.</param>
     /// <exception cref="BudgetException">The ratio is out of range, or cannot be met by this model.</exception>
@@ -57,10 +57,10 @@ public sealed class PruningResult
     /// <summary>Cuts the model's checkpoint by the plan into a new folder.</summary>
     /// <param name="folder">The folder to make; it may not exist yet, or be empty.</param>
     /// <param name="progress">Told the fraction that is done, 0 to 1.</param>
-    /// <param name="compensation">Corrected weights to write instead of the model's own (<see cref="Compensation.Of"/>); null for none.</param>
+    /// <param name="compensation">Corrected weights to write instead of the model's own (<see cref="WeightReconstruction.Fit"/>); null for none.</param>
     /// <param name="cancellationToken">Leaves no folder behind.</param>
     public Task SaveAsync(
-        string folder, IProgress<double>? progress = null, Compensation? compensation = null, CancellationToken cancellationToken = default)
+        string folder, IProgress<double>? progress = null, WeightReconstruction? compensation = null, CancellationToken cancellationToken = default)
     {
         var builder = new PrunedModelBuilder(Model.Folder, Model.Family, Plan, compensation);
         return Task.Run(() => builder.Build(folder, progress, cancellationToken), cancellationToken);

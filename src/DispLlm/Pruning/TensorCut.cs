@@ -28,30 +28,30 @@ internal sealed class TensorCut
     }
 
     /// <summary>The cut of a tensor by a plan; outside blocks everything stays.</summary>
-    public static TensorCut Of(WeightSlot slot, SelectionPlan plan)
+    public static TensorCut Create(CheckpointParameter slot, SelectionPlan plan)
     {
         if (slot.Block < 0)
         {
             return new TensorCut(null, null, null, []);
         }
 
-        var cuts = WeightCuts.Of(slot.Role);
+        var cuts = PrunedAxes.For(slot.Role);
         var selection = plan.Blocks[slot.Block];
-        SelectionSite? columns = slot.IsBias ? null : cuts.Columns;
+        SelectionSite? columns = slot.IsBias ? null : cuts.InputSite;
         return new TensorCut(
-            cuts.Rows is { } rows ? selection[rows] : null,
+            cuts.OutputSite is { } rows ? selection[rows] : null,
             columns is { } read ? selection[read] : null,
-            cuts.GainRows is { } written ? plan.Gains?.Of(slot.Block, written).ToArray() : null,
-            columns is { } gained && plan.Gains is { } gains ? [.. selection[gained].Select(index => gains.Of(slot.Block, gained)[index])] : []);
+            cuts.GainRows is { } written ? plan.Scales?.ForSite(slot.Block, written).ToArray() : null,
+            columns is { } gained && plan.Scales is { } gains ? [.. selection[gained].Select(index => gains.ForSite(slot.Block, gained)[index])] : []);
     }
 
     /// <summary>Streams what stays of a tensor into a file.</summary>
     public void Stream(CheckpointFolder source, TensorInfo info, PieceStream target, CancellationToken cancellation)
     {
-        int element = SafetensorsType.SizeOf(info.Type);
+        int element = SafetensorsType.ByteSize(info.Type);
         if (Scales && !ElementScaling.Takes(info.Type))
         {
-            throw new CheckpointException(source.FolderPath, info.Name, $"tensor '{info.Name}' is {SafetensorsType.NameOf(info.Type)}, which no gain can multiply. Take a checkpoint in F32, F16 or BF16, or a plan without gains.");
+            throw new CheckpointException(source.FolderPath, info.Name, $"tensor '{info.Name}' is {SafetensorsType.ToName(info.Type)}, which no gain can multiply. Take a checkpoint in F32, F16 or BF16, or a plan without gains.");
         }
 
         // Without a cut, a row is a number: pieces need not end where rows do.
@@ -98,7 +98,7 @@ internal sealed class TensorCut
     /// <returns>Number of bytes that stay.</returns>
     private int Keep(byte[] piece, long begin, long end, int rowBytes, ScalarType type)
     {
-        int filled = 0, element = SafetensorsType.SizeOf(type), keptBytes = _columns is null ? rowBytes : _columns.Length * element;
+        int filled = 0, element = SafetensorsType.ByteSize(type), keptBytes = _columns is null ? rowBytes : _columns.Length * element;
         long first = Row(begin);
         for (long row = begin; row < end; row++)
         {

@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Reporting;
 
 /// <summary>One thing measured on the dense model and on the pruned one, in the same way.</summary>
 /// <param name="Before">Of the dense model.</param>

@@ -1,11 +1,11 @@
 using System.Globalization;
 
-namespace DispLlm;
+namespace DispLlm.Reporting;
 
 /// <summary>The answer, in one sentence: what is gone, what it cost, what it gained.</summary>
 internal static class Headline
 {
-    public static string Of(RunReport report)
+    public static string Describe(RunReport report)
     {
         var parts = new List<string> { Gone(report.Plan) };
         if (report.Perplexity is { } perplexity)

@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace DispLlm;
+namespace DispLlm.Reporting;
 
 /// <summary>
 /// A report as one HTML file that needs nothing else: no network, no scripts, no fonts. It opens anywhere, on a phone too, follows the reader's choice of light
@@ -23,7 +23,7 @@ public static class HtmlReport
     public static string ToHtml(RunReport report)
     {
         ArgumentNullException.ThrowIfNull(report);
-        string headline = Headline.Of(report);
+        string headline = Headline.Describe(report);
         var page = new StringBuilder();
         page.Append($"""
             <!DOCTYPE html>
@@ -48,14 +48,14 @@ public static class HtmlReport
 
             """);
         Section(page, "What was asked, what was reached", ReportTables.Asked(report), null, ReportTables.Counts(report));
-        Section(page, "What it costs", ReportTables.QualityCaption(report), ReportPictures.Quality(report), ReportTables.Tasks(report));
-        Section(page, "What is gained", ReportTables.CostCaption(report), ReportPictures.Cost(report), string.Empty);
+        Section(page, "What it costs", ReportTables.QualityCaption(report), ReportCharts.Quality(report), ReportTables.Tasks(report));
+        Section(page, "What is gained", ReportTables.CostCaption(report), ReportCharts.Cost(report), string.Empty);
         Section(
             page, "Which blocks keep what",
             "Every block chooses for itself what it reads from the stream and what it writes to it. One bar a block, first block left.",
-            ReportPictures.Widths(report), ReportTables.Widths(report));
-        Section(page, "Which features stay", ReportTables.KeptCaption(report), ReportPictures.Kept(report), ReportTables.Shares(report));
-        Section(page, "How it was learned", ReportTables.LearningCaption(report), ReportPictures.Learning(report), string.Empty);
+            ReportCharts.Widths(report), ReportTables.Widths(report));
+        Section(page, "Which features stay", ReportTables.KeptCaption(report), ReportCharts.Kept(report), ReportTables.Shares(report));
+        Section(page, "How it was learned", ReportTables.LearningCaption(report), ReportCharts.Learning(report), string.Empty);
         Section(page, "To repeat it", null, null, ReportTables.Settings(report));
         page.Append($"""
             <footer>Written by DispLlm {Markup.Text(report.Settings.Library)}.</footer>
@@ -67,7 +67,7 @@ public static class HtmlReport
         return page.ToString().ReplaceLineEndings("\n");
     }
 
-    private static void Section(StringBuilder page, string title, string? caption, ReportPicture? picture, string rest)
+    private static void Section(StringBuilder page, string title, string? caption, ReportChart? picture, string rest)
     {
         if (picture is null && rest.Length == 0 && caption is null)
         {

@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Text;
 
-namespace DispLlm;
+namespace DispLlm.Reporting;
 
 /// <summary>Text and numbers as pages and pictures show them: escaped, and in one culture.</summary>
 internal static class Markup

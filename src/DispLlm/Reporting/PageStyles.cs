@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Reporting;
 
 /// <summary>The style sheets, which lie beside this file as what they are and travel in the assembly.</summary>
 internal static class PageStyles

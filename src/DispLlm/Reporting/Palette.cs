@@ -1,6 +1,6 @@
 using System.Text.RegularExpressions;
 
-namespace DispLlm;
+namespace DispLlm.Reporting;
 
 /// <summary>
 /// The colours of pages and pictures, by the names that the style sheets call them by. A page switches between light and dark; a picture file is

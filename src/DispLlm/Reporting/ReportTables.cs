@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace DispLlm;
+namespace DispLlm.Reporting;
 
 /// <summary>The page's words and tables. Each gives nothing where the report has nothing to say.</summary>
 internal static class ReportTables
@@ -16,7 +16,7 @@ internal static class ReportTables
     {
         var shape = report.Plan.Model;
         string family = report.Plan.Family is { } name ? $"{name}, " : string.Empty;
-        string text = $"{family}{shape.Blocks} blocks of {Markup.Count(shape.HiddenSize)} features, {Markup.Count(report.Plan.DenseParameters.WholeModel)} parameters before, "
+        string text = $"{family}{shape.NumLayers} blocks of {Markup.Count(shape.HiddenSize)} features, {Markup.Count(report.Plan.DenseParameters.WholeModel)} parameters before, "
             + $"{Markup.Count(report.Plan.KeptParameters.WholeModel)} after.";
         return $"""<p class="lead">{Markup.Text(text)}</p>""";
     }
@@ -32,13 +32,13 @@ internal static class ReportTables
 
         if (report.Tasks.Count > 0)
         {
-            double Mean(Func<BeforeAfter<ZeroShotScore>, ZeroShotScore> side) => report.Tasks.Average(task => ComparisonPicture.Published(side(task)).Value);
+            double Mean(Func<BeforeAfter<ZeroShotScore>, ZeroShotScore> side) => report.Tasks.Average(task => ComparisonChart.Published(side(task)).Value);
             Tile($"Mean of {Many(report.Tasks.Count, "task")}", Markup.Rate(Mean(task => task.After)), $"dense {Markup.Rate(Mean(task => task.Before))}");
         }
 
         if (report.Agreement is { } agreement)
         {
-            Tile("Same next token", Markup.Rate(agreement.TopMatch), $"divergence {Markup.Measure(agreement.Divergence)} nats");
+            Tile("Same next token", Markup.Rate(agreement.Top1Agreement), $"divergence {Markup.Measure(agreement.KlDivergence)} nats");
         }
 
         if (report.Prefill is { } prefill)
@@ -108,8 +108,8 @@ internal static class ReportTables
         if (report.Agreement is { } agreement)
         {
             sentences.Add(
-                $"Over {Markup.Count(agreement.Tokens)} tokens the pruned model thinks the same token most likely in {Markup.Share(agreement.TopMatch)} of cases; its predictions diverge "
-                + $"from the dense model\u2019s by {Markup.Measure(agreement.Divergence)} nats a token.");
+                $"Over {Markup.Count(agreement.Tokens)} tokens the pruned model thinks the same token most likely in {Markup.Share(agreement.Top1Agreement)} of cases; its predictions diverge "
+                + $"from the dense model\u2019s by {Markup.Measure(agreement.KlDivergence)} nats a token.");
         }
 
         if (report.Tasks.Count > 0)
@@ -144,19 +144,19 @@ internal static class ReportTables
         : $"Speeds are ratios of one run{(report.Settings.Backend is { } backend ? $" on {backend}" : "")}: both models took turns.";
 
     public static string Widths(RunReport report) => Folded("All widths as a table", Table(
-        "Widths", ["Block", .. ParameterCounter.Sites.Select(site => $"S{(int)site} of {Markup.Count(report.Plan.Model.SizeOf(site))}")],
+        "Widths", ["Block", .. ParameterCounter.Sites.Select(site => $"S{(int)site} of {Markup.Count(report.Plan.Model.SiteSize(site))}")],
         report.Widths.Select((widths, block) => new[] { $"{block}" }.Concat(ParameterCounter.Sites.Select(site => Markup.Count(widths[site]))).ToArray())));
 
     public static string KeptCaption(RunReport report) =>
         "One row a block, first block on top; coloured where a feature stays."
-        + (report.SharedWithNext.Count == 0
+        + (report.AdjacentBlockOverlaps.Count == 0
             ? string.Empty
             : " The bars beside it show how much of what either of two neighbouring blocks keeps both keep; the mark on a bar is what random selections of the same widths would share.")
-        + (report.Plan.Gains is { } gains ? $" What stays is multiplied by {gains}; the cut writes that into the weights." : string.Empty);
+        + (report.Plan.Scales is { } gains ? $" What stays is multiplied by {gains}; the cut writes that into the weights." : string.Empty);
 
     public static string Shares(RunReport report)
     {
-        var shares = report.SharedWithNext;
+        var shares = report.AdjacentBlockOverlaps;
         return shares.Count == 0 ? string.Empty : Table("Shared by neighbouring blocks", ["Site", "Shared, mean", "By chance", "Least", "Most"],
             shares.GroupBy(share => share.Site).Select(of => new[]
             {

@@ -1,8 +1,8 @@
-namespace DispLlm;
+namespace DispLlm.Reporting;
 
 /// <summary>
 /// What one run was asked, what it reached and what that cost: the data behind the page (<see cref="HtmlReport"/>) and the pictures
-/// (<see cref="ReportPictures"/>). What was not measured is left out, and neither shows anything for it.
+/// (<see cref="ReportCharts"/>). What was not measured is left out, and neither shows anything for it.
 /// </summary>
 public sealed record RunReport
 {
@@ -28,9 +28,9 @@ public sealed record RunReport
     public IReadOnlyList<BeforeAfter<ZeroShotScore>> Tasks { get; init; } = [];
 
     /// <summary>How closely the pruned model predicts what the dense one predicts. Default: not measured.</summary>
-    public AgreementScore? Agreement { get; init; }
+    public DistributionComparisonResult? Agreement { get; init; }
 
-    /// <summary>Size of the weights on disk, in bytes (<see cref="WeightBytesOf"/>). Default: not measured.</summary>
+    /// <summary>Size of the weights on disk, in bytes (<see cref="MeasureWeightBytes"/>). Default: not measured.</summary>
     public BeforeAfter<long>? WeightBytes { get; init; }
 
     /// <summary>Reading speed, in tokens a second (<see cref="Throughput.Prefill"/>). Default: not measured.</summary>
@@ -43,7 +43,7 @@ public sealed record RunReport
     public IReadOnlyList<BlockWidths> Widths => Plan.Widths();
 
     /// <summary>How much neighbouring blocks share; it follows from <see cref="Plan"/>.</summary>
-    public IReadOnlyList<NeighbourShare> SharedWithNext => NeighbourShare.Of(Plan);
+    public IReadOnlyList<AdjacentBlockOverlap> AdjacentBlockOverlaps => AdjacentBlockOverlap.Compute(Plan);
 
     /// <summary>One entry a learning step; empty for strategies that do not learn.</summary>
     public IReadOnlyList<SelectionProgress> History { get; init; } = [];
@@ -53,7 +53,7 @@ public sealed record RunReport
 
     /// <summary>The report of a pruning, without measurements: add those with <c>with { Perplexity = ... }</c>.</summary>
     /// <param name="result">The result.</param>
-    public static RunReport Of(PruningResult result)
+    public static RunReport FromResult(PruningResult result)
     {
         ArgumentNullException.ThrowIfNull(result);
         string folder = Path.TrimEndingDirectorySeparator(result.Model.Folder);
@@ -64,7 +64,7 @@ public sealed record RunReport
             History = result.History,
             Settings = new RunSettings
             {
-                Options = RunIdentity.SettingsOf(result.Strategy),
+                Options = RunIdentity.DescribeSettings(result.Strategy),
                 Calibration = result.Calibration?.Description,
                 Backend = result.Model.Backend.ToString(),
             },
@@ -74,7 +74,7 @@ public sealed record RunReport
     /// <summary>Size of a checkpoint folder's weight files, in bytes.</summary>
     /// <param name="folder">The folder.</param>
     /// <exception cref="CheckpointException">It is no checkpoint.</exception>
-    public static long WeightBytesOf(string folder)
+    public static long MeasureWeightBytes(string folder)
     {
         using var checkpoint = CheckpointFolder.Open(folder);
         return checkpoint.Shards.Sum(shard => new FileInfo(Path.Combine(checkpoint.FolderPath, shard.FileName)).Length);

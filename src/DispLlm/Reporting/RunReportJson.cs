@@ -3,7 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 
-namespace DispLlm;
+namespace DispLlm.Reporting;
 
 /// <summary>
 /// The report file. A plan stands in it as a plan file does, and a step as a line of a run's log: whoever reads one reads the other. What follows from the

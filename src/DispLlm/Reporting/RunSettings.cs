@@ -1,6 +1,6 @@
 using System.Reflection;
 
-namespace DispLlm;
+namespace DispLlm.Reporting;
 
 /// <summary>What a run was made with, beside what its plan records (budget, seed, strategy, width multiple, norm order): enough to repeat it.</summary>
 public sealed record RunSettings

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text;
 
-namespace DispLlm;
+namespace DispLlm.Reporting;
 
 /// <summary>Draws the few shapes that the pictures are made of. What they look like is said by class, in <c>picture.css</c>.</summary>
 internal sealed class SvgCanvas

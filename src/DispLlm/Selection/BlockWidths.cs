@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>How many indices one block keeps at each site: all that its parameter count depends on (method, section 2).</summary>
 /// <param name="AttentionInput">S1: kept features that attention reads.</param>
@@ -23,7 +23,7 @@ public readonly record struct BlockWidths(int AttentionInput, int AttentionOutpu
 
     /// <summary>The widths of a selection.</summary>
     /// <param name="selection">The selection.</param>
-    public static BlockWidths Of(BlockSelection selection)
+    public static BlockWidths FromSelection(BlockSelection selection)
     {
         ArgumentNullException.ThrowIfNull(selection);
         return new BlockWidths(

@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace DispLlm;
+namespace DispLlm.Training;
 
 /// <summary>How scores are turned into a plan.</summary>
 public sealed record BudgetProjectionOptions
@@ -111,7 +111,7 @@ public static class BudgetProjection
     private static long EnsureReachable(ParameterCounter counter, PruningBudget budget, int multiple)
     {
         long target = budget.TargetFor(counter);
-        long smallest = counter.Of(Smallest(counter.Shape, multiple))[budget.Scope];
+        long smallest = counter.Count(Smallest(counter.Shape, multiple))[budget.Scope];
         if (smallest <= target)
         {
             return target;
@@ -132,8 +132,8 @@ public static class BudgetProjection
 
     private static BlockWidths[] Smallest(ModelShape shape, int multiple)
     {
-        int stream = Math.Min(multiple, shape.HiddenSize), hidden = Math.Min(multiple, shape.MlpSize);
-        return Enumerable.Repeat(new BlockWidths(stream, stream, stream, hidden, stream), shape.Blocks).ToArray();
+        int stream = Math.Min(multiple, shape.HiddenSize), hidden = Math.Min(multiple, shape.IntermediateSize);
+        return Enumerable.Repeat(new BlockWidths(stream, stream, stream, hidden, stream), shape.NumLayers).ToArray();
     }
 
     /// <summary>Sites that select alike, by their places in the layout: each by itself, or all of the stream together.</summary>
@@ -232,7 +232,7 @@ public static class BudgetProjection
         var widths = Smallest(counter.Shape, multiple);
         int[] taken = new int[groups.Length];
         Array.Fill(taken, 1);
-        long room = target - counter.Of(widths)[scope];
+        long room = target - counter.Count(widths)[scope];
         foreach (var chunk in chunks)
         {
             if (chunk.Index != taken[chunk.Group])

@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>One selection vector of the model: where its gates stand in the flat vector of all gates.</summary>
 /// <param name="Block">Index of the block, from 0.</param>
@@ -27,7 +27,7 @@ public sealed class GateLayout
     /// <summary>Lays out the gates of a model.</summary>
     /// <param name="spec">The model's spec.</param>
     public GateLayout(DecoderSpec spec)
-        : this(ModelShape.Of(spec))
+        : this(ModelShape.FromSpec(spec))
     {
     }
 
@@ -36,12 +36,12 @@ public sealed class GateLayout
     public GateLayout(ModelShape shape)
     {
         ArgumentNullException.ThrowIfNull(shape);
-        _ranges = new GateRange[shape.Blocks * SitesPerBlock];
+        _ranges = new GateRange[shape.NumLayers * SitesPerBlock];
         int offset = 0;
         for (int i = 0; i < _ranges.Length; i++)
         {
             var site = (SelectionSite)(i % SitesPerBlock + 1);
-            int size = shape.SizeOf(site);
+            int size = shape.SiteSize(site);
             _ranges[i] = new GateRange(i / SitesPerBlock, site, offset, size);
             offset = checked(offset + size);
         }

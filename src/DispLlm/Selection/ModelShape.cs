@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>
 /// What a selection must know about its model: the sizes of the sites and everything the parameter count depends on. A plan
@@ -7,22 +7,22 @@ namespace DispLlm;
 public sealed record ModelShape
 {
     /// <summary>Number of decoder blocks <c>L</c>.</summary>
-    public required int Blocks { get; init; }
+    public required int NumLayers { get; init; }
 
     /// <summary>Features <c>d</c> of the residual stream: the size of S1, S2, S3 and S5.</summary>
     public required int HiddenSize { get; init; }
 
     /// <summary>Hidden features <c>d_ff</c> of the MLP: the size of S4.</summary>
-    public required int MlpSize { get; init; }
+    public required int IntermediateSize { get; init; }
 
     /// <summary>Number of query heads.</summary>
-    public required int Heads { get; init; }
+    public required int NumAttentionHeads { get; init; }
 
     /// <summary>Number of key-value heads.</summary>
-    public required int KeyValueHeads { get; init; }
+    public required int NumKeyValueHeads { get; init; }
 
     /// <summary>Features of one head.</summary>
-    public required int HeadSize { get; init; }
+    public required int HeadDim { get; init; }
 
     /// <summary>Whether the MLP has a gate projection beside the up projection.</summary>
     public required bool GatedMlp { get; init; }
@@ -43,25 +43,25 @@ public sealed record ModelShape
     public required long OtherParameters { get; init; }
 
     /// <summary>Output features of the query projection: <c>q = Heads * HeadSize</c>.</summary>
-    public long QuerySize => (long)Heads * HeadSize;
+    public long QuerySize => (long)NumAttentionHeads * HeadDim;
 
     /// <summary>Output features of the key projection, and of the value projection: <c>kv = KeyValueHeads * HeadSize</c>.</summary>
-    public long KeyValueSize => (long)KeyValueHeads * HeadSize;
+    public long KeyValueSize => (long)NumKeyValueHeads * HeadDim;
 
     /// <summary>The shape of a model.</summary>
     /// <param name="spec">The model's spec.</param>
     /// <exception cref="SelectionException">A size is not positive, or so large that the count is no long.</exception>
-    public static ModelShape Of(DecoderSpec spec)
+    public static ModelShape FromSpec(DecoderSpec spec)
     {
         ArgumentNullException.ThrowIfNull(spec);
-        EnsurePositive(spec.Blocks, nameof(Blocks));
+        EnsurePositive(spec.NumLayers, nameof(NumLayers));
 
         // Wide, so that sizes out of a damaged config cannot wrap around to a plausible number. Norms keep their full size: the default
         // order norms all features before it selects (method, section 1).
         Int128 other = 0;
-        foreach (var part in WeightCatalog.Parts(spec with { Blocks = 1 }).Where(part => WeightCuts.Of(part.Role) == default))
+        foreach (var part in ParameterCatalog.Parameters(spec with { NumLayers = 1 }).Where(part => PrunedAxes.For(part.Role) == default))
         {
-            other += part.Shape.Aggregate(part.Block < 0 ? Int128.One : spec.Blocks, (product, size) => product * size);
+            other += part.Shape.Aggregate(part.Block < 0 ? Int128.One : spec.NumLayers, (product, size) => product * size);
         }
 
         if (other > long.MaxValue)
@@ -71,12 +71,12 @@ public sealed record ModelShape
 
         var shape = new ModelShape
         {
-            Blocks = spec.Blocks,
+            NumLayers = spec.NumLayers,
             HiddenSize = spec.HiddenSize,
-            MlpSize = spec.MlpSize,
-            Heads = spec.Heads,
-            KeyValueHeads = spec.KeyValueHeads,
-            HeadSize = spec.HeadSize,
+            IntermediateSize = spec.IntermediateSize,
+            NumAttentionHeads = spec.NumAttentionHeads,
+            NumKeyValueHeads = spec.NumKeyValueHeads,
+            HeadDim = spec.HeadDim,
             GatedMlp = spec.GatedMlp,
             QueryKeyValueBias = spec.QueryKeyValueBias,
             AttentionOutputBias = spec.AttentionOutputBias,
@@ -89,19 +89,19 @@ public sealed record ModelShape
 
     /// <summary>Number of gates at a site.</summary>
     /// <param name="site">The site.</param>
-    public int SizeOf(SelectionSite site) => site == SelectionSite.MlpHidden ? MlpSize : HiddenSize;
+    public int SiteSize(SelectionSite site) => site == SelectionSite.MlpHidden ? IntermediateSize : HiddenSize;
 
     /// <summary>The widths of a block of which nothing is cut.</summary>
-    public BlockWidths DenseWidths => new(HiddenSize, HiddenSize, HiddenSize, MlpSize, HiddenSize);
+    public BlockWidths DenseWidths => new(HiddenSize, HiddenSize, HiddenSize, IntermediateSize, HiddenSize);
 
     internal void EnsureValid()
     {
-        EnsurePositive(Blocks, nameof(Blocks));
+        EnsurePositive(NumLayers, nameof(NumLayers));
         EnsurePositive(HiddenSize, nameof(HiddenSize));
-        EnsurePositive(MlpSize, nameof(MlpSize));
-        EnsurePositive(Heads, nameof(Heads));
-        EnsurePositive(KeyValueHeads, nameof(KeyValueHeads));
-        EnsurePositive(HeadSize, nameof(HeadSize));
+        EnsurePositive(IntermediateSize, nameof(IntermediateSize));
+        EnsurePositive(NumAttentionHeads, nameof(NumAttentionHeads));
+        EnsurePositive(NumKeyValueHeads, nameof(NumKeyValueHeads));
+        EnsurePositive(HeadDim, nameof(HeadDim));
         if (OtherParameters < 0)
         {
             throw new SelectionException($"A model shape's {nameof(OtherParameters)} is {OtherParameters}; it cannot be negative.");
@@ -125,12 +125,12 @@ public sealed record ModelShape
 
     private static readonly (string Name, Func<ModelShape, object> Read)[] Facts =
     [
-        (nameof(Blocks), s => s.Blocks),
+        (nameof(NumLayers), s => s.NumLayers),
         (nameof(HiddenSize), s => s.HiddenSize),
-        (nameof(MlpSize), s => s.MlpSize),
-        (nameof(Heads), s => s.Heads),
-        (nameof(KeyValueHeads), s => s.KeyValueHeads),
-        (nameof(HeadSize), s => s.HeadSize),
+        (nameof(IntermediateSize), s => s.IntermediateSize),
+        (nameof(NumAttentionHeads), s => s.NumAttentionHeads),
+        (nameof(NumKeyValueHeads), s => s.NumKeyValueHeads),
+        (nameof(HeadDim), s => s.HeadDim),
         (nameof(GatedMlp), s => s.GatedMlp),
         (nameof(QueryKeyValueBias), s => s.QueryKeyValueBias),
         (nameof(AttentionOutputBias), s => s.AttentionOutputBias),

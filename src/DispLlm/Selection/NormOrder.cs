@@ -22,7 +22,7 @@ public static class NormOrders
     public static void EnsureFits(this NormOrder order, DecoderSpec spec)
     {
         ArgumentNullException.ThrowIfNull(spec);
-        if (order == NormOrder.SelectThenNorm && spec.NormPlacement == NormPlacement.After)
+        if (order == NormOrder.SelectThenNorm && spec.NormPlacement == NormPlacement.PostNorm)
         {
             throw new SelectionException(
                 $"{nameof(NormOrder.SelectThenNorm)} selects in front of the norm that a sublayer begins with, but this model's norms stand behind "
@@ -35,7 +35,7 @@ public static class NormOrders
         order == NormOrder.NormThenSelect || site is not (SelectionSite.AttentionInput or SelectionSite.MlpInput);
 
     /// <summary>1 for each gate whose gain may differ from 1, 0 for the others: <c>[layout.Count]</c>, float32. The caller disposes it.</summary>
-    internal static Tensor GatesThatTakeGains(this NormOrder order, GateLayout layout, Device device)
+    internal static Tensor ScalableGates(this NormOrder order, GateLayout layout, Device device)
     {
         float[] free = [.. layout.Sites.SelectMany(site => Enumerable.Repeat(order.TakesGains(site.Site) ? 1f : 0f, site.Size))];
         using var host = tensor(free);

@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>
 /// Counts, in exact integers, the parameters that stay for given widths (method, section 2), and gives the coefficients of
@@ -10,7 +10,7 @@ public sealed class ParameterCounter
     /// <param name="spec">The model's spec.</param>
     /// <exception cref="SelectionException">A size of the model is not positive, or so large that its count is no long.</exception>
     public ParameterCounter(DecoderSpec spec)
-        : this(ModelShape.Of(spec))
+        : this(ModelShape.FromSpec(spec))
     {
     }
 
@@ -32,7 +32,7 @@ public sealed class ParameterCounter
             BiasesPerMlpHidden = shape.MlpBias ? MlpInputProjections : 0;
             BiasesPerMlpOutput = shape.MlpBias ? 1 : 0;
             var (weights, biases) = OfBlock(shape.DenseWidths);
-            Dense = Total(checked(shape.Blocks * weights), checked(shape.Blocks * biases));
+            Dense = Total(checked(shape.NumLayers * weights), checked(shape.NumLayers * biases));
         }
         catch (OverflowException exception)
         {
@@ -81,8 +81,8 @@ public sealed class ParameterCounter
     public long FixedParameters(ParameterScope scope) => checked(scope switch
     {
         ParameterScope.BlockWeights => 0,
-        ParameterScope.BlockWeightsAndBiases => Shape.Blocks * FixedBiasesPerBlock,
-        ParameterScope.WholeModel => Shape.Blocks * FixedBiasesPerBlock + Shape.OtherParameters,
+        ParameterScope.BlockWeightsAndBiases => Shape.NumLayers * FixedBiasesPerBlock,
+        ParameterScope.WholeModel => Shape.NumLayers * FixedBiasesPerBlock + Shape.OtherParameters,
         _ => throw new ArgumentOutOfRangeException(nameof(scope), scope, "There are three scopes."),
     });
 
@@ -108,12 +108,12 @@ public sealed class ParameterCounter
     /// <summary>The count of a model cut to the given widths.</summary>
     /// <param name="widths">The widths of every block, each from 0 to the size of its site.</param>
     /// <exception cref="SelectionException">Wrong number of blocks, or a width out of range.</exception>
-    public ParameterCount Of(IReadOnlyList<BlockWidths> widths)
+    public ParameterCount Count(IReadOnlyList<BlockWidths> widths)
     {
         ArgumentNullException.ThrowIfNull(widths);
-        if (widths.Count != Shape.Blocks)
+        if (widths.Count != Shape.NumLayers)
         {
-            throw new SelectionException($"Widths are given for {widths.Count} blocks; the model has {Shape.Blocks}.");
+            throw new SelectionException($"Widths are given for {widths.Count} blocks; the model has {Shape.NumLayers}.");
         }
 
         long weights = 0, biases = 0;
@@ -132,7 +132,7 @@ public sealed class ParameterCounter
     /// <summary>The count of a model cut as planned.</summary>
     /// <param name="plan">The plan, made for this model.</param>
     /// <exception cref="SelectionException">The plan was made for another model.</exception>
-    public ParameterCount Of(SelectionPlan plan)
+    public ParameterCount Count(SelectionPlan plan)
     {
         ArgumentNullException.ThrowIfNull(plan);
         plan.EnsureMadeFor(Shape);
@@ -152,7 +152,7 @@ public sealed class ParameterCounter
     {
         foreach (var site in Sites)
         {
-            int width = widths[site], size = Shape.SizeOf(site);
+            int width = widths[site], size = Shape.SiteSize(site);
             if (width < 0 || width > size)
             {
                 throw new SelectionException($"block {block} S{(int)site} ({site}): width {width} is not within 0 to {size}.");

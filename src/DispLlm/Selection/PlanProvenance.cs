@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>Where a plan came from. For people and reports: nothing is computed from it.</summary>
 public sealed record PlanProvenance

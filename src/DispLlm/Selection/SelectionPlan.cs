@@ -17,7 +17,7 @@ public sealed record SelectionPlan
 
     private readonly NormOrder _normOrder;
     private readonly PlanProvenance _provenance = PlanProvenance.Unknown;
-    private readonly GateGains? _gains;
+    private readonly FeatureScales? _gains;
 
     /// <summary>Makes a plan from what each block keeps. The lists are copied.</summary>
     /// <param name="model">The shape of the model that is selected from.</param>
@@ -30,16 +30,16 @@ public sealed record SelectionPlan
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(blocks);
         model.EnsureValid();
-        if (blocks.Count != model.Blocks)
+        if (blocks.Count != model.NumLayers)
         {
-            throw new SelectionException($"The plan has {blocks.Count} blocks; the model has {model.Blocks}.");
+            throw new SelectionException($"The plan has {blocks.Count} blocks; the model has {model.NumLayers}.");
         }
 
         Model = model;
         Blocks = Array.AsReadOnly(blocks.Select((block, index) => ValidCopy(model, index, block)).ToArray());
         var counter = new ParameterCounter(model);
         DenseParameters = counter.Dense;
-        KeptParameters = counter.Of(Widths());
+        KeptParameters = counter.Count(Widths());
     }
 
     /// <summary>The version of the plan file that this plan is saved as.</summary>
@@ -71,7 +71,7 @@ public sealed record SelectionPlan
 
     /// <summary>What kept features are multiplied by; null where they stay as they are. The cut multiplies the weights that read them (S1, S3, S4) or write them (S2, S5).</summary>
     /// <exception cref="SelectionException">They are for a model with other gates.</exception>
-    public GateGains? Gains
+    public FeatureScales? Scales
     {
         get => _gains;
         init
@@ -99,17 +99,17 @@ public sealed record SelectionPlan
     /// <exception cref="SelectionException">A size of the model is not positive.</exception>
     public static SelectionPlan Dense(DecoderSpec spec)
     {
-        var model = ModelShape.Of(spec);
+        var model = ModelShape.FromSpec(spec);
         int[] stream = Enumerable.Range(0, model.HiddenSize).ToArray();
         var block = new BlockSelection
         {
             AttentionInput = stream,
             AttentionOutput = stream,
             MlpInput = stream,
-            MlpHidden = Enumerable.Range(0, model.MlpSize).ToArray(),
+            MlpHidden = Enumerable.Range(0, model.IntermediateSize).ToArray(),
             MlpOutput = stream,
         };
-        return new SelectionPlan(model, Enumerable.Repeat(block, model.Blocks).ToArray());
+        return new SelectionPlan(model, Enumerable.Repeat(block, model.NumLayers).ToArray());
     }
 
     /// <summary>Reads a plan file.</summary>
@@ -150,11 +150,11 @@ public sealed record SelectionPlan
     /// </exception>
     public void Validate(DecoderSpec spec)
     {
-        EnsureMadeFor(ModelShape.Of(spec));
+        EnsureMadeFor(ModelShape.FromSpec(spec));
         NormOrder.EnsureFits(spec);
-        foreach (var site in Gains?.Layout.Sites.Where(site => !NormOrder.TakesGains(site.Site)) ?? [])
+        foreach (var site in Scales?.Layout.Sites.Where(site => !NormOrder.TakesGains(site.Site)) ?? [])
         {
-            if (Gains!.Of(site.Block, site.Site).ContainsAnyExcept(1f))
+            if (Scales!.ForSite(site.Block, site.Site).ContainsAnyExcept(1f))
             {
                 throw new SelectionException($"{site}: with {NormOrder} a norm stands behind this site, so that no weight can take over its gains; they have to be 1.");
             }
@@ -183,11 +183,11 @@ public sealed record SelectionPlan
             SelectionSite.MlpOutput => blocks[block] with { MlpOutput = indices },
             _ => throw new ArgumentOutOfRangeException(nameof(site), site, "There are five sites, S1 to S5."),
         };
-        return new SelectionPlan(Model, blocks) { Family = Family, NormOrder = NormOrder, Provenance = Provenance, Gains = Gains };
+        return new SelectionPlan(Model, blocks) { Family = Family, NormOrder = NormOrder, Provenance = Provenance, Scales = Scales };
     }
 
     /// <summary>The widths of every block, in block order.</summary>
-    public IReadOnlyList<BlockWidths> Widths() => Blocks.Select(BlockWidths.Of).ToArray();
+    public IReadOnlyList<BlockWidths> Widths() => Blocks.Select(BlockWidths.FromSelection).ToArray();
 
     /// <summary>What another plan keeps more and less than this one.</summary>
     /// <param name="other">The other plan, for the same model.</param>
@@ -198,7 +198,7 @@ public sealed record SelectionPlan
     /// <param name="other">The other plan.</param>
     public bool Equals(SelectionPlan? other) =>
         other is not null && Family == other.Family && NormOrder == other.NormOrder && Model == other.Model
-        && Provenance == other.Provenance && Blocks.SequenceEqual(other.Blocks) && Equals(Gains, other.Gains);
+        && Provenance == other.Provenance && Blocks.SequenceEqual(other.Blocks) && Equals(Scales, other.Scales);
 
     /// <inheritdoc/>
     public override int GetHashCode() => HashCode.Combine(Family, NormOrder, Model, Provenance, KeptParameters, Blocks[0]);
@@ -206,7 +206,7 @@ public sealed record SelectionPlan
     /// <inheritdoc/>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
-        $"{Family ?? "model"}, {Model.Blocks} blocks: {KeptParameters.BlockWeights:N0} of {DenseParameters.BlockWeights:N0} block weights "
+        $"{Family ?? "model"}, {Model.NumLayers} blocks: {KeptParameters.BlockWeights:N0} of {DenseParameters.BlockWeights:N0} block weights "
         + $"stay ({KeptFraction():P2}), {KeptParameters.WholeModel:N0} of {DenseParameters.WholeModel:N0} parameters "
         + $"({KeptFraction(ParameterScope.WholeModel):P2})");
 
@@ -229,7 +229,7 @@ public sealed record SelectionPlan
         {
             // Block and site are put into words only when something is wrong: a model has hundreds of thousands of indices.
             int[] indices = block[site]?.ToArray() ?? [];
-            int size = model.SizeOf(site);
+            int size = model.SiteSize(site);
             if (indices.Length == 0)
             {
                 throw Bad(index, site, "keeps nothing; at least one index must stay");

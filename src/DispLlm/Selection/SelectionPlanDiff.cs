@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>How one site differs between two plans.</summary>
 /// <param name="Block">Index of the block, from 0.</param>

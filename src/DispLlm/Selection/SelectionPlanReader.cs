@@ -1,6 +1,6 @@
 using System.Text.Json;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>
 /// Reads plan files strictly: a key that is unknown, missing or there twice is an error, because people edit these files, and a typing
@@ -53,7 +53,7 @@ internal static class SelectionPlanReader
             Family = OptionalText(plan["family"], "family"),
             NormOrder = Word(plan["norm_order"], "norm_order", SelectionPlanWords.NormOrders),
             Provenance = Provenance(plan["provenance"]),
-            Gains = plan.TryGetValue(GainsKey, out var gains) ? Gains(gains, model) : null,
+            Scales = plan.TryGetValue(GainsKey, out var gains) ? Gains(gains, model) : null,
         };
         EnsureCounts(plan["parameters"], read);
         return read;
@@ -87,12 +87,12 @@ internal static class SelectionPlanReader
         bool Flag(string key) => Boolean(model[key], $"model.{key}");
         return new ModelShape
         {
-            Blocks = Size("blocks"),
+            NumLayers = Size("blocks"),
             HiddenSize = Size("hidden_size"),
-            MlpSize = Size("mlp_size"),
-            Heads = Size("heads"),
-            KeyValueHeads = Size("key_value_heads"),
-            HeadSize = Size("head_size"),
+            IntermediateSize = Size("mlp_size"),
+            NumAttentionHeads = Size("heads"),
+            NumKeyValueHeads = Size("key_value_heads"),
+            HeadDim = Size("head_size"),
             GatedMlp = Flag("gated_mlp"),
             QueryKeyValueBias = Flag("query_key_value_bias"),
             AttentionOutputBias = Flag("attention_output_bias"),
@@ -130,14 +130,14 @@ internal static class SelectionPlanReader
     }
 
     /// <summary>A gain for every gate, kept or not, so that lists of kept indices may be edited without them.</summary>
-    private static GateGains Gains(JsonElement element, ModelShape model)
+    private static FeatureScales Gains(JsonElement element, ModelShape model)
     {
         var layout = new GateLayout(model);
         float[] values = new float[layout.Count];
         var blocks = Array(element, GainsKey).ToArray();
-        if (blocks.Length != model.Blocks)
+        if (blocks.Length != model.NumLayers)
         {
-            throw new SelectionException($"{GainsKey} has {blocks.Length} blocks; the model has {model.Blocks}.");
+            throw new SelectionException($"{GainsKey} has {blocks.Length} blocks; the model has {model.NumLayers}.");
         }
 
         for (int block = 0; block < blocks.Length; block++)
@@ -159,7 +159,7 @@ internal static class SelectionPlanReader
             }
         }
 
-        return new GateGains(layout, values);
+        return new FeatureScales(layout, values);
     }
 
     private static BlockSelection Block(JsonElement element, string key)
@@ -167,7 +167,7 @@ internal static class SelectionPlanReader
         var lists = Members(element, key, s_sites);
         int[] List(SelectionSite site)
         {
-            string word = SelectionPlanWords.Sites.WordOf(site), listKey = $"{key}.{word}";
+            string word = SelectionPlanWords.Sites.ToWord(site), listKey = $"{key}.{word}";
             return Array(lists[word], listKey).Select(e => e.ValueKind == JsonValueKind.Number && e.TryGetInt32(out int index)
                 ? index
                 : throw Bad(listKey, e, "a list of whole numbers")).ToArray();
@@ -205,7 +205,7 @@ internal static class SelectionPlanReader
         var count = Members(element, key, SelectionPlanWords.Scopes.Select(scope => scope.Word).ToArray());
         long Of(ParameterScope scope)
         {
-            string word = SelectionPlanWords.Scopes.WordOf(scope);
+            string word = SelectionPlanWords.Scopes.ToWord(scope);
             return Long(count[word], $"{key}.{word}");
         }
 

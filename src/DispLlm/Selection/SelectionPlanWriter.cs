@@ -3,7 +3,7 @@ using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>The words of plan files, shared by writer and reader.</summary>
 internal static class SelectionPlanWords
@@ -37,7 +37,7 @@ internal static class SelectionPlanWords
         (ParameterScope.WholeModel, "whole_model"),
     ];
 
-    public static string WordOf<T>(this (T Value, string Word)[] words, T value)
+    public static string ToWord<T>(this (T Value, string Word)[] words, T value)
         where T : struct, Enum => words.First(pair => pair.Value.Equals(value)).Word;
 }
 
@@ -55,14 +55,14 @@ internal static class SelectionPlanWriter
             {
               "format_version": {{plan.FormatVersion}},
               "family": {{Text(plan.Family)}},
-              "norm_order": "{{SelectionPlanWords.NormOrders.WordOf(plan.NormOrder)}}",
+              "norm_order": "{{SelectionPlanWords.NormOrders.ToWord(plan.NormOrder)}}",
               "model": {
-                "blocks": {{model.Blocks}},
+                "blocks": {{model.NumLayers}},
                 "hidden_size": {{model.HiddenSize}},
-                "mlp_size": {{model.MlpSize}},
-                "heads": {{model.Heads}},
-                "key_value_heads": {{model.KeyValueHeads}},
-                "head_size": {{model.HeadSize}},
+                "mlp_size": {{model.IntermediateSize}},
+                "heads": {{model.NumAttentionHeads}},
+                "key_value_heads": {{model.NumKeyValueHeads}},
+                "head_size": {{model.HeadDim}},
                 "gated_mlp": {{Bool(model.GatedMlp)}},
                 "query_key_value_bias": {{Bool(model.QueryKeyValueBias)}},
                 "attention_output_bias": {{Bool(model.AttentionOutputBias)}},
@@ -84,10 +84,10 @@ internal static class SelectionPlanWriter
 
             """);
         Lists(text, plan.Blocks.Count, (block, site) => plan.Blocks[block][site]);
-        if (plan.Gains is { } gains)
+        if (plan.Scales is { } gains)
         {
             text.Append("  ],\n  \"gains\": [\n");
-            Lists(text, plan.Blocks.Count, (block, site) => gains.Of(block, site).ToArray());
+            Lists(text, plan.Blocks.Count, (block, site) => gains.ForSite(block, site).ToArray());
         }
 
         return text.Append("  ]\n}\n").ToString();
@@ -115,9 +115,9 @@ internal static class SelectionPlanWriter
 
     private static string Budget(PruningBudget? budget) => budget is null
         ? "null"
-        : $"{{ \"kind\": \"{SelectionPlanWords.BudgetKinds.WordOf(budget.Kind)}\", "
+        : $"{{ \"kind\": \"{SelectionPlanWords.BudgetKinds.ToWord(budget.Kind)}\", "
             + $"\"value\": {budget.Value.ToString(CultureInfo.InvariantCulture)}, "
-            + $"\"scope\": \"{SelectionPlanWords.Scopes.WordOf(budget.Scope)}\" }}";
+            + $"\"scope\": \"{SelectionPlanWords.Scopes.ToWord(budget.Scope)}\" }}";
 
     private static string Count(ParameterCount count) => "{ " + string.Join(", ", SelectionPlanWords.Scopes.Select(
         scope => FormattableString.Invariant($"\"{scope.Word}\": {count[scope.Value]}"))) + " }";

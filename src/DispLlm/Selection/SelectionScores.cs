@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Training;
 
 /// <summary>
 /// How much each gate of a model is worth keeping: logits of a hypernetwork or the scores of any other strategy. Larger stays
@@ -29,7 +29,7 @@ public sealed class SelectionScores
     /// <param name="block">Index of the block, from 0.</param>
     /// <param name="site">The site.</param>
     /// <returns>The scores, <c>[size of the site]</c>.</returns>
-    public ReadOnlySpan<float> Of(int block, SelectionSite site)
+    public ReadOnlySpan<float> ForSite(int block, SelectionSite site)
     {
         var range = Layout[block, site];
         return Values.Slice(range.Offset, range.Size);

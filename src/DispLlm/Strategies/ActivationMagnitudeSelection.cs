@@ -18,31 +18,31 @@ public sealed record ActivationMagnitudeSelection : ISelectionStrategy
     public bool NeedsCalibration => true;
 
     /// <summary>Windows measured. Default 16; at least 1.</summary>
-    public int Windows { get; init; } = 16;
+    public int Sequences { get; init; } = 16;
 
     /// <summary>Window length in tokens. Default: 2,048 or what the model was made for, whichever is less. At least 2.</summary>
-    public int? WindowLength { get; init; }
+    public int? SequenceLength { get; init; }
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of its range; it is named.</exception>
     public SelectionOutcome Select(SelectionRequest request, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(request);
-        ArgumentOutOfRangeException.ThrowIfLessThan(Windows, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(WindowLength ?? 2, 2, nameof(WindowLength));
+        ArgumentOutOfRangeException.ThrowIfLessThan(Sequences, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(SequenceLength ?? 2, 2, nameof(SequenceLength));
         request.EnsureReachable(Name);
         var model = request.Model;
-        var windows = CalibrationWindows.Of(request, Name, WindowLength, cancellationToken);
+        var windows = CalibrationSampler.Create(request, Name, SequenceLength, cancellationToken);
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
         Tensor squares = zeros(model.GateLayout.Count, device: model.Backend.Device);
         var clock = Stopwatch.StartNew();
-        for (int i = 0; i < Windows; i++)
+        for (int i = 0; i < Sequences; i++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var window = NewDisposeScope();
-            squares.PlusInPlace(model.GateActivity(windows.Batch(i)));
-            request.Measuring?.Report(new MeasuringProgress(i + 1, Windows, clock.Elapsed));
+            squares.AddInPlace(model.MeanSquareActivations(windows.Batch(i)));
+            request.Measuring?.Report(new MeasuringProgress(i + 1, Sequences, clock.Elapsed));
         }
 
         float[] values = new float[model.GateLayout.Count];
@@ -55,7 +55,7 @@ public sealed record ActivationMagnitudeSelection : ISelectionStrategy
                 signal = signal * norms.to(signal.device);
             }
 
-            (signal / signal.mean().AtLeast(float.Epsilon)).cpu().data<float>().ToArray().CopyTo(values, site.Offset);
+            (signal / signal.mean().ClampMin(float.Epsilon)).cpu().data<float>().ToArray().CopyTo(values, site.Offset);
         }
 
         var scores = new SelectionScores(model.GateLayout, values);
@@ -66,10 +66,10 @@ public sealed record ActivationMagnitudeSelection : ISelectionStrategy
     private static IEnumerable<Tensor> ReaderNorms(IPrunableModel model, GateRange site)
     {
         Tensor? squares = null;
-        foreach (var part in WeightCatalog.OfBlock(model.Spec, site.Block).Where(part => !part.IsBias && WeightCuts.Of(part.Role).Columns == site.Site))
+        foreach (var part in ParameterCatalog.BlockParameters(model.Spec, site.Block).Where(part => !part.IsBias && PrunedAxes.For(part.Role).InputSite == site.Site))
         {
-            Tensor reader = model.Weight(part.Role, site.Block).to(ScalarType.Float32).Power(2).sum(0);
-            squares = squares is null ? reader : squares.Plus(reader);
+            Tensor reader = model.Weight(part.Role, site.Block).to(ScalarType.Float32).PowScalar(2).sum(0);
+            squares = squares is null ? reader : squares.Add(reader);
         }
 
         return squares is null ? [] : [squares.sqrt()];

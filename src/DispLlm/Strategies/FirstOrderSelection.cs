@@ -17,36 +17,36 @@ public sealed record FirstOrderSelection : ISelectionStrategy
     public bool NeedsCalibration => true;
 
     /// <summary>Windows measured. Default 16; at least 1.</summary>
-    public int Windows { get; init; } = 16;
+    public int Sequences { get; init; } = 16;
 
     /// <summary>Window length in tokens. Default: 2,048 or what the model was made for, whichever is less. At least 2.</summary>
-    public int? WindowLength { get; init; }
+    public int? SequenceLength { get; init; }
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of its range; it is named.</exception>
     public SelectionOutcome Select(SelectionRequest request, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(request);
-        ArgumentOutOfRangeException.ThrowIfLessThan(Windows, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(WindowLength ?? 2, 2, nameof(WindowLength));
+        ArgumentOutOfRangeException.ThrowIfLessThan(Sequences, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(SequenceLength ?? 2, 2, nameof(SequenceLength));
         request.EnsureReachable(Name);
         var model = request.Model;
-        var windows = CalibrationWindows.Of(request, Name, WindowLength, cancellationToken);
+        var windows = CalibrationSampler.Create(request, Name, SequenceLength, cancellationToken);
         using var scope = NewDisposeScope();
         Tensor open = ones(model.GateLayout.Count, device: model.Backend.Device);
         Tensor sum = zeros_like(open);
-        var kept = new ActivationChoice(ActivationMemory.Automatic, model);
+        var kept = new ActivationCheckpointingPolicy(ActivationCheckpointing.Automatic, model);
         var clock = Stopwatch.StartNew();
-        for (int i = 0; i < Windows; i++)
+        for (int i = 0; i < Sequences; i++)
         {
             using var window = NewDisposeScope();
-            using var gradients = GateGradients.Of(model, open, request.NormOrder, [windows.Batch(i)], kept, cancellationToken: cancellationToken);
+            using var gradients = GateGradients.Compute(model, open, request.NormOrder, [windows.Batch(i)], kept, cancellationToken: cancellationToken);
             NumericalException.ThrowIfNotFinite(gradients.Gradient, model.GateLayout, i + 1, "a gate gradient of the first-order scores");
-            sum.PlusInPlace(gradients.Gradient);
-            request.Measuring?.Report(new MeasuringProgress(i + 1, Windows, clock.Elapsed));
+            sum.AddInPlace(gradients.Gradient);
+            request.Measuring?.Report(new MeasuringProgress(i + 1, Sequences, clock.Elapsed));
         }
 
-        float[] slopes = sum.OverInPlace(Windows).abs_().cpu().data<float>().ToArray();
+        float[] slopes = sum.DivScalarInPlace(Sequences).abs_().cpu().data<float>().ToArray();
         var scores = GateScores.PerParameter(model.GateLayout, slopes, SelectionPlan.Dense(model.Spec), request.Budget.Scope);
         return new SelectionOutcome(request.Project(Name, scores), scores, []);
     }

@@ -21,19 +21,19 @@ public sealed record FisherSelection : ISelectionStrategy
     public int Rounds { get; init; } = 8;
 
     /// <summary>Windows measured in each round. Default 16; at least 1.</summary>
-    public int WindowsPerRound { get; init; } = 16;
+    public int SequencesPerRound { get; init; } = 16;
 
     /// <summary>How much of the earlier rounds' sums stays in each round's. Default 0.5; from 0 to 1.</summary>
-    public double Memory { get; init; } = 0.5;
+    public double Momentum { get; init; } = 0.5;
 
     /// <summary>
     /// How far gains of open gates step down the loss in each round, in closed form from the gradients that are measured anyway (method): at most by this much a round. Default
     /// 0.05; 0 leaves all gains at 1, and so does a single round. From 0 to 1. A strategy that only starts from these scores takes no gains over.
     /// </summary>
-    public double GainStep { get; init; } = 0.05;
+    public double ScaleStep { get; init; } = 0.05;
 
     /// <summary>Window length in tokens. Default: 2,048 or what the model was made for, whichever is less. At least 2.</summary>
-    public int? WindowLength { get; init; }
+    public int? SequenceLength { get; init; }
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of its range; it is named.</exception>
@@ -41,16 +41,16 @@ public sealed record FisherSelection : ISelectionStrategy
     {
         ArgumentNullException.ThrowIfNull(request);
         ArgumentOutOfRangeException.ThrowIfLessThan(Rounds, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(WindowsPerRound, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(WindowLength ?? 2, 2, nameof(WindowLength));
-        ArgumentOutOfRangeException.ThrowIfLessThan(Memory, 0);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(Memory, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(GainStep, 0);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(GainStep, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(SequencesPerRound, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(SequenceLength ?? 2, 2, nameof(SequenceLength));
+        ArgumentOutOfRangeException.ThrowIfLessThan(Momentum, 0);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(Momentum, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(ScaleStep, 0);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(ScaleStep, 1);
 
         request.EnsureReachable(Name);
         var model = request.Model;
-        var windows = CalibrationWindows.Of(request, Name, WindowLength, cancellationToken);
+        var windows = CalibrationSampler.Create(request, Name, SequenceLength, cancellationToken);
         var counter = new ParameterCounter(model.Spec);
         long dense = counter.Dense[request.Budget.Scope], target = request.Budget.TargetFor(counter);
         var plan = SelectionPlan.Dense(model.Spec);
@@ -59,19 +59,19 @@ public sealed record FisherSelection : ISelectionStrategy
         Tensor information = zeros(model.GateLayout.Count, device: model.Backend.Device);
 
         // A single round sees no gate closed: there is nothing yet that gains could make up for.
-        using var gains = GainStep > 0 && Rounds > 1 ? new MeasuredGains(model.GateLayout, request.NormOrder, model.Backend.Device, GainStep) : null;
-        var kept = new ActivationChoice(ActivationMemory.Automatic, model);
+        using var gains = ScaleStep > 0 && Rounds > 1 ? new MeasuredScales(model.GateLayout, request.NormOrder, model.Backend.Device, ScaleStep) : null;
+        var kept = new ActivationCheckpointingPolicy(ActivationCheckpointing.Automatic, model);
         double weight = 0;
         var clock = Stopwatch.StartNew();
         for (int round = 0; round < Rounds; round++)
         {
             using var step = NewDisposeScope();
-            information.TimesInPlace(Memory);
-            weight = weight * Memory + WindowsPerRound;
-            Tensor open = Gates.Of(plan, model.Backend).Values;
+            information.MulScalarInPlace(Momentum);
+            weight = weight * Momentum + SequencesPerRound;
+            Tensor open = Gates.FromPlan(plan, model.Backend).Values;
             using var gates = new Gates(gains is null ? open : open * gains.Values, request.NormOrder);
             Tensor slope = Measure(request, gates, windows, kept, round, information, clock, cancellationToken);
-            gains?.Step(open, slope.Over(WindowsPerRound), information.Times((windows.WindowLength - 1) / weight));
+            gains?.Step(open, slope.DivScalar(SequencesPerRound), information.MulScalar((windows.SequenceLength - 1) / weight));
             using var host = information.cpu();
             scores = GateScores.PerParameter(model.GateLayout, host.data<float>().ToArray(), plan, request.Budget.Scope);
             long allowed = dense - (long)((double)(dense - target) * (round + 1) / Rounds);
@@ -80,24 +80,24 @@ public sealed record FisherSelection : ISelectionStrategy
                 : (request with { Budget = PruningBudget.FromParameters(allowed) with { Scope = request.Budget.Scope } }).Project(Name, scores);
         }
 
-        return new SelectionOutcome(plan with { Gains = gains?.Found(model.GateLayout) }, scores!, []);
+        return new SelectionOutcome(plan with { Scales = gains?.Found(model.GateLayout) }, scores!, []);
     }
 
     /// <summary>Adds the squares of a round's gradients to the information, and returns the sum <c>[gates]</c> of the gradients themselves.</summary>
     private Tensor Measure(
-        SelectionRequest request, Gates gates, TokenWindows windows, ActivationChoice kept, int round, Tensor information, Stopwatch clock, CancellationToken cancellation)
+        SelectionRequest request, Gates gates, SequenceSampler windows, ActivationCheckpointingPolicy kept, int round, Tensor information, Stopwatch clock, CancellationToken cancellation)
     {
         Tensor slope = zeros_like(information);
-        for (int i = 0; i < WindowsPerRound; i++)
+        for (int i = 0; i < SequencesPerRound; i++)
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            Tensor window = windows.Batch((long)round * WindowsPerRound + i);
-            using var gradients = GateGradients.Of(request.Model, gates.Values, gates.Order, [window], kept, cancellationToken: cancellation);
-            NumericalException.ThrowIfNotFinite(gradients.Gradient, request.Model.GateLayout, round * WindowsPerRound + i + 1, "a gate gradient of the Fisher scores");
-            information.PlusInPlace(gradients.Gradient.Power(2));
-            slope.PlusInPlace(gradients.Gradient);
-            request.Measuring?.Report(new MeasuringProgress(round * WindowsPerRound + i + 1, Rounds * WindowsPerRound, clock.Elapsed));
+            Tensor window = windows.Batch((long)round * SequencesPerRound + i);
+            using var gradients = GateGradients.Compute(request.Model, gates.Values, gates.Order, [window], kept, cancellationToken: cancellation);
+            NumericalException.ThrowIfNotFinite(gradients.Gradient, request.Model.GateLayout, round * SequencesPerRound + i + 1, "a gate gradient of the Fisher scores");
+            information.AddInPlace(gradients.Gradient.PowScalar(2));
+            slope.AddInPlace(gradients.Gradient);
+            request.Measuring?.Report(new MeasuringProgress(round * SequencesPerRound + i + 1, Rounds * SequencesPerRound, clock.Elapsed));
         }
 
         return slope;

@@ -1,7 +1,7 @@
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace DispLlm;
+namespace DispLlm.Training;
 
 /// <summary>
 /// The model's half of a learning step: what closing or opening each gate would do to the next-token loss. This is the seam between model
@@ -19,23 +19,23 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
     /// <param name="distillation">How much of the loss is the divergence from the dense model's predictions: 0 (default) to 1.</param>
     /// <param name="memory">What is kept for the way back. Default: what fits.</param>
     /// <param name="cancellationToken">Looked at between windows.</param>
-    public static GateGradients Of(
+    public static GateGradients Compute(
         IPrunableModel model,
         Tensor gates,
         NormOrder order,
         IReadOnlyList<Tensor> windows,
         double distillation = 0,
-        ActivationMemory memory = ActivationMemory.Automatic,
+        ActivationCheckpointing memory = ActivationCheckpointing.Automatic,
         CancellationToken cancellationToken = default) =>
-        Of(model, gates, order, windows, new ActivationChoice(memory, model), distillation, cancellationToken);
+        Compute(model, gates, order, windows, new ActivationCheckpointingPolicy(memory, model), distillation, cancellationToken);
 
     /// <summary>The same in one of several steps, which choose once what they keep.</summary>
-    internal static GateGradients Of(
+    internal static GateGradients Compute(
         IPrunableModel model,
         Tensor gates,
         NormOrder order,
         IReadOnlyList<Tensor> windows,
-        ActivationChoice kept,
+        ActivationCheckpointingPolicy kept,
         double distillation = 0,
         CancellationToken cancellationToken = default)
     {
@@ -51,7 +51,7 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
             cancellationToken.ThrowIfCancellationRequested();
             using var step = NewDisposeScope();
             double share = (double)Predictions(window) / predictions;
-            var gated = new Gates(leaf, order) { KeepBlockInputsOnly = kept.For(window) == ActivationMemory.BlockInputs };
+            var gated = new Gates(leaf, order) { CheckpointActivations = kept.For(window) == ActivationCheckpointing.PerBlock };
             crossEntropy += share * (distillation == 0
                 ? Learn(model, window, gated, share)
                 : Distil(model, window, gated, share, distillation));
@@ -71,8 +71,8 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
         Tensor logits = model.Logits(window.narrow(1, 0, last), gates);
         Tensor next = window.narrow(1, 1, last).reshape(-1).to(logits.device);
         Tensor rows = logits.view(-1, logits.shape[^1]);
-        var (loss, slope) = NextTokenLoss.WithGradient(rows.detach(), next);
-        autograd.backward([rows], [slope.TimesInPlace(share)]);
+        var (loss, slope) = CausalLmLoss.WithGradient(rows.detach(), next);
+        autograd.backward([rows], [slope.MulScalarInPlace(share)]);
         return loss;
     }
 
@@ -90,8 +90,8 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
         Tensor next = window.narrow(1, 1, last).to(student.device).unsqueeze(-1);
         Tensor text = -student.gather(-1, next).mean();
         Tensor dense = (teacher.exp() * (teacher - student)).sum(-1).mean();
-        text.Times(1 - distillation).Plus(dense.Times(distillation)).Times(share).backward();
-        return text.Number();
+        text.MulScalar(1 - distillation).Add(dense.MulScalar(distillation)).MulScalar(share).backward();
+        return text.ReadDouble();
     }
 
     private static long Predictions(Tensor tokens) => tokens.shape[0] * (tokens.shape[1] - 1);

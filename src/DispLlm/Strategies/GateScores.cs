@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Training;
 
 /// <summary>Turns what was measured at the gates into scores that compare across sites of different size and cost.</summary>
 internal static class GateScores

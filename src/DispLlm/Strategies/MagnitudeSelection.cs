@@ -28,7 +28,7 @@ public sealed record MagnitudeSelection : ISelectionStrategy
             using var scope = NewDisposeScope();
             using var noGradient = no_grad();
             Tensor norms = SquaredNorms(model, site).sqrt();
-            Tensor relative = (norms / norms.mean().AtLeast(float.Epsilon)).cpu();
+            Tensor relative = (norms / norms.mean().ClampMin(float.Epsilon)).cpu();
             relative.data<float>().ToArray().CopyTo(values, site.Offset);
         }
 
@@ -39,14 +39,14 @@ public sealed record MagnitudeSelection : ISelectionStrategy
     private static Tensor SquaredNorms(IPrunableModel model, GateRange site)
     {
         Tensor? sum = null;
-        foreach (var part in WeightCatalog.OfBlock(model.Spec, site.Block).Where(part => !part.IsBias))
+        foreach (var part in ParameterCatalog.BlockParameters(model.Spec, site.Block).Where(part => !part.IsBias))
         {
-            var cuts = WeightCuts.Of(part.Role);
-            if (cuts.Rows == site.Site || cuts.Columns == site.Site)
+            var cuts = PrunedAxes.For(part.Role);
+            if (cuts.OutputSite == site.Site || cuts.InputSite == site.Site)
             {
-                int acrossDimension = cuts.Rows == site.Site ? 1 : 0;
-                Tensor squares = model.Weight(part.Role, site.Block).to(ScalarType.Float32).Power(2).sum(acrossDimension);
-                sum = sum is null ? squares : sum.Plus(squares);
+                int acrossDimension = cuts.OutputSite == site.Site ? 1 : 0;
+                Tensor squares = model.Weight(part.Role, site.Block).to(ScalarType.Float32).PowScalar(2).sum(acrossDimension);
+                sum = sum is null ? squares : sum.Add(squares);
             }
         }
 

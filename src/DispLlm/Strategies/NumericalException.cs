@@ -31,9 +31,9 @@ public sealed class NumericalException : DispLlmException
     {
         using var scope = NewDisposeScope();
         Tensor bad = isfinite(values).logical_not();
-        if (bad.any().IsTrue())
+        if (bad.any().ReadBool())
         {
-            long index = bad.to(ScalarType.Int64).argmax().WholeNumber();
+            long index = bad.to(ScalarType.Int64).argmax().ReadInt64();
             throw new NumericalException(step, $"{what} at {layout.Sites.Last(site => site.Offset <= index)}");
         }
     }

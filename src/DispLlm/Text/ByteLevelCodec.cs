@@ -29,7 +29,7 @@ internal sealed class ByteLevelCodec : ITokenCodec
         _bytes = new byte[]?[ids.DefaultIfEmpty(-1).Max() + 1];
         foreach (var (token, id) in definition.Vocabulary)
         {
-            _bytes[id] = BytesOf(token);
+            _bytes[id] = ToBytes(token);
         }
 
         foreach (var token in definition.AddedTokens)
@@ -71,11 +71,11 @@ internal sealed class ByteLevelCodec : ITokenCodec
 
     public bool DropsFirstSpace => false;
 
-    public int? BeginOfTextId => _definition.FirstToken is { } first ? IdOf(first) : null;
+    public int? BeginOfTextId => _definition.FirstToken is { } first ? FindId(first) : null;
 
     public int? EndOfTextId => null;
 
-    public int? IdOf(string token) => _ids.TryGetValue(token, out int id) ? id : null;
+    public int? FindId(string token) => _ids.TryGetValue(token, out int id) ? id : null;
 
     public void Encode(string text, List<int> ids)
     {
@@ -104,7 +104,7 @@ internal sealed class ByteLevelCodec : ITokenCodec
     private static string Disguise(string word) => string.Concat(Encoding.UTF8.GetBytes(word).Select(b => ByteToChar[b]));
 
     /// <summary>The bytes that a token of the vocabulary stands for; a token that is not in disguise is its own text.</summary>
-    private static byte[] BytesOf(string token)
+    private static byte[] ToBytes(string token)
     {
         var bytes = new byte[token.Length];
         for (int i = 0; i < token.Length; i++)

@@ -1,4 +1,4 @@
-namespace DispLlm;
+namespace DispLlm.Training;
 
 /// <summary>What a corpus may draw on to become tokens. A record, so that a corpus of another kind can be given more.</summary>
 /// <param name="Tokenizer">The model's tokenizer; <see langword="null"/> where its folder has none. A corpus of text needs it.</param>

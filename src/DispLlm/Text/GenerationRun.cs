@@ -39,7 +39,7 @@ internal sealed class GenerationRun : IDisposable
         _texts = [.. prompts.Select(_ => new List<int>())];
         _ended = new bool[prompts.Count];
         _stream = model.Backend.Random(options.Seed).Stream("generation");
-        _cache = model.NewCache(_padding);
+        _cache = model.CreateKeyValueCache(_padding);
         long[] ids = [.. prompts.SelectMany((prompt, row) => Enumerable.Repeat(0L, _padding[row]).Concat(prompt.Select(id => (long)id)))];
         using var scope = NewDisposeScope();
         _read = tensor(ids, ScalarType.Int64).view(prompts.Count, longest).DetachFromDisposeScope();
@@ -59,14 +59,14 @@ internal sealed class GenerationRun : IDisposable
 
         using var noGradient = no_grad();
         using var scope = NewDisposeScope();
-        if (!_options.KeepsKeysAndValues)
+        if (!_options.UseKeyValueCache)
         {
             _cache.Clear();
         }
 
         Tensor unread = _read.narrow(1, _cache.Length, _read.shape[1] - _cache.Length);
         Tensor logits = _model.NextTokenLogits(unread, _cache, _options.Gates).cpu().to(ScalarType.Float32);
-        Tensor next = TokenChoice.Next(logits, _options, _stream);
+        Tensor next = TokenSampler.Next(logits, _options, _stream);
         Tensor longer = cat([_read, next.unsqueeze(1)], 1).DetachFromDisposeScope();
         _read.Dispose();
         _read = longer;

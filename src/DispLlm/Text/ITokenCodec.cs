@@ -19,7 +19,7 @@ internal interface ITokenCodec
     int? EndOfTextId { get; }
 
     /// <summary>The id of a token by its name in the vocabulary, special tokens included.</summary>
-    int? IdOf(string token);
+    int? FindId(string token);
 
     /// <summary>Appends the ids of a text to <paramref name="ids"/>.</summary>
     /// <param name="text">Text without lone surrogates, not empty.</param>

@@ -35,13 +35,13 @@ internal sealed class SentencePieceCodec : ITokenCodec
             {
                 PieceKind.Normal or PieceKind.UserDefined => Encoding.UTF8.GetBytes(text.Replace(Space, ' ')),
                 PieceKind.Unknown => Encoding.UTF8.GetBytes(" \u2047 "),
-                PieceKind.Byte => [ByteOf(text)],
+                PieceKind.Byte => [ParseByte(text)],
                 _ => [],
             });
 
             if (kind == PieceKind.Byte)
             {
-                _byteIds[ByteOf(text)] = id;
+                _byteIds[ParseByte(text)] = id;
                 bytePieces++;
             }
             else if (kind is PieceKind.Normal or PieceKind.UserDefined)
@@ -81,7 +81,7 @@ internal sealed class SentencePieceCodec : ITokenCodec
 
     public int? EndOfTextId => _model.EndOfTextId >= 0 ? _model.EndOfTextId : null;
 
-    public int? IdOf(string token) => _ids.TryGetValue(token, out int id) ? id : null;
+    public int? FindId(string token) => _ids.TryGetValue(token, out int id) ? id : null;
 
     /// <summary>
     /// Encodes stretch by stretch. Two neighbouring characters that no piece contains side by side can never be merged, so the text may
@@ -264,7 +264,7 @@ internal sealed class SentencePieceCodec : ITokenCodec
         }
     }
 
-    private byte ByteOf(string text) =>
+    private byte ParseByte(string text) =>
         text.Length == 6 && byte.TryParse(text.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out byte value)
             ? value
             : throw JsonFiles.Unsupported(_model.FilePath, "byte piece", text);

@@ -29,7 +29,7 @@ public sealed record GenerationOptions
     public Gates? Gates { get; init; }
 
     /// <summary>Whether keys and values are kept from token to token. Default yes; without, every token reads the whole text again and gives the same.</summary>
-    public bool KeepsKeysAndValues { get; init; } = true;
+    public bool UseKeyValueCache { get; init; } = true;
 
     internal void Validate()
     {
@@ -51,11 +51,11 @@ public static class TextGenerator
     /// <param name="options">How. The tokenizer's end-of-text token ends the text where no other token is named.</param>
     /// <param name="cancellationToken">Looked at before each token.</param>
     /// <returns>The continuation, without the prompt.</returns>
-    public static string Continue(
+    public static string Generate(
         IPrunableModel model, TextTokenizer tokenizer, string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
-        return tokenizer.Decode(Continue(model, Ids(tokenizer, prompt), WithEnd(options, tokenizer), cancellationToken));
+        return tokenizer.Decode(Generate(model, Ids(tokenizer, prompt), WithEnd(options, tokenizer), cancellationToken));
     }
 
     /// <summary>Continues a text and hands out each piece as soon as it is certain.</summary>
@@ -64,8 +64,8 @@ public static class TextGenerator
     /// <param name="prompt">The text to continue.</param>
     /// <param name="options">How. The tokenizer's end-of-text token ends the text where no other token is named.</param>
     /// <param name="cancellationToken">Looked at before each token.</param>
-    /// <returns>Pieces that together are what <see cref="Continue(IPrunableModel, TextTokenizer, string, GenerationOptions?, CancellationToken)"/> returns.</returns>
-    public static async IAsyncEnumerable<string> StreamAsync(
+    /// <returns>Pieces that together are what <see cref="Generate(IPrunableModel, TextTokenizer, string, GenerationOptions?, CancellationToken)"/> returns.</returns>
+    public static async IAsyncEnumerable<string> GenerateStreamingAsync(
         IPrunableModel model,
         TextTokenizer tokenizer,
         string prompt,
@@ -75,7 +75,7 @@ public static class TextGenerator
         ArgumentNullException.ThrowIfNull(tokenizer);
         var ids = new List<int>();
         string told = string.Empty;
-        await foreach (int id in StreamAsync(model, Ids(tokenizer, prompt), WithEnd(options, tokenizer), cancellationToken).ConfigureAwait(false))
+        await foreach (int id in GenerateStreamingAsync(model, Ids(tokenizer, prompt), WithEnd(options, tokenizer), cancellationToken).ConfigureAwait(false))
         {
             ids.Add(id);
             string text = tokenizer.Decode(ids);
@@ -100,7 +100,7 @@ public static class TextGenerator
     /// <param name="prompt">Token ids to continue; at least one.</param>
     /// <param name="options">How.</param>
     /// <param name="cancellationToken">Looked at before each token.</param>
-    public static async IAsyncEnumerable<int> StreamAsync(
+    public static async IAsyncEnumerable<int> GenerateStreamingAsync(
         IPrunableModel model, IReadOnlyList<int> prompt, GenerationOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         using var run = new GenerationRun(model, [prompt], options ?? new GenerationOptions());
@@ -118,9 +118,9 @@ public static class TextGenerator
     /// <param name="options">How.</param>
     /// <param name="cancellationToken">Looked at before each token.</param>
     /// <returns>The new token ids, without the prompt.</returns>
-    public static IReadOnlyList<int> Continue(
+    public static IReadOnlyList<int> Generate(
         IPrunableModel model, IReadOnlyList<int> prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default) =>
-        Continue(model, [prompt], options, cancellationToken)[0];
+        Generate(model, [prompt], options, cancellationToken)[0];
 
     /// <summary>Continues several prompts side by side, of any lengths.</summary>
     /// <param name="model">The model.</param>
@@ -129,7 +129,7 @@ public static class TextGenerator
     /// <param name="cancellationToken">Looked at before each token.</param>
     /// <returns>The new token ids of each prompt.</returns>
     /// <exception cref="ArgumentException">There is no prompt, an empty one, or prompt and new tokens are more than the model's positions.</exception>
-    public static IReadOnlyList<IReadOnlyList<int>> Continue(
+    public static IReadOnlyList<IReadOnlyList<int>> Generate(
         IPrunableModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         using var run = new GenerationRun(model, prompts, options ?? new GenerationOptions());
@@ -143,7 +143,7 @@ public static class TextGenerator
     private static List<int> Ids(TextTokenizer tokenizer, string prompt)
     {
         var ids = new List<int>();
-        if (tokenizer is { AddsBeginOfText: true, BeginOfTextId: { } begin })
+        if (tokenizer is { AddBosToken: true, BosTokenId: { } begin })
         {
             ids.Add(begin);
         }
@@ -155,6 +155,6 @@ public static class TextGenerator
     private static GenerationOptions WithEnd(GenerationOptions? options, TextTokenizer tokenizer)
     {
         options ??= new GenerationOptions();
-        return options.StopTokens.Count > 0 || tokenizer.EndOfTextId is not { } end ? options : options with { StopTokens = [end] };
+        return options.StopTokens.Count > 0 || tokenizer.EosTokenId is not { } end ? options : options with { StopTokens = [end] };
     }
 }

@@ -14,25 +14,25 @@ public sealed class TextTokenizer
     {
         _codec = codec;
         VocabularySize = codec.TokenBytes.Count;
-        BeginOfTextId = settings.BeginOfTextId(codec);
-        EndOfTextId = settings.EndOfTextId(codec);
-        AddsBeginOfText = BeginOfTextId is not null && (settings.AddsBeginOfText ?? codec.AddsBeginOfTextByDefault);
+        BosTokenId = settings.BeginOfTextId(codec);
+        EosTokenId = settings.EndOfTextId(codec);
+        AddBosToken = BosTokenId is not null && (settings.AddsBeginOfText ?? codec.AddsBeginOfTextByDefault);
     }
 
     /// <summary>One more than the highest id. A model's embedding may have more rows than that: padding, which no text reaches.</summary>
     public int VocabularySize { get; }
 
     /// <summary>The token that opens a text, if the model has one.</summary>
-    public int? BeginOfTextId { get; }
+    public int? BosTokenId { get; }
 
     /// <summary>The token that ends a text, if the model has one.</summary>
-    public int? EndOfTextId { get; }
+    public int? EosTokenId { get; }
 
     /// <summary>
-    /// Whether the model was trained to see <see cref="BeginOfTextId"/> in front of a text: <c>add_bos_token</c> of
+    /// Whether the model was trained to see <see cref="BosTokenId"/> in front of a text: <c>add_bos_token</c> of
     /// <c>tokenizer_config.json</c>, or else the habit of the file's kind (yes for LLaMA's).
     /// </summary>
-    public bool AddsBeginOfText { get; }
+    public bool AddBosToken { get; }
 
     /// <summary>Reads the tokenizer of a checkpoint folder.</summary>
     /// <param name="folder">

@@ -7,7 +7,7 @@ internal sealed class InlineTextCorpus(string text) : TokenCorpus
 {
     public override string Description => $"a text of {text.Length} characters";
 
-    protected override int[] ResolveTokens(CorpusContext context, CancellationToken cancellationToken) =>
+    protected override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken) =>
         text.Length == 0 ? [] : [.. RequireTokenizer(context).Encode(text)];
 }
 
@@ -17,7 +17,7 @@ internal sealed class ReadyTokensCorpus(int[] tokens) : TokenCorpus
     public override string Description => $"{tokens.Length} ready tokens";
 
     // A copy, since the caller owns what it gets and the corpus stays as it is.
-    protected override int[] ResolveTokens(CorpusContext context, CancellationToken cancellationToken) => [.. tokens];
+    protected override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken) => [.. tokens];
 }
 
 /// <summary>A corpus of text files.</summary>
@@ -28,7 +28,7 @@ internal sealed class TextFilesCorpus(string[] paths) : TokenCorpus
 
     public override string Description => paths.Length == 1 ? $"'{paths[0]}'" : $"'{paths[0]}' and {paths.Length - 1} more";
 
-    protected override int[] ResolveTokens(CorpusContext context, CancellationToken cancellationToken)
+    protected override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken)
     {
         var tokenizer = RequireTokenizer(context);
         var tokens = new List<int>();
@@ -92,7 +92,7 @@ internal sealed class WikiTextCorpus(string path) : TokenCorpus
 {
     public override string Description => $"'{path}', joined";
 
-    protected override int[] ResolveTokens(CorpusContext context, CancellationToken cancellationToken)
+    protected override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken)
     {
         var tokenizer = RequireTokenizer(context);
         string[] lines = TextFilesCorpus.Read(path).Split('\n');

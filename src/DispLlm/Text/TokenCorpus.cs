@@ -2,7 +2,7 @@ namespace DispLlm;
 
 /// <summary>
 /// Text or tokens to calibrate on or to evaluate with. A corpus is only a description until it meets a tokenizer in
-/// <see cref="Resolve"/>: nothing is read before that, and the same corpus serves several models. Immutable.
+/// <see cref="Tokenize"/>: nothing is read before that, and the same corpus serves several models. Immutable.
 /// </summary>
 public abstract class TokenCorpus
 {
@@ -56,7 +56,7 @@ public abstract class TokenCorpus
 
     /// <summary>A corpus that the model samples from itself: calibration where there is no data.</summary>
     /// <param name="options">How much, and how freely; null for defaults.</param>
-    public static TokenCorpus SampledFromModel(SampledCorpusOptions? options = null) => new SampledCorpus(options ?? new SampledCorpusOptions());
+    public static TokenCorpus GeneratedByModel(GeneratedCorpusOptions? options = null) => new GeneratedCorpus(options ?? new GeneratedCorpusOptions());
 
     /// <summary>
     /// The corpus as token ids, checked: not empty, and every id known to the model. No special tokens are added: a corpus is one
@@ -65,11 +65,11 @@ public abstract class TokenCorpus
     /// <param name="context">The tokenizer and what else there is.</param>
     /// <param name="cancellationToken">Stops between files.</param>
     /// <exception cref="CorpusException">A file is missing or is no UTF-8, the corpus is empty, or an id is out of range.</exception>
-    public int[] Resolve(CorpusContext context, CancellationToken cancellationToken = default)
+    public int[] Tokenize(CorpusContext context, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(context);
         cancellationToken.ThrowIfCancellationRequested();
-        int[] tokens = ResolveTokens(context, cancellationToken);
+        int[] tokens = TokenizeCore(context, cancellationToken);
         if (tokens.Length == 0)
         {
             throw new CorpusException($"The corpus ({Description}) is empty: it has no token to learn or measure from.");
@@ -89,10 +89,10 @@ public abstract class TokenCorpus
         return tokens;
     }
 
-    /// <summary>The corpus as token ids. <see cref="Resolve"/> checks them afterwards.</summary>
+    /// <summary>The corpus as token ids. <see cref="Tokenize"/> checks them afterwards.</summary>
     /// <param name="context">The tokenizer and what else there is.</param>
     /// <param name="cancellationToken">Stops the work.</param>
-    protected abstract int[] ResolveTokens(CorpusContext context, CancellationToken cancellationToken);
+    protected abstract int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken);
 
     /// <summary>The context's tokenizer, or an error that says who needs it.</summary>
     /// <param name="context">The context.</param>

@@ -117,7 +117,7 @@ internal sealed class TokenizerSettings
         // A name that is said to be null is an answer: Qwen's config.json gives an id to a token that its tokenizer does not have.
         if (_names.TryGetValue(key, out string? name))
         {
-            return name is null ? null : codec.IdOf(name) ?? throw new TokenizerException(
+            return name is null ? null : codec.FindId(name) ?? throw new TokenizerException(
                 $"The tokenizer's {key} is '{name}', which its vocabulary does not have.");
         }
 

@@ -72,7 +72,7 @@ public abstract class FamilyConformance<T>
         Assert.Equal(fixture.Facts.GetProperty("all_parameters").GetInt64(), counter.Dense.WholeModel);
         Assert.Equal(
             fixture.Facts.GetProperty("block_linear_weights_kept_by_masks").GetInt64(),
-            counter.Of(fixture.Plan(model, NormOrder.NormThenSelect)).BlockWeights);
+            counter.Count(fixture.Plan(model, NormOrder.NormThenSelect)).BlockWeights);
     });
 
     /// <summary>Cut by the fixture's masks, saved and loaded, the model computes what the masked dense one does, in either order.</summary>
@@ -91,7 +91,7 @@ public abstract class FamilyConformance<T>
             Assert.Equal(plan.Blocks, pruned.Plan!.Blocks);
             Tensor masked = model.Logits(tokens, new Gates(fixture.Gates(model.GateLayout), order));
             Close.Within(Tolerance, masked.cpu(), pruned.Logits(tokens), name);
-            Assert.Equal(new ParameterCounter(model.Spec).Of(plan).WholeModel, WeightsIn(target));
+            Assert.Equal(new ParameterCounter(model.Spec).Count(plan).WholeModel, WeightsIn(target));
         }
     });
 
@@ -105,10 +105,10 @@ public abstract class FamilyConformance<T>
         foreach (var order in Orders(model))
         {
             string target = folder.Below(order.ToString());
-            var plan = fixture.Plan(model, order) with { Gains = RandomGains(model, order) };
+            var plan = fixture.Plan(model, order) with { Scales = RandomGains(model, order) };
             new PrunedModelBuilder(fixture.Folder, T.Family, plan).Build(target);
             using var pruned = PrunableModel.Load(target, model.Backend, Options);
-            using var gates = Gates.Of(plan, model.Backend);
+            using var gates = Gates.FromPlan(plan, model.Backend);
             Tensor masked = model.Logits(tokens, gates);
             Assert.Equal(plan, pruned.Plan);
 
@@ -132,9 +132,9 @@ public abstract class FamilyConformance<T>
         foreach (var order in Orders(model))
         {
             Tensor gates = random.Uniform(model.GateLayout.Count) * 0.5 + 0.5, direction = random.Normal(model.GateLayout.Count);
-            double Loss(double step) => NextTokenLoss.Of(model, tokens, new Gates(gates + direction * step, order)).ToDouble();
+            double Loss(double step) => CausalLmLoss.Compute(model, tokens, new Gates(gates + direction * step, order)).ToDouble();
             double slope = (Loss(Step) - Loss(-Step)) / (2 * Step);
-            using var gradients = GradientsOf(model, gates, order, tokens);
+            using var gradients = ComputeGradients(model, gates, order, tokens);
             Assert.Equal(slope, (gradients.Gradient.cpu() * direction).sum().ToDouble(), 0.02 * Math.Max(1, Math.Abs(slope)));
         }
     });
@@ -151,8 +151,8 @@ public abstract class FamilyConformance<T>
             Tensor soft = hard + 1e-12 * (1 - plain);
             foreach (var order in Orders(model))
             {
-                using var gradients = GradientsOf(model, hard, order, fixture.Expected("input_ids"));
-                using var whole = GradientsOf(model, soft, order, fixture.Expected("input_ids"));
+                using var gradients = ComputeGradients(model, hard, order, fixture.Expected("input_ids"));
+                using var whole = ComputeGradients(model, soft, order, fixture.Expected("input_ids"));
                 Close.Within(Tolerance, whole.Gradient.cpu(), gradients.Gradient, name);
             }
         }
@@ -165,8 +165,8 @@ public abstract class FamilyConformance<T>
         Tensor gates = fixture.Gates(model.GateLayout);
         foreach (var order in Orders(model))
         {
-            using var all = GradientsOf(model, gates, order, fixture.Expected("input_ids"), ActivationMemory.Everything);
-            using var inputs = GradientsOf(model, gates, order, fixture.Expected("input_ids"), ActivationMemory.BlockInputs);
+            using var all = ComputeGradients(model, gates, order, fixture.Expected("input_ids"), ActivationCheckpointing.None);
+            using var inputs = ComputeGradients(model, gates, order, fixture.Expected("input_ids"), ActivationCheckpointing.PerBlock);
             Assert.Equal(all.CrossEntropy, inputs.CrossEntropy);
             Assert.Equal(TestBackend.Numbers(all.Gradient), TestBackend.Numbers(inputs.Gradient));
         }
@@ -178,11 +178,11 @@ public abstract class FamilyConformance<T>
     {
         using var noGradient = no_grad();
         using var gates = new Gates(fixture.Gates(model.GateLayout).clone());
-        Tensor stream = model.Network.Enter(fixture.Expected("input_ids"));
-        for (int block = 0; block < model.Spec.Blocks; block++)
+        Tensor stream = model.Network.Embed(fixture.Expected("input_ids"));
+        for (int block = 0; block < model.Spec.NumLayers; block++)
         {
-            Tensor entered = stream.clone(), behind = model.Network.Pass(block, stream, model.Network.PassageOf(block, gates));
-            using var pass = model.Network.PassInStages(block, stream, model.Network.PassageOf(block, gates));
+            Tensor entered = stream.clone(), behind = model.Network.ForwardBlock(block, stream, model.Network.GatedPolicyFor(block, gates));
+            using var pass = model.Network.StageBlock(block, stream, model.Network.GatedPolicyFor(block, gates));
             pass.Step();
             using Tensor staged = pass.Finish();
             Assert.Equal(TestBackend.Numbers(behind), TestBackend.Numbers(staged));
@@ -195,8 +195,8 @@ public abstract class FamilyConformance<T>
     [MemberData(nameof(Fixtures))]
     public void An_order_that_the_norms_do_not_leave_is_refused(string name) => Run(name, (fixture, model) =>
     {
-        Assert.Equal(model.Spec.NormPlacement == NormPlacement.Before, Orders(model).Contains(NormOrder.SelectThenNorm));
-        if (model.Spec.NormPlacement == NormPlacement.After)
+        Assert.Equal(model.Spec.NormPlacement == NormPlacement.PreNorm, Orders(model).Contains(NormOrder.SelectThenNorm));
+        if (model.Spec.NormPlacement == NormPlacement.PostNorm)
         {
             var gates = new Gates(fixture.Gates(model.GateLayout), NormOrder.SelectThenNorm);
             Assert.Contains(
@@ -217,9 +217,9 @@ public abstract class FamilyConformance<T>
         new PrunedModelBuilder(fixture.Folder, T.Family, SelectionPlan.Dense(model.Spec) with { Family = T.Family.Name }).Build(target);
         using var dense = CheckpointFolder.Open(fixture.Folder);
         using var whole = CheckpointFolder.Open(target);
-        string[] read = [.. WeightCatalog.Of(model.Spec, T.Family, dense).Select(slot => slot.Name)];
+        string[] read = [.. ParameterCatalog.CheckpointParameters(model.Spec, T.Family, dense).Select(slot => slot.Name)];
         Assert.Equal(read.Order(), whole.TensorNames.Where(tensor => !tensor.StartsWith("displlm.", StringComparison.Ordinal)).Order());
-        Assert.All(dense.TensorNames.Except(read), tensor => Assert.True(T.Family.IsHarmlessExtra(tensor) || tensor.StartsWith("lm_head", StringComparison.Ordinal), tensor));
+        Assert.All(dense.TensorNames.Except(read), tensor => Assert.True(T.Family.IsIgnorable(tensor) || tensor.StartsWith("lm_head", StringComparison.Ordinal), tensor));
         foreach (string tensor in read)
         {
             Assert.Equal(dense.Info(tensor).Shape, whole.Info(tensor).Shape);
@@ -233,9 +233,9 @@ public abstract class FamilyConformance<T>
     {
         using var scope = NewDisposeScope();
         using var folder = new TemporaryFolder();
-        using var checkpoint = CheckpointFolder.Open(Fixture.FolderOf(name));
+        using var checkpoint = CheckpointFolder.Open(Fixture.GetFolder(name));
         var tensors = checkpoint.TensorNames.ToDictionary(tensor => tensor, tensor => checkpoint.Read(tensor));
-        var slots = WeightCatalog.Of(DecoderSpec.Read(checkpoint.Config, T.Family), T.Family, checkpoint);
+        var slots = ParameterCatalog.CheckpointParameters(DecoderSpec.Read(checkpoint.Config, T.Family), T.Family, checkpoint);
         string victim = slots.First(slot => slot.Role == WeightRole.MlpUp).Name;
 
         void Refused(string what, Dictionary<string, Tensor> changed, string culprit)
@@ -287,21 +287,21 @@ public abstract class FamilyConformance<T>
         check(fixture, model);
     }
 
-    private static GateGradients GradientsOf(
-        PrunableModel model, Tensor gates, NormOrder order, Tensor tokens, ActivationMemory memory = ActivationMemory.Automatic)
+    private static GateGradients ComputeGradients(
+        PrunableModel model, Tensor gates, NormOrder order, Tensor tokens, ActivationCheckpointing memory = ActivationCheckpointing.Automatic)
     {
         using var gradient = enable_grad();
-        return GateGradients.Of(model, gates.to(model.Backend.Device), order, [tokens], memory: memory);
+        return GateGradients.Compute(model, gates.to(model.Backend.Device), order, [tokens], memory: memory);
     }
 
     private static ModelFamilies FamiliesWith(IModelFamily family) =>
-        ModelFamilies.BuiltIn.Named(family.Name) is null ? ModelFamilies.BuiltIn.With(family) : ModelFamilies.BuiltIn;
+        ModelFamilies.BuiltIn.Find(family.Name) is null ? ModelFamilies.BuiltIn.Add(family) : ModelFamilies.BuiltIn;
 
     private static NormOrder[] Orders(PrunableModel model) =>
-        model.Spec.NormPlacement == NormPlacement.Before ? [NormOrder.NormThenSelect, NormOrder.SelectThenNorm] : [NormOrder.NormThenSelect];
+        model.Spec.NormPlacement == NormPlacement.PreNorm ? [NormOrder.NormThenSelect, NormOrder.SelectThenNorm] : [NormOrder.NormThenSelect];
 
     /// <summary>Gains from 0.5 to 1.5, where the order leaves them.</summary>
-    private static GateGains RandomGains(PrunableModel model, NormOrder order = NormOrder.NormThenSelect)
+    private static FeatureScales RandomGains(PrunableModel model, NormOrder order = NormOrder.NormThenSelect)
     {
         using var scope = NewDisposeScope();
         using var random = new RandomSource(11).Stream("gains");
@@ -311,7 +311,7 @@ public abstract class FamilyConformance<T>
             gains.AsSpan(site.Offset, site.Size).Fill(1);
         }
 
-        return new GateGains(model.GateLayout, gains);
+        return new FeatureScales(model.GateLayout, gains);
     }
 
     private static bool IsSinglePrecision(string folder)
@@ -328,7 +328,7 @@ public abstract class FamilyConformance<T>
         var options = new GenerationOptions { MaxNewTokens = expected.Length - ids.Length, Gates = gates };
         foreach (bool keeps in new[] { true, false })
         {
-            Assert.Equal(expected, ids.Concat(TextGenerator.Continue(model, ids, options with { KeepsKeysAndValues = keeps })).Select(id => (long)id));
+            Assert.Equal(expected, ids.Concat(TextGenerator.Generate(model, ids, options with { UseKeyValueCache = keeps })).Select(id => (long)id));
         }
     }
 

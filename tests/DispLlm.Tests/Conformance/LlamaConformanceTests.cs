@@ -2,7 +2,7 @@ namespace DispLlm.Tests.Conformance;
 
 public sealed class LlamaConformanceTests : FamilyConformance<LlamaConformanceTests>, IFamilyUnderTest
 {
-    public static IModelFamily Family { get; } = ModelFamilies.BuiltIn.Named("llama")!;
+    public static IModelFamily Family { get; } = ModelFamilies.BuiltIn.Find("llama")!;
 
     static IReadOnlyList<string> IFamilyUnderTest.Fixtures { get; } =
     [

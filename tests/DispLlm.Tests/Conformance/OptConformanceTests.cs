@@ -2,7 +2,7 @@ namespace DispLlm.Tests.Conformance;
 
 public sealed class OptConformanceTests : FamilyConformance<OptConformanceTests>, IFamilyUnderTest
 {
-    public static IModelFamily Family { get; } = ModelFamilies.BuiltIn.Named("opt")!;
+    public static IModelFamily Family { get; } = ModelFamilies.BuiltIn.Find("opt")!;
 
     static IReadOnlyList<string> IFamilyUnderTest.Fixtures { get; } =
         ["opt-pre-norm", "opt-350m-style", "opt-no-bias", "opt-bin", "opt-bin-sharded"];

@@ -2,7 +2,7 @@ namespace DispLlm.Tests.Conformance;
 
 public sealed class PhiConformanceTests : FamilyConformance<PhiConformanceTests>, IFamilyUnderTest
 {
-    public static IModelFamily Family { get; } = ModelFamilies.BuiltIn.Named("phi")!;
+    public static IModelFamily Family { get; } = ModelFamilies.BuiltIn.Find("phi")!;
 
     static IReadOnlyList<string> IFamilyUnderTest.Fixtures { get; } = ["phi-1.5-style", "phi-2-style", "phi-qk-norm-gqa"];
 

@@ -30,12 +30,12 @@ public sealed class EvaluationTests
         Assert.Equal(1, ZeroShot.Evaluate(model, tokenizer, own).Items);
 
         var text = TokenCorpus.FromWikiTextFile(folder.Below("wiki.test.raw"));
-        Assert.True(Perplexity.Of(model, text, PerplexityOptions.Published(tokenizer, windowLength: 64)).Perplexity > 1);
-        Assert.True(Perplexity.Of(model, text, PerplexityOptions.Sliding(windowLength: 64, stride: 32)).Perplexity > 1);
+        Assert.True(Perplexity.Evaluate(model, text, PerplexityOptions.PaperConvention(tokenizer, windowLength: 64)).Perplexity > 1);
+        Assert.True(Perplexity.Evaluate(model, text, PerplexityOptions.Sliding(windowLength: 64, stride: 32)).Perplexity > 1);
 
-        var agreement = Agreement.Of(pruned, model, text, new PerplexityOptions { WindowLength = 64 });
-        Assert.InRange(agreement.TopMatch, 0, 1);
-        Assert.True(agreement.Divergence > 0);
+        var agreement = DistributionComparison.Evaluate(pruned, model, text, new PerplexityOptions { WindowLength = 64 });
+        Assert.InRange(agreement.Top1Agreement, 0, 1);
+        Assert.True(agreement.KlDivergence > 0);
         Assert.Equal(2, Throughput.Memory([model, pruned], length: 64, rounds: 1).Count);
     }
 }

@@ -11,20 +11,20 @@ public sealed class GettingStartedTests
         string words = TextTokenizer.FromFolder(SampleModel.Folder).Decode(SampleModel.Tokens(model));
         File.WriteAllText(folder.Below("calibration.txt"), words);
 
-        var result = await DispLlm.Pruning.Of(model)
-            .ToRatio(0.2)
-            .CalibratedOn(TokenCorpus.FromTextFile(folder.Below("calibration.txt")))
-            .SelectedBy(new HypernetworkSelection { Steps = 3, WindowLength = 64 })
+        var result = await PruningPipeline.For(model)
+            .WithPruningRatio(0.2)
+            .WithCalibration(TokenCorpus.FromTextFile(folder.Below("calibration.txt")))
+            .WithStrategy(new HypernetworkSelection { Steps = 3, SequenceLength = 64 })
             .WithSeed(1)
-            .WithWidthsMultipleOf(8)
-            .CheckpointedIn(folder.Below("run"))
+            .WithWidthMultiple(8)
+            .WithRunDirectory(folder.Below("run"))
             .RunAsync(TestContext.Current.CancellationToken);
         Assert.True(result.After.BlockWeights < result.Before.BlockWeights);
         await result.SaveAsync(folder.Below("pruned"), cancellationToken: TestContext.Current.CancellationToken);
 
         Assert.Equal(result.Plan.Blocks.Count, result.PlanFor(0.3).Blocks.Count);
-        using (var compensation = Compensation.Of(
-            model, result.Plan, TokenCorpus.FromTextFile(folder.Below("calibration.txt")), new CompensationOptions { Windows = 4, HeldOutWindows = 2, WindowLength = 64 }))
+        using (var compensation = WeightReconstruction.Fit(
+            model, result.Plan, TokenCorpus.FromTextFile(folder.Below("calibration.txt")), new ReconstructionOptions { Sequences = 4, HeldOutSequences = 2, SequenceLength = 64 }))
         {
             await result.SaveAsync(folder.Below("compensated"), compensation: compensation, cancellationToken: TestContext.Current.CancellationToken);
         }
@@ -39,18 +39,18 @@ public sealed class GettingStartedTests
         using var pruned = PrunableModel.Load(folder.Below("pruned"), model.Backend);
         var text = TokenCorpus.FromTextFile(folder.Below("calibration.txt"));
         var options = new PerplexityOptions { WindowLength = 64, MaxWindows = 4 };
-        Assert.True(Perplexity.Of(model, text, options).Perplexity < Perplexity.Of(pruned, text, options).Perplexity);
+        Assert.True(Perplexity.Evaluate(model, text, options).Perplexity < Perplexity.Evaluate(pruned, text, options).Perplexity);
 
         Assert.All(Throughput.Prefill([model, pruned], length: 64, rounds: 1), speed => Assert.True(speed > 0));
         Assert.All(Throughput.Decode([model, pruned], batch: 2, prompt: 16, length: 3, rounds: 1), speed => Assert.True(speed > 0));
         var tokenizer = TextTokenizer.FromFolder(folder.Below("pruned"));
-        Assert.NotEmpty(TextGenerator.Continue(pruned, tokenizer, "Once upon a time", new GenerationOptions { MaxNewTokens = 4 }));
+        Assert.NotEmpty(TextGenerator.Generate(pruned, tokenizer, "Once upon a time", new GenerationOptions { MaxNewTokens = 4 }));
     }
 
     [Fact]
     public void A_strategy_of_one_s_own_keeps_what_it_scores_highest()
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var plan = new KeepTheFirst().Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5) }).Plan;
         Assert.All(plan.Blocks, block => Assert.Equal(Enumerable.Range(0, block.MlpHidden.Count), block.MlpHidden));
     }

@@ -11,24 +11,24 @@ public sealed class ReportTests
         var test = TokenCorpus.FromTokens(SampleModel.Tokens(model));
         var options = new PerplexityOptions { WindowLength = 64, MaxWindows = 4 };
 
-        var result = await DispLlm.Pruning.Of(model).ToRatio(0.5).SelectedBy(new MagnitudeSelection()).RunAsync(TestContext.Current.CancellationToken);
+        var result = await PruningPipeline.For(model).WithPruningRatio(0.5).WithStrategy(new MagnitudeSelection()).RunAsync(TestContext.Current.CancellationToken);
         await result.SaveAsync(folder.Below("half"), cancellationToken: TestContext.Current.CancellationToken);
         using var pruned = PrunableModel.Load(folder.Below("half"), model.Backend);
 
         var speed = Throughput.Prefill([model, pruned], length: 64, rounds: 1);
-        var report = RunReport.Of(result) with
+        var report = RunReport.FromResult(result) with
         {
-            Perplexity = new(Perplexity.Of(model, test, options), Perplexity.Of(pruned, test, options)),
+            Perplexity = new(Perplexity.Evaluate(model, test, options), Perplexity.Evaluate(pruned, test, options)),
             PerplexityText = test.Description,
             Prefill = new(speed[0], speed[1]),
-            WeightBytes = new(RunReport.WeightBytesOf(model.Folder), RunReport.WeightBytesOf(folder.Below("half"))),
+            WeightBytes = new(RunReport.MeasureWeightBytes(model.Folder), RunReport.MeasureWeightBytes(folder.Below("half"))),
         };
         HtmlReport.Save(report, folder.Below("half.html"));
         report.SaveJson(folder.Below("half.json"));
         Assert.Contains("Half of the block weights are gone; perplexity", File.ReadAllText(folder.Below("half.html")), StringComparison.Ordinal);
         Assert.Equal(report.Plan, RunReport.LoadJson(folder.Below("half.json")).Plan);
 
-        foreach (var picture in ReportPictures.Of(report))
+        foreach (var picture in ReportCharts.Create(report))
         {
             picture.SaveSvg(folder.Below($"{picture.Name}.svg"), columns: 2);
             picture.SavePng(folder.Below($"{picture.Name}.png"), scale: 3);

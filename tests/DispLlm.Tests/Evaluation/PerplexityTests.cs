@@ -9,7 +9,7 @@ public sealed class PerplexityTests
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         var text = TokenCorpus.FromTextFile(SharedData.Path("data/gutenberg/heldout.txt"));
-        var result = Perplexity.Of(
+        var result = Perplexity.Evaluate(
             model, text, new PerplexityOptions { WindowLength = 256, MaxWindows = 40 }, cancellationToken: TestContext.Current.CancellationToken);
         Assert.InRange(result.Perplexity, 54.100 * 0.999, 54.100 * 1.001);
         Assert.Equal(40, result.Windows);
@@ -20,8 +20,8 @@ public sealed class PerplexityTests
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = SampleModel.Tokens(model);
-        var one = Perplexity.Of(model, tokens, new PerplexityOptions { WindowLength = 64, MaxWindows = 7 }, null);
-        var three = Perplexity.Of(model, tokens, new PerplexityOptions { WindowLength = 64, MaxWindows = 7, BatchSize = 3 }, null);
+        var one = Perplexity.Evaluate(model, tokens, new PerplexityOptions { WindowLength = 64, MaxWindows = 7 }, null);
+        var three = Perplexity.Evaluate(model, tokens, new PerplexityOptions { WindowLength = 64, MaxWindows = 7, BatchSize = 3 }, null);
         Assert.Equal(one.Perplexity, three.Perplexity, one.Perplexity * 1e-5);
         Assert.Equal(7 * 63, three.PredictedTokens);
     }
@@ -31,7 +31,7 @@ public sealed class PerplexityTests
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = SampleModel.Tokens(model)[..189];
-        var result = Perplexity.Of(model, tokens, new PerplexityOptions { WindowLength = 64, FirstToken = 1 }, null);
+        var result = Perplexity.Evaluate(model, tokens, new PerplexityOptions { WindowLength = 64, FirstToken = 1 }, null);
         Assert.Equal(3, result.Windows);
         Assert.Equal(3 * 63, result.PredictedTokens);
     }
@@ -46,7 +46,7 @@ public sealed class PerplexityTests
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = [.. Enumerable.Range(0, 210).Select(i => i * 331 % model.Spec.VocabularySize)];
-        var result = Perplexity.Of(model, tokens, new PerplexityOptions { WindowLength = window, Stride = stride, CountsRest = rest, BatchSize = 2 }, null);
+        var result = Perplexity.Evaluate(model, tokens, new PerplexityOptions { WindowLength = window, Stride = stride, IncludePartialWindow = rest, BatchSize = 2 }, null);
 
         double sum = 0;
         int predicted = 0, seen = 1;
@@ -75,10 +75,10 @@ public sealed class PerplexityTests
         using var model = PrunableModel.Load(SampleModel.Folder);
         var tokenizer = TextTokenizer.FromFolder(SampleModel.Folder);
         int[] tokens = [.. Enumerable.Range(0, 127).Select(i => i * 331 % model.Spec.VocabularySize)];
-        var published = PerplexityOptions.Published(tokenizer, 64);
-        Assert.Equal(tokenizer.BeginOfTextId, published.OpeningToken);
-        var result = Perplexity.Of(model, tokens, published, null);
-        var expected = Perplexity.Of(model, [tokenizer.BeginOfTextId!.Value, .. tokens], new PerplexityOptions { WindowLength = 64 }, null);
+        var published = PerplexityOptions.PaperConvention(tokenizer, 64);
+        Assert.Equal(tokenizer.BosTokenId, published.BosToken);
+        var result = Perplexity.Evaluate(model, tokens, published, null);
+        var expected = Perplexity.Evaluate(model, [tokenizer.BosTokenId!.Value, .. tokens], new PerplexityOptions { WindowLength = 64 }, null);
         Assert.Equal((2, expected.MeanLoss), (result.Windows, result.MeanLoss));
     }
 
@@ -87,9 +87,9 @@ public sealed class PerplexityTests
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = new int[200];
-        Assert.Throws<ArgumentOutOfRangeException>(() => Perplexity.Of(model, tokens, PerplexityOptions.Sliding(64, 65), null));
-        Assert.Throws<ArgumentOutOfRangeException>(() => Perplexity.Of(model, tokens, PerplexityOptions.Sliding(64, 0), null));
-        Assert.Throws<ArgumentOutOfRangeException>(() => Perplexity.Of(model, tokens, new PerplexityOptions { WindowLength = 64, FirstToken = 1, Stride = 64 }, null));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Perplexity.Evaluate(model, tokens, PerplexityOptions.Sliding(64, 65), null));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Perplexity.Evaluate(model, tokens, PerplexityOptions.Sliding(64, 0), null));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Perplexity.Evaluate(model, tokens, new PerplexityOptions { WindowLength = 64, FirstToken = 1, Stride = 64 }, null));
     }
 
     [Fact]
@@ -99,15 +99,15 @@ public sealed class PerplexityTests
         File.WriteAllText(folder.Below("wiki.raw"), " \n = A sea = \n \n It was deep . \n");
         var context = new CorpusContext(TextTokenizer.FromFolder(SampleModel.Folder));
         Assert.Equal(
-            TokenCorpus.FromText("\n\n = A sea = \n\n\n\n\n It was deep . \n").Resolve(context),
-            TokenCorpus.FromWikiTextFile(folder.Below("wiki.raw")).Resolve(context));
+            TokenCorpus.FromText("\n\n = A sea = \n\n\n\n\n It was deep . \n").Tokenize(context),
+            TokenCorpus.FromWikiTextFile(folder.Below("wiki.raw")).Tokenize(context));
     }
 
     [Fact]
     public void The_whole_of_WikiText_2_has_as_many_tokens_as_published_code_finds_in_it()
     {
         var tokenizer = TextTokenizer.FromFolder(SharedData.Path("tokenizers/llama"));
-        int[] tokens = TokenCorpus.FromWikiTextFile(SharedData.Path("data/wikitext-2/wiki.test.raw")).Resolve(new CorpusContext(tokenizer));
+        int[] tokens = TokenCorpus.FromWikiTextFile(SharedData.Path("data/wikitext-2/wiki.test.raw")).Tokenize(new CorpusContext(tokenizer));
 
         // Published code finds 341,469 with LLaMA's tokenizer and its begin-of-text token. The copy here has lost its 1,467 blank lines, which are two line ends each.
         Assert.Equal(341_469 - 1 - 2 * 1_467, tokens.Length);
@@ -117,7 +117,7 @@ public sealed class PerplexityTests
     public void Text_shorter_than_a_window_is_refused_with_both_numbers()
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
-        var error = Assert.Throws<CorpusException>(() => Perplexity.Of(model, [1, 2, 3], new PerplexityOptions { WindowLength = 64 }, null));
+        var error = Assert.Throws<CorpusException>(() => Perplexity.Evaluate(model, [1, 2, 3], new PerplexityOptions { WindowLength = 64 }, null));
         Assert.Contains("3", error.Message, StringComparison.Ordinal);
         Assert.Contains("64", error.Message, StringComparison.Ordinal);
     }
@@ -127,9 +127,9 @@ public sealed class PerplexityTests
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         var options = new GenerationOptions { MaxNewTokens = 20, Temperature = 1, Seed = 5 };
-        var first = TextGenerator.Continue(model, [1, 300, 400], options);
-        Assert.Equal(first, TextGenerator.Continue(model, [1, 300, 400], options));
-        Assert.NotEqual(first, TextGenerator.Continue(model, [1, 300, 400], options with { Seed = 6 }));
+        var first = TextGenerator.Generate(model, [1, 300, 400], options);
+        Assert.Equal(first, TextGenerator.Generate(model, [1, 300, 400], options));
+        Assert.NotEqual(first, TextGenerator.Generate(model, [1, 300, 400], options with { Seed = 6 }));
         Assert.Equal(20, first.Count);
     }
 }

@@ -27,9 +27,9 @@ public sealed class SmallModelTests
         using var folder = new TemporaryFolder();
         var cancellation = TestContext.Current.CancellationToken;
         using var model = PrunableModel.Load(SharedData.Path("models", name));
-        var run = DispLlm.Pruning.Of(model).ToRatio(ratio).CalibratedOn(TokenCorpus.FromTextFile(SharedData.Path("data/gutenberg/train.txt")));
+        var run = PruningPipeline.For(model).WithPruningRatio(ratio).WithCalibration(TokenCorpus.FromTextFile(SharedData.Path("data/gutenberg/train.txt")));
         var result = await run
-            .SelectedBy(new HypernetworkSelection { Steps = 60, WindowLength = 128, BatchSize = 2 })
+            .WithStrategy(new HypernetworkSelection { Steps = 60, SequenceLength = 128, BatchSize = 2 })
             .RunAsync(cancellation);
         Assert.InRange(result.KeptFraction(), (1 - ratio) * 0.999, 1 - ratio);
 
@@ -41,14 +41,14 @@ public sealed class SmallModelTests
             Tensor tokens = (arange(64, ScalarType.Int64) * 331).remainder(model.Spec.VocabularySize).unsqueeze(0);
 
             // The checkpoint is of half precision: weights times gains are rounded to it once more. Without gains nothing is.
-            Close.Within(5e-3, model.Logits(tokens, Gates.Of(result.Plan, model.Backend)), pruned.Logits(tokens), name);
-            var plain = result.Plan with { Gains = null };
+            Close.Within(5e-3, model.Logits(tokens, Gates.FromPlan(result.Plan, model.Backend)), pruned.Logits(tokens), name);
+            var plain = result.Plan with { Scales = null };
             new PrunedModelBuilder(model.Folder, plain).Build(folder.Below("plain"));
             using var withoutGains = PrunableModel.Load(folder.Below("plain"));
-            Close.Within(1e-4, model.Logits(tokens, Gates.Of(plain, model.Backend)), withoutGains.Logits(tokens), name);
+            Close.Within(1e-4, model.Logits(tokens, Gates.FromPlan(plain, model.Backend)), withoutGains.Logits(tokens), name);
         }
 
-        var chance = await run.SelectedBy(new RandomSelection()).RunAsync(cancellation);
+        var chance = await run.WithStrategy(new RandomSelection()).RunAsync(cancellation);
         await chance.SaveAsync(folder.Below("random"), cancellationToken: cancellation);
         using var random = PrunableModel.Load(folder.Below("random"));
         double dense = HeldOut(model, 10), learned = HeldOut(pruned, 10), drawn = HeldOut(random, 10);
@@ -56,7 +56,7 @@ public sealed class SmallModelTests
         Assert.True(learned - dense < (drawn - dense) / 2, $"dense {dense:F1}, learned {learned:F1}, random {drawn:F1}");
     }
 
-    private static double HeldOut(PrunableModel model, int windows) => Perplexity.Of(
+    private static double HeldOut(PrunableModel model, int windows) => Perplexity.Evaluate(
         model,
         TokenCorpus.FromTextFile(SharedData.Path("data/gutenberg/heldout.txt")),
         new PerplexityOptions { WindowLength = 256, MaxWindows = windows },

@@ -12,7 +12,7 @@ public sealed class SmolLm2Tests
     {
         using var model = PrunableModel.Load(Folder());
         var text = TokenCorpus.FromTextFile(SharedData.Path("data/wikitext-2/wiki.test.raw"));
-        var result = Perplexity.Of(
+        var result = Perplexity.Evaluate(
             model, text, new PerplexityOptions { WindowLength = 2048, MaxWindows = 20 }, cancellationToken: TestContext.Current.CancellationToken);
         Assert.Equal(20 * 2047, result.PredictedTokens);
         Assert.InRange(result.Perplexity, 20.968 * 0.999, 20.968 * 1.001);
@@ -24,10 +24,10 @@ public sealed class SmolLm2Tests
         using var folder = new TemporaryFolder();
         var cancellation = TestContext.Current.CancellationToken;
         using var model = PrunableModel.Load(Folder());
-        var result = await DispLlm.Pruning.Of(model)
-            .ToRatio(0.2)
-            .CalibratedOn(TokenCorpus.FromTextFile(SharedData.Path("data/wikitext-2/wiki.train.first1MB.raw")))
-            .SelectedBy(new HypernetworkSelection { Steps = 24, WindowLength = 128 })
+        var result = await PruningPipeline.For(model)
+            .WithPruningRatio(0.2)
+            .WithCalibration(TokenCorpus.FromTextFile(SharedData.Path("data/wikitext-2/wiki.train.first1MB.raw")))
+            .WithStrategy(new HypernetworkSelection { Steps = 24, SequenceLength = 128 })
             .RunAsync(cancellation);
         Assert.InRange(result.KeptFraction(), 0.8 * 0.999, 0.8);
         await result.SaveAsync(folder.Below("pruned"), cancellationToken: cancellation);
@@ -39,11 +39,11 @@ public sealed class SmolLm2Tests
         Tensor tokens = (arange(64, ScalarType.Int64) * 331).remainder(model.Spec.VocabularySize).unsqueeze(0);
 
         // The checkpoint is of type bfloat16: weights times gains are rounded to it once more. Without gains nothing is.
-        Close.Within(0.03, dense.Logits(tokens, Gates.Of(result.Plan, dense.Backend)), pruned.Logits(tokens), "logits");
-        var plain = result.Plan with { Gains = null };
+        Close.Within(0.03, dense.Logits(tokens, Gates.FromPlan(result.Plan, dense.Backend)), pruned.Logits(tokens), "logits");
+        var plain = result.Plan with { Scales = null };
         new PrunedModelBuilder(model.Folder, plain).Build(folder.Below("plain"));
         using var withoutGains = PrunableModel.Load(folder.Below("plain"));
-        Close.Within(1e-4, dense.Logits(tokens, Gates.Of(plain, dense.Backend)), withoutGains.Logits(tokens), "logits without gains");
+        Close.Within(1e-4, dense.Logits(tokens, Gates.FromPlan(plain, dense.Backend)), withoutGains.Logits(tokens), "logits without gains");
     }
 
     private static string Folder()

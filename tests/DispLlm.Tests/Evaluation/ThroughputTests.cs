@@ -14,7 +14,7 @@ public sealed class ThroughputTests
         const int Length = 256;
         var memory = Throughput.Memory([dense, pruned], Length, rounds: 1, TestContext.Current.CancellationToken);
         var counter = new ParameterCounter(dense.Spec);
-        Assert.Equal([4 * counter.Dense.WholeModel, 4 * counter.Of(plan).WholeModel], memory.Select(use => use.Weights));
+        Assert.Equal([4 * counter.Dense.WholeModel, 4 * counter.Count(plan).WholeModel], memory.Select(use => use.Weights));
 
         // The logits alone take that much, wherever it can be told at all.
         Assert.All(memory, use => Assert.True(use.Pass is null || use.Pass >= 4L * Length * dense.Spec.VocabularySize / 2, $"{use}"));

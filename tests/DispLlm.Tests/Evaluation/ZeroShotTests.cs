@@ -32,15 +32,15 @@ public sealed class ZeroShotTests : IDisposable
     [InlineData(true)]
     public void Scores_are_what_their_definition_says(bool begins)
     {
-        var scores = ZeroShot.Score(_model, _tokenizer, s_task, new ZeroShotOptions { AddsBeginOfText = begins, BatchSize = 4 });
-        int[] lead = begins ? [_tokenizer.BeginOfTextId!.Value] : [];
+        var scores = ZeroShot.Score(_model, _tokenizer, s_task, new ZeroShotOptions { AddBosToken = begins, BatchSize = 4 });
+        int[] lead = begins ? [_tokenizer.BosTokenId!.Value] : [];
         for (int i = 0; i < s_task.Items.Count; i++)
         {
             for (int j = 0; j < s_task.Items[i].Choices.Count; j++)
             {
                 // The space at a context's end goes over to the continuation; an empty context is the beginning of a text.
                 string context = s_task.Items[i].Choices[j].Context.TrimEnd(), all = s_task.Items[i].Choices[j].Context + s_task.Items[i].Choices[j].Continuation;
-                int[] before = context.Length == 0 ? [_tokenizer.BeginOfTextId!.Value] : [.. lead, .. _tokenizer.Encode(context)];
+                int[] before = context.Length == 0 ? [_tokenizer.BosTokenId!.Value] : [.. lead, .. _tokenizer.Encode(context)];
                 int[] behind = context.Length == 0 ? [.. _tokenizer.Encode(all)] : [.. lead.Concat(_tokenizer.Encode(all)).Skip(before.Length)];
                 var expected = Alone(before, behind);
                 Assert.Equal(expected.LogLikelihood, scores[i][j].LogLikelihood, 1e-3);
@@ -188,7 +188,7 @@ public sealed class ZeroShotTests : IDisposable
     {
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
-        using var model = PrunableModel.Load(Fixture.FolderOf(fixture));
+        using var model = PrunableModel.Load(Fixture.GetFolder(fixture));
 
         // One context of three tokens, two continuations of two behind it, and padding.
         Tensor row = tensor(new long[] { 5, 6, 7, 8, 9, 10, 11, 0 }, ScalarType.Int64).unsqueeze(0);
@@ -197,7 +197,7 @@ public sealed class ZeroShotTests : IDisposable
         visible[7] = zeros([8], ScalarType.Bool);
         visible[7, 7] = true;
         var layout = new SequenceLayout(tensor(new long[] { 0, 1, 2, 3, 4, 3, 4, 0 }, ScalarType.Int64).unsqueeze(0), visible.unsqueeze(0));
-        Tensor together = model.LogitsOf(model.Features(row, layout));
+        Tensor together = model.ApplyLmHead(model.HiddenStates(row, layout));
         Tensor first = model.Logits(tensor(new long[] { 5, 6, 7, 8, 9 }, ScalarType.Int64).unsqueeze(0));
         Tensor second = model.Logits(tensor(new long[] { 5, 6, 7, 10, 11 }, ScalarType.Int64).unsqueeze(0));
         Close.Within(1e-4, first, together.narrow(1, 0, 5), "the first continuation");

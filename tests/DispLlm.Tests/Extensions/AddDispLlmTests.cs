@@ -28,16 +28,16 @@ public sealed class AddDispLlmTests
         using var logs = new Logs();
         using var services = new ServiceCollection()
             .AddSingleton<ILoggerFactory>(logs)
-            .AddDispLlm(options => options with { Backend = logger => TorchBackend.Cpu(logger: logger), Families = options.Families.With(new AddYourOwnFamily.GptNeoxFamily()) })
+            .AddDispLlm(options => options with { Backend = logger => TorchBackend.Cpu(logger: logger), Families = options.Families.Add(new AddYourOwnFamily.GptNeoxFamily()) })
             .BuildServiceProvider();
         var pruner = services.GetRequiredService<ModelPruner>();
-        using var model = pruner.Load(Fixture.FolderOf("gpt-neox-parallel"), TestContext.Current.CancellationToken);
+        using var model = pruner.Load(Fixture.GetFolder("gpt-neox-parallel"), TestContext.Current.CancellationToken);
         Assert.Same(services.GetRequiredService<ITensorBackend>(), model.Backend);
         Assert.Equal("gpt-neox", model.Family.Name);
         Assert.Contains(logs.Lines, line => line.Contains("gpt-neox", StringComparison.Ordinal));
 
         int before = logs.Lines.Count;
-        var result = await pruner.Prune(model).ToRatio(0.4).SelectedBy(new Talkative()).RunAsync(TestContext.Current.CancellationToken);
+        var result = await pruner.Prune(model).WithPruningRatio(0.4).WithStrategy(new Talkative()).RunAsync(TestContext.Current.CancellationToken);
         Assert.InRange(result.KeptFraction(), 0.5, 0.6);
         Assert.Contains("the strategy speaks", logs.Lines.Skip(before));
     }
@@ -46,7 +46,7 @@ public sealed class AddDispLlmTests
     public void What_the_application_has_registered_before_stays()
     {
         var mine = TorchBackend.Cpu(torch.ScalarType.BFloat16);
-        var families = ModelFamilies.BuiltIn.With(new AddYourOwnFamily.GptNeoxFamily());
+        var families = ModelFamilies.BuiltIn.Add(new AddYourOwnFamily.GptNeoxFamily());
         using var services = new ServiceCollection().AddSingleton<ITensorBackend>(mine).AddSingleton(families).AddDispLlm().AddDispLlm().BuildServiceProvider();
         Assert.Same(mine, services.GetRequiredService<ITensorBackend>());
         Assert.Same(families, services.GetRequiredService<ModelFamilies>());

@@ -12,7 +12,7 @@ public sealed class RegistrationTests
     [Fact]
     public void Adding_a_family_leaves_the_set_it_was_added_to_alone()
     {
-        var extended = ModelFamilies.BuiltIn.With(new GptNeoxFamily());
+        var extended = ModelFamilies.BuiltIn.Add(new GptNeoxFamily());
         Assert.Contains("gpt_neox", extended.ModelTypes);
         Assert.DoesNotContain("gpt_neox", ModelFamilies.BuiltIn.ModelTypes);
     }
@@ -49,10 +49,10 @@ public sealed class RegistrationTests
         { "negative offset", spec => spec with { Rotary = null, LearnedPositions = new(-1) }, "-1" },
         { "odd rotation", spec => spec with { Rotary = spec.Rotary! with { Dimensions = 7 } }, "7 features" },
         { "rotation wider than the head", spec => spec with { Rotary = spec.Rotary! with { Dimensions = 128 } }, "128 features" },
-        { "uneven groups", spec => spec with { QueryKeyValueLayout = QueryKeyValueLayout.Separate, KeyValueHeads = 5 }, "12 query heads" },
-        { "fused groups", spec => spec with { KeyValueHeads = 4 }, "fused by head" },
-        { "parallel with norms behind", spec => spec with { NormPlacement = NormPlacement.After }, "Parallel" },
-        { "no blocks", spec => spec with { Blocks = 0 }, "Blocks is 0" },
+        { "uneven groups", spec => spec with { QueryKeyValueLayout = QueryKeyValueLayout.Separate, NumKeyValueHeads = 5 }, "12 query heads" },
+        { "fused groups", spec => spec with { NumKeyValueHeads = 4 }, "fused by head" },
+        { "parallel with norms behind", spec => spec with { NormPlacement = NormPlacement.PostNorm }, "Parallel" },
+        { "no blocks", spec => spec with { NumLayers = 0 }, "Blocks is 0" },
         { "no epsilon", spec => spec with { NormEpsilon = 0 }, "NormEpsilon is 0" },
         { "empty embedding", spec => spec with { EmbeddingSize = 0 }, "EmbeddingSize is 0" },
     };
@@ -69,14 +69,14 @@ public sealed class RegistrationTests
     public void A_checkpoint_whose_configuration_contradicts_itself_is_named()
     {
         var config = ModelConfig.Parse(new Changed().Example.ToJson().ToJsonString(), "/models/mine/config.json");
-        var error = Assert.Throws<CheckpointException>(() => DecoderSpec.Read(config, new Changed { Change = spec => spec with { KeyValueHeads = 4 } }));
+        var error = Assert.Throws<CheckpointException>(() => DecoderSpec.Read(config, new Changed { Change = spec => spec with { NumKeyValueHeads = 4 } }));
         Assert.Contains("/models/mine/config.json", error.Message, StringComparison.Ordinal);
         Assert.Contains("fused by head", error.Message, StringComparison.Ordinal);
     }
 
     private static void Refused(IModelFamily family, params string[] reasons)
     {
-        var error = Assert.Throws<ArgumentException>(() => ModelFamilies.BuiltIn.With(family));
+        var error = Assert.Throws<ArgumentException>(() => ModelFamilies.BuiltIn.Add(family));
         Assert.All(reasons, reason => Assert.Contains(reason, error.Message, StringComparison.Ordinal));
     }
 

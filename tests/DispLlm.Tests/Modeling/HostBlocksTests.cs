@@ -55,15 +55,15 @@ public sealed class HostBlocksTests
     {
         using var rotary = new RotaryTable(spec.Rotary!, CPU);
         var indices = plan?.Blocks.Select(block => BlockIndices.From(block, CPU)).ToArray();
-        DecoderBlock[] blocks = [.. Enumerable.Range(0, spec.Blocks).Select(block => new DecoderBlock(spec, block, weights, rotary))];
-        var hostBlocks = HostBlocks.Of(spec, [.. blocks.Select((block, i) => block.InHostMemory(indices?[i]))], rotary);
+        DecoderBlock[] blocks = [.. Enumerable.Range(0, spec.NumLayers).Select(block => new DecoderBlock(spec, block, weights, rotary))];
+        var hostBlocks = HostBlocks.TryCreate(spec, [.. blocks.Select((block, i) => block.InHostMemory(indices?[i]))], rotary);
         Assert.NotNull(hostBlocks);
         Assert.True(hostBlocks.MostRows >= 3);
         int[]? padding = padded ? [0, 2, 1] : null;
-        using var cache = new KeyValueCache(spec, spec.Blocks, 4096, padding);
-        using var hostCache = new KeyValueCache(spec, spec.Blocks, 4096, padding);
-        Tensor before = randn(3, spec.KeyValueHeads, Before, spec.HeadSize, dtype: type);
-        for (int block = 0; block < spec.Blocks; block++)
+        using var cache = new KeyValueCache(spec, spec.NumLayers, 4096, padding);
+        using var hostCache = new KeyValueCache(spec, spec.NumLayers, 4096, padding);
+        Tensor before = randn(3, spec.NumKeyValueHeads, Before, spec.HeadDim, dtype: type);
+        for (int block = 0; block < spec.NumLayers; block++)
         {
             cache.Append(block, before, before);
             hostCache.Append(block, before, before);
@@ -75,15 +75,15 @@ public sealed class HostBlocksTests
         {
             using var position = NewDisposeScope();
             Tensor stream = randn(3, 1, spec.HiddenSize, dtype: type), inHostMemory = stream.clone();
-            using (var window = new SequenceWindow(1, cache))
+            using (var window = new ForwardContext(1, cache))
             {
-                for (int block = 0; block < spec.Blocks; block++)
+                for (int block = 0; block < spec.NumLayers; block++)
                 {
-                    stream = blocks[block].Forward(stream, indices is null ? new DensePassage() : new PrunedPassage(indices[block], plan!.NormOrder), window);
+                    stream = blocks[block].Forward(stream, indices is null ? new DensePolicy() : new PrunedPolicy(indices[block], plan!.NormOrder), window);
                 }
             }
 
-            using (var window = new SequenceWindow(1, hostCache))
+            using (var window = new ForwardContext(1, hostCache))
             {
                 hostBlocks.Pass(inHostMemory, window, hostCache);
             }

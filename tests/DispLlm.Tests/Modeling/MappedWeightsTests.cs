@@ -147,7 +147,7 @@ public sealed class MappedWeightsTests
 
     private static void CopyTo(TemporaryFolder folder, string fixture)
     {
-        foreach (string file in Directory.GetFiles(Fixture.FolderOf(fixture)).Where(file => !Path.GetFileName(file).StartsWith("expected", StringComparison.Ordinal)))
+        foreach (string file in Directory.GetFiles(Fixture.GetFolder(fixture)).Where(file => !Path.GetFileName(file).StartsWith("expected", StringComparison.Ordinal)))
         {
             File.Copy(file, folder.Below(Path.GetFileName(file)));
         }

@@ -9,7 +9,7 @@ public sealed class ModelInputTests
     public void Tokens_that_make_no_sense_are_refused_and_named()
     {
         using var scope = NewDisposeScope();
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         void Refused(Tensor tokens, string culprit) =>
             Assert.Contains(culprit, Assert.Throws<ArgumentException>(() => model.Logits(tokens)).Message, StringComparison.Ordinal);
         Refused(ones(3, ScalarType.Int64), "[3]");
@@ -61,14 +61,14 @@ public sealed class ModelInputTests
     {
         using var scope = NewDisposeScope();
         using var model = PrunableModel.FromConfig(
-            ModelConfig.Load(Path.Combine(Fixture.FolderOf("llama-sharded-bf16"), "config.json")), new OddBlocksElsewhere());
+            ModelConfig.Load(Path.Combine(Fixture.GetFolder("llama-sharded-bf16"), "config.json")), new OddBlocksElsewhere());
         Assert.Equal(DeviceType.CPU, model.Weight(WeightRole.Query, 2).device_type);
         Assert.Equal(DeviceType.META, model.Weight(WeightRole.Query, 3).device_type);
     }
 
     [Fact]
     public void Two_families_of_one_model_type_are_refused() =>
-        Assert.Contains("'llama'", Assert.Throws<ArgumentException>(() => ModelFamilies.BuiltIn.With(new LlamaFamily())).Message, StringComparison.Ordinal);
+        Assert.Contains("'llama'", Assert.Throws<ArgumentException>(() => ModelFamilies.BuiltIn.Add(new LlamaFamily())).Message, StringComparison.Ordinal);
 
     [Fact]
     public void Bfloat16_computes_what_float32_does_within_its_precision()
@@ -78,7 +78,7 @@ public sealed class ModelInputTests
         using var exact = PrunableModel.Load(SampleModel.Folder);
         using var coarse = PrunableModel.Load(SampleModel.Folder, TorchBackend.Cpu(ScalarType.BFloat16));
         int[] tokens = SampleModel.Tokens(exact);
-        double difference = Perplexity.Of(exact, tokens, null, null).MeanLoss - Perplexity.Of(coarse, tokens, null, null).MeanLoss;
+        double difference = Perplexity.Evaluate(exact, tokens, null, null).MeanLoss - Perplexity.Evaluate(coarse, tokens, null, null).MeanLoss;
         Assert.InRange(difference, -0.02, 0.02);
         Assert.NotEqual(0, difference);
     }
@@ -87,7 +87,7 @@ public sealed class ModelInputTests
     public void A_configuration_of_two_billion_blocks_fails_at_the_first_that_is_missing()
     {
         using var folder = new Checkpoints.TemporaryFolder();
-        foreach (string file in Directory.GetFiles(Fixture.FolderOf("llama-mha")))
+        foreach (string file in Directory.GetFiles(Fixture.GetFolder("llama-mha")))
         {
             File.Copy(file, folder[Path.GetFileName(file)]);
         }
@@ -108,7 +108,7 @@ public sealed class ModelInputTests
             "\"model_type\": \"llama\"", "\"hidden_size\": 32", "\"intermediate_size\": 48", "\"num_hidden_layers\": 2", "\"num_attention_heads\": 4", "\"vocab_size\": 64",
         ];
         var config = ModelConfig.Parse("{" + string.Join(',', settings.Where(other => !other.StartsWith(key, StringComparison.Ordinal)).Append(setting)) + "}", "test.json");
-        return DecoderSpec.Read(config, ModelFamilies.BuiltIn.Of(config));
+        return DecoderSpec.Read(config, ModelFamilies.BuiltIn.Resolve(config));
     }
 
     private sealed class OddBlocksElsewhere : ITensorBackend
@@ -119,7 +119,7 @@ public sealed class ModelInputTests
 
         public ScalarType ComputeType => _cpu.ComputeType;
 
-        public Device DeviceOfBlock(int block, int blocks) => block % 2 == 0 ? _cpu.Device : _meta.Device;
+        public Device GetBlockDevice(int block, int blocks) => block % 2 == 0 ? _cpu.Device : _meta.Device;
 
         public BackendMemory Memory() => _cpu.Memory();
 

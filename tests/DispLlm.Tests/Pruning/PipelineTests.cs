@@ -9,15 +9,15 @@ public sealed class PipelineTests
 {
     private static readonly TokenCorpus s_corpus = TokenCorpus.FromTokens([.. Enumerable.Range(0, 2000).Select(i => 3 + i * i % 61)]);
 
-    private static readonly HypernetworkSelection s_quick = new() { Steps = 4, WindowLength = 32, BatchSize = 2 };
+    private static readonly HypernetworkSelection s_quick = new() { Steps = 4, SequenceLength = 32, BatchSize = 2 };
 
     [Fact]
     public async Task A_model_is_pruned_saved_and_loaded()
     {
         using var folder = new TemporaryFolder();
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-gqa-biases-tied"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-gqa-biases-tied"));
         var steps = new Steps();
-        var result = await Prune(model).ReportingTo(steps).RunAsync(TestContext.Current.CancellationToken);
+        var result = await Prune(model).WithProgress(steps).RunAsync(TestContext.Current.CancellationToken);
         Assert.Equal(4, result.History.Count);
         Assert.Equal(result.History, steps.Seen);
         Assert.InRange(result.KeptFraction(), 0.65, 0.7);
@@ -36,7 +36,7 @@ public sealed class PipelineTests
     public async Task The_same_seed_gives_the_same_plan_byte_for_byte(long seed)
     {
         using var folder = new TemporaryFolder();
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         foreach (string run in new[] { "a", "b" })
         {
             var result = await Prune(model).WithSeed(seed).RunAsync(TestContext.Current.CancellationToken);
@@ -49,7 +49,7 @@ public sealed class PipelineTests
     [Fact]
     public async Task Another_seed_gives_another_plan()
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var first = await Prune(model).WithSeed(1).RunAsync(TestContext.Current.CancellationToken);
         var second = await Prune(model).WithSeed(2).RunAsync(TestContext.Current.CancellationToken);
         Assert.NotEqual(first.Plan.Blocks, second.Plan.Blocks);
@@ -59,7 +59,7 @@ public sealed class PipelineTests
     public async Task The_same_plan_writes_the_same_bytes()
     {
         using var folder = new TemporaryFolder();
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-sharded-bf16"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-sharded-bf16"));
         var result = await Pruning(model, new RandomSelection()).RunAsync(TestContext.Current.CancellationToken);
         await result.SaveAsync(folder.Below("a"), cancellationToken: TestContext.Current.CancellationToken);
         await result.SaveAsync(folder.Below("b"), cancellationToken: TestContext.Current.CancellationToken);
@@ -79,7 +79,7 @@ public sealed class PipelineTests
                 {
                     using var scope = NewDisposeScope();
                     using var noGradient = no_grad();
-                    using var model = PrunableModel.Load(Fixture.FolderOf(name));
+                    using var model = PrunableModel.Load(Fixture.GetFolder(name));
                     var request = new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(ratio), Seed = seed, NormOrder = order };
                     var plan = new RandomSelection().Select(request).Plan;
                     string target = folder.Below($"{Interlocked.Increment(ref run)}");
@@ -97,10 +97,10 @@ public sealed class PipelineTests
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         var text = TokenCorpus.FromTokens(SampleModel.Tokens(model));
-        var learned = await DispLlm.Pruning.Of(model).ToRatio(0.3).CalibratedOn(text)
-            .SelectedBy(new HypernetworkSelection { Steps = 40, WindowLength = 64, BatchSize = 2 })
+        var learned = await PruningPipeline.For(model).WithPruningRatio(0.3).WithCalibration(text)
+            .WithStrategy(new HypernetworkSelection { Steps = 40, SequenceLength = 64, BatchSize = 2 })
             .RunAsync(TestContext.Current.CancellationToken);
-        var random = await DispLlm.Pruning.Of(model).ToRatio(0.3).SelectedBy(new RandomSelection()).RunAsync(TestContext.Current.CancellationToken);
+        var random = await PruningPipeline.For(model).WithPruningRatio(0.3).WithStrategy(new RandomSelection()).RunAsync(TestContext.Current.CancellationToken);
         Assert.InRange(learned.KeptFraction(), 0.699, 0.7);
         Assert.InRange(random.KeptFraction(), 0.699, 0.7);
         Assert.True(Loss(model, learned.Plan) < Loss(model, random.Plan) - 0.1, $"{Loss(model, learned.Plan)} against {Loss(model, random.Plan)}");
@@ -109,13 +109,13 @@ public sealed class PipelineTests
     [Fact]
     public void What_is_missing_is_said_before_any_work()
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
-        var pipeline = DispLlm.Pruning.Of(model);
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
+        var pipeline = PruningPipeline.For(model);
         Assert.Contains("ToRatio", Assert.Throws<InvalidOperationException>(() => { _ = pipeline.RunAsync(); }).Message, StringComparison.Ordinal);
-        Assert.Contains("CalibratedOn", Assert.Throws<InvalidOperationException>(() => { _ = pipeline.ToRatio(0.2).RunAsync(); }).Message, StringComparison.Ordinal);
-        Assert.Contains("1.2", Assert.Throws<BudgetException>(() => pipeline.ToRatio(1.2)).Message, StringComparison.Ordinal);
-        Assert.ThrowsAny<BudgetException>(() => { _ = pipeline.ToRatio(0.9999).SelectedBy(new RandomSelection()).RunAsync(); });
-        Assert.Throws<ArgumentOutOfRangeException>(() => pipeline.WithWidthsMultipleOf(0));
+        Assert.Contains("CalibratedOn", Assert.Throws<InvalidOperationException>(() => { _ = pipeline.WithPruningRatio(0.2).RunAsync(); }).Message, StringComparison.Ordinal);
+        Assert.Contains("1.2", Assert.Throws<BudgetException>(() => pipeline.WithPruningRatio(1.2)).Message, StringComparison.Ordinal);
+        Assert.ThrowsAny<BudgetException>(() => { _ = pipeline.WithPruningRatio(0.9999).WithStrategy(new RandomSelection()).RunAsync(); });
+        Assert.Throws<ArgumentOutOfRangeException>(() => pipeline.WithWidthMultiple(0));
     }
 
     [Fact]
@@ -123,7 +123,7 @@ public sealed class PipelineTests
     {
         using var folder = new TemporaryFolder();
         File.WriteAllText(folder.Below("mine.txt"), "mine");
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var result = await Pruning(model, new MagnitudeSelection()).RunAsync(TestContext.Current.CancellationToken);
         var error = await Assert.ThrowsAsync<DispLlmException>(() => result.SaveAsync(folder.Path));
         Assert.Contains(folder.Path, error.Message, StringComparison.Ordinal);
@@ -134,7 +134,7 @@ public sealed class PipelineTests
     public async Task A_cancelled_save_leaves_nothing()
     {
         using var folder = new TemporaryFolder();
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var result = await Pruning(model, new MagnitudeSelection()).RunAsync(TestContext.Current.CancellationToken);
         using var cancellation = new CancellationTokenSource();
         var progress = new Callback<double>(_ => cancellation.Cancel());
@@ -146,16 +146,16 @@ public sealed class PipelineTests
     public async Task A_pruned_folder_is_refused_by_those_who_do_not_know_and_where_it_makes_no_sense()
     {
         using var folder = new TemporaryFolder();
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var result = await Pruning(model, new MagnitudeSelection()).RunAsync(TestContext.Current.CancellationToken);
         string target = folder.Below("pruned");
         await result.SaveAsync(target, cancellationToken: TestContext.Current.CancellationToken);
 
         var config = ModelConfig.Load(Path.Combine(target, "config.json"));
-        Assert.Contains("model_type", Assert.Throws<UnsupportedModelException>(() => ModelFamilies.BuiltIn.Of(config)).Message, StringComparison.Ordinal);
+        Assert.Contains("model_type", Assert.Throws<UnsupportedModelException>(() => ModelFamilies.BuiltIn.Resolve(config)).Message, StringComparison.Ordinal);
         Assert.DoesNotContain("Llama", string.Join(',', config.GetStrings("architectures")), StringComparison.Ordinal);
         using var pruned = PrunableModel.Load(target);
-        Assert.Throws<InvalidOperationException>(() => DispLlm.Pruning.Of(pruned));
+        Assert.Throws<InvalidOperationException>(() => PruningPipeline.For(pruned));
         Assert.Contains("cut already", Assert.Throws<DispLlmException>(() => new PrunedModelBuilder(target, result.Plan).Build(folder.Below("again"))).Message, StringComparison.Ordinal);
     }
 
@@ -163,7 +163,7 @@ public sealed class PipelineTests
     public async Task An_edited_plan_no_longer_fits_its_folder()
     {
         using var folder = new TemporaryFolder();
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var result = await Pruning(model, new RandomSelection()).RunAsync(TestContext.Current.CancellationToken);
         string target = folder.Below("pruned");
         await result.SaveAsync(target, cancellationToken: TestContext.Current.CancellationToken);
@@ -173,15 +173,15 @@ public sealed class PipelineTests
         Assert.Contains("displlm.blocks.0.s1", Assert.Throws<CheckpointException>(() => PrunableModel.Load(target)).Message, StringComparison.Ordinal);
     }
 
-    private static PruningPipeline Prune(IPrunableModel model) => DispLlm.Pruning.Of(model).ToRatio(0.3).CalibratedOn(s_corpus).SelectedBy(s_quick);
+    private static PruningPipeline Prune(IPrunableModel model) => PruningPipeline.For(model).WithPruningRatio(0.3).WithCalibration(s_corpus).WithStrategy(s_quick);
 
-    private static PruningPipeline Pruning(IPrunableModel model, ISelectionStrategy strategy) => DispLlm.Pruning.Of(model).ToRatio(0.3).SelectedBy(strategy);
+    private static PruningPipeline Pruning(IPrunableModel model, ISelectionStrategy strategy) => PruningPipeline.For(model).WithPruningRatio(0.3).WithStrategy(strategy);
 
     private static double Loss(IPrunableModel model, SelectionPlan plan)
     {
         using var gates = OpenGates(model, plan);
-        return Perplexity.Of(model, SampleModel.Tokens(model), new PerplexityOptions { WindowLength = 64 }, new Gates(gates)).MeanLoss;
+        return Perplexity.Evaluate(model, SampleModel.Tokens(model), new PerplexityOptions { WindowLength = 64 }, new Gates(gates)).MeanLoss;
     }
 
-    private static Tensor OpenGates(IPrunableModel model, SelectionPlan plan) => Gates.Of(plan, model.Backend).Values;
+    private static Tensor OpenGates(IPrunableModel model, SelectionPlan plan) => Gates.FromPlan(plan, model.Backend).Values;
 }

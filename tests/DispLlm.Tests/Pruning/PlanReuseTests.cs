@@ -17,8 +17,8 @@ public sealed class PlanReuseTests : IDisposable
         (await RunAsync("llama-mha")).Save(_folder.Below("plan.json"));
         var plan = SelectionPlan.Load(_folder.Below("plan.json"));
         using var scope = NewDisposeScope();
-        using var trained = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
-        using var other = PrunableModel.Load(Fixture.FolderOf("llama-rope-llama3"));
+        using var trained = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
+        using var other = PrunableModel.Load(Fixture.GetFolder("llama-rope-llama3"));
         Assert.False(trained.Logits(Tokens).allclose(other.Logits(Tokens)));
         CutsAsMasked(other, plan);
     }
@@ -32,14 +32,14 @@ public sealed class PlanReuseTests : IDisposable
         var edited = SelectionPlan.Load(_folder.Below("plan.json"));
         Assert.Equal([0, 7, 11], edited.Blocks[0].MlpHidden);
         Assert.Equal([(0, SelectionSite.MlpHidden)], plan.Diff(edited).Sites.Select(site => (site.Block, site.Site)));
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         CutsAsMasked(model, edited);
     }
 
     [Fact]
     public void A_plan_made_by_hand_needs_no_run_and_names_no_family()
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("opt-pre-norm"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("opt-pre-norm"));
         var plan = SelectionPlan.Dense(model.Spec).With(1, SelectionSite.AttentionOutput, [3, 4, 5]).With(0, SelectionSite.MlpInput, [0]);
         Assert.Null(plan.Family);
         CutsAsMasked(model, plan);
@@ -50,9 +50,9 @@ public sealed class PlanReuseTests : IDisposable
     {
         var plan = await RunAsync("llama-mha");
         string target = _folder.Below("pruned");
-        var shape = Assert.Throws<SelectionException>(() => new PrunedModelBuilder(Fixture.FolderOf("llama-sharded-bf16"), plan).Build(target));
+        var shape = Assert.Throws<SelectionException>(() => new PrunedModelBuilder(Fixture.GetFolder("llama-sharded-bf16"), plan).Build(target));
         Assert.Contains("4", shape.Message, StringComparison.Ordinal);
-        var family = Assert.Throws<SelectionException>(() => new PrunedModelBuilder(Fixture.FolderOf("llama-mha"), plan with { Family = "opt" }).Build(target));
+        var family = Assert.Throws<SelectionException>(() => new PrunedModelBuilder(Fixture.GetFolder("llama-mha"), plan with { Family = "opt" }).Build(target));
         Assert.Contains("'opt'", family.Message, StringComparison.Ordinal);
         Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
     }
@@ -60,9 +60,9 @@ public sealed class PlanReuseTests : IDisposable
     [Fact]
     public async Task A_corpus_a_strategy_and_a_measure_of_one_s_own_work_together()
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var corpus = new Counting();
-        var result = await DispLlm.Pruning.Of(model).ToRatio(0.25).CalibratedOn(corpus).SelectedBy(new Surprise()).RunAsync(TestContext.Current.CancellationToken);
+        var result = await PruningPipeline.For(model).WithPruningRatio(0.25).WithCalibration(corpus).WithStrategy(new Surprise()).RunAsync(TestContext.Current.CancellationToken);
         Assert.Equal("surprise", result.Plan.Provenance.Strategy);
         Assert.InRange(result.KeptFraction(), 0.7, 0.75);
         await result.SaveAsync(_folder.Below("pruned"), cancellationToken: TestContext.Current.CancellationToken);
@@ -75,8 +75,8 @@ public sealed class PlanReuseTests : IDisposable
 
     private static async Task<SelectionPlan> RunAsync(string fixture)
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf(fixture));
-        return (await DispLlm.Pruning.Of(model).ToRatio(0.4).SelectedBy(new RandomSelection()).RunAsync(TestContext.Current.CancellationToken)).Plan;
+        using var model = PrunableModel.Load(Fixture.GetFolder(fixture));
+        return (await PruningPipeline.For(model).WithPruningRatio(0.4).WithStrategy(new RandomSelection()).RunAsync(TestContext.Current.CancellationToken)).Plan;
     }
 
     private void CutsAsMasked(PrunableModel model, SelectionPlan plan)
@@ -86,7 +86,7 @@ public sealed class PlanReuseTests : IDisposable
         new PrunedModelBuilder(model.Folder, plan).Build(target);
         using var pruned = PrunableModel.Load(target);
         Assert.Equal(plan.Blocks, pruned.Plan!.Blocks);
-        Close.Within(1e-4, model.Logits(Tokens, Gates.Of(plan, model.Backend)), pruned.Logits(Tokens), "logits");
+        Close.Within(1e-4, model.Logits(Tokens, Gates.FromPlan(plan, model.Backend)), pruned.Logits(Tokens), "logits");
     }
 
     /// <summary>How often both models think the same token likeliest.</summary>
@@ -100,7 +100,7 @@ public sealed class PlanReuseTests : IDisposable
     {
         public override string Description => "numbers in order";
 
-        protected override int[] ResolveTokens(CorpusContext context, CancellationToken cancellationToken) => [.. Enumerable.Range(0, 200).Select(i => i % 64)];
+        protected override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken) => [.. Enumerable.Range(0, 200).Select(i => i % 64)];
     }
 
     /// <summary>Keeps the features that the calibration text begins with.</summary>
@@ -112,7 +112,7 @@ public sealed class PlanReuseTests : IDisposable
 
         public SelectionOutcome Select(SelectionRequest request, CancellationToken cancellationToken = default)
         {
-            int[] tokens = request.Calibration!.Resolve(CorpusContext.For(request.Model), cancellationToken);
+            int[] tokens = request.Calibration!.Tokenize(CorpusContext.For(request.Model), cancellationToken);
             var layout = request.Model.GateLayout;
             var scores = new SelectionScores(layout, [.. Enumerable.Range(0, layout.Count).Select(i => (float)tokens[i % tokens.Length])]);
             return new SelectionOutcome(request.Project(Name, scores), scores, []);

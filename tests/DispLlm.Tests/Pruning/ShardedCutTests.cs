@@ -15,9 +15,9 @@ public sealed class ShardedCutTests
     {
         using var folder = new TemporaryFolder();
         string target = folder.Below("pruned");
-        new PrunedModelBuilder(Fixture.FolderOf(Name), Half(Fixture.FolderOf(Name))).Build(target);
+        new PrunedModelBuilder(Fixture.GetFolder(Name), Half(Fixture.GetFolder(Name))).Build(target);
 
-        using var source = CheckpointFolder.Open(Fixture.FolderOf(Name));
+        using var source = CheckpointFolder.Open(Fixture.GetFolder(Name));
         using var pruned = CheckpointFolder.Open(target);
         pruned.OpenAll();
         Assert.Equal(source.Shards.Select(shard => shard.FileName), pruned.Shards.Select(shard => shard.FileName));
@@ -37,12 +37,12 @@ public sealed class ShardedCutTests
     {
         using var folder = new TemporaryFolder();
         string target = folder.Below("whole");
-        using (var model = PrunableModel.Load(Fixture.FolderOf(Name)))
+        using (var model = PrunableModel.Load(Fixture.GetFolder(Name)))
         {
             new PrunedModelBuilder(model.Folder, SelectionPlan.Dense(model.Spec) with { Family = model.Family.Name }).Build(target);
         }
 
-        using var source = CheckpointFolder.Open(Fixture.FolderOf(Name));
+        using var source = CheckpointFolder.Open(Fixture.GetFolder(Name));
         using var whole = CheckpointFolder.Open(target);
         foreach (var (before, after) in source.Shards.Zip(whole.Shards))
         {
@@ -69,13 +69,13 @@ public sealed class ShardedCutTests
         new PrunedModelBuilder(dense, plan).Build(target);
 
         using var pruned = CheckpointFolder.Open(target);
-        foreach (var slot in WeightCatalog.Of(model.Spec, model.Family).Where(slot => slot.Block >= 0))
+        foreach (var slot in ParameterCatalog.CheckpointParameters(model.Spec, model.Family).Where(slot => slot.Block >= 0))
         {
-            var cuts = WeightCuts.Of(slot.Role);
+            var cuts = PrunedAxes.For(slot.Role);
             Tensor expected = model.Weight(slot.Role, slot.Block);
             Tensor Kept(int dimension, SelectionSite site) => expected.index_select(dimension, tensor(plan.Blocks[slot.Block][site].ToArray()));
-            expected = cuts.Rows is { } rows ? Kept(0, rows) : expected;
-            expected = cuts.Columns is { } columns ? Kept(1, columns) : expected;
+            expected = cuts.OutputSite is { } rows ? Kept(0, rows) : expected;
+            expected = cuts.InputSite is { } columns ? Kept(1, columns) : expected;
             using Tensor actual = pruned.Read(slot.Name);
             Assert.Equal(expected.shape, actual.shape);
             Assert.True(expected.equal(actual).all().item<bool>(), slot.Name);
@@ -88,9 +88,9 @@ public sealed class ShardedCutTests
     {
         using var folder = new TemporaryFolder();
         string target = folder.Below("pruned");
-        var plan = Half(Fixture.FolderOf(Name));
+        var plan = Half(Fixture.GetFolder(Name));
         int moments = 0;
-        new PrunedModelBuilder(Fixture.FolderOf(Name), plan).Build(target, new Callback<double>(_ =>
+        new PrunedModelBuilder(Fixture.GetFolder(Name), plan).Build(target, new Callback<double>(_ =>
         {
             moments++;
             Assert.False(Path.Exists(target));
@@ -112,7 +112,7 @@ public sealed class ShardedCutTests
     {
         using var folder = new TemporaryFolder();
         string target = folder.Below("pruned");
-        var builder = new PrunedModelBuilder(Fixture.FolderOf(Name), Half(Fixture.FolderOf(Name)));
+        var builder = new PrunedModelBuilder(Fixture.GetFolder(Name), Half(Fixture.GetFolder(Name)));
         using var stop = new CancellationTokenSource();
         var progress = new Callback<double>(done =>
         {
@@ -150,7 +150,7 @@ public sealed class ShardedCutTests
             """;
         File.WriteAllText(Path.Combine(folder, "config.json"), Config);
         using var model = PrunableModel.FromConfig(ModelConfig.Parse(Config, "a wide model"));
-        var slots = WeightCatalog.Of(model.Spec, model.Family).ToList();
+        var slots = ParameterCatalog.CheckpointParameters(model.Spec, model.Family).ToList();
         using var random = new RandomSource(4).Stream("weights");
         using var writer = SafetensorsWriter.Create(Path.Combine(folder, "model.safetensors"), slots.Select(slot => new TensorInfo(slot.Name, type, slot.Shape)));
         foreach (var slot in slots)

@@ -21,7 +21,7 @@ public sealed partial class HtmlReportTests
         Assert.Equal($"{share} % of the block weights are gone.", Heading(report with { Perplexity = null, Prefill = null, Decode = null }));
         var shape = report.Plan.Model;
         int[] stream = [.. Enumerable.Range(0, shape.HiddenSize)];
-        var dense = new BlockSelection { AttentionInput = stream, AttentionOutput = stream, MlpInput = stream, MlpHidden = [.. Enumerable.Range(0, shape.MlpSize)], MlpOutput = stream };
+        var dense = new BlockSelection { AttentionInput = stream, AttentionOutput = stream, MlpInput = stream, MlpHidden = [.. Enumerable.Range(0, shape.IntermediateSize)], MlpOutput = stream };
         Assert.Equal("All block weights stay.", Heading(Reports.Bare() with { Plan = new(shape, [.. report.Plan.Blocks.Select(_ => dense)]) }));
     }
 
@@ -68,7 +68,7 @@ public sealed partial class HtmlReportTests
         (gains[0], gains[^1]) = (0.5f, 1.25f);
         string Captions(RunReport report) => string.Join('\n', Parse(report).Descendants(s_html + "p").Select(text => text.Value));
         Assert.DoesNotContain("multiplied", Captions(bare), StringComparison.Ordinal);
-        var with = bare with { Plan = bare.Plan with { Gains = new GateGains(layout, gains) } };
+        var with = bare with { Plan = bare.Plan with { Scales = new FeatureScales(layout, gains) } };
         Assert.Contains("multiplied by gains from 0.5 to 1.25", Captions(with), StringComparison.Ordinal);
     }
 
@@ -109,7 +109,7 @@ public sealed partial class HtmlReportTests
             Assert.True(Regex.Count(page.Root!.Value, Regex.Escape(text)) >= 9);
         }
 
-        foreach (var picture in ReportPictures.Of(hostile))
+        foreach (var picture in ReportCharts.Create(hostile))
         {
             XDocument.Parse(picture.ToSvg());
         }

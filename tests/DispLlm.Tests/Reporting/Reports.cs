@@ -10,12 +10,12 @@ internal static class Reports
         int[] Keep(int size, double share) => [.. Enumerable.Range(0, size).Where(i => i == 0 || random.NextDouble() < share)];
         var shape = new ModelShape
         {
-            Blocks = blocks,
+            NumLayers = blocks,
             HiddenSize = hidden,
-            MlpSize = mlp,
-            Heads = 4,
-            KeyValueHeads = 2,
-            HeadSize = hidden / 4,
+            IntermediateSize = mlp,
+            NumAttentionHeads = 4,
+            NumKeyValueHeads = 2,
+            HeadDim = hidden / 4,
             GatedMlp = true,
             QueryKeyValueBias = false,
             AttentionOutputBias = false,

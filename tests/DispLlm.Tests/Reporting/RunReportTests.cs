@@ -48,7 +48,7 @@ public sealed class RunReportTests
         var json = JsonNode.Parse(report.ToJson())!;
         Assert.Equal(report.Plan.Blocks[2].MlpHidden.Count, json["widths"]![2]!["mlp_hidden"]!.GetValue<int>());
         Assert.Equal("mlp_output", json["shared_with_next"]![4]!["site"]!.GetValue<string>());
-        Assert.Equal(report.SharedWithNext[4].Share, json["shared_with_next"]![4]!["share"]!.GetValue<double>());
+        Assert.Equal(report.AdjacentBlockOverlaps[4].Share, json["shared_with_next"]![4]!["share"]!.GetValue<double>());
     }
 
     [Theory]
@@ -76,7 +76,7 @@ public sealed class RunReportTests
         Gen.Select(Gen.Int[2, 5], Gen.Int[1, 9], Gen.Int[1, 40], Gen.Int[0, 999]).Sample((blocks, heads, mlp, seed) =>
         {
             var plan = Reports.Bare(blocks, heads * 4, mlp, seed).Plan;
-            var shares = NeighbourShare.Of(plan);
+            var shares = AdjacentBlockOverlap.Compute(plan);
             Assert.Equal((blocks - 1) * 5, shares.Count);
             foreach (var share in shares)
             {
@@ -92,7 +92,7 @@ public sealed class RunReportTests
     [Fact]
     public void Random_selections_share_what_chance_gives()
     {
-        var shares = NeighbourShare.Of(Reports.Bare(blocks: 40, hidden: 400, mlp: 1000).Plan);
+        var shares = AdjacentBlockOverlap.Compute(Reports.Bare(blocks: 40, hidden: 400, mlp: 1000).Plan);
         foreach (var site in shares.GroupBy(share => share.Site))
         {
             Assert.Equal(site.Average(share => share.ByChance), site.Average(share => share.Share), 0.01);
@@ -102,21 +102,21 @@ public sealed class RunReportTests
     [Fact]
     public void Dense_blocks_share_everything()
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
-        Assert.All(NeighbourShare.Of(SelectionPlan.Dense(model.Spec)), share => Assert.Equal((1, 1), (share.Share, share.ByChance)));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
+        Assert.All(AdjacentBlockOverlap.Compute(SelectionPlan.Dense(model.Spec)), share => Assert.Equal((1, 1), (share.Share, share.ByChance)));
     }
 
     [Fact]
     public async Task A_report_of_a_run_says_how_to_repeat_it()
     {
         using var folder = new TemporaryFolder();
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
-        var strategy = new HypernetworkSelection { Steps = 3, WindowLength = 16, LearningRate = 0.004 };
-        var result = await DispLlm.Pruning.Of(model).ToRatio(0.3).WithSeed(7).SelectedBy(strategy)
-            .CalibratedOn(TokenCorpus.FromTokens([.. Enumerable.Range(0, 400).Select(i => 3 + i * i % 61)]))
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
+        var strategy = new HypernetworkSelection { Steps = 3, SequenceLength = 16, LearningRate = 0.004 };
+        var result = await PruningPipeline.For(model).WithPruningRatio(0.3).WithSeed(7).WithStrategy(strategy)
+            .WithCalibration(TokenCorpus.FromTokens([.. Enumerable.Range(0, 400).Select(i => 3 + i * i % 61)]))
             .RunAsync(TestContext.Current.CancellationToken);
         await result.SaveAsync(folder.Below("pruned"), cancellationToken: TestContext.Current.CancellationToken);
-        var report = RunReport.Of(result) with { WeightBytes = new(RunReport.WeightBytesOf(model.Folder), RunReport.WeightBytesOf(folder.Below("pruned"))) };
+        var report = RunReport.FromResult(result) with { WeightBytes = new(RunReport.MeasureWeightBytes(model.Folder), RunReport.MeasureWeightBytes(folder.Below("pruned"))) };
 
         Assert.Equal("llama-mha", report.Model);
         Assert.Equal(result.Plan, report.Plan);

@@ -62,7 +62,7 @@ public class BudgetProjectionTests
             // One more chunk of the stream, in all sites at once, does not fit.
             int wider = Math.Min(stream.Count + multiple, spec.HiddenSize);
             var widths = plan.Widths().Select(width => width with { AttentionInput = wider, AttentionOutput = wider, MlpInput = wider, MlpOutput = wider }).ToArray();
-            Assert.True(wider == stream.Count || counter.Of(widths)[scope] > target, "The stream could be wider.");
+            Assert.True(wider == stream.Count || counter.Count(widths)[scope] > target, "The stream could be wider.");
         });
 
     [Fact]
@@ -74,7 +74,7 @@ public class BudgetProjectionTests
                 var budget = PruningBudget.FromRatio(percent / 100.0) with { Scope = scope };
                 var options = new BudgetProjectionOptions { WidthMultiple = multiple };
                 var counter = new ParameterCounter(spec);
-                if (budget.TargetFor(counter) < counter.Of(Floor(spec, multiple))[scope])
+                if (budget.TargetFor(counter) < counter.Count(Floor(spec, multiple))[scope])
                 {
                     return;
                 }
@@ -198,7 +198,7 @@ public class BudgetProjectionTests
     private static void EnsureHonest(DecoderSpec spec, PruningBudget budget, BudgetProjectionOptions options, BudgetException error)
     {
         long smallest = error.SmallestReachable!.Value;
-        Assert.Equal(new ParameterCounter(spec).Of(Floor(spec, options.WidthMultiple))[budget.Scope], smallest);
+        Assert.Equal(new ParameterCounter(spec).Count(Floor(spec, options.WidthMultiple))[budget.Scope], smallest);
         string ratio = error.Message[(error.Message.LastIndexOf(' ') + 1)..^1];
         var suggested = PruningBudget.FromRatio(double.Parse(ratio, CultureInfo.InvariantCulture)) with { Scope = budget.Scope };
         Assert.True(BudgetProjection.EnsureReachable(spec, suggested, options) >= smallest);
@@ -210,7 +210,7 @@ public class BudgetProjectionTests
         {
             foreach (var site in Sites)
             {
-                var values = scores.Of(block, site);
+                var values = scores.ForSite(block, site);
                 bool[] kept = new bool[values.Length];
                 foreach (int index in plan.Blocks[block][site])
                 {
@@ -234,7 +234,7 @@ public class BudgetProjectionTests
         foreach (var block in plan.Blocks)
         {
             Assert.All(Sites, site => Assert.True(
-                block[site].Count > 0 && (block[site].Count % multiple == 0 || block[site].Count == plan.Model.SizeOf(site))));
+                block[site].Count > 0 && (block[site].Count % multiple == 0 || block[site].Count == plan.Model.SiteSize(site))));
         }
     }
 
@@ -249,7 +249,7 @@ public class BudgetProjectionTests
             {
                 var more = widths.ToArray();
                 more[range.Block] = more[range.Block].With(range.Site, wider);
-                Assert.True(counter.Of(more)[scope] > target);
+                Assert.True(counter.Count(more)[scope] > target);
             }
         }
     }
@@ -257,7 +257,7 @@ public class BudgetProjectionTests
     private static BlockWidths[] Floor(DecoderSpec spec, int multiple)
     {
         int d = Math.Min(multiple, spec.HiddenSize);
-        return Enumerable.Repeat(new BlockWidths(d, d, d, Math.Min(multiple, spec.MlpSize), d), spec.Blocks).ToArray();
+        return Enumerable.Repeat(new BlockWidths(d, d, d, Math.Min(multiple, spec.IntermediateSize), d), spec.NumLayers).ToArray();
     }
 
     /// <summary>The method as it is written: the longest prefix of chunks that fits, each counted anew, then what still fits.</summary>
@@ -267,7 +267,7 @@ public class BudgetProjectionTests
         var chunks = new List<(double Score, int Order, GateRange Range, int From, int To)>();
         foreach (var range in scores.Layout.Sites)
         {
-            float[] sorted = scores.Of(range.Block, range.Site).ToArray().OrderDescending().ToArray();
+            float[] sorted = scores.ForSite(range.Block, range.Site).ToArray().OrderDescending().ToArray();
             for (int from = multiple; from < sorted.Length; from += multiple)
             {
                 int to = Math.Min(from + multiple, sorted.Length);
@@ -287,13 +287,13 @@ public class BudgetProjectionTests
             return widths;
         }
 
-        int longest = Enumerable.Range(0, order.Length + 1).Last(length => counter.Of(Prefix(length))[scope] <= target);
+        int longest = Enumerable.Range(0, order.Length + 1).Last(length => counter.Count(Prefix(length))[scope] <= target);
         var result = Prefix(longest);
         foreach (var chunk in order.Skip(longest).Where(chunk => result[chunk.Range.Block][chunk.Range.Site] == chunk.From))
         {
             var wider = result.ToArray();
             wider[chunk.Range.Block] = wider[chunk.Range.Block].With(chunk.Range.Site, chunk.To);
-            result = counter.Of(wider)[scope] <= target ? wider : result;
+            result = counter.Count(wider)[scope] <= target ? wider : result;
         }
 
         return result;

@@ -30,8 +30,8 @@ public class ParameterCounterTests
         {
             var plan = SelectionModels.RandomPlan(spec, seed);
             var counter = new ParameterCounter(spec);
-            Assert.Equal(BruteForce(spec, plan), counter.Of(plan));
-            Assert.Equal(BruteForce(spec, plan), counter.Of(plan.Widths()));
+            Assert.Equal(BruteForce(spec, plan), counter.Count(plan));
+            Assert.Equal(BruteForce(spec, plan), counter.Count(plan.Widths()));
             Assert.Equal(BruteForce(spec, plan), plan.KeptParameters);
             Assert.Equal(BruteForce(spec, SelectionPlan.Dense(spec)), counter.Dense);
         });
@@ -48,13 +48,13 @@ public class ParameterCounterTests
                 + (counter.WeightsPerAttentionOutput + b * counter.BiasesPerAttentionOutput) * w.AttentionOutput
                 + counter.MlpInputProjections * w.MlpInput * w.MlpHidden + w.MlpHidden * w.MlpOutput
                 + b * (counter.BiasesPerMlpHidden * w.MlpHidden + counter.BiasesPerMlpOutput * w.MlpOutput));
-            Assert.Equal(counter.Of(widths)[scope], sum);
+            Assert.Equal(counter.Count(widths)[scope], sum);
 
             foreach (var site in Sites)
             {
                 var narrower = widths.ToArray();
                 narrower[0] = widths[0].With(site, widths[0][site] - 1);
-                long freed = counter.Of(widths)[scope] - counter.Of(narrower)[scope];
+                long freed = counter.Count(widths)[scope] - counter.Count(narrower)[scope];
                 Assert.Equal(freed, counter.CostPerIndex(site, widths[0], scope));
             }
         });
@@ -64,13 +64,13 @@ public class ParameterCounterTests
     {
         var counter = new ParameterCounter(SelectionModels.LlamaMha);
         var dense = counter.Shape.DenseWidths;
-        var three = Assert.Throws<SelectionException>(() => counter.Of([dense, dense, dense]));
+        var three = Assert.Throws<SelectionException>(() => counter.Count([dense, dense, dense]));
         Assert.Contains("3 blocks", three.Message, StringComparison.Ordinal);
-        var wide = Assert.Throws<SelectionException>(() => counter.Of([dense, dense with { MlpHidden = 49 }]));
+        var wide = Assert.Throws<SelectionException>(() => counter.Count([dense, dense with { MlpHidden = 49 }]));
         Assert.Contains("block 1 S4 (MlpHidden): width 49 is not within 0 to 48", wide.Message, StringComparison.Ordinal);
-        var zero = Assert.Throws<SelectionException>(() => new ParameterCounter(SelectionModels.LlamaMha with { MlpSize = 0 }));
+        var zero = Assert.Throws<SelectionException>(() => new ParameterCounter(SelectionModels.LlamaMha with { IntermediateSize = 0 }));
         Assert.Contains("MlpSize is 0", zero.Message, StringComparison.Ordinal);
-        var huge = SelectionModels.LlamaMha with { HiddenSize = int.MaxValue, MlpSize = int.MaxValue, Blocks = int.MaxValue };
+        var huge = SelectionModels.LlamaMha with { HiddenSize = int.MaxValue, IntermediateSize = int.MaxValue, NumLayers = int.MaxValue };
         foreach (var spec in new[] { huge, huge with { HiddenSize = 9999999 } })
         {
             var large = Assert.Throws<SelectionException>(() => new ParameterCounter(spec));
@@ -83,7 +83,7 @@ public class ParameterCounterTests
     {
         var plan = SelectionPlan.Dense(SelectionModels.LlamaMha);
         var counter = new ParameterCounter(SelectionModels.LlamaGqaBiasesTied);
-        Assert.Contains("KeyValueHeads is 4", Assert.Throws<SelectionException>(() => counter.Of(plan)).Message, StringComparison.Ordinal);
+        Assert.Contains("KeyValueHeads is 4", Assert.Throws<SelectionException>(() => counter.Count(plan)).Message, StringComparison.Ordinal);
     }
 
     /// <summary>The same count the long way: every matrix, every row, every column that is left.</summary>
@@ -117,7 +117,7 @@ public class ParameterCounterTests
             Matrix(block.MlpOutput.Count, block.MlpHidden.Count, spec.MlpBias);
         }
 
-        long rest = (long)spec.VocabularySize * spec.HiddenSize * (spec.TiedHead ? 1 : 2) + (2L * spec.Blocks + 1) * spec.HiddenSize;
+        long rest = (long)spec.VocabularySize * spec.HiddenSize * (spec.TieWordEmbeddings ? 1 : 2) + (2L * spec.NumLayers + 1) * spec.HiddenSize;
         return new ParameterCount(weights, weights + biases, weights + biases + rest);
     }
 }

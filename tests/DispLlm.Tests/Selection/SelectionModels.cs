@@ -11,11 +11,11 @@ internal static class SelectionModels
     /// <summary>The llama-gqa-biases-tied fixture.</summary>
     public static DecoderSpec LlamaGqaBiasesTied { get; } = LlamaMha with
     {
-        KeyValueHeads = 2, HeadSize = 12, QueryKeyValueBias = true, AttentionOutputBias = true, MlpBias = true, TiedHead = true,
+        NumKeyValueHeads = 2, HeadDim = 12, QueryKeyValueBias = true, AttentionOutputBias = true, MlpBias = true, TieWordEmbeddings = true,
     };
 
     public static DecoderSpec SmolLm2 { get; } =
-        Spec(hidden: 576, mlp: 1536, blocks: 30, heads: 9, keyValueHeads: 3, headSize: 64) with { VocabularySize = 49152, TiedHead = true };
+        Spec(hidden: 576, mlp: 1536, blocks: 30, heads: 9, keyValueHeads: 3, headSize: 64) with { VocabularySize = 49152, TieWordEmbeddings = true };
 
     public static DecoderSpec Llama2 { get; } =
         Spec(hidden: 4096, mlp: 11008, blocks: 32, heads: 32, keyValueHeads: 32, headSize: 128) with { VocabularySize = 32000 };
@@ -24,14 +24,14 @@ internal static class SelectionModels
     {
         VocabularySize = 64,
         HiddenSize = hidden,
-        Blocks = blocks,
-        Heads = heads,
-        KeyValueHeads = keyValueHeads,
-        HeadSize = headSize,
-        MlpSize = mlp,
+        NumLayers = blocks,
+        NumAttentionHeads = heads,
+        NumKeyValueHeads = keyValueHeads,
+        HeadDim = headSize,
+        IntermediateSize = mlp,
         GatedMlp = true,
         Activation = Activation.Silu,
-        Norm = NormKind.RootMeanSquare,
+        Norm = NormKind.RmsNorm,
         NormEpsilon = 1e-5,
         Rotary = new RotarySpec(10000, headSize, new RotaryScaling.None()),
         MaxPositions = 128,
@@ -47,7 +47,7 @@ internal static class SelectionModels
             QueryKeyValueBias = flags.Item2,
             AttentionOutputBias = flags.Item3,
             MlpBias = flags.Item4,
-            TiedHead = flags.Item5,
+            TieWordEmbeddings = flags.Item5,
         };
 
     public static Gen<ParameterScope> Scope { get; } = Gen.Int[0, 2].Select(i => (ParameterScope)i);
@@ -62,12 +62,12 @@ internal static class SelectionModels
             return kept.Length > 0 ? kept : [random.Next(size)];
         }
 
-        return new SelectionPlan(ModelShape.Of(spec), Enumerable.Range(0, spec.Blocks).Select(_ => new BlockSelection
+        return new SelectionPlan(ModelShape.FromSpec(spec), Enumerable.Range(0, spec.NumLayers).Select(_ => new BlockSelection
         {
             AttentionInput = Some(spec.HiddenSize),
             AttentionOutput = Some(spec.HiddenSize),
             MlpInput = Some(spec.HiddenSize),
-            MlpHidden = Some(spec.MlpSize),
+            MlpHidden = Some(spec.IntermediateSize),
             MlpOutput = Some(spec.HiddenSize),
         }).ToArray());
     }

@@ -10,7 +10,7 @@ public sealed class SelectionPlanJsonTests : IDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("displlm-plan-").FullName;
 
     private static SelectionPlan Example { get; } = new(
-        ModelShape.Of(SelectionModels.Spec(hidden: 4, mlp: 6, blocks: 1, heads: 2, keyValueHeads: 1, headSize: 2)),
+        ModelShape.FromSpec(SelectionModels.Spec(hidden: 4, mlp: 6, blocks: 1, heads: 2, keyValueHeads: 1, headSize: 2)),
         [new() { AttentionInput = [0, 2], AttentionOutput = [1, 3], MlpInput = [2], MlpHidden = [0, 1, 5], MlpOutput = [0, 1, 2, 3] }])
     {
         Family = "llama",
@@ -116,7 +116,7 @@ public sealed class SelectionPlanJsonTests : IDisposable
     public void Gains_stand_behind_the_lists_one_for_each_gate_kept_or_not()
     {
         float[] gains = [.. Enumerable.Range(0, 22).Select(i => i == 4 ? 1f : 0.75f + i / 32f)];
-        var plan = Example with { Gains = new GateGains(new GateLayout(Example.Model), gains) };
+        var plan = Example with { Scales = new FeatureScales(new GateLayout(Example.Model), gains) };
         string text = plan.ToJson();
         Assert.Equal(
             ExampleText.ReplaceLineEndings("\n").Replace(
@@ -155,7 +155,7 @@ public sealed class SelectionPlanJsonTests : IDisposable
     public void Bad_gains_are_named(string good, string bad, string says)
     {
         var layout = new GateLayout(Example.Model);
-        string text = (Example with { Gains = new GateGains(layout, [.. Enumerable.Range(0, 22).Select(i => i == 4 ? 1f : 0.75f + i / 32f)]) }).ToJson();
+        string text = (Example with { Scales = new FeatureScales(layout, [.. Enumerable.Range(0, 22).Select(i => i == 4 ? 1f : 0.75f + i / 32f)]) }).ToJson();
         Assert.Contains(good, text, StringComparison.Ordinal);
         Assert.Contains(says, Assert.Throws<SelectionException>(() => SelectionPlan.FromJson(text.Replace(good, bad, StringComparison.Ordinal))).Message, StringComparison.Ordinal);
     }

@@ -49,13 +49,13 @@ public class SelectionPlanTests
         plan.Validate(Mha with { MaxPositions = 4096 });
         DecoderSpec[] others =
         [
-            Mha with { Blocks = 3 }, Mha with { HiddenSize = 33 }, Mha with { MlpSize = 49 }, Mha with { Heads = 8 },
-            Mha with { HeadSize = 4 }, Mha with { KeyValueHeads = 2 }, Mha with { GatedMlp = false }, Mha with { MlpBias = true },
-            Mha with { TiedHead = true }, Mha with { QueryKeyValueBias = true }, Mha with { AttentionOutputBias = true },
+            Mha with { NumLayers = 3 }, Mha with { HiddenSize = 33 }, Mha with { IntermediateSize = 49 }, Mha with { NumAttentionHeads = 8 },
+            Mha with { HeadDim = 4 }, Mha with { NumKeyValueHeads = 2 }, Mha with { GatedMlp = false }, Mha with { MlpBias = true },
+            Mha with { TieWordEmbeddings = true }, Mha with { QueryKeyValueBias = true }, Mha with { AttentionOutputBias = true },
             Mha with { VocabularySize = 65 },
         ];
         Assert.All(others, other => Assert.Contains(" is ", Message(() => plan.Validate(other)), StringComparison.Ordinal));
-        string says = Message(() => plan.Validate(Mha with { MlpSize = 49 }));
+        string says = Message(() => plan.Validate(Mha with { IntermediateSize = 49 }));
         Assert.Contains("MlpSize is 48 here and 49 there", says, StringComparison.Ordinal);
     }
 

@@ -11,25 +11,25 @@ public sealed class StrategyTests
 
     private static readonly HypernetworkSelection s_learned = new()
     {
-        Steps = 6, WindowLength = 32, StartingFrom = new FisherSelection { Rounds = 1, WindowsPerRound = 2, WindowLength = 32 },
+        Steps = 6, SequenceLength = 32, InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 2, SequenceLength = 32 },
     };
 
     private static readonly Dictionary<string, ISelectionStrategy> s_strategies = new()
     {
         ["random"] = new RandomSelection(),
         ["magnitude"] = new MagnitudeSelection(),
-        ["activation"] = new ActivationMagnitudeSelection { Windows = 2, WindowLength = 32 },
-        ["first order"] = new FirstOrderSelection { Windows = 2, WindowLength = 32 },
-        ["fisher"] = new FisherSelection { Rounds = 2, WindowsPerRound = 2, WindowLength = 32 },
+        ["activation"] = new ActivationMagnitudeSelection { Sequences = 2, SequenceLength = 32 },
+        ["first order"] = new FirstOrderSelection { Sequences = 2, SequenceLength = 32 },
+        ["fisher"] = new FisherSelection { Rounds = 2, SequencesPerRound = 2, SequenceLength = 32 },
         ["learned"] = s_learned,
-        ["paper"] = HypernetworkSelection.Paper with { Steps = 6, WindowLength = 32 },
-        ["released"] = HypernetworkSelection.Released with { Steps = 6, WindowLength = 32 },
+        ["paper"] = HypernetworkSelection.Paper with { Steps = 6, SequenceLength = 32 },
+        ["released"] = HypernetworkSelection.ReferenceImplementation with { Steps = 6, SequenceLength = 32 },
         ["straight-through"] = s_learned with { Estimator = GateEstimator.StraightThrough },
         ["soft"] = s_learned with { Estimator = GateEstimator.GumbelSigmoid, Temperature = 0.4 },
-        ["no recurrence"] = s_learned with { Network = LogitNetwork.Feedforward },
-        ["no hypernetwork"] = s_learned with { Network = LogitNetwork.Free },
+        ["no recurrence"] = s_learned with { Kind = HypernetworkKind.Mlp },
+        ["no hypernetwork"] = s_learned with { Kind = HypernetworkKind.None },
         ["shared stream"] = s_learned with { SharedStream = true },
-        ["distilled"] = s_learned with { Distillation = 0.5, BudgetRamp = 0.5, Accumulation = 2 },
+        ["distilled"] = s_learned with { DistillationWeight = 0.5, BudgetWarmupFraction = 0.5, GradientAccumulationSteps = 2 },
     };
 
     public static TheoryData<string> Names => [.. s_strategies.Keys];
@@ -38,7 +38,7 @@ public sealed class StrategyTests
     [MemberData(nameof(Names))]
     public void It_meets_any_budget_exactly_and_honours_widths(string name)
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-gqa-biases-tied"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-gqa-biases-tied"));
         Gen.Select(Gen.Double[0.1, 0.7], Gen.Enum<ParameterScope>(), Gen.OneOfConst(1, 4), Gen.Int[0, 99]).Sample((keep, scope, multiple, seed) =>
         {
             var budget = PruningBudget.FromKeepFraction(keep) with { Scope = scope };
@@ -56,7 +56,7 @@ public sealed class StrategyTests
             long target = budget.TargetFor(new ParameterCounter(model.Spec));
             Assert.True(plan.KeptParameters[scope] <= target, $"{plan.KeptParameters[scope]} of {target}");
             Assert.All(plan.Widths(), widths => Assert.All(Enum.GetValues<SelectionSite>(), site =>
-                Assert.True(widths[site] > 0 && (widths[site] % multiple == 0 || widths[site] == plan.Model.SizeOf(site)), $"{site}: {widths[site]}")));
+                Assert.True(widths[site] > 0 && (widths[site] % multiple == 0 || widths[site] == plan.Model.SiteSize(site)), $"{site}: {widths[site]}")));
         }, iter: 5, threads: 1);
     }
 
@@ -64,7 +64,7 @@ public sealed class StrategyTests
     [MemberData(nameof(Names))]
     public void The_same_seed_gives_the_same_scores(string name)
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("phi-2-style"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("phi-2-style"));
         var budget = PruningBudget.FromRatio(0.4);
         var first = Select(model, s_strategies[name], budget, 3);
         var second = Select(model, s_strategies[name], budget, 3);
@@ -77,7 +77,7 @@ public sealed class StrategyTests
     [MemberData(nameof(Names))]
     public void A_budget_that_cannot_be_met_is_refused_before_any_work(string name)
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("opt-pre-norm"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("opt-pre-norm"));
         var seen = new Steps();
         var error = Assert.Throws<BudgetException>(() => s_strategies[name].Select(new SelectionRequest
         {
@@ -95,10 +95,10 @@ public sealed class StrategyTests
     [InlineData("paper", 0)]
     public async Task Every_measured_window_is_told(string name, int windows)
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var seen = new List<MeasuringProgress>();
-        await DispLlm.Pruning.Of(model).ToRatio(0.4).CalibratedOn(s_text).SelectedBy(s_strategies[name])
-            .ReportingTo(new Callback<MeasuringProgress>(seen.Add)).RunAsync(TestContext.Current.CancellationToken);
+        await PruningPipeline.For(model).WithPruningRatio(0.4).WithCalibration(s_text).WithStrategy(s_strategies[name])
+            .WithProgress(new Callback<MeasuringProgress>(seen.Add)).RunAsync(TestContext.Current.CancellationToken);
         Assert.Equal(Enumerable.Range(1, windows), seen.Select(report => report.Window));
         Assert.All(seen, report => Assert.True(report.Windows == windows && report.TimeLeft >= TimeSpan.Zero));
     }
@@ -107,7 +107,7 @@ public sealed class StrategyTests
     [MemberData(nameof(Names))]
     public void It_leaves_no_tensor_behind(string name)
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         long Growth()
         {
             long before = LiveTensors.Before();
@@ -135,14 +135,14 @@ public sealed class StrategyTests
     public void Fisher_scores_are_squared_gate_gradients_per_parameter()
     {
         using var scope = NewDisposeScope();
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
-        var strategy = new FisherSelection { Rounds = 1, WindowsPerRound = 3, WindowLength = 32 };
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
+        var strategy = new FisherSelection { Rounds = 1, SequencesPerRound = 3, SequenceLength = 32 };
         var outcome = Select(model, strategy, PruningBudget.FromRatio(0.4), 5);
-        var windows = new TokenWindows(s_text.Resolve(CorpusContext.For(model), default), 32, 1, model.Backend.Random(5));
+        var windows = new SequenceSampler(s_text.Tokenize(CorpusContext.For(model), default), 32, 1, model.Backend.Random(5));
         Tensor sum = zeros(model.GateLayout.Count);
         for (int i = 0; i < 3; i++)
         {
-            using var gradients = GateGradients.Of(model, ones(model.GateLayout.Count), NormOrder.NormThenSelect, [windows.Batch(i)]);
+            using var gradients = GateGradients.Compute(model, ones(model.GateLayout.Count), NormOrder.NormThenSelect, [windows.Batch(i)]);
             sum += gradients.Gradient.pow(2);
         }
 
@@ -151,7 +151,7 @@ public sealed class StrategyTests
         {
             long cost = counter.CostPerIndex(site.Site, counter.Shape.DenseWidths, ParameterScope.BlockWeights);
             float[] expected = sum.narrow(0, site.Offset, site.Size).data<float>().Select(value => (float)Math.Log(value / (double)cost + 1e-30)).ToArray();
-            Assert.Equal(expected, outcome.Scores.Of(site.Block, site.Site).ToArray(), (a, b) => Math.Abs(a - b) < 1e-3);
+            Assert.Equal(expected, outcome.Scores.ForSite(site.Block, site.Site).ToArray(), (a, b) => Math.Abs(a - b) < 1e-3);
         }
     }
 
@@ -160,12 +160,12 @@ public sealed class StrategyTests
     {
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         Tensor tokens = (arange(40, ScalarType.Int64) * 7).remainder(model.Spec.VocabularySize).view(2, 20);
         Tensor stream = model.Weight(WeightRole.TokenEmbedding).index(tokens);
         Tensor normed = stream * (stream.pow(2).mean([-1L], keepdim: true) + model.Spec.NormEpsilon).rsqrt() * model.Weight(WeightRole.AttentionNorm, 0);
         var first = model.GateLayout[0, SelectionSite.AttentionInput];
-        Tensor activity = model.GateActivity(tokens);
+        Tensor activity = model.MeanSquareActivations(tokens);
         Assert.Equal([model.GateLayout.Count], activity.shape);
         Close.Within(1e-5, normed.pow(2).mean([0L, 1L]), activity.narrow(0, first.Offset, first.Size), "S1 of block 0");
         Assert.True(activity.min().ToSingle() > 0);
@@ -174,7 +174,7 @@ public sealed class StrategyTests
     [Fact]
     public void A_feature_that_nothing_carries_comes_last_by_activation_and_by_gradient()
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         using (no_grad())
         {
             // Hidden feature 5 of block 1 is never written, stream feature 7 never read by attention of block 0.
@@ -192,15 +192,15 @@ public sealed class StrategyTests
             // Of one round: a feature that was cut in an earlier one is as worthless as one that nothing carries.
             var strategy = s_strategies[name] is FisherSelection fisher ? fisher with { Rounds = 1 } : s_strategies[name];
             var scores = Select(model, strategy, PruningBudget.FromRatio(0.1), 0).Scores;
-            Assert.Equal(scores.Values.ToArray().Min(), scores.Of(1, SelectionSite.MlpHidden)[5]);
-            Assert.Equal(scores.Values.ToArray().Min(), scores.Of(0, SelectionSite.AttentionInput)[7], 1e-3);
+            Assert.Equal(scores.Values.ToArray().Min(), scores.ForSite(1, SelectionSite.MlpHidden)[5]);
+            Assert.Equal(scores.Values.ToArray().Min(), scores.ForSite(0, SelectionSite.AttentionInput)[7], 1e-3);
         }
     }
 
     [Fact]
     public void A_shared_stream_is_one_selection_in_every_block()
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var outcome = Select(model, s_strategies["shared stream"], PruningBudget.FromRatio(0.4), 0);
         var stream = outcome.Plan.Blocks[0].AttentionInput;
         Assert.InRange(stream.Count, 1, model.Spec.HiddenSize - 1);
@@ -213,13 +213,13 @@ public sealed class StrategyTests
     [Fact]
     public async Task One_run_serves_other_ratios_with_its_scores()
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         foreach (string name in new[] { "learned", "shared stream" })
         {
-            var result = await DispLlm.Pruning.Of(model).ToRatio(0.4).CalibratedOn(s_text).SelectedBy(s_strategies[name]).WithWidthsMultipleOf(2)
+            var result = await PruningPipeline.For(model).WithPruningRatio(0.4).WithCalibration(s_text).WithStrategy(s_strategies[name]).WithWidthMultiple(2)
                 .RunAsync(TestContext.Current.CancellationToken);
             Assert.Equal(result.Plan.Blocks, result.PlanFor(0.4).Blocks);
-            Assert.Equal(result.Plan.Gains, result.PlanFor(0.4).Gains);
+            Assert.Equal(result.Plan.Scales, result.PlanFor(0.4).Scales);
             foreach (double ratio in new[] { 0.1, 0.3, 0.6 })
             {
                 var plan = result.PlanFor(ratio);
@@ -236,14 +236,14 @@ public sealed class StrategyTests
     [Fact]
     public void An_outcome_serves_other_budgets_without_a_pipeline()
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var outcome = Select(model, s_learned, PruningBudget.FromRatio(0.4), 0);
         var same = outcome.PlanFor(model.Spec, PruningBudget.FromRatio(0.4));
         Assert.Equal(outcome.Plan.Blocks, same.Blocks);
-        Assert.Equal(outcome.Plan.Gains, same.Gains);
+        Assert.Equal(outcome.Plan.Scales, same.Scales);
         var whole = outcome.PlanFor(model.Spec, PruningBudget.FromRatio(0.2) with { Scope = ParameterScope.WholeModel });
         Assert.InRange(whole.KeptFraction(ParameterScope.WholeModel), 0.79, 0.8);
-        Assert.Equal((1 - whole.KeptFraction(ParameterScope.WholeModel)) / (1 - outcome.Plan.KeptFraction(ParameterScope.WholeModel)), Weakening(outcome.Plan.Gains!, whole.Gains!), 2e-2);
+        Assert.Equal((1 - whole.KeptFraction(ParameterScope.WholeModel)) / (1 - outcome.Plan.KeptFraction(ParameterScope.WholeModel)), Weakening(outcome.Plan.Scales!, whole.Scales!), 2e-2);
     }
 
     [Theory]
@@ -253,7 +253,7 @@ public sealed class StrategyTests
     public void A_gradient_that_is_not_a_number_is_refused_with_its_site(string name)
     {
         using var scope = NewDisposeScope();
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         using (no_grad())
         {
             model.Weight(WeightRole.MlpDown, 1).fill_(float.NaN);
@@ -274,18 +274,18 @@ public sealed class StrategyTests
             using var chosen = PrunableModel.Load(SampleModel.Folder, TorchBackend.Cpu(type));
             using var judge = PrunableModel.Load(SampleModel.Folder);
             tokens ??= SampleModel.Tokens(judge);
-            var outcome = s_learned with { Steps = 20, WindowLength = 64, StartingFrom = new FisherSelection { WindowLength = 64 } };
+            var outcome = s_learned with { Steps = 20, SequenceLength = 64, InitialScores = new FisherSelection { SequenceLength = 64 } };
             var plan = outcome.Select(new SelectionRequest { Model = chosen, Budget = PruningBudget.FromRatio(0.3), Calibration = TokenCorpus.FromTokens(tokens) }).Plan;
-            losses.Add(Perplexity.Of(judge, tokens, new PerplexityOptions { WindowLength = 64 }, Gates.Of(plan, judge.Backend)).MeanLoss);
+            losses.Add(Perplexity.Evaluate(judge, tokens, new PerplexityOptions { WindowLength = 64 }, Gates.FromPlan(plan, judge.Backend)).MeanLoss);
         }
 
         Assert.Equal(losses[0], losses[1], 0.05);
     }
 
     /// <summary>The share that is left of what gains deviate from 1.</summary>
-    private static double Weakening(GateGains before, GateGains after)
+    private static double Weakening(FeatureScales before, FeatureScales after)
     {
-        double[] Deviations(GateGains gains) => [.. gains.Values.ToArray().Select(gain => gain - 1.0)];
+        double[] Deviations(FeatureScales gains) => [.. gains.Values.ToArray().Select(gain => gain - 1.0)];
         return Deviations(before).Zip(Deviations(after), (b, a) => a * b).Sum() / Deviations(before).Sum(b => b * b);
     }
 

@@ -106,8 +106,8 @@ public sealed class ByteLevelTests
         const string Added = """[{"id":256,"content":"<b>","special":true}]""";
         const string Template = """{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<b>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}]}""";
         var tokenizer = Load(TokenizerFixtures.ByteLevelJson(addedTokens: Added, postProcessor: Template));
-        Assert.True(tokenizer.AddsBeginOfText);
-        Assert.Equal(256, tokenizer.BeginOfTextId);
+        Assert.True(tokenizer.AddBosToken);
+        Assert.Equal(256, tokenizer.BosTokenId);
         Assert.Equal(['x'], tokenizer.Encode("x"));
     }
 

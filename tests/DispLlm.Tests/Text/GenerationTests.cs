@@ -16,10 +16,10 @@ public sealed class GenerationTests
     {
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
-        using var model = PrunableModel.Load(Fixture.FolderOf(name));
+        using var model = PrunableModel.Load(Fixture.GetFolder(name));
         Tensor tokens = (arange(100, ScalarType.Int64) * 7 + 3).remainder(model.Spec.VocabularySize).view(2, 50);
         Tensor whole = model.Logits(tokens);
-        using var cache = model.NewCache();
+        using var cache = model.CreateKeyValueCache();
         int read = 0;
         foreach (int piece in new[] { 11, 1, 1, 30, 1, 6 })
         {
@@ -42,12 +42,12 @@ public sealed class GenerationTests
     [MemberData(nameof(Fixtures))]
     public void Prompts_of_unequal_length_are_continued_as_each_alone(string name)
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf(name));
+        using var model = PrunableModel.Load(Fixture.GetFolder(name));
         foreach (bool keeps in new[] { true, false })
         {
-            var options = new GenerationOptions { MaxNewTokens = 12, KeepsKeysAndValues = keeps };
-            var together = TextGenerator.Continue(model, s_prompts, options);
-            Assert.Equal(s_prompts.Select(prompt => TextGenerator.Continue(model, prompt, options)), together);
+            var options = new GenerationOptions { MaxNewTokens = 12, UseKeyValueCache = keeps };
+            var together = TextGenerator.Generate(model, s_prompts, options);
+            Assert.Equal(s_prompts.Select(prompt => TextGenerator.Generate(model, prompt, options)), together);
         }
     }
 
@@ -56,24 +56,24 @@ public sealed class GenerationTests
     public void A_pruned_model_continues_as_the_masked_one(string name)
     {
         using var folder = new TemporaryFolder();
-        using var model = PrunableModel.Load(Fixture.FolderOf(name));
+        using var model = PrunableModel.Load(Fixture.GetFolder(name));
         var plan = new RandomSelection().Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.4) }).Plan;
         new PrunedModelBuilder(model.Folder, plan).Build(folder.Below("pruned"));
         using var pruned = PrunableModel.Load(folder.Below("pruned"));
-        using var gates = Gates.Of(plan, model.Backend);
+        using var gates = Gates.FromPlan(plan, model.Backend);
         Assert.Equal(
-            TextGenerator.Continue(model, s_prompts, new GenerationOptions { MaxNewTokens = 15, Gates = gates }),
-            TextGenerator.Continue(pruned, s_prompts, new GenerationOptions { MaxNewTokens = 15 }));
+            TextGenerator.Generate(model, s_prompts, new GenerationOptions { MaxNewTokens = 15, Gates = gates }),
+            TextGenerator.Generate(pruned, s_prompts, new GenerationOptions { MaxNewTokens = 15 }));
     }
 
     [Fact]
     public void Sampling_is_the_same_with_and_without_cache_and_repeats_with_its_seed()
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var options = new GenerationOptions { MaxNewTokens = 20, Temperature = 0.8, TopK = 30, TopP = 0.9, Seed = 7 };
-        var first = TextGenerator.Continue(model, s_prompts, options);
-        Assert.Equal(first, TextGenerator.Continue(model, s_prompts, options with { KeepsKeysAndValues = false }));
-        Assert.NotEqual(first, TextGenerator.Continue(model, s_prompts, options with { Seed = 8 }));
+        var first = TextGenerator.Generate(model, s_prompts, options);
+        Assert.Equal(first, TextGenerator.Generate(model, s_prompts, options with { UseKeyValueCache = false }));
+        Assert.NotEqual(first, TextGenerator.Generate(model, s_prompts, options with { Seed = 8 }));
     }
 
     [Fact]
@@ -85,7 +85,7 @@ public sealed class GenerationTests
         Tensor logits = probabilities.log().unsqueeze(0).expand(20_000, 5);
         double[] Frequencies(GenerationOptions options)
         {
-            long[] chosen = TokenChoice.Next(logits, options, stream).data<long>().ToArray();
+            long[] chosen = TokenSampler.Next(logits, options, stream).data<long>().ToArray();
             return [.. Enumerable.Range(0, 5).Select(token => chosen.Count(id => id == token) / 20_000.0)];
         }
 
@@ -102,10 +102,10 @@ public sealed class GenerationTests
     [Fact]
     public void Each_text_ends_at_its_own_stop_token()
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
-        var whole = TextGenerator.Continue(model, s_prompts, new GenerationOptions { MaxNewTokens = 10 });
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
+        var whole = TextGenerator.Generate(model, s_prompts, new GenerationOptions { MaxNewTokens = 10 });
         int stop = whole[0][4];
-        var stopped = TextGenerator.Continue(model, s_prompts, new GenerationOptions { MaxNewTokens = 10, StopTokens = [stop] });
+        var stopped = TextGenerator.Generate(model, s_prompts, new GenerationOptions { MaxNewTokens = 10, StopTokens = [stop] });
         Assert.Equal(whole.Select(text => text.TakeWhile(id => id != stop)), stopped);
         Assert.InRange(stopped[0].Count, 0, 4);
     }
@@ -117,22 +117,22 @@ public sealed class GenerationTests
         var tokenizer = TextTokenizer.FromFolder(SampleModel.Folder);
         var options = new GenerationOptions { MaxNewTokens = 30, Temperature = 1, Seed = 2 };
         var pieces = new List<string>();
-        await foreach (string piece in TextGenerator.StreamAsync(model, tokenizer, "Once upon a time", options, TestContext.Current.CancellationToken))
+        await foreach (string piece in TextGenerator.GenerateStreamingAsync(model, tokenizer, "Once upon a time", options, TestContext.Current.CancellationToken))
         {
             pieces.Add(piece);
         }
 
         Assert.True(pieces.Count > 5);
-        Assert.Equal(TextGenerator.Continue(model, tokenizer, "Once upon a time", options, TestContext.Current.CancellationToken), string.Concat(pieces));
+        Assert.Equal(TextGenerator.Generate(model, tokenizer, "Once upon a time", options, TestContext.Current.CancellationToken), string.Concat(pieces));
     }
 
     [Fact]
     public async Task A_stream_that_is_left_or_cancelled_leaves_no_tensor_behind()
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
-        TextGenerator.Continue(model, [3]);
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
+        TextGenerator.Generate(model, [3]);
         long before = LiveTensors.Before();
-        await foreach (int id in TextGenerator.StreamAsync(model, [3, 4], cancellationToken: TestContext.Current.CancellationToken))
+        await foreach (int id in TextGenerator.GenerateStreamingAsync(model, [3, 4], cancellationToken: TestContext.Current.CancellationToken))
         {
             Assert.InRange(id, 0, 63);
             break;
@@ -141,33 +141,33 @@ public sealed class GenerationTests
         using var cancellation = new CancellationTokenSource();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
         {
-            await foreach (int _ in TextGenerator.StreamAsync(model, [3, 4], cancellationToken: cancellation.Token))
+            await foreach (int _ in TextGenerator.GenerateStreamingAsync(model, [3, 4], cancellationToken: cancellation.Token))
             {
                 cancellation.Cancel();
             }
         });
-        TextGenerator.Continue(model, s_prompts);
+        TextGenerator.Generate(model, s_prompts);
         Assert.Equal(before, Tensor.TotalCount);
     }
 
     [Fact]
     public void What_cannot_be_is_refused()
     {
-        using var model = PrunableModel.Load(Fixture.FolderOf("llama-mha"));
-        Assert.Throws<ArgumentException>(() => TextGenerator.Continue(model, Array.Empty<int[]>()));
-        Assert.Throws<ArgumentException>(() => TextGenerator.Continue(model, [[3], []]));
-        Assert.Contains("128", Assert.Throws<ArgumentException>(() => TextGenerator.Continue(model, [3], new GenerationOptions { MaxNewTokens = 129 })).Message, StringComparison.Ordinal);
-        Assert.Equal(128, TextGenerator.Continue(model, [3], new GenerationOptions { MaxNewTokens = 128 }).Count);
-        Assert.Throws<ArgumentOutOfRangeException>(() => TextGenerator.Continue(model, [3], new GenerationOptions { TopP = 1.5 }));
-        Assert.Throws<ArgumentOutOfRangeException>(() => TextGenerator.Continue(model, [3], new GenerationOptions { TopK = 0 }));
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
+        Assert.Throws<ArgumentException>(() => TextGenerator.Generate(model, Array.Empty<int[]>()));
+        Assert.Throws<ArgumentException>(() => TextGenerator.Generate(model, [[3], []]));
+        Assert.Contains("128", Assert.Throws<ArgumentException>(() => TextGenerator.Generate(model, [3], new GenerationOptions { MaxNewTokens = 129 })).Message, StringComparison.Ordinal);
+        Assert.Equal(128, TextGenerator.Generate(model, [3], new GenerationOptions { MaxNewTokens = 128 }).Count);
+        Assert.Throws<ArgumentOutOfRangeException>(() => TextGenerator.Generate(model, [3], new GenerationOptions { TopP = 1.5 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() => TextGenerator.Generate(model, [3], new GenerationOptions { TopK = 0 }));
         using var scope = NewDisposeScope();
-        using var cache = model.NewCache();
+        using var cache = model.CreateKeyValueCache();
         model.NextTokenLogits(ones([1, 100], ScalarType.Int64), cache);
         Assert.Throws<ArgumentException>(() => model.NextTokenLogits(ones([1, 29], ScalarType.Int64), cache));
         Assert.Throws<ArgumentException>(() => model.NextTokenLogits(ones([2, 2], ScalarType.Int64), cache));
-        using var padded = model.NewCache([0, 3]);
+        using var padded = model.CreateKeyValueCache([0, 3]);
         Assert.Throws<ArgumentException>(() => model.NextTokenLogits(ones([1, 5], ScalarType.Int64), padded));
-        using var other = PrunableModel.Load(Fixture.FolderOf("llama-gqa-biases-tied"));
+        using var other = PrunableModel.Load(Fixture.GetFolder("llama-gqa-biases-tied"));
         Assert.Contains("another model", Assert.Throws<ArgumentException>(() => other.NextTokenLogits(ones([1, 1], ScalarType.Int64), cache)).Message, StringComparison.Ordinal);
         cache.Dispose();
         Assert.Throws<ObjectDisposedException>(() => model.NextTokenLogits(ones([1, 1], ScalarType.Int64), cache));
@@ -177,8 +177,8 @@ public sealed class GenerationTests
     public void Placement_over_devices_holds_for_a_cache_too()
     {
         using var scope = NewDisposeScope();
-        using var model = PrunableModel.FromConfig(ModelConfig.Load(Path.Combine(Fixture.FolderOf("llama-mha"), "config.json")));
-        using var cache = model.NewCache();
+        using var model = PrunableModel.FromConfig(ModelConfig.Load(Path.Combine(Fixture.GetFolder("llama-mha"), "config.json")));
+        using var cache = model.CreateKeyValueCache();
         foreach (int piece in new[] { 7, 1, 3 })
         {
             Assert.Equal([2, 64], model.NextTokenLogits(zeros([2, piece], ScalarType.Int64, META), cache).shape);

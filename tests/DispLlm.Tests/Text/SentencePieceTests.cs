@@ -13,9 +13,9 @@ public sealed class SentencePieceTests
     public void It_knows_its_special_tokens()
     {
         Assert.Equal(4096, Sample.VocabularySize);
-        Assert.Equal(1, Sample.BeginOfTextId);
-        Assert.Equal(2, Sample.EndOfTextId);
-        Assert.True(Sample.AddsBeginOfText);
+        Assert.Equal(1, Sample.BosTokenId);
+        Assert.Equal(2, Sample.EosTokenId);
+        Assert.True(Sample.AddBosToken);
 
         // They have no text, and text does not name them.
         Assert.Equal("", Sample.Decode([1, 2]));
@@ -73,9 +73,9 @@ public sealed class SentencePieceTests
         File.WriteAllBytes(Path.Combine(folder, "tokenizer.model"), Model([("<unk>", 0, 2), ("a", -1, 1)]));
         var tokenizer = TextTokenizer.FromFolder(folder);
         Assert.Equal(7, tokenizer.VocabularySize);
-        Assert.Equal(6, tokenizer.EndOfTextId);
-        Assert.Null(tokenizer.BeginOfTextId);
-        Assert.False(tokenizer.AddsBeginOfText);
+        Assert.Equal(6, tokenizer.EosTokenId);
+        Assert.Null(tokenizer.BosTokenId);
+        Assert.False(tokenizer.AddBosToken);
         Assert.Equal("a<pad>\uFFFD", tokenizer.Decode([1, 6, 4]));
     }
 

@@ -1,0 +1,33 @@
+namespace DispLlm.Kernels;
+
+/// <summary>Code that a GPU's driver has loaded into the context that the framework computes in, for as long as the process lasts.</summary>
+internal sealed class CudaModule : IKernelLauncher
+{
+    // Kernels of a graph begin before those in front have ended from here on.
+    private const int EarlyCapability = 90;
+
+    private readonly CudaDriver _driver;
+    private readonly nint _context;
+    private readonly nint _module;
+    private readonly bool _early;
+
+    /// <summary>Loads compiled code.</summary>
+    /// <exception cref="CudaException">The driver does not take it.</exception>
+    public CudaModule(CudaDriver driver, int device, byte[] code)
+    {
+        _driver = driver;
+        _context = driver.Context(device);
+        _module = driver.Load(_context, code);
+        _early = driver.Capability(device) >= EarlyCapability;
+    }
+
+    /// <inheritdoc/>
+    public nint Find(string name) => _driver.Function(_context, _module, name, (int)(CudaProgram.WidestRow * sizeof(float)));
+
+    /// <inheritdoc/>
+    public void Launch(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long room, ReadOnlySpan<long> arguments) =>
+        _driver.Launch(_context, kernel, blocks, threads, room, arguments);
+
+    /// <inheritdoc/>
+    public IKernelGraph NewGraph() => new CudaGraph(_driver, _context, _early);
+}

@@ -1,7 +1,0 @@
-namespace DispLlm;
-
-/// <summary>How closely a model predicts what another one predicts, on any text: no labels are needed.</summary>
-/// <param name="Divergence">Mean Kullback-Leibler divergence from the reference's predictions, in nats a token; 0 where they are the same.</param>
-/// <param name="TopMatch">The share of tokens for which both think the same token most likely, 0 to 1.</param>
-/// <param name="Tokens">How many predictions were compared.</param>
-public sealed record AgreementScore(double Divergence, double TopMatch, long Tokens);

@@ -1,0 +1,96 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm.Evaluation;
+
+/// <summary>The windows that a text is judged in, and which of each one's tokens count: every token of the text at most once.</summary>
+internal sealed class EvaluationWindows
+{
+    private readonly IReadOnlyList<int> _tokens;
+    private readonly int? _firstToken;
+    private readonly List<Window> _windows = [];
+
+    public EvaluationWindows(IReadOnlyList<int> tokens, PerplexityOptions options, int maxPositions)
+    {
+        Length = options.WindowLength ?? Math.Min(2048, maxPositions);
+        options.Validate(Length);
+        _tokens = options.BosToken is { } opening ? [opening, .. tokens] : tokens;
+        _firstToken = options.FirstToken;
+        int lead = _firstToken is null ? 0 : 1, text = Length - lead, stride = options.Stride ?? text;
+        int most = options.MaxWindows ?? int.MaxValue, end = 0;
+        for (int start = 0; start + text <= _tokens.Count && _windows.Count < most; start += stride)
+        {
+            Add(start, start + text);
+        }
+
+        if (options.IncludePartialWindow && end < _tokens.Count && _windows.Count < most)
+        {
+            Add(_windows.Count * stride, _tokens.Count);
+        }
+
+        _windows.RemoveAll(window => window.Predicted < 1);
+        if (_windows.Count == 0)
+        {
+            throw new CorpusException($"The text has {_tokens.Count} tokens, fewer than one window of {text}. Give more text or a shorter window.");
+        }
+
+        void Add(int start, int stop)
+        {
+            // What the window before has seen is context; the first token of all has nothing in front of it.
+            _windows.Add(new Window(start, stop - start + lead, Math.Max(1, end - start + lead)));
+            end = stop;
+        }
+    }
+
+    /// <summary>Tokens of a whole window.</summary>
+    public int Length { get; }
+
+    public int Count => _windows.Count;
+
+    /// <summary>Windows side by side, where they are equally long.</summary>
+    public IEnumerable<IReadOnlyList<Window>> Batches(int size)
+    {
+        for (int first = 0; first < _windows.Count;)
+        {
+            int count = _windows.Skip(first).Take(size).TakeWhile(window => window.Length == _windows[first].Length).Count();
+            yield return _windows.GetRange(first, count);
+            first += count;
+        }
+    }
+
+    /// <summary>Token ids of a batch, <c>[windows, length]</c>, int64. The caller disposes it.</summary>
+    public Tensor StackTokens(IReadOnlyList<Window> batch)
+    {
+        int lead = _firstToken is null ? 0 : 1, length = batch[0].Length;
+        long[] ids = new long[batch.Count * length];
+        for (int row = 0; row < batch.Count; row++)
+        {
+            for (int i = 0; i < length; i++)
+            {
+                ids[row * length + i] = i < lead ? _firstToken!.Value : _tokens[batch[row].Start + i - lead];
+            }
+        }
+
+        return tensor(ids, ScalarType.Int64).view(batch.Count, length);
+    }
+
+    /// <summary>
+    /// The features that predict the tokens that count, <c>[predictions, hidden]</c>: behind each token but the window's last, from the first that counts. The caller disposes them.
+    /// </summary>
+    public static Tensor ComputeHiddenStates(IPrunableModel model, IReadOnlyList<Window> batch, Tensor tokens, Gates? gates)
+    {
+        using var scope = NewDisposeScope();
+        Tensor features = model.HiddenStates(tokens.narrow(1, 0, tokens.shape[1] - 1), null, gates);
+        return cat([.. batch.Select((window, row) => features[row].narrow(0, window.From - 1, window.Predicted))]).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>A window.</summary>
+    /// <param name="Start">Where in the text it begins.</param>
+    /// <param name="Length">Its tokens, a first token of its own included.</param>
+    /// <param name="From">The first of them that counts, from 1.</param>
+    public readonly record struct Window(int Start, int Length, int From)
+    {
+        /// <summary>How many of its tokens count.</summary>
+        public int Predicted => Length - From;
+    }
+}

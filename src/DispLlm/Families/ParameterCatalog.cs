@@ -1,0 +1,167 @@
+namespace DispLlm.Modeling;
+
+/// <summary>One tensor that a spec asks for, before a family has named it.</summary>
+/// <param name="Role">What it does.</param>
+/// <param name="Block">The block's index from 0; -1 outside blocks.</param>
+/// <param name="IsBias">Whether it is the bias that goes with the role's weight.</param>
+/// <param name="Shape">Its dense shape.</param>
+public sealed record ParameterDescriptor(WeightRole Role, int Block, bool IsBias, IReadOnlyList<long> Shape);
+
+/// <summary>One tensor that a model consists of.</summary>
+/// <param name="Role">What it does.</param>
+/// <param name="Block">The block's index from 0; -1 outside blocks.</param>
+/// <param name="IsBias">Whether it is the bias that goes with the role's weight.</param>
+/// <param name="Name">Its name in the checkpoint.</param>
+/// <param name="Shape">Its dense shape.</param>
+public sealed record CheckpointParameter(WeightRole Role, int Block, bool IsBias, string Name, IReadOnlyList<long> Shape);
+
+/// <summary>
+/// Lists every tensor that a checkpoint of a spec has to hold, with its dense shape. Reading, counting and cutting go by this one list.
+/// </summary>
+public static class ParameterCatalog
+{
+    /// <summary>
+    /// The tensors that a spec asks for, in the order of the data flow. They are listed one by one as they are asked for: a damaged configuration with two
+    /// billion blocks fails at its first missing tensor, not for want of memory.
+    /// </summary>
+    /// <param name="spec">The model's spec.</param>
+    public static IEnumerable<ParameterDescriptor> Parameters(DecoderSpec spec)
+    {
+        ArgumentNullException.ThrowIfNull(spec);
+        return BeforeBlocks(spec).Concat(Enumerable.Range(0, spec.NumLayers).SelectMany(block => BlockParameters(spec, block))).Concat(BehindBlocks(spec));
+    }
+
+    /// <summary>The tensors of one block, in the order of the data flow.</summary>
+    /// <param name="spec">The model's spec.</param>
+    /// <param name="block">The block's index from 0.</param>
+    public static IReadOnlyList<ParameterDescriptor> BlockParameters(DecoderSpec spec, int block)
+    {
+        ArgumentNullException.ThrowIfNull(spec);
+        long d = spec.HiddenSize;
+        var parts = new List<ParameterDescriptor>();
+        void Add(WeightRole role, bool bias, params long[] shape) => parts.AddRange(WithBias(role, block, bias, shape));
+        void AddNorm(WeightRole role, long size) => parts.AddRange(Norm(spec, role, block, size));
+
+        AddNorm(WeightRole.AttentionNorm, d);
+        if (spec.QueryKeyValueLayout == QueryKeyValueLayout.Separate)
+        {
+            Add(WeightRole.Query, spec.QueryKeyValueBias, spec.QuerySize, d);
+            Add(WeightRole.Key, spec.QueryKeyValueBias, spec.KeyValueSize, d);
+            Add(WeightRole.Value, spec.QueryKeyValueBias, spec.KeyValueSize, d);
+        }
+        else
+        {
+            Add(WeightRole.QueryKeyValue, spec.QueryKeyValueBias, 3L * spec.QuerySize, d);
+        }
+
+        if (spec.QueryKeyNorm)
+        {
+            AddNorm(WeightRole.QueryNorm, spec.HeadDim);
+            AddNorm(WeightRole.KeyNorm, spec.HeadDim);
+        }
+
+        Add(WeightRole.AttentionOutput, spec.AttentionOutputBias, d, spec.QuerySize);
+        if (spec.Residual != ResidualLayout.ParallelSharedNorm)
+        {
+            AddNorm(WeightRole.MlpNorm, d);
+        }
+
+        if (spec.GatedMlp)
+        {
+            Add(WeightRole.MlpGate, spec.MlpBias, spec.IntermediateSize, d);
+        }
+
+        Add(WeightRole.MlpUp, spec.MlpBias, spec.IntermediateSize, d);
+        Add(WeightRole.MlpDown, spec.MlpBias, d, spec.IntermediateSize);
+        return parts;
+    }
+
+    /// <summary>The tensors of a model under the family's own names, in the order of the data flow.</summary>
+    /// <param name="spec">The model's spec.</param>
+    /// <param name="family">The family that names them.</param>
+    public static IEnumerable<CheckpointParameter> CheckpointParameters(DecoderSpec spec, IModelFamily family)
+    {
+        ArgumentNullException.ThrowIfNull(family);
+        return Parameters(spec).Select(part => new CheckpointParameter(part.Role, part.Block, part.IsBias, TensorName(part.Role, part.Block, part.IsBias, family), part.Shape));
+    }
+
+    /// <summary>
+    /// The tensors of a model under the names that a checkpoint gives them: the family's own, or those without
+    /// <see cref="IModelFamily.BaseModelPrefix"/> where it was saved that way.
+    /// </summary>
+    /// <param name="spec">The model's spec.</param>
+    /// <param name="family">The family that names them.</param>
+    /// <param name="folder">The checkpoint.</param>
+    public static IEnumerable<CheckpointParameter> CheckpointParameters(DecoderSpec spec, IModelFamily family, CheckpointFolder folder)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        return CheckpointParameters(spec, family).Select(slot => slot with { Name = NameIn(folder, slot.Name, family) });
+    }
+
+    internal static string NameIn(CheckpointFolder folder, string name, IModelFamily family)
+    {
+        string prefix = family.BaseModelPrefix;
+        if (prefix.Length == 0 || folder.Contains(name) || !name.StartsWith(prefix, StringComparison.Ordinal))
+        {
+            return name;
+        }
+
+        string bare = name[prefix.Length..];
+        return folder.Contains(bare) ? bare : name;
+    }
+
+    internal static string TensorName(WeightRole role, int block, bool isBias, IModelFamily family) =>
+        family.ModuleName(role, block) + (isBias ? ".bias" : ".weight");
+
+    private static IEnumerable<ParameterDescriptor> BeforeBlocks(DecoderSpec spec)
+    {
+        long d = spec.HiddenSize, embedding = spec.EmbeddingSize ?? d;
+        yield return new ParameterDescriptor(WeightRole.TokenEmbedding, -1, false, [spec.VocabularySize, embedding]);
+        if (spec.ProjectsEmbedding)
+        {
+            yield return new ParameterDescriptor(WeightRole.EmbeddingInput, -1, false, [d, embedding]);
+        }
+
+        if (spec.LearnedPositions is { } learned)
+        {
+            yield return new ParameterDescriptor(WeightRole.PositionEmbedding, -1, false, [(long)spec.MaxPositions + learned.Offset, d]);
+        }
+    }
+
+    private static IEnumerable<ParameterDescriptor> BehindBlocks(DecoderSpec spec)
+    {
+        long d = spec.HiddenSize, embedding = spec.EmbeddingSize ?? d;
+        foreach (var part in spec.FinalNorm ? Norm(spec, WeightRole.FinalNorm, -1, d) : [])
+        {
+            yield return part;
+        }
+
+        if (spec.ProjectsEmbedding)
+        {
+            yield return new ParameterDescriptor(WeightRole.EmbeddingOutput, -1, false, [embedding, d]);
+        }
+
+        // A tied head has no weight of its own, but may have a bias.
+        if (!spec.TieWordEmbeddings)
+        {
+            yield return new ParameterDescriptor(WeightRole.Head, -1, false, [spec.VocabularySize, embedding]);
+        }
+
+        if (spec.HeadBias)
+        {
+            yield return new ParameterDescriptor(WeightRole.Head, -1, true, [spec.VocabularySize]);
+        }
+    }
+
+    private static IEnumerable<ParameterDescriptor> Norm(DecoderSpec spec, WeightRole role, int block, long size) =>
+        WithBias(role, block, spec.Norm == NormKind.LayerNorm, size);
+
+    private static IEnumerable<ParameterDescriptor> WithBias(WeightRole role, int block, bool bias, params long[] shape)
+    {
+        yield return new ParameterDescriptor(role, block, false, shape);
+        if (bias)
+        {
+            yield return new ParameterDescriptor(role, block, true, [shape[0]]);
+        }
+    }
+}

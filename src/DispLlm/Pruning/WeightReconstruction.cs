@@ -1,0 +1,228 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace DispLlm;
+
+/// <summary>What the compensation did to one block.</summary>
+/// <param name="Block">The block, from 0.</param>
+/// <param name="Ridge">The ridge that was taken; null where no correction lowered the held-out loss and the block stayed as it was.</param>
+/// <param name="LossBefore">Held-out cross-entropy of the pruned model before, in nats a token.</param>
+/// <param name="LossAfter">The same after; never above <paramref name="LossBefore"/>, unless nothing was held out.</param>
+public sealed record BlockReconstruction(int Block, double? Ridge, double LossBefore, double LossAfter);
+
+/// <summary>
+/// Corrects the weights that stay, in closed form, so that they do part of what the dropped ones did. The inputs X that a weight keeps are fitted by ridge
+/// regression, on calibration text, to what the weight shall give:
+/// <code>
+/// W_K' = (Y^T X + r m W_K) (X^T X + r m I)^-1          m: mean of the diagonal of X^T X; r: the ridge
+/// </code>
+/// X is of the network as cut and corrected so far; Y is of the dense network (<see cref="ReconstructionTarget"/>). One weight after the other in the order of the
+/// data flow, block after block. A block whose correction does not lower the whole pruned network's loss on held-out windows stays as it was: that makes it safe
+/// after learning, where correcting every block did great harm (method, section 8).
+/// </summary>
+public sealed class WeightReconstruction : IDisposable
+{
+    // In the order of the data flow; S2 stands for what attention's output projection reads, which is not cut.
+    private static readonly SelectionSite[] s_inputs = [SelectionSite.AttentionInput, SelectionSite.AttentionOutput, SelectionSite.MlpInput, SelectionSite.MlpHidden];
+
+    private readonly Dictionary<(WeightRole Role, int Block), Tensor> _weights = [];
+
+    private WeightReconstruction(SelectionPlan plan) => Plan = plan;
+
+    /// <summary>The plan that the corrections belong to.</summary>
+    public SelectionPlan Plan { get; }
+
+    /// <summary>What was done to each block, in order.</summary>
+    public IReadOnlyList<BlockReconstruction> Blocks { get; private set; } = [];
+
+    /// <summary>Finds the corrections of a plan. The model is not changed: its checkpoint is loaded a second time.</summary>
+    /// <param name="model">The dense model.</param>
+    /// <param name="plan">What is kept of it.</param>
+    /// <param name="calibration">Text to fit on and to judge by. Never the text that the result is judged by.</param>
+    /// <param name="options">How; null for defaults.</param>
+    /// <param name="progress">Told of every block.</param>
+    /// <param name="cancellationToken">Looked at between windows.</param>
+    /// <exception cref="CorpusException">The text is shorter than the windows asked for.</exception>
+    /// <exception cref="SelectionException">
+    /// The plan is not for this model, or selects before the norm: there what is dropped cannot be predicted from what is kept.
+    /// </exception>
+    public static WeightReconstruction Fit(
+        IPrunableModel model,
+        SelectionPlan plan,
+        TokenCorpus calibration,
+        ReconstructionOptions? options = null,
+        IProgress<BlockReconstruction>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(plan);
+        ArgumentNullException.ThrowIfNull(calibration);
+        options ??= new ReconstructionOptions();
+        options.Validate();
+        plan.Validate(model.Spec);
+        if (plan.NormOrder != NormOrder.NormThenSelect)
+        {
+            throw new SelectionException($"Compensation needs a plan of order {NormOrder.NormThenSelect}; this one's is {plan.NormOrder}.");
+        }
+
+        using var scope = NewDisposeScope();
+        using var noGradient = no_grad();
+        var windows = Windows(model, calibration, options, cancellationToken);
+        var families = ModelFamilies.BuiltIn.Find(model.Family.Name) is null ? ModelFamilies.BuiltIn.Add(model.Family) : ModelFamilies.BuiltIn;
+        using var copy = PrunableModel.Load(model.Folder, model.Backend, new LoadOptions { Families = families }, cancellationToken);
+        var compensation = new WeightReconstruction(plan);
+        try
+        {
+            using var network = new GatedNetwork(copy, plan, windows, options);
+            var blocks = new List<BlockReconstruction>();
+            double loss = network.HeldOutLoss(0, cancellationToken);
+            for (int block = 0; block < copy.Spec.NumLayers; block++)
+            {
+                using var step = NewDisposeScope();
+                var report = compensation.Correct(network, block, loss, options, cancellationToken);
+                network.Advance(block, cancellationToken);
+                loss = report.LossAfter;
+                blocks.Add(report);
+                progress?.Report(report);
+            }
+
+            compensation.Blocks = blocks;
+            return compensation;
+        }
+        catch
+        {
+            compensation.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var weight in _weights.Values)
+        {
+            weight.Dispose();
+        }
+
+        _weights.Clear();
+    }
+
+    /// <summary>The corrected weight in its cut shape, float32 on the CPU; null where the weight stays as it is in the checkpoint.</summary>
+    internal Tensor? Weight(WeightRole role, int block) => _weights.GetValueOrDefault((role, block));
+
+    private BlockReconstruction Correct(GatedNetwork network, int block, double before, ReconstructionOptions options, CancellationToken cancellation)
+    {
+        network.TraceDense(block, cancellation);
+        var dense = network.ReadersAndWriters(block);
+        network.TakeOverGains(block);
+        network.Enter(block);
+
+        // Up to the first cut both networks are one, and there is nothing to make up for.
+        if (Plan.Blocks.Take(block + 1).All(DropsNothing))
+        {
+            return new BlockReconstruction(block, null, before, before);
+        }
+
+        var old = network.ReadersAndWriters(block);
+        foreach (double ridge in options.Ridges)
+        {
+            var corrected = Corrected(network, block, dense, old, ridge, cancellation);
+            double loss = network.HeldOutLoss(block, cancellation);
+            if (loss < before || options.HeldOutSequences == 0)
+            {
+                foreach (var (role, weight) in corrected)
+                {
+                    _weights[(role, block)] = Cut(weight, role, Plan.Blocks[block]).DetachFromDisposeScope();
+                }
+
+                return new BlockReconstruction(block, ridge, before, loss);
+            }
+
+            network.Replace(block, old);
+            network.Enter(block);
+        }
+
+        return new BlockReconstruction(block, null, before, before);
+    }
+
+    /// <summary>Corrects one weight after the other in the order of the data flow, so that each sees what those before it make of the stream, and leaves them in the network.</summary>
+    private Dictionary<WeightRole, Tensor> Corrected(
+        GatedNetwork network,
+        int block,
+        IReadOnlyDictionary<WeightRole, Tensor> dense,
+        IReadOnlyDictionary<WeightRole, Tensor> old,
+        double ridge,
+        CancellationToken cancellation)
+    {
+        var corrected = new Dictionary<WeightRole, Tensor>(old);
+        foreach (var site in s_inputs)
+        {
+            if (site != s_inputs[0])
+            {
+                network.Step(cancellation);
+            }
+
+            int[] kept = site == SelectionSite.AttentionOutput ? [.. Enumerable.Range(0, network.Spec.QuerySize)] : [.. Plan.Blocks[block][site]];
+            if (network.Target == ReconstructionTarget.PrunedActivations && kept.Length == network.InputSize(block, site))
+            {
+                continue;
+            }
+
+            using var scope = NewDisposeScope();
+            Tensor keep = Index(kept, network.GetDevice(block));
+            var (moments, wanted) = network.Fit(block, site, keep, dense, cancellation);
+            foreach (var (role, output) in wanted)
+            {
+                corrected[role] = Regression(old[role], moments, output, keep, ridge).MoveToOuterDisposeScope();
+            }
+
+            network.Replace(block, corrected);
+        }
+
+        return corrected;
+    }
+
+    /// <summary>
+    /// The ridge regression of what is wanted on the kept inputs, drawn towards the old weights: <c>W_K' = (Y^T X_K + r m W_K) (X_K^T X_K + r m I)^-1</c>,
+    /// m the mean of the diagonal.
+    /// </summary>
+    private static Tensor Regression(Tensor weight, Tensor moments, Tensor wanted, Tensor keep, double ridge)
+    {
+        using var scope = NewDisposeScope();
+        Tensor square = moments.to(ScalarType.Float64);
+        Tensor damp = square.diagonal().mean().MulScalar(ridge);
+        Tensor right = wanted.to(ScalarType.Float64).Add(weight.index_select(1, keep).to(ScalarType.Float64) * damp);
+        Tensor damped = square.Add(eye(square.shape[0], dtype: ScalarType.Float64, device: weight.device) * damp);
+        return weight.index_copy(1, keep, linalg.solve(damped, right.t()).t().to(ScalarType.Float32)).MoveToOuterDisposeScope();
+    }
+
+    private bool DropsNothing(BlockSelection selection) => ParameterCounter.Sites.All(site => selection[site].Count == Plan.Model.SiteSize(site));
+
+    private static Tensor Cut(Tensor weight, WeightRole role, BlockSelection selection)
+    {
+        using var scope = NewDisposeScope();
+        var cuts = PrunedAxes.For(role);
+        Tensor cut = cuts.InputSite is { } columns ? weight.index_select(1, Index(selection[columns], weight.device)) : weight;
+        cut = cuts.OutputSite is { } rows ? cut.index_select(0, Index(selection[rows], weight.device)) : cut;
+        return cut.to(CPU, copy: true).MoveToOuterDisposeScope();
+    }
+
+    private static Tensor Index(IReadOnlyList<int> indices, Device device) =>
+        tensor(indices.Select(index => (long)index).ToArray(), ScalarType.Int64).to(device);
+
+    private static Tensor[] Windows(IPrunableModel model, TokenCorpus calibration, ReconstructionOptions options, CancellationToken cancellation)
+    {
+        int[] tokens = calibration.Tokenize(CorpusContext.For(model), cancellation);
+        int length = options.SequenceLength ?? CalibrationSampler.DefaultLength(model.Spec);
+        var windows = new SequenceSampler(tokens, length, 1, model.Backend.Random(options.Seed));
+        int fitted = options.CountFitted(windows.SequencesPerEpoch, length), count = fitted + options.HeldOutSequences;
+        if (windows.SequencesPerEpoch < count)
+        {
+            throw new CorpusException(
+                $"The text has {windows.SequencesPerEpoch} windows of {length} tokens, but the compensation fits on {fitted} and proves itself on {options.HeldOutSequences} others. "
+                + "Give more text, shorter windows or fewer of them.");
+        }
+
+        return [.. Enumerable.Range(0, count).Select(i => windows.Batch(i))];
+    }
+}

@@ -1,0 +1,105 @@
+using System.Globalization;
+using System.Text;
+
+namespace DispLlm.Reporting;
+
+/// <summary>
+/// Which features each block keeps at each site, and how much of it the next block keeps too. Wide sites are drawn in bins of neighbouring features, so that a
+/// picture's size does not follow the model's.
+/// </summary>
+internal static class KeptMapChart
+{
+    private const int Bins = 128, Levels = 8;
+    private const double Left = 26, Width = 240, ShareLeft = 276, ShareWidth = 58;
+
+    public static IReadOnlyList<ChartPanel> Panels(SelectionPlan plan)
+    {
+        var neighbours = AdjacentBlockOverlap.Compute(plan);
+        return [.. ParameterCounter.Sites.Select(site => Panel(plan, site, [.. neighbours.Where(share => share.Site == site)]))];
+    }
+
+    private static ChartPanel Panel(SelectionPlan plan, SelectionSite site, AdjacentBlockOverlap[] shares)
+    {
+        int size = plan.Model.SiteSize(site), bins = Math.Min(size, Bins), blocks = plan.Blocks.Count;
+        double row = Math.Clamp(170.0 / blocks, 2.5, 14), bottom = ChartPanel.Top + 14 + blocks * row;
+        string cells = size > Bins ? $"a cell: {size / Bins}{(size % Bins == 0 ? "" : $" or {size / Bins + 1}")} features, stronger where more stay" : "a cell: a feature";
+        string description = $"Which of {size} features each of {blocks} blocks keeps." + (shares.Length == 0
+            ? string.Empty
+            : $" Neighbouring blocks share {Markup.Share(shares.Average(share => share.Share))} of what either keeps; random selections of these widths would share "
+              + $"{Markup.Share(shares.Average(share => share.ByChance))}.");
+        return ChartPanel.Draw(site.Title(), cells, description, bottom + 18, canvas =>
+        {
+            double top = ChartPanel.Top + 14;
+            canvas.Rectangle(Left, top, Width, blocks * row, "ground");
+            DrawCells(canvas, plan, site, bins, top, row);
+            for (int block = 0; block < blocks; block += Math.Max(1, (int)Math.Ceiling(12 / row)))
+            {
+                canvas.Text(Left - 5, top + block * row + Math.Max(row / 2 + 4, 8), $"{block}", "note", "end");
+            }
+
+            canvas.Text(Left, bottom + 14, "feature 0", "note");
+            canvas.Text(Left + Width, bottom + 14, Markup.Count(size - 1), "note", "end");
+            if (shares.Length > 0)
+            {
+                DrawShares(canvas, shares, top, row, bottom);
+            }
+        });
+    }
+
+    private static void DrawCells(SvgCanvas canvas, SelectionPlan plan, SelectionSite site, int bins, double top, double row)
+    {
+        int size = plan.Model.SiteSize(site);
+        var paths = Enumerable.Range(0, Levels + 1).Select(_ => new StringBuilder()).ToArray();
+        for (int block = 0; block < plan.Blocks.Count; block++)
+        {
+            int[] kept = new int[bins], all = new int[bins];
+            for (int feature = 0; feature < size; feature++)
+            {
+                all[(long)feature * bins / size]++;
+            }
+
+            foreach (int feature in plan.Blocks[block][site])
+            {
+                kept[(long)feature * bins / size]++;
+            }
+
+            int[] levels = [.. kept.Zip(all, (some, of) => (int)Math.Round((double)some / of * Levels))];
+            for (int bin = 0, next; bin < bins; bin = next)
+            {
+                for (next = bin + 1; next < bins && levels[next] == levels[bin]; next++)
+                {
+                }
+
+                paths[levels[bin]].Append(CultureInfo.InvariantCulture, $"M{bin} {block}h{next - bin}v1h-{next - bin}z");
+            }
+        }
+
+        for (int level = 1; level <= Levels; level++)
+        {
+            if (paths[level].Length > 0)
+            {
+                canvas.Cells(Left, top, Width / bins, row, paths[level].ToString(), "after", (double)level / Levels);
+            }
+        }
+    }
+
+    private static void DrawShares(SvgCanvas canvas, AdjacentBlockOverlap[] shares, double top, double row, double bottom)
+    {
+        canvas.Text(ShareLeft, top - 5, "shared", "note");
+        canvas.Rectangle(ShareLeft, top + row / 2, ShareWidth, shares.Length * row, "ground");
+        double gap = Math.Min(2, row / 4);
+        foreach (var share in shares)
+        {
+            // Half a row lower: a share stands between the two blocks that it is of.
+            double y = top + (share.Block + 0.5) * row;
+            canvas.Rectangle(
+                ShareLeft, y + gap / 2, ShareWidth * share.Share, row - gap, "before",
+                $"Blocks {share.Block} and {share.Block + 1} share {Markup.Share(share.Share)}, by chance {Markup.Share(share.ByChance)}");
+            double chance = ShareLeft + ShareWidth * share.ByChance;
+            canvas.Line(chance, y, chance, y + row, "chance");
+        }
+
+        canvas.Text(ShareLeft, bottom + 14, "0", "note");
+        canvas.Text(ShareLeft + ShareWidth, bottom + 14, Markup.Share(1), "note", "end");
+    }
+}

@@ -53,10 +53,10 @@ internal sealed class Laboratory : IDisposable
             return before;
         }
 
-        var outcome = strategy.Select(new SelectionRequest
+        var outcome = strategy.SelectAsync(new SelectionRequest
         {
             Model = Model, Budget = PruningBudget.FromKeepFraction(keep), Calibration = text ?? Text, Seed = seed,
-        });
+        }).GetAwaiter().GetResult();
         if (text is null)
         {
             _kept?.Keep(strategy, keep, seed, outcome);
@@ -86,10 +86,10 @@ internal sealed class Laboratory : IDisposable
     }
 
     /// <summary>The pruned model of a strategy's plan.</summary>
-    public PrunableModel Cut(ISelectionStrategy strategy, double keep, int widthMultiple) => Cut(strategy.Select(new SelectionRequest
+    public PrunableModel Cut(ISelectionStrategy strategy, double keep, int widthMultiple) => Cut(strategy.SelectAsync(new SelectionRequest
     {
         Model = Model, Budget = PruningBudget.FromKeepFraction(keep), Calibration = Text, WidthMultiple = widthMultiple,
-    }).Plan, null);
+    }).GetAwaiter().GetResult().Plan, null);
 
     private PrunableModel Cut(SelectionPlan plan, WeightReconstruction? compensation)
     {
@@ -117,7 +117,7 @@ internal sealed class Laboratory : IDisposable
     {
         using var scope = torch.NewDisposeScope();
         using var stream = new RandomSource(seed).Stream("released.final");
-        var draw = GateSampler.Sample(GateEstimator.GumbelSigmoid, torch.tensor(logits.Values.ToArray()), stream.Uniform(logits.Layout.Count), strategy.InitialLogitBias, strategy.Temperature);
+        var draw = GateSampler.Sample(GateEstimator.GumbelSigmoid, torch.tensor(logits.Values.ToArray()), stream.Uniform(logits.Layout.Count), strategy.Options.InitialLogitBias, strategy.Options.Temperature);
         return new Gates(GateSampler.Round(draw).Gates.MoveToOuterDisposeScope());
     }
 

@@ -37,6 +37,8 @@ internal sealed class Tables(Settings settings, TextWriter output)
 
     private HypernetworkSelection Ours(int? steps = null) => new() { Steps = steps ?? settings.Steps[0], SequenceLength = settings.Window };
 
+    private HypernetworkSelection Ours(Func<HypernetworkOptions, HypernetworkOptions> change) => Ours() with { Options = change(Ours().Options) };
+
     private FisherSelection Fisher(int rounds) => new() { Rounds = rounds, SequenceLength = settings.Window };
 
     private void Strategies(Laboratory laboratory)
@@ -71,7 +73,7 @@ internal sealed class Tables(Settings settings, TextWriter output)
 
             foreach (int steps in settings.Started)
             {
-                Row(laboratory, $"ReinMax from Fisher scores, {steps} steps", Ours(steps) with { InitialScores = Fisher(1), InitialScoreWeight = 1.5, FinalInverseTemperature = 1, ScaleLearningRate = 0 }, keep);
+                Row(laboratory, $"ReinMax from Fisher scores, {steps} steps", Ours(options => options with { Steps = steps, InitialScoreWeight = 1.5, FinalInverseTemperature = 1, ScaleLearningRate = 0 }) with { InitialScores = Fisher(1) }, keep);
             }
 
             foreach (int steps in settings.Steps)
@@ -104,8 +106,8 @@ internal sealed class Tables(Settings settings, TextWriter output)
         foreach (double keep in settings.Keep)
         {
             Row(laboratory, "ReinMax", Ours(), keep);
-            Row(laboratory, "straight-through", Ours() with { Estimator = GateEstimator.StraightThrough }, keep);
-            Row(laboratory, "soft Gumbel-sigmoid, tau 0.4", Ours() with { Estimator = GateEstimator.GumbelSigmoid, Temperature = 0.4 }, keep);
+            Row(laboratory, "straight-through", Ours(options => options with { Estimator = GateEstimator.StraightThrough }), keep);
+            Row(laboratory, "soft Gumbel-sigmoid, tau 0.4", Ours(options => options with { Estimator = GateEstimator.GumbelSigmoid, Temperature = 0.4 }), keep);
         }
     }
 
@@ -115,17 +117,17 @@ internal sealed class Tables(Settings settings, TextWriter output)
         foreach (double keep in settings.Keep)
         {
             Row(laboratory, "as it is", Ours(), keep);
-            Row(laboratory, "one selection for the whole stream (regular structural pruning)", Ours() with { SharedStream = true }, keep);
-            Row(laboratory, "no hypernetwork (free logits, learning rate 0.2)", Ours() with { Kind = HypernetworkKind.None, LearningRate = 0.2 }, keep);
-            Row(laboratory, "no recurrence", Ours() with { Kind = HypernetworkKind.Mlp }, keep);
-            Row(laboratory, "without starting scores", Ours() with { InitialScoreWeight = 0 }, keep);
-            Row(laboratory, "without sharpening", Ours() with { FinalInverseTemperature = 1 }, keep);
-            Row(laboratory, "without gains", Ours() with { ScaleLearningRate = 0 }, keep);
-            Row(laboratory, "learning rate constant", Ours() with { MinLearningRateRatio = 1 }, keep);
-            Row(laboratory, "lambda 6", Ours() with { BudgetLossWeight = 6 }, keep);
-            Row(laboratory, "budget ramps down over half of the steps", Ours() with { BudgetWarmupFraction = 0.5 }, keep);
-            Row(laboratory, "half of the loss towards the dense model", Ours() with { DistillationWeight = 0.5 }, keep);
-            Row(laboratory, "two windows a step", Ours() with { GradientAccumulationSteps = 2 }, keep);
+            Row(laboratory, "one selection for the whole stream (regular structural pruning)", Ours() with { Ablations = new HypernetworkAblations { SharedStream = true } }, keep);
+            Row(laboratory, "no hypernetwork (free logits, learning rate 0.2)", Ours(options => options with { LearningRate = 0.2 }) with { Ablations = new HypernetworkAblations { Kind = HypernetworkKind.None } }, keep);
+            Row(laboratory, "no recurrence", Ours() with { Ablations = new HypernetworkAblations { Kind = HypernetworkKind.Mlp } }, keep);
+            Row(laboratory, "without starting scores", Ours(options => options with { InitialScoreWeight = 0 }), keep);
+            Row(laboratory, "without sharpening", Ours(options => options with { FinalInverseTemperature = 1 }), keep);
+            Row(laboratory, "without gains", Ours(options => options with { ScaleLearningRate = 0 }), keep);
+            Row(laboratory, "learning rate constant", Ours(options => options with { MinLearningRateRatio = 1 }), keep);
+            Row(laboratory, "lambda 6", Ours(options => options with { BudgetLossWeight = 6 }), keep);
+            Row(laboratory, "budget ramps down over half of the steps", Ours(options => options with { BudgetWarmupFraction = 0.5 }), keep);
+            Row(laboratory, "half of the loss towards the dense model", Ours(options => options with { DistillationWeight = 0.5 }), keep);
+            Row(laboratory, "two windows a step", Ours(options => options with { GradientAccumulationSteps = 2 }), keep);
             Row(laboratory, "starting scores in one round of 16 windows", Ours() with { InitialScores = Fisher(1) }, keep);
             Row(laboratory, "starting scores in 4 rounds of 4 windows", Ours() with { InitialScores = Fisher(4) with { SequencesPerRound = 4 } }, keep);
             Row(laboratory, "starting scores in 8 rounds of 16 windows", Ours() with { InitialScores = Fisher(8) }, keep);

@@ -28,6 +28,6 @@ public sealed class ModelPruner
 
     /// <summary>Begins to describe how a model is pruned, as <see cref="PruningPipeline.For"/> does, with a pipeline that logs where the application logs.</summary>
     /// <param name="model">The dense model. It stays the caller's, and is not changed.</param>
-    /// <exception cref="InvalidOperationException">The model is cut already.</exception>
+    /// <exception cref="ModelAlreadyPrunedException">The model is pruned already.</exception>
     public PruningPipeline Prune(IPrunableModel model) => PruningPipeline.For(model).WithLogger(_logger);
 }

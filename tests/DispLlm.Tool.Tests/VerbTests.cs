@@ -29,7 +29,7 @@ public sealed class VerbTests(PrunedWorkplace workplace) : IClassFixture<PrunedW
     public async Task Prune_refuses_a_model_that_is_cut()
     {
         var outcome = (await workplace.RunAsync("prune", "./model-pruned-30")).With(1);
-        Assert.Contains("cut already", outcome.Error, StringComparison.Ordinal);
+        Assert.Contains("pruned already", outcome.Error, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -7,7 +7,7 @@ namespace DispLlm.Tool;
 internal abstract class LearningVerb : Verb
 {
     private readonly IReadOnlyList<string> _args;
-    private SelectionProgress? _last;
+    private PruningProgress? _last;
 
     /// <param name="name">The verb.</param>
     /// <param name="description">What it does.</param>
@@ -53,12 +53,12 @@ internal abstract class LearningVerb : Verb
         return terminal.ShowAsync(strategy.Learns() ? "Learning" : $"Deciding by {strategy.Name}", stage =>
         {
             var display = new LearningDisplay(stage);
-            var told = new Told<SelectionProgress>(step =>
+            var told = new Told<PruningProgress>(step =>
             {
-                _last = step;
+                _last = step.Phase == PruningPhase.Learning ? step : _last;
                 display.Report(step);
             });
-            return pipeline.WithProgress(told).WithProgress((IProgress<MeasuringProgress>)display).RunAsync(cancellation).GetAwaiter().GetResult();
+            return pipeline.WithProgress(told).RunAsync(cancellation).GetAwaiter().GetResult();
         });
     }
 

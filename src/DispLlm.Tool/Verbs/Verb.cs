@@ -47,7 +47,7 @@ internal abstract class Verb : Command
     protected static Task<PrunableModel> LoadAsync(string folder, ITensorBackend backend, Terminal terminal, CancellationToken cancellation) =>
         terminal.ShowAsync($"Loading {folder}", _ => PrunableModel.Load(folder, backend, new LoadOptions { Logger = terminal.Logger }, cancellation));
 
-    /// <summary>Loads a model that is to be cut.</summary>
+    /// <summary>Loads a model that is to be pruned.</summary>
     protected static async Task<PrunableModel> LoadDenseAsync(string folder, ITensorBackend backend, Terminal terminal, CancellationToken cancellation)
     {
         var model = await LoadAsync(folder, backend, terminal, cancellation);
@@ -57,7 +57,7 @@ internal abstract class Verb : Command
         }
 
         model.Dispose();
-        throw new ToolException($"{folder} is cut already: take the dense checkpoint it was cut from.");
+        throw new ModelAlreadyPrunedException(folder);
     }
 
     private async Task<int> InvokeAsync(ParseResult arguments, CancellationToken cancellation)

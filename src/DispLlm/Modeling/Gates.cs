@@ -10,10 +10,8 @@ namespace DispLlm.Modeling;
 /// <param name="Order">Whether the norm or the selection comes first at S1 and S3.</param>
 public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.NormThenSelect) : IDisposable
 {
-    /// <summary>
-    /// Whether a forward pass that will be taken back keeps only what enters each block, and computes the rest once more on the way back. Default no.
-    /// </summary>
-    public bool CheckpointActivations { get; init; }
+    /// <summary>Whether a forward pass saves only the input of each block for its backward pass, and recomputes the rest. A trainer's choice. Default no.</summary>
+    internal bool CheckpointActivations { get; init; }
 
     /// <summary>The gates that open what a plan keeps, by its gains where it has some: the dense model under them computes what the cut model will.</summary>
     /// <param name="plan">The plan.</param>

@@ -28,7 +28,7 @@ public interface IPrunableModel : IDisposable
     /// <param name="gates">Gates for a dense model; null to compute it as it is.</param>
     /// <returns><c>[batch, seq, vocab]</c> in the backend's compute type. The caller disposes it.</returns>
     /// <exception cref="ArgumentException">Tokens of another shape or type, outside the vocabulary, or longer than the model allows.</exception>
-    /// <exception cref="InvalidOperationException">Gates for a model that is cut already.</exception>
+    /// <exception cref="ModelAlreadyPrunedException">Gates for a pruned model.</exception>
     /// <exception cref="SelectionException">The gates' norm order is none that the model's norms leave.</exception>
     torch.Tensor Logits(torch.Tensor tokens, Gates? gates = null);
 
@@ -41,7 +41,7 @@ public interface IPrunableModel : IDisposable
     /// <param name="gates">Gates for a dense model; null to compute it as it is.</param>
     /// <returns><c>[batch, seq, hidden]</c> in the backend's compute type. The caller disposes it.</returns>
     /// <exception cref="ArgumentException">Tokens or a layout of another shape or type, outside the vocabulary, or beyond the model's positions.</exception>
-    /// <exception cref="InvalidOperationException">Gates for a model that is cut already.</exception>
+    /// <exception cref="ModelAlreadyPrunedException">Gates for a pruned model.</exception>
     torch.Tensor HiddenStates(torch.Tensor tokens, SequenceLayout? layout = null, Gates? gates = null);
 
     /// <summary>The logits of the tokens that follow features.</summary>
@@ -74,7 +74,7 @@ public interface IPrunableModel : IDisposable
     /// <summary>How strongly each gate's feature is used: the mean square, over all positions, of what passes it in the dense model.</summary>
     /// <param name="tokens"><c>[batch, seq]</c>, int64.</param>
     /// <returns><c>[gates]</c>, float32 on the backend's device, without gradient. The caller disposes it.</returns>
-    /// <exception cref="InvalidOperationException">The model is cut already.</exception>
+    /// <exception cref="ModelAlreadyPrunedException">The model is pruned already.</exception>
     torch.Tensor MeanSquareActivations(torch.Tensor tokens);
 
     /// <summary>A weight of the model, not a copy. The caller neither changes nor disposes it.</summary>

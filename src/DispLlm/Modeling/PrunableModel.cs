@@ -175,7 +175,7 @@ public sealed class PrunableModel : IPrunableModel
         Check(tokens, null);
         return Plan is null
             ? _decoder.MeanSquareActivations(tokens)
-            : throw new InvalidOperationException("A model that is cut already has no gates: load the dense checkpoint it was cut from.");
+            : throw new ModelAlreadyPrunedException(Folder);
     }
 
     /// <inheritdoc/>
@@ -215,7 +215,7 @@ public sealed class PrunableModel : IPrunableModel
 
         if (Plan is not null)
         {
-            throw new InvalidOperationException("A model that is cut already takes no gates: load the dense checkpoint it was cut from.");
+            throw new ModelAlreadyPrunedException(Folder);
         }
 
         if (gates.Values.dim() != 1 || gates.Values.shape[0] != GateLayout.Count)

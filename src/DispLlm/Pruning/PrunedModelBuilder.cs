@@ -61,7 +61,7 @@ public sealed class PrunedModelBuilder
         using var source = CheckpointFolder.Open(_source);
         if (source.Config.Has(PrunedFormat.Section))
         {
-            throw new DispLlmException($"{_source} is cut already: take the dense checkpoint it was cut from.");
+            throw new ModelAlreadyPrunedException(_source);
         }
 
         var family = _family ?? ModelFamilies.BuiltIn.Resolve(source.Config);

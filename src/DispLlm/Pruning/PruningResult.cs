@@ -33,7 +33,7 @@ public sealed class PruningResult
     public SelectionScores Scores => _outcome.Scores;
 
     /// <summary>Losses over time; empty for strategies that do not learn.</summary>
-    public IReadOnlyList<SelectionProgress> History => _outcome.History;
+    public IReadOnlyList<PruningProgress> History => _outcome.History;
 
     /// <summary>Parameters of the dense model.</summary>
     public ParameterCount Before { get; }

@@ -46,7 +46,7 @@ public sealed record RunReport
     public IReadOnlyList<AdjacentBlockOverlap> AdjacentBlockOverlaps => AdjacentBlockOverlap.Compute(Plan);
 
     /// <summary>One entry a learning step; empty for strategies that do not learn.</summary>
-    public IReadOnlyList<SelectionProgress> History { get; init; } = [];
+    public IReadOnlyList<PruningProgress> History { get; init; } = [];
 
     /// <summary>What is kept, what was asked for, and the exact counts.</summary>
     public required SelectionPlan Plan { get; init; }
@@ -64,7 +64,7 @@ public sealed record RunReport
             History = result.History,
             Settings = new RunSettings
             {
-                Options = RunIdentity.DescribeSettings(result.Strategy),
+                Options = result.Strategy.Settings,
                 Calibration = result.Calibration?.Description,
                 Backend = result.Model.Backend.ToString(),
             },

@@ -88,16 +88,16 @@ internal static class RunReportJson
             writer.WriteRawValue(value.ToJson().TrimEnd());
     }
 
-    private sealed class StepJson(GateLayout layout) : JsonConverter<SelectionProgress>
+    private sealed class StepJson(GateLayout layout) : JsonConverter<PruningProgress>
     {
-        public override SelectionProgress Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        public override PruningProgress Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
         {
             using var json = JsonDocument.ParseValue(ref reader);
             string line = json.RootElement.GetRawText();
             return StepLog.Parse(System.Text.Encoding.UTF8.GetBytes(line), layout) ?? throw new JsonException($"'{line}' is no learning step.");
         }
 
-        public override void Write(Utf8JsonWriter writer, SelectionProgress value, JsonSerializerOptions options) =>
+        public override void Write(Utf8JsonWriter writer, PruningProgress value, JsonSerializerOptions options) =>
             writer.WriteRawValue(StepLog.Line(value));
     }
 }

@@ -32,7 +32,7 @@ internal static class TrainingChart
     }
 
     private static ChartPanel Panel(
-        IReadOnlyList<SelectionProgress> history, string title, string note, Func<SelectionProgress, double> read, Func<double, string> say, double? target)
+        IReadOnlyList<PruningProgress> history, string title, string note, Func<PruningProgress, double> read, Func<double, string> say, double? target)
     {
         var bins = Bins(history, read);
         string description = bins.Count == 0
@@ -73,7 +73,7 @@ internal static class TrainingChart
     }
 
     /// <summary>Ten thousand steps are more than a picture has room for: neighbours are drawn as their mean, between the least and the greatest.</summary>
-    private static List<Bin> Bins(IReadOnlyList<SelectionProgress> history, Func<SelectionProgress, double> read)
+    private static List<Bin> Bins(IReadOnlyList<PruningProgress> history, Func<PruningProgress, double> read)
     {
         int size = (history.Count + Points - 1) / Points;
         return

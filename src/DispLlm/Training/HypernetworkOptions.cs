@@ -4,7 +4,7 @@ namespace DispLlm;
 /// How a selection is learned. The defaults are what measured best (docs/results.md); <see cref="HypernetworkSelection.Paper"/> and
 /// <see cref="HypernetworkSelection.ReferenceImplementation"/> are the published settings.
 /// </summary>
-public record HypernetworkOptions
+public sealed record HypernetworkOptions
 {
     /// <summary>Optimizer steps. Default 300; the paper takes 10,000. At least 1.</summary>
     public int Steps { get; init; } = 300;
@@ -58,20 +58,6 @@ public record HypernetworkOptions
     /// <summary>The share of the steps in which the budget closes in on its target from the dense model. Default 0: from the first step on. 0 to 1.</summary>
     public double BudgetWarmupFraction { get; init; }
 
-    /// <summary>What stands behind the logits. Default <see cref="HypernetworkKind.Gru"/>.</summary>
-    public HypernetworkKind Kind { get; init; }
-
-    /// <summary>
-    /// Whether S1, S2, S3 and S5 of all blocks share one selection: regular structural pruning (paper, Fig. 1), for comparison. Default no.
-    /// </summary>
-    public bool SharedStream { get; init; }
-
-    /// <summary>
-    /// Whether the hidden gate (S4) acts twice and each loss gets a draw of its own, rounded for the budget, as in the released code. Default no;
-    /// it is there for comparison, and has no gains.
-    /// </summary>
-    public bool ReferenceImplementationQuirks { get; init; }
-
     /// <summary>Windows in one forward pass. Default 1; at least 1.</summary>
     public int BatchSize { get; init; } = 1;
 
@@ -93,7 +79,6 @@ public record HypernetworkOptions
         Require(MinLearningRateRatio is > 0 and <= 1, nameof(MinLearningRateRatio), MinLearningRateRatio, "above 0 and at most 1");
         Require(WeightDecay >= 0 && double.IsFinite(WeightDecay), nameof(WeightDecay), WeightDecay, "at least 0");
         Require(ScaleLearningRate >= 0 && double.IsFinite(ScaleLearningRate), nameof(ScaleLearningRate), ScaleLearningRate, "at least 0");
-        Require(ScaleLearningRate == 0 || !ReferenceImplementationQuirks, nameof(ScaleLearningRate), ScaleLearningRate, $"0 with {nameof(ReferenceImplementationQuirks)}: the released code has no gains");
         Require(BudgetLossWeight > 0 && double.IsFinite(BudgetLossWeight), nameof(BudgetLossWeight), BudgetLossWeight, "above 0");
         Require(double.IsFinite(InitialLogitBias), nameof(InitialLogitBias), InitialLogitBias, "finite");
         Require(Enum.IsDefined(Estimator), nameof(Estimator), (int)Estimator, "one of the three estimators");
@@ -102,7 +87,6 @@ public record HypernetworkOptions
         Require(InitialScoreWeight >= 0 && double.IsFinite(InitialScoreWeight), nameof(InitialScoreWeight), InitialScoreWeight, "at least 0");
         Require(DistillationWeight is >= 0 and <= 1, nameof(DistillationWeight), DistillationWeight, "from 0 to 1");
         Require(BudgetWarmupFraction is >= 0 and <= 1, nameof(BudgetWarmupFraction), BudgetWarmupFraction, "from 0 to 1");
-        Require(Enum.IsDefined(Kind), nameof(Kind), (int)Kind, "one of the three networks");
         ArgumentOutOfRangeException.ThrowIfLessThan(BatchSize, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(GradientAccumulationSteps, 1);
         Require(Enum.IsDefined(ActivationCheckpointing), nameof(ActivationCheckpointing), (int)ActivationCheckpointing, "one of the three ways");
@@ -126,7 +110,7 @@ public record HypernetworkOptions
     /// <param name="step">The step, from 0.</param>
     public double BudgetFractionAt(int step) => BudgetWarmupFraction == 0 ? 1 : Math.Min(1, (step + 1) / (BudgetWarmupFraction * Steps));
 
-    private static void Require(bool holds, string name, double value, string range)
+    internal static void Require(bool holds, string name, double value, string range)
     {
         if (!holds)
         {

@@ -16,6 +16,7 @@ public sealed class HypernetworkTrainer : IDisposable
 
     private readonly IPrunableModel _model;
     private readonly HypernetworkOptions _options;
+    private readonly HypernetworkAblations _ablations;
     private readonly NormOrder _normOrder;
     private readonly RandomSource _random;
     private readonly BudgetRegularizer _budget;
@@ -38,7 +39,7 @@ public sealed class HypernetworkTrainer : IDisposable
     /// Scores that the logits start from, <see cref="HypernetworkOptions.InitialScoreWeight"/> times, standardised; null to start from nothing.
     /// </param>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
-    /// <exception cref="InvalidOperationException">The model is cut already.</exception>
+    /// <exception cref="ModelAlreadyPrunedException">The model is pruned already.</exception>
     public HypernetworkTrainer(
         IPrunableModel model,
         PruningBudget budget,
@@ -46,27 +47,31 @@ public sealed class HypernetworkTrainer : IDisposable
         long seed = 0,
         NormOrder normOrder = NormOrder.NormThenSelect,
         SelectionScores? start = null)
+        : this(model, budget, options, new HypernetworkAblations(), seed, normOrder, start)
+    {
+    }
+
+    internal HypernetworkTrainer(
+        IPrunableModel model, PruningBudget budget, HypernetworkOptions options, HypernetworkAblations ablations, long seed, NormOrder normOrder, SelectionScores? start)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(budget);
         ArgumentNullException.ThrowIfNull(options);
         options.Validate();
-        if (model.Plan is not null)
-        {
-            throw new InvalidOperationException("The model is cut already: load the dense checkpoint it was cut from.");
-        }
-
+        ablations.Validate(options);
+        ModelAlreadyPrunedException.ThrowIfPruned(model);
+        _ablations = ablations;
         _model = model;
         _options = options;
         _activations = new ActivationCheckpointingPolicy(options.ActivationCheckpointing, model);
         _normOrder = normOrder;
         _random = model.Backend.Random(seed);
         _budget = new BudgetRegularizer(model.Spec, budget);
-        _shared = options.SharedStream ? new SharedGates(model.GateLayout, model.Backend.Device) : null;
+        _shared = ablations.SharedStream ? new SharedGates(model.GateLayout, model.Backend.Device) : null;
         Hypernetwork = _shared is null
-            ? new Hypernetwork(model.GateLayout, _random, model.Backend.Device, options.Kind)
-            : new Hypernetwork(_shared.Sizes, _random, model.Backend.Device, options.Kind);
-        double decay = options.Kind == HypernetworkKind.None ? 0 : options.WeightDecay;
+            ? new Hypernetwork(model.GateLayout, _random, model.Backend.Device, ablations.Kind)
+            : new Hypernetwork(_shared.Sizes, _random, model.Backend.Device, ablations.Kind);
+        double decay = ablations.Kind == HypernetworkKind.None ? 0 : options.WeightDecay;
         _optimizer = new AdamOptimizer(Hypernetwork.Parameters, decay);
         using var scope = NewDisposeScope();
         long[] siteOf = [.. model.GateLayout.Sites.SelectMany((site, place) => Enumerable.Repeat((long)place, site.Size))];
@@ -78,7 +83,7 @@ public sealed class HypernetworkTrainer : IDisposable
         }
 
         _gains = options.ScaleLearningRate > 0 ? new ScaleLearning(model.GateLayout, normOrder, model.Backend.Device) : null;
-        if (options.ReferenceImplementationQuirks)
+        if (ablations.ReferenceImplementationQuirks)
         {
             // 1 at S4's gates: there the released code gates both factors of a gated MLP, which squares them.
             Tensor hidden = cat([.. model.GateLayout.Sites.Select(site =>
@@ -118,8 +123,8 @@ public sealed class HypernetworkTrainer : IDisposable
     /// <param name="cancellationToken">Looked at in every step; the trainer stays usable.</param>
     /// <returns>One entry a step.</returns>
     /// <exception cref="NumericalException">A NaN or an infinity; step and place are named.</exception>
-    public IReadOnlyList<SelectionProgress> Run(
-        SequenceSampler windows, IProgress<SelectionProgress>? progress = null, CancellationToken cancellationToken = default)
+    public IReadOnlyList<PruningProgress> Run(
+        SequenceSampler windows, IProgress<PruningProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(windows);
         return new TrainingLoop(this, _options.Steps, null, progress, NullLogger.Instance).Run(windows, [], cancellationToken);
@@ -136,13 +141,13 @@ public sealed class HypernetworkTrainer : IDisposable
         var batches = Enumerable.Range(0, _options.GradientAccumulationSteps)
             .Select(i => windows.Batch((long)_step * _options.GradientAccumulationSteps + i))
             .ToArray();
-        return Step(batches, Uniforms("gates"), _options.ReferenceImplementationQuirks ? Uniforms("gates.budget") : null, cancellationToken);
+        return Step(batches, Uniforms("gates"), _ablations.ReferenceImplementationQuirks ? Uniforms("gates.budget") : null, cancellationToken);
     }
 
     /// <summary>One step with tokens and draws of the caller's choice.</summary>
     /// <param name="batches">Windows <c>[batch, seq]</c>, int64, whose gate gradients make the step.</param>
     /// <param name="uniforms"><c>[gates]</c>, uniform in [0, 1): the draws that open gates.</param>
-    /// <param name="budgetUniforms">Draws of the budget's own, with <see cref="HypernetworkOptions.ReferenceImplementationQuirks"/>; null for one draw that serves both losses.</param>
+    /// <param name="budgetUniforms">Draws of the budget's own, with <see cref="HypernetworkAblations.ReferenceImplementationQuirks"/>; null for one draw that serves both losses.</param>
     /// <param name="cancellationToken">Looked at between windows; a step that is cancelled has changed nothing.</param>
     /// <exception cref="NumericalException">A NaN or an infinity; nothing is changed by the step.</exception>
     public StepLosses Step(

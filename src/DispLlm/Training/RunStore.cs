@@ -87,7 +87,7 @@ internal sealed class RunStore : IDisposable
     }
 
     /// <summary>Gives the trainer the saved state; returns the steps that lead to it, as far as the log has them.</summary>
-    public IReadOnlyList<SelectionProgress> Restore(HypernetworkTrainer trainer)
+    public IReadOnlyList<PruningProgress> Restore(HypernetworkTrainer trainer)
     {
         int step;
         using (var file = SafetensorsFile.Open(_state))
@@ -112,7 +112,7 @@ internal sealed class RunStore : IDisposable
     }
 
     /// <summary>Logs a step; saves the state where it is time, and at the end.</summary>
-    public void After(SelectionProgress report, HypernetworkTrainer trainer)
+    public void After(PruningProgress report, HypernetworkTrainer trainer)
     {
         Try(ref _logFails, () =>
         {

@@ -48,22 +48,19 @@ public sealed class GettingStartedTests
     }
 
     [Fact]
-    public void A_strategy_of_one_s_own_keeps_what_it_scores_highest()
+    public async Task A_strategy_of_one_s_own_keeps_what_it_scores_highest()
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
-        var plan = new KeepTheFirst().Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5) }).Plan;
+        var plan = (await new KeepTheFirst().SelectAsync(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5) }, TestContext.Current.CancellationToken)).Plan;
         Assert.All(plan.Blocks, block => Assert.Equal(Enumerable.Range(0, block.MlpHidden.Count), block.MlpHidden));
     }
 
-    private sealed class KeepTheFirst : ISelectionStrategy
+    private sealed record KeepTheFirst : ScoreStrategy
     {
-        public string Name => "keep the first";
+        public override string Name => "keep the first";
 
-        public bool NeedsCalibration => false;
-
-        public SelectionOutcome Select(SelectionRequest request, CancellationToken cancellationToken = default)
+        protected override ScoreResult ComputeScores(SelectionRequest request, CancellationToken cancellationToken)
         {
-            request.EnsureReachable(Name);
             var layout = request.Model.GateLayout;
             float[] values = new float[layout.Count];
             foreach (var site in layout.Sites)
@@ -74,8 +71,7 @@ public sealed class GettingStartedTests
                 }
             }
 
-            var scores = new SelectionScores(layout, values);
-            return new SelectionOutcome(request.Project(Name, scores), scores, []);
+            return new ScoreResult(new SelectionScores(layout, values));
         }
     }
 }

@@ -75,10 +75,12 @@ public sealed class AddDispLlmTests
 
         public bool NeedsCalibration => false;
 
-        public SelectionOutcome Select(SelectionRequest request, CancellationToken cancellationToken = default)
+        public IReadOnlyDictionary<string, string> Settings => new Dictionary<string, string>();
+
+        public Task<SelectionOutcome> SelectAsync(SelectionRequest request, CancellationToken cancellationToken = default)
         {
             request.Logger.LogInformation("the strategy speaks");
-            return new MagnitudeSelection().Select(request, cancellationToken);
+            return new MagnitudeSelection().SelectAsync(request, cancellationToken);
         }
     }
 

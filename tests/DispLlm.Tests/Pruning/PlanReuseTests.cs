@@ -110,8 +110,11 @@ public sealed class PlanReuseTests : IDisposable
 
         public bool NeedsCalibration => true;
 
-        public SelectionOutcome Select(SelectionRequest request, CancellationToken cancellationToken = default)
+        public IReadOnlyDictionary<string, string> Settings => new Dictionary<string, string>();
+
+        public async Task<SelectionOutcome> SelectAsync(SelectionRequest request, CancellationToken cancellationToken = default)
         {
+            await Task.Yield();
             int[] tokens = request.Calibration!.Tokenize(CorpusContext.For(request.Model), cancellationToken);
             var layout = request.Model.GateLayout;
             var scores = new SelectionScores(layout, [.. Enumerable.Range(0, layout.Count).Select(i => (float)tokens[i % tokens.Length])]);

@@ -114,7 +114,7 @@ public sealed class WeightReconstructionTests
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = SampleModel.Tokens(model);
         var result = await PruningPipeline.For(model).WithPruningRatio(0.5).WithCalibration(TokenCorpus.FromTokens(tokens))
-            .WithStrategy(new HypernetworkSelection { Steps = 12, SequenceLength = 64, ScaleLearningRate = 0.05 }).RunAsync(TestContext.Current.CancellationToken);
+            .WithStrategy(new HypernetworkSelection(new HypernetworkOptions { Steps = 12, SequenceLength = 64, ScaleLearningRate = 0.05 })).RunAsync(TestContext.Current.CancellationToken);
         Assert.NotNull(result.Plan.Scales);
         using var compensation = WeightReconstruction.Fit(model, result.Plan, TokenCorpus.FromTokens(tokens), s_options, cancellationToken: TestContext.Current.CancellationToken);
         var windows = new SequenceSampler(tokens, 64, 1, model.Backend.Random(0));

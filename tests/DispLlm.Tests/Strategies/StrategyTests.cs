@@ -24,13 +24,15 @@ public sealed class StrategyTests
         ["learned"] = s_learned,
         ["paper"] = HypernetworkSelection.Paper with { Steps = 6, SequenceLength = 32 },
         ["released"] = HypernetworkSelection.ReferenceImplementation with { Steps = 6, SequenceLength = 32 },
-        ["straight-through"] = s_learned with { Estimator = GateEstimator.StraightThrough },
-        ["soft"] = s_learned with { Estimator = GateEstimator.GumbelSigmoid, Temperature = 0.4 },
-        ["no recurrence"] = s_learned with { Kind = HypernetworkKind.Mlp },
-        ["no hypernetwork"] = s_learned with { Kind = HypernetworkKind.None },
-        ["shared stream"] = s_learned with { SharedStream = true },
-        ["distilled"] = s_learned with { DistillationWeight = 0.5, BudgetWarmupFraction = 0.5, GradientAccumulationSteps = 2 },
+        ["straight-through"] = Learned(options => options with { Estimator = GateEstimator.StraightThrough }),
+        ["soft"] = Learned(options => options with { Estimator = GateEstimator.GumbelSigmoid, Temperature = 0.4 }),
+        ["no recurrence"] = s_learned with { Ablations = new HypernetworkAblations { Kind = HypernetworkKind.Mlp } },
+        ["no hypernetwork"] = s_learned with { Ablations = new HypernetworkAblations { Kind = HypernetworkKind.None } },
+        ["shared stream"] = s_learned with { Ablations = new HypernetworkAblations { SharedStream = true } },
+        ["distilled"] = Learned(options => options with { DistillationWeight = 0.5, BudgetWarmupFraction = 0.5, GradientAccumulationSteps = 2 }),
     };
+
+    private static HypernetworkSelection Learned(Func<HypernetworkOptions, HypernetworkOptions> change) => s_learned with { Options = change(s_learned.Options) };
 
     public static TheoryData<string> Names => [.. s_strategies.Keys];
 
@@ -96,11 +98,11 @@ public sealed class StrategyTests
     public async Task Every_measured_window_is_told(string name, int windows)
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
-        var seen = new List<MeasuringProgress>();
+        var seen = new List<PruningProgress>();
         await PruningPipeline.For(model).WithPruningRatio(0.4).WithCalibration(s_text).WithStrategy(s_strategies[name])
-            .WithProgress(new Callback<MeasuringProgress>(seen.Add)).RunAsync(TestContext.Current.CancellationToken);
-        Assert.Equal(Enumerable.Range(1, windows), seen.Select(report => report.Window));
-        Assert.All(seen, report => Assert.True(report.Windows == windows && report.TimeLeft >= TimeSpan.Zero));
+            .WithProgress(new Callback<PruningProgress>(report => seen.AddRange(report.Phase == PruningPhase.Measuring ? [report] : []))).RunAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(Enumerable.Range(1, windows), seen.Select(report => report.Step));
+        Assert.All(seen, report => Assert.True(report.Steps == windows && report.TimeLeft >= TimeSpan.Zero));
     }
 
     [Theory]
@@ -119,9 +121,9 @@ public sealed class StrategyTests
         long Counted()
         {
             long before = LiveTensors.Before();
-            if (s_strategies[name] is HypernetworkSelection options)
+            if (s_strategies[name] is HypernetworkSelection learned)
             {
-                new HypernetworkTrainer(model, PruningBudget.FromRatio(0.4), options).Dispose();
+                new HypernetworkTrainer(model, PruningBudget.FromRatio(0.4), learned.Options, learned.Ablations, 0, NormOrder.NormThenSelect, null).Dispose();
             }
 
             return Tensor.TotalCount - before;

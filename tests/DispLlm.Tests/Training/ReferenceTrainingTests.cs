@@ -44,7 +44,7 @@ public sealed class ReferenceTrainingTests
         var facts = JsonDocument.Parse(File.ReadAllText(Path.Combine(Fixture.GetFolder("training"), "three-steps.json"))).RootElement;
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         using var trainer = new HypernetworkTrainer(
-            model, PruningBudget.FromKeepFraction(facts.GetProperty("keep").GetDouble()), HypernetworkSelection.Paper with { Steps = 3 });
+            model, PruningBudget.FromKeepFraction(facts.GetProperty("keep").GetDouble()), HypernetworkSelection.Paper.Options with { Steps = 3 });
         int sites = model.GateLayout.Sites.Count;
         Tensor Flat(string prefix) => cat([.. Enumerable.Range(0, sites).Select(i => file.Read($"{prefix}.{i}"))]);
         trainer.Hypernetwork.LoadState(trainer.Hypernetwork.State().Keys.ToDictionary(name => name, name => file.Read("initial." + name)));

@@ -25,7 +25,7 @@ public sealed class ResumeTests : IDisposable
 
         using var cancellation = new CancellationTokenSource();
         int last = how == "cancelled before the first save" ? 1 : 8;
-        var listener = new Callback<SelectionProgress>(report =>
+        var listener = new Steps(report =>
         {
             if (report.Step == last)
             {
@@ -77,7 +77,7 @@ public sealed class ResumeTests : IDisposable
 
     public static TheoryData<string, string> Strangers => new()
     {
-        { "settings.LearningRate", "0.004" }, { "settings.StartingFrom.Rounds", "2" }, { "budget", "0.6" }, { "seed", "1" }, { "norm_order", "SelectThenNorm" },
+        { "settings.LearningRate", "0.004" }, { "settings.InitialScores.Rounds", "2" }, { "budget", "0.6" }, { "seed", "1" }, { "norm_order", "SelectThenNorm" },
         { "text.ids", "here" }, { "model.weights", "here" }, { "width_multiple", "4" },
     };
 
@@ -102,7 +102,7 @@ public sealed class ResumeTests : IDisposable
         }
 
         var strategy = Quick with { InitialScores = new FisherSelection { Rounds = key.EndsWith("Rounds", StringComparison.Ordinal) ? 2 : 1, SequenceLength = 32 } };
-        var run = Run(other, key == "settings.LearningRate" ? strategy with { LearningRate = 0.004 } : strategy).WithRunDirectory(_folder.Path);
+        var run = Run(other, key == "settings.LearningRate" ? strategy with { Options = strategy.Options with { LearningRate = 0.004 } } : strategy).WithRunDirectory(_folder.Path);
         run = key switch
         {
             "budget" => run.WithPruningRatio(0.6),
@@ -129,7 +129,7 @@ public sealed class ResumeTests : IDisposable
 
         string used = _folder.Below("used");
         Exception? refused = null;
-        var meanwhile = new Callback<SelectionProgress>(report => refused = report.Step == 2
+        var meanwhile = new Steps(report => refused = report.Step == 2
             ? Record.Exception(() => Run(model).WithRunDirectory(used).WithProgress(seen).RunAsync().GetAwaiter().GetResult())
             : refused);
         await Run(model).WithRunDirectory(used).WithProgress(meanwhile).RunAsync(TestContext.Current.CancellationToken);
@@ -157,7 +157,7 @@ public sealed class ResumeTests : IDisposable
         byte[] whole = Bytes(await Run(model).RunAsync(TestContext.Current.CancellationToken));
         string folder = _folder.Below("run");
         var warnings = new Warnings();
-        var listener = new Callback<SelectionProgress>(report =>
+        var listener = new Steps(report =>
         {
             if (report.Step == 4)
             {

@@ -48,9 +48,9 @@ public sealed class ScaleTests
     public void The_plan_has_them_and_is_better_with_them(NormOrder order)
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
-        SelectionPlan Learn(double rate) => SelectHalf(model, order, new HypernetworkSelection
+        SelectionPlan Learn(double rate) => SelectHalf(model, order, new HypernetworkSelection(new HypernetworkOptions { Steps = 24, SequenceLength = 64, ScaleLearningRate = rate })
         {
-            Steps = 24, SequenceLength = 64, ScaleLearningRate = rate, InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 4, SequenceLength = 64 },
+            InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 4, SequenceLength = 64 },
         });
 
         var plan = Learn(0.02);
@@ -78,8 +78,8 @@ public sealed class ScaleTests
     [Fact]
     public void Rates_that_make_no_sense_are_refused()
     {
-        Assert.Contains("GainLearningRate", Assert.Throws<ArgumentOutOfRangeException>(() => new HypernetworkOptions { ScaleLearningRate = -0.1 }.Validate()).Message, StringComparison.Ordinal);
-        Assert.Contains("the released code has no gains", Assert.Throws<ArgumentOutOfRangeException>(() => (HypernetworkSelection.ReferenceImplementation with { ScaleLearningRate = 0.1 }).Validate()).Message, StringComparison.Ordinal);
+        Assert.Contains("ScaleLearningRate", Assert.Throws<ArgumentOutOfRangeException>(() => new HypernetworkOptions { ScaleLearningRate = -0.1 }.Validate()).Message, StringComparison.Ordinal);
+        Assert.Contains("authors' code has no scales", Assert.Throws<ArgumentOutOfRangeException>(() => HypernetworkSelection.ReferenceImplementation.Ablations.Validate(new HypernetworkOptions())).Message, StringComparison.Ordinal);
     }
 
     private static SelectionPlan SelectHalf(PrunableModel model, NormOrder order, ISelectionStrategy strategy) => strategy.Select(

@@ -21,7 +21,7 @@ public sealed class TrainerTests
         long growth = MeasureGrowth(() =>
         {
             using var cancellation = new CancellationTokenSource();
-            var progress = new Callback<SelectionProgress>(report =>
+            var progress = new Steps(report =>
             {
                 if (report.Step == 2)
                 {
@@ -37,7 +37,7 @@ public sealed class TrainerTests
     public void A_run_that_throws_leaves_no_tensor_behind()
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
-        var progress = new Callback<SelectionProgress>(_ => throw new InvalidTimeZoneException());
+        var progress = new Steps(_ => throw new InvalidTimeZoneException());
         long growth = MeasureGrowth(() => Assert.Throws<InvalidTimeZoneException>(() => Learn(model, progress)));
         Assert.Equal(MeasureGrowth(() => NewTrainer(model).Dispose()), growth);
     }
@@ -150,7 +150,7 @@ public sealed class TrainerTests
         foreach (var order in Enum.GetValues<NormOrder>())
         {
             using var trainer = new HypernetworkTrainer(
-                model, PruningBudget.FromRatio(0.4), HypernetworkSelection.Paper with { Steps = 2 }, normOrder: order);
+                model, PruningBudget.FromRatio(0.4), HypernetworkSelection.Paper.Options with { Steps = 2 }, normOrder: order);
             var site = model.GateLayout[1, SelectionSite.MlpInput];
             Tensor uniforms = zeros(model.GateLayout.Count);
             uniforms.narrow(0, site.Offset, site.Size).fill_(0.999999f);
@@ -170,18 +170,20 @@ public sealed class TrainerTests
         Assert.Equal(0.0055, (options with { ScaleLearningRate = 0.01, LearningRate = 1 }).ScaleLearningRateAt(50), 1e-12);
         Assert.Equal([1, 2, 3], new[] { 0, 50, 100 }.Select(options.InverseTemperatureAt));
         Assert.Equal([0.02, 0.5, 1, 1], new[] { 0, 24, 49, 80 }.Select(options.BudgetFractionAt));
-        var paper = HypernetworkSelection.Paper;
+        var paper = HypernetworkSelection.Paper.Options;
         Assert.All(new[] { 0, 17, 9999 }, step => Assert.Equal((1e-3, 1.0, 1.0), (paper.LearningRateAt(step), paper.InverseTemperatureAt(step), paper.BudgetFractionAt(step))));
     }
 
     [Fact]
     public void Presets_are_what_was_published()
     {
-        var paper = HypernetworkSelection.Paper;
+        var paper = HypernetworkSelection.Paper.Options;
+        Assert.Equal(new HypernetworkAblations(), HypernetworkSelection.Paper.Ablations);
         Assert.Equal((10_000, 6.0, 3.0, 1.0, 0.05), (paper.Steps, paper.BudgetLossWeight, paper.InitialLogitBias, paper.Temperature, paper.WeightDecay));
-        Assert.Equal((GateEstimator.ReinMax, HypernetworkKind.Gru, 0.0, false), (paper.Estimator, paper.Kind, paper.InitialScoreWeight, paper.ReferenceImplementationQuirks));
-        var released = HypernetworkSelection.ReferenceImplementation;
-        Assert.Equal((16.0, 0.4, GateEstimator.GumbelSigmoid, true), (released.BudgetLossWeight, released.Temperature, released.Estimator, released.ReferenceImplementationQuirks));
+        Assert.Equal((GateEstimator.ReinMax, 0.0), (paper.Estimator, paper.InitialScoreWeight));
+        var released = HypernetworkSelection.ReferenceImplementation.Options;
+        Assert.Equal(new HypernetworkAblations { ReferenceImplementationQuirks = true }, HypernetworkSelection.ReferenceImplementation.Ablations);
+        Assert.Equal((16.0, 0.4, GateEstimator.GumbelSigmoid), (released.BudgetLossWeight, released.Temperature, released.Estimator));
         Assert.Equal((0.0, 0.0), (paper.ScaleLearningRate, released.ScaleLearningRate));
         Assert.Equal((1e-3, 0.0, 1.0), (released.LearningRate, released.InitialScoreWeight, released.FinalInverseTemperature));
     }
@@ -196,8 +198,8 @@ public sealed class TrainerTests
         Assert.Contains("-1", error.Message, StringComparison.Ordinal);
     }
 
-    private static void Learn(IPrunableModel model, IProgress<SelectionProgress>? progress = null, CancellationToken cancellation = default) =>
-        new HypernetworkSelection { Steps = 4, SequenceLength = 32, BatchSize = 2, InitialScoreWeight = 0 }.Select(
+    private static void Learn(IPrunableModel model, IProgress<PruningProgress>? progress = null, CancellationToken cancellation = default) =>
+        new HypernetworkSelection(new HypernetworkOptions { Steps = 4, SequenceLength = 32, BatchSize = 2, InitialScoreWeight = 0 }).Select(
             new SelectionRequest
             {
                 Model = model,

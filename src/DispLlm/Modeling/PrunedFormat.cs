@@ -18,7 +18,7 @@ internal static class PrunedFormat
 
     /// <summary>The sites whose index lists the pruned network needs; S4 has none, the weights on both its sides are cut.</summary>
     public static IReadOnlyList<SelectionSite> IndexedSites { get; } =
-        [SelectionSite.AttentionInput, SelectionSite.AttentionOutput, SelectionSite.MlpInput, SelectionSite.MlpOutput];
+        [.. SelectionSites.All.Where(site => site.Descriptor().IsOnStream)];
 
     public static string IndexTensor(int block, SelectionSite site) =>
         string.Create(CultureInfo.InvariantCulture, $"{IndexPrefix}{block}.s{(int)site}");

@@ -31,13 +31,13 @@ public static class NormOrders
     }
 
     /// <summary>Whether a weight can take over gains of a site: with a norm between the two it cannot.</summary>
-    internal static bool TakesGains(this NormOrder order, SelectionSite site) =>
-        order == NormOrder.NormThenSelect || site is not (SelectionSite.AttentionInput or SelectionSite.MlpInput);
+    internal static bool TakesScales(this NormOrder order, SelectionSite site) =>
+        order == NormOrder.NormThenSelect || !site.Descriptor().ReadsStream;
 
     /// <summary>1 for each gate whose gain may differ from 1, 0 for the others: <c>[layout.Count]</c>, float32. The caller disposes it.</summary>
     internal static Tensor ScalableGates(this NormOrder order, GateLayout layout, Device device)
     {
-        float[] free = [.. layout.Sites.SelectMany(site => Enumerable.Repeat(order.TakesGains(site.Site) ? 1f : 0f, site.Size))];
+        float[] free = [.. layout.Sites.SelectMany(site => Enumerable.Repeat(order.TakesScales(site.Site) ? 1f : 0f, site.Size))];
         using var host = tensor(free);
         return host.to(device, copy: true);
     }

@@ -17,7 +17,7 @@ public sealed record SelectionPlan
 
     private readonly NormOrder _normOrder;
     private readonly PlanProvenance _provenance = PlanProvenance.Unknown;
-    private readonly FeatureScales? _gains;
+    private readonly FeatureScales? _scales;
 
     /// <summary>Makes a plan from what each block keeps. The lists are copied.</summary>
     /// <param name="model">The shape of the model that is selected from.</param>
@@ -73,13 +73,13 @@ public sealed record SelectionPlan
     /// <exception cref="SelectionException">They are for a model with other gates.</exception>
     public FeatureScales? Scales
     {
-        get => _gains;
+        get => _scales;
         init
         {
             int gates = new GateLayout(Model).Count;
-            _gains = value is null || value.Layout.Count == gates
+            _scales = value is null || value.Layout.Count == gates
                 ? value
-                : throw new SelectionException($"There are {value.Layout.Count} gains for a model of {gates} gates.");
+                : throw new SelectionException($"There are {value.Layout.Count} scales for a model of {gates} gates.");
         }
     }
 
@@ -100,15 +100,7 @@ public sealed record SelectionPlan
     public static SelectionPlan Dense(DecoderSpec spec)
     {
         var model = ModelShape.FromSpec(spec);
-        int[] stream = Enumerable.Range(0, model.HiddenSize).ToArray();
-        var block = new BlockSelection
-        {
-            AttentionInput = stream,
-            AttentionOutput = stream,
-            MlpInput = stream,
-            MlpHidden = Enumerable.Range(0, model.IntermediateSize).ToArray(),
-            MlpOutput = stream,
-        };
+        var block = new BlockSelection(SiteMap.Create<IReadOnlyList<int>>(site => [.. Enumerable.Range(0, model.SiteSize(site))]));
         return new SelectionPlan(model, Enumerable.Repeat(block, model.NumLayers).ToArray());
     }
 
@@ -119,7 +111,7 @@ public sealed record SelectionPlan
     public static SelectionPlan Load(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        return SelectionPlanReader.Read(File.ReadAllBytes(path), path);
+        return SelectionPlanJson.Read(File.ReadAllBytes(path), path);
     }
 
     /// <summary>Reads a plan from its JSON text.</summary>
@@ -128,7 +120,7 @@ public sealed record SelectionPlan
     public static SelectionPlan FromJson(string json)
     {
         ArgumentNullException.ThrowIfNull(json);
-        return SelectionPlanReader.Read(json, "selection plan");
+        return SelectionPlanJson.Read(json, "selection plan");
     }
 
     /// <summary>The plan as JSON text, one site's list per line; the same plan always gives the same text.</summary>
@@ -152,7 +144,7 @@ public sealed record SelectionPlan
     {
         EnsureMadeFor(ModelShape.FromSpec(spec));
         NormOrder.EnsureFits(spec);
-        foreach (var site in Scales?.Layout.Sites.Where(site => !NormOrder.TakesGains(site.Site)) ?? [])
+        foreach (var site in Scales?.Layout.Sites.Where(site => !NormOrder.TakesScales(site.Site)) ?? [])
         {
             if (Scales!.ForSite(site.Block, site.Site).ContainsAnyExcept(1f))
             {
@@ -174,20 +166,12 @@ public sealed record SelectionPlan
         }
 
         var blocks = Blocks.ToArray();
-        blocks[block] = site switch
-        {
-            SelectionSite.AttentionInput => blocks[block] with { AttentionInput = indices },
-            SelectionSite.AttentionOutput => blocks[block] with { AttentionOutput = indices },
-            SelectionSite.MlpInput => blocks[block] with { MlpInput = indices },
-            SelectionSite.MlpHidden => blocks[block] with { MlpHidden = indices },
-            SelectionSite.MlpOutput => blocks[block] with { MlpOutput = indices },
-            _ => throw new ArgumentOutOfRangeException(nameof(site), site, "There are five sites, S1 to S5."),
-        };
+        blocks[block] = blocks[block].With(site, indices);
         return new SelectionPlan(Model, blocks) { Family = Family, NormOrder = NormOrder, Provenance = Provenance, Scales = Scales };
     }
 
     /// <summary>The widths of every block, in block order.</summary>
-    public IReadOnlyList<BlockWidths> Widths() => Blocks.Select(BlockWidths.FromSelection).ToArray();
+    public IReadOnlyList<SiteMap<int>> Widths() => [.. Blocks.Select(block => block.Widths())];
 
     /// <summary>What another plan keeps more and less than this one.</summary>
     /// <param name="other">The other plan, for the same model.</param>
@@ -254,16 +238,9 @@ public sealed record SelectionPlan
             return Array.AsReadOnly(indices);
         }
 
-        return new BlockSelection
-        {
-            AttentionInput = Copy(SelectionSite.AttentionInput),
-            AttentionOutput = Copy(SelectionSite.AttentionOutput),
-            MlpInput = Copy(SelectionSite.MlpInput),
-            MlpHidden = Copy(SelectionSite.MlpHidden),
-            MlpOutput = Copy(SelectionSite.MlpOutput),
-        };
+        return new BlockSelection(SiteMap.Create(Copy));
     }
 
     private static SelectionException Bad(int block, SelectionSite site, string what) =>
-        new($"block {block} S{(int)site} ({site}): {what}.");
+        new($"block {block} {site.Label()}: {what}.");
 }

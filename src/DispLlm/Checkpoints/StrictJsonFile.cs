@@ -56,19 +56,29 @@ internal static class StrictJsonFile
     public static string ToWord<T>(T value)
         where T : struct, Enum => JsonNamingPolicy.SnakeCaseLower.ConvertName(value.ToString());
 
-    /// <summary>Says where the error is, what value is there, and what System.Text.Json has to say of it.</summary>
+    /// <summary>Says where the error is, which value is there and what is wrong with it, without the names of .NET types.</summary>
     private static string Describe(JsonException error, ReadOnlySpan<byte> json)
     {
         int end = error.Message.IndexOf(" Path: $", StringComparison.Ordinal);
         string message = end < 0 ? error.Message : error.Message[..end];
-        string line = $"line {error.LineNumber + 1}";
         if (error.InnerException is JsonException)
         {
-            return $"{line} is not valid JSON: {message}";
+            return $"line {error.LineNumber + 1} is not valid JSON: {message}";
         }
 
-        string key = error.Path is { } path && path.StartsWith("$.", StringComparison.Ordinal) ? $"{path[2..]}, " : string.Empty;
-        return ValueAt(json, error) is { } value ? $"{key}{line}: the value is {value}. {message}" : $"{key}{line}: {message}";
+        const string Missing = "was missing required properties including: ";
+        string fault = message switch
+        {
+            _ when message.StartsWith("The JSON value could not be converted", StringComparison.Ordinal) => "it has the wrong type or is out of range.",
+            _ when message.Contains("could not be mapped to any .NET member", StringComparison.Ordinal) => "no such key is known.",
+            _ when message.Contains("doesn't allow null values", StringComparison.Ordinal) => "it must not be null.",
+            _ when message.StartsWith("Duplicate property", StringComparison.Ordinal) => "the key is there twice.",
+            _ when message.IndexOf(Missing, StringComparison.Ordinal) is var at and >= 0 => $"keys are missing: {message[(at + Missing.Length)..]}",
+            _ => message,
+        };
+        string key = error.Path is { } path && path.StartsWith("$.", StringComparison.Ordinal) ? path[2..] : "the file";
+        string value = ValueAt(json, error) is { } text ? $" is {text}" : string.Empty;
+        return $"{key}{value} (line {error.LineNumber + 1}): {fault}";
     }
 
     /// <summary>The value that ends where the error was found, as the file writes it; null where that is none.</summary>
@@ -118,7 +128,7 @@ internal static class StrictJsonFile
             public override T Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
                 reader.TokenType == JsonTokenType.String && s_values.TryGetValue(reader.GetString()!, out var value)
                     ? value
-                    : throw new JsonException($"It must be one of {string.Join(", ", s_values.Keys.Select(word => $"\"{word}\""))}.");
+                    : throw new JsonException($"it must be one of {string.Join(", ", s_values.Keys.Select(word => $"\"{word}\""))}.");
 
             public override void Write(Utf8JsonWriter writer, T value, JsonSerializerOptions options) => writer.WriteStringValue(ToWord(value));
         }

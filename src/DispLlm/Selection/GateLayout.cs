@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace DispLlm.Modeling;
 
-/// <summary>One selection vector of the model: where its gates stand in the flat vector of all gates.</summary>
+/// <summary>One selection vector of the model: where its gates are in the flat vector of all gates.</summary>
 /// <param name="Block">Index of the block, from 0.</param>
 /// <param name="Site">The site within the block.</param>
 /// <param name="Offset">Position of the site's first gate in the flat vector.</param>

@@ -3,9 +3,9 @@ using System.Globalization;
 namespace DispLlm;
 
 /// <summary>
-/// What of a model is kept: for every block five lists of indices (method, section 1). Immutable, and valid from the moment
-/// it exists: every list sorted, unique, in range and not empty. It may say too what kept features are multiplied by. It knows its model's shape, so that it can be counted without
-/// the model and refused by any other, and is saved as text that one can read, compare and edit before anything is cut.
+/// What of a model is kept: for every block and selection site a list of indices (docs/method.md, Selection sites). Every list is sorted, unique, in range and
+/// not empty from the moment the plan exists. A plan knows its model's shape, so that it can be counted without the model and is refused by any other, and is
+/// saved as text that people read, compare and edit. Immutable and safe from several threads.
 /// </summary>
 public sealed record SelectionPlan
 {
@@ -69,7 +69,7 @@ public sealed record SelectionPlan
     /// <summary>What each block keeps, in block order.</summary>
     public IReadOnlyList<BlockSelection> Blocks { get; }
 
-    /// <summary>What kept features are multiplied by; null where they stay as they are. The cut multiplies the weights that read them (S1, S3, S4) or write them (S2, S5).</summary>
+    /// <summary>What kept features are multiplied by; null for 1. Cutting multiplies the weights that read them (S1, S3, S4) or write them (S2, S5).</summary>
     /// <exception cref="SelectionException">They are for a model with other gates.</exception>
     public FeatureScales? Scales
     {
@@ -86,12 +86,15 @@ public sealed record SelectionPlan
     /// <summary>Parameters of the dense model, computed from <see cref="Model"/>.</summary>
     public ParameterCount DenseParameters { get; }
 
-    /// <summary>Parameters that stay, computed from the lists.</summary>
+    /// <summary>Parameters that are kept, computed from the lists.</summary>
     public ParameterCount KeptParameters { get; }
 
-    /// <summary>The fraction of a scope's parameters that stays, from 0 to 1.</summary>
+    /// <summary>The fraction of the block weights that is kept, from 0 to 1.</summary>
+    public double KeptFraction() => KeptFraction(ParameterScope.BlockWeights);
+
+    /// <summary>The fraction of a scope's parameters that is kept, from 0 to 1.</summary>
     /// <param name="scope">The scope.</param>
-    public double KeptFraction(ParameterScope scope = ParameterScope.BlockWeights) =>
+    public double KeptFraction(ParameterScope scope) =>
         (double)KeptParameters[scope] / DenseParameters[scope];
 
     /// <summary>The plan that keeps everything.</summary>
@@ -135,10 +138,10 @@ public sealed record SelectionPlan
         AtomicFile.Write(path, ToJson());
     }
 
-    /// <summary>Checks that the plan was made for a model; that its lists are sound was checked when it was made.</summary>
+    /// <summary>Checks that the plan was made for a model; its lists were checked when it was made.</summary>
     /// <param name="spec">The model's spec.</param>
     /// <exception cref="SelectionException">
-    /// The plan was made for another model, and the message names the first difference; or it has gains in front of a norm, which no weight can take over.
+    /// The plan was made for another model, and the message names the first difference; or it has scales before a norm, which no weight can absorb.
     /// </exception>
     public void Validate(DecoderSpec spec)
     {
@@ -148,7 +151,7 @@ public sealed record SelectionPlan
         {
             if (Scales!.ForSite(site.Block, site.Site).ContainsAnyExcept(1f))
             {
-                throw new SelectionException($"{site}: with {NormOrder} a norm stands behind this site, so that no weight can take over its gains; they have to be 1.");
+                throw new SelectionException($"{site}: with {NormOrder} a norm follows this site, so that no weight can absorb its scales; they must be 1.");
             }
         }
     }
@@ -178,7 +181,7 @@ public sealed record SelectionPlan
     /// <exception cref="SelectionException">The other plan was made for a model of another shape.</exception>
     public SelectionPlanDiff Diff(SelectionPlan other) => new(this, other);
 
-    /// <summary>Whether both select the same from the same model, and say the same of where they came from.</summary>
+    /// <summary>Whether both select the same from the same model, and came from the same place.</summary>
     /// <param name="other">The other plan.</param>
     public bool Equals(SelectionPlan? other) =>
         other is not null && Family == other.Family && NormOrder == other.NormOrder && Model == other.Model
@@ -191,7 +194,7 @@ public sealed record SelectionPlan
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
         $"{Family ?? "model"}, {Model.NumLayers} blocks: {KeptParameters.BlockWeights:N0} of {DenseParameters.BlockWeights:N0} block weights "
-        + $"stay ({KeptFraction():P2}), {KeptParameters.WholeModel:N0} of {DenseParameters.WholeModel:N0} parameters "
+        + $"kept ({KeptFraction():P2}), {KeptParameters.WholeModel:N0} of {DenseParameters.WholeModel:N0} parameters "
         + $"({KeptFraction(ParameterScope.WholeModel):P2})");
 
     internal void EnsureMadeFor(ModelShape model)
@@ -216,7 +219,7 @@ public sealed record SelectionPlan
             int size = model.SiteSize(site);
             if (indices.Length == 0)
             {
-                throw Bad(index, site, "keeps nothing; at least one index must stay");
+                throw Bad(index, site, "keeps nothing; at least one index must be kept");
             }
 
             for (int i = 0; i < indices.Length; i++)

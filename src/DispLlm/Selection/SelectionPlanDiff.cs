@@ -24,7 +24,7 @@ public sealed record SelectionSiteDiff(int Block, SelectionSite Site, IReadOnlyL
     };
 }
 
-/// <summary>How two plans for one model differ, site by site.</summary>
+/// <summary>How two plans for one model differ, site by site. Immutable and safe from several threads.</summary>
 public sealed class SelectionPlanDiff
 {
     internal SelectionPlanDiff(SelectionPlan before, SelectionPlan after)
@@ -56,7 +56,7 @@ public sealed class SelectionPlanDiff
         After = after.KeptParameters;
     }
 
-    /// <summary>The sites that differ, in block order and within a block S1 to S5.</summary>
+    /// <summary>The sites that differ, in the order of gates.</summary>
     public IReadOnlyList<SelectionSiteDiff> Sites { get; }
 
     /// <summary>How many indices only the second plan keeps.</summary>

@@ -45,7 +45,7 @@ internal sealed record SelectionPlanJson(
     private SelectionPlan ToPlan()
     {
         var model = Model.ToShape();
-        var plan = new SelectionPlan(model, [.. Blocks.Select(block => block is null ? null! : new BlockSelection(SiteMap.Create<IReadOnlyList<int>>(site => block[site])))])
+        var plan = new SelectionPlan(model, [.. Blocks.Select(ToSelection)])
         {
             Family = Family,
             NormOrder = NormOrder,
@@ -55,10 +55,18 @@ internal sealed record SelectionPlanJson(
 
         // The kept counts are for the file's readers and go stale when a list is edited by hand: the plan computes its own. The dense counts cannot go
         // stale. Where they disagree with the model section, one of the two was damaged.
-        return Parameters.Dense.ToCount() == plan.DenseParameters
-            ? plan
-            : throw new SelectionException($"parameters.dense is {Parameters.Dense.ToCount()}, but the model of the 'model' section has {plan.DenseParameters}.");
+        var dense = Parameters.Dense.ToCount();
+        foreach (var scope in Enum.GetValues<ParameterScope>().Where(scope => dense[scope] != plan.DenseParameters[scope]))
+        {
+            throw new SelectionException(
+                $"parameters.dense.{StrictJsonFile.ToWord(scope)} is {dense[scope]}, but the model of the 'model' section has {plan.DenseParameters[scope]}.");
+        }
+
+        return plan;
     }
+
+    private static BlockSelection ToSelection(SiteMap<int[]>? block) =>
+        block is null ? null! : new BlockSelection(SiteMap.Create<IReadOnlyList<int>>(site => block[site]));
 
     /// <summary>A scale for every gate, kept or not. All lists are checked before memory is taken for what the model section claims.</summary>
     private static FeatureScales ToScales(IReadOnlyList<SiteMap<float[]>?> blocks, GateLayout layout)

@@ -89,7 +89,7 @@ public abstract class WeightsFile : IDisposable
     {
         var info = Info(name);
         NativeTorch.EnsureLoaded();
-        var mapped = Stays(info, device, type ?? info.Type) && info.ByteCount > 0 ? _bytes.Lend(_dataOffset + info.Offset, info.Shape, info.Type) : null;
+        var mapped = Stays(info, device, type ?? info.Type) && info.ByteCount > 0 ? _bytes.TryAsTensor(_dataOffset + info.Offset, info.Shape, info.Type) : null;
         return mapped ?? Read(name, device, type);
     }
 
@@ -158,7 +158,7 @@ public abstract class WeightsFile : IDisposable
     private static bool Stays(TensorInfo info, Device? device, ScalarType wanted) =>
         wanted == info.Type && (device is null || device.type == DeviceType.CPU);
 
-    private ReadOnlySpan<byte> Bytes(TensorInfo info, long offset, int count) => _bytes.See(FileOffset(info, offset, count), count);
+    private ReadOnlySpan<byte> Bytes(TensorInfo info, long offset, int count) => _bytes.AsSpan(FileOffset(info, offset, count), count);
 
     private void Copy(TensorInfo info, long offset, Span<byte> bytes) => _bytes.Read(FileOffset(info, offset, bytes.Length), bytes);
 

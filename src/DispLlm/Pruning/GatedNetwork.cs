@@ -77,7 +77,7 @@ internal sealed class GatedNetwork : IDisposable
         {
             var cuts = PrunedAxes.For(part.Role);
             var target = part.IsBias ? _model.Bias(part.Role, block)! : _model.Weight(part.Role, block);
-            if (cuts.GainRows is { } rows)
+            if (cuts.ScaledRows is { } rows)
             {
                 target.mul_(part.IsBias ? Of(rows) : Of(rows).unsqueeze(1));
             }

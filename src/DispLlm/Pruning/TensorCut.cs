@@ -41,7 +41,7 @@ internal sealed class TensorCut
         return new TensorCut(
             cuts.OutputSite is { } rows ? selection[rows] : null,
             columns is { } read ? selection[read] : null,
-            cuts.GainRows is { } written ? plan.Scales?.ForSite(slot.Block, written).ToArray() : null,
+            cuts.ScaledRows is { } written ? plan.Scales?.ForSite(slot.Block, written).ToArray() : null,
             columns is { } gained && plan.Scales is { } gains ? [.. selection[gained].Select(index => gains.ForSite(slot.Block, gained)[index])] : []);
     }
 

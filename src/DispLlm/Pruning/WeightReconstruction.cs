@@ -196,7 +196,7 @@ public sealed class WeightReconstruction : IDisposable
         return weight.index_copy(1, keep, linalg.solve(damped, right.t()).t().to(ScalarType.Float32)).MoveToOuterDisposeScope();
     }
 
-    private bool DropsNothing(BlockSelection selection) => ParameterCounter.Sites.All(site => selection[site].Count == Plan.Model.SiteSize(site));
+    private bool DropsNothing(BlockSelection selection) => SelectionSites.All.All(site => selection[site].Count == Plan.Model.SiteSize(site));
 
     private static Tensor Cut(Tensor weight, WeightRole role, BlockSelection selection)
     {

@@ -40,7 +40,7 @@ public sealed record RunReport
     public BeforeAfter<double>? Decode { get; init; }
 
     /// <summary>The widths of every block, in block order; they follow from <see cref="Plan"/>.</summary>
-    public IReadOnlyList<BlockWidths> Widths => Plan.Widths();
+    public IReadOnlyList<SiteMap<int>> Widths => Plan.Widths();
 
     /// <summary>How much neighbouring blocks share; it follows from <see cref="Plan"/>.</summary>
     public IReadOnlyList<AdjacentBlockOverlap> AdjacentBlockOverlaps => AdjacentBlockOverlap.Compute(Plan);

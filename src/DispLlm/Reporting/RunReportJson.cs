@@ -64,7 +64,7 @@ internal static class RunReportJson
 
         // The file is not part of a web page, and a name with an apostrophe should read like one.
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { LetUnmeasuredBeAbsent } },
+        TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { LetUnmeasuredBeAbsent, SelectionSites.AddSiteKeys } },
         Converters = { new PlanJson(), steps, new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false) },
     };
 

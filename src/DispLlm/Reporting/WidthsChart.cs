@@ -8,7 +8,7 @@ internal static class WidthsChart
     public static IReadOnlyList<ChartPanel> Panels(SelectionPlan plan) =>
     [
         Panel("Whole blocks", "block weights", plan, OfBlocks(plan)),
-        .. ParameterCounter.Sites.Select(site => Panel(
+        .. SelectionSites.All.Select(site => Panel(
             site.Title(), "features", plan, [.. plan.Blocks.Select(block => ((long)block[site].Count, (long)plan.Model.SiteSize(site)))])),
     ];
 

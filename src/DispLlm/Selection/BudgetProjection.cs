@@ -130,11 +130,8 @@ public static class BudgetProjection
         };
     }
 
-    private static BlockWidths[] Smallest(ModelShape shape, int multiple)
-    {
-        int stream = Math.Min(multiple, shape.HiddenSize), hidden = Math.Min(multiple, shape.IntermediateSize);
-        return Enumerable.Repeat(new BlockWidths(stream, stream, stream, hidden, stream), shape.NumLayers).ToArray();
-    }
+    private static SiteMap<int>[] Smallest(ModelShape shape, int multiple) =>
+        [.. Enumerable.Repeat(SiteMap.Create(site => Math.Min(multiple, shape.SiteSize(site))), shape.NumLayers)];
 
     /// <summary>Sites that select alike, by their places in the layout: each by itself, or all of the stream together.</summary>
     private static int[][] Groups(GateLayout layout, bool sharedStream)
@@ -145,7 +142,7 @@ public static class BudgetProjection
             return [.. sites.Select(site => new[] { site })];
         }
 
-        var hidden = sites.ToLookup(site => layout.Sites[site].Site == SelectionSite.MlpHidden);
+        var hidden = sites.ToLookup(site => !layout.Sites[site].Site.Descriptor().IsOnStream);
         return [[.. hidden[false]], .. hidden[true].Select(site => new[] { site })];
     }
 
@@ -226,7 +223,7 @@ public static class BudgetProjection
     /// One pass finds the threshold and fills what it leaves: up to the threshold every chunk fits, since counts only grow. A chunk that
     /// does not fit closes its group for good, because the room only shrinks and costs only rise as other sites widen.
     /// </summary>
-    private static BlockWidths[] Fill(
+    private static SiteMap<int>[] Fill(
         ParameterCounter counter, GateLayout layout, int[][] groups, Chunk[] chunks, int multiple, ParameterScope scope, long target)
     {
         var widths = Smallest(counter.Shape, multiple);
@@ -268,23 +265,16 @@ public static class BudgetProjection
 
     private static int Wider(int width, int multiple, int size) => (int)Math.Min((long)width + multiple, size);
 
-    private static BlockSelection[] Take(GateLayout layout, int[] ranked, BlockWidths[] widths)
+    private static BlockSelection[] Take(GateLayout layout, int[] ranked, SiteMap<int>[] widths)
     {
-        int[] Kept(int block, SelectionSite site)
+        IReadOnlyList<int> Kept(int block, SelectionSite site)
         {
             var kept = ranked.AsSpan(layout[block, site].Offset, widths[block][site]).ToArray();
             Array.Sort(kept);
             return kept;
         }
 
-        return Enumerable.Range(0, widths.Length).Select(block => new BlockSelection
-        {
-            AttentionInput = Kept(block, SelectionSite.AttentionInput),
-            AttentionOutput = Kept(block, SelectionSite.AttentionOutput),
-            MlpInput = Kept(block, SelectionSite.MlpInput),
-            MlpHidden = Kept(block, SelectionSite.MlpHidden),
-            MlpOutput = Kept(block, SelectionSite.MlpOutput),
-        }).ToArray();
+        return [.. Enumerable.Range(0, widths.Length).Select(block => new BlockSelection(SiteMap.Create(site => Kept(block, site))))];
     }
 
     // The bits of a float as an unsigned integer in the same order; the two zeros are one.

@@ -49,10 +49,10 @@ public sealed class RegistrationTests
         { "negative offset", spec => spec with { Rotary = null, LearnedPositions = new(-1) }, "-1" },
         { "odd rotation", spec => spec with { Rotary = spec.Rotary! with { Dimensions = 7 } }, "7 features" },
         { "rotation wider than the head", spec => spec with { Rotary = spec.Rotary! with { Dimensions = 128 } }, "128 features" },
-        { "uneven groups", spec => spec with { QueryKeyValueLayout = QueryKeyValueLayout.Separate, NumKeyValueHeads = 5 }, "12 query heads" },
-        { "fused groups", spec => spec with { NumKeyValueHeads = 4 }, "fused by head" },
+        { "uneven groups", spec => spec with { QueryKeyValueLayout = QueryKeyValueLayout.Separate, NumKeyValueHeads = 5 }, "NumAttentionHeads is 12" },
+        { "fused groups", spec => spec with { NumKeyValueHeads = 4 }, "FusedByHead" },
         { "parallel with norms behind", spec => spec with { NormPlacement = NormPlacement.PostNorm }, "Parallel" },
-        { "no blocks", spec => spec with { NumLayers = 0 }, "Blocks is 0" },
+        { "no blocks", spec => spec with { NumLayers = 0 }, "NumLayers is 0" },
         { "no epsilon", spec => spec with { NormEpsilon = 0 }, "NormEpsilon is 0" },
         { "empty embedding", spec => spec with { EmbeddingSize = 0 }, "EmbeddingSize is 0" },
     };
@@ -71,7 +71,7 @@ public sealed class RegistrationTests
         var config = ModelConfig.Parse(new Changed().Example.ToJson().ToJsonString(), "/models/mine/config.json");
         var error = Assert.Throws<CheckpointException>(() => DecoderSpec.Read(config, new Changed { Change = spec => spec with { NumKeyValueHeads = 4 } }));
         Assert.Contains("/models/mine/config.json", error.Message, StringComparison.Ordinal);
-        Assert.Contains("fused by head", error.Message, StringComparison.Ordinal);
+        Assert.Contains("FusedByHead", error.Message, StringComparison.Ordinal);
     }
 
     private static void Refused(IModelFamily family, params string[] reasons)

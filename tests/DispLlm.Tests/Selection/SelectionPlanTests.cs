@@ -67,7 +67,7 @@ public class SelectionPlanTests
         Assert.Equal(new ParameterCounter(Mha).Dense, plan.KeptParameters);
         Assert.All(plan.Widths(), widths => Assert.Equal(plan.Model.DenseWidths, widths));
         Assert.Equal(1.0, plan.KeptFraction());
-        Assert.StartsWith("model, 2 blocks: 17,408 of 17,408 block weights stay", plan.ToString(), StringComparison.Ordinal);
+        Assert.StartsWith("model, 2 blocks: 17,408 of 17,408 block weights kept", plan.ToString(), StringComparison.Ordinal);
     }
 
     [Fact]

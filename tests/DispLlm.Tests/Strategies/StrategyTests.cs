@@ -227,7 +227,7 @@ public sealed class StrategyTests
                 var plan = result.PlanFor(ratio);
                 double kept = (double)plan.KeptParameters.BlockWeights / result.Before.BlockWeights;
                 Assert.InRange(kept, 1 - ratio - 0.05, 1 - ratio);
-                Assert.All(plan.Widths(), widths => Assert.Equal(0, widths.MlpHidden % 2));
+                Assert.All(plan.Widths(), widths => Assert.Equal(0, widths[SelectionSite.MlpHidden] % 2));
                 Assert.True(name != "shared stream" || plan.Blocks[0].AttentionInput.SequenceEqual(plan.Blocks[1].MlpOutput));
             }
 

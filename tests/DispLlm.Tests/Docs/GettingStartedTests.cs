@@ -23,10 +23,10 @@ public sealed class GettingStartedTests
         await result.SaveAsync(folder.Below("pruned"), cancellationToken: TestContext.Current.CancellationToken);
 
         Assert.Equal(result.Plan.Blocks.Count, result.PlanFor(0.3).Blocks.Count);
-        using (var compensation = WeightReconstruction.Fit(
+        using (var reconstruction = WeightReconstruction.Fit(
             model, result.Plan, TokenCorpus.FromTextFile(folder.Below("calibration.txt")), new ReconstructionOptions { Sequences = 4, HeldOutSequences = 2, SequenceLength = 64 }))
         {
-            await result.SaveAsync(folder.Below("compensated"), compensation: compensation, cancellationToken: TestContext.Current.CancellationToken);
+            await result.SaveAsync(folder.Below("reconstructed"), compensation: reconstruction, cancellationToken: TestContext.Current.CancellationToken);
         }
 
         result.Plan.Save(folder.Below("plan.json"));

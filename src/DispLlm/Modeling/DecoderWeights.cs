@@ -78,6 +78,18 @@ internal sealed class DecoderWeights : IDisposable
         _tensors.Clear();
     }
 
+    /// <summary>The same weights, those of blocks copied. Tensors outside blocks share memory with these.</summary>
+    public DecoderWeights CopyBlocks()
+    {
+        var copy = new DecoderWeights();
+        foreach (var ((role, block, isBias), tensor) in _tensors)
+        {
+            copy._tensors.Add((role, block, isBias), (block < 0 ? tensor.alias() : tensor.clone()).DetachFromDisposeScope());
+        }
+
+        return copy;
+    }
+
     /// <summary>Names what is missing, left over or misshapen.</summary>
     public static void CheckNames(CheckpointFolder folder, IEnumerable<CheckpointParameter> slots, IModelFamily family, SelectionPlan? plan)
     {

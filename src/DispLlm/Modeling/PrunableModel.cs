@@ -187,6 +187,9 @@ public sealed class PrunableModel : IPrunableModel
     /// <summary>The bias beside a weight; null where there is none.</summary>
     internal Tensor? Bias(WeightRole role, int block) => _weights.Bias(role, block);
 
+    /// <summary>A copy whose block weights can be changed; other weights share memory with this model's. The caller disposes it.</summary>
+    internal PrunableModel CopyBlocks() => new(Folder, Spec, Family, Backend, Plan, _weights.CopyBlocks());
+
     /// <inheritdoc/>
     public void Dispose() => _decoder.Dispose();
 

@@ -115,7 +115,7 @@ internal static class LearningTables
             StepDevice.Wait(backend);
         }
 
-        double hypernetwork = 16.0 * trainer.Hypernetwork.Parameters.Sum(parameter => parameter.numel());
+        double hypernetwork = 16.0 * trainer.Hypernetwork.parameters().Sum(parameter => parameter.numel());
         output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
             $"{shape.Name}, {shape.Length:N0} tokens, {type}, {card / 1e9:F1} GB of a GPU: weights and context take {loaded / 1e9:F2} GB, after three steps {(card - Free()) / 1e9:F2} GB are taken; "

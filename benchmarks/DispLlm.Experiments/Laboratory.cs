@@ -79,7 +79,7 @@ internal sealed class Laboratory : IDisposable
     /// <summary>Perplexity of a plan whose weights are corrected, read back from its pruned folder.</summary>
     public (double Perplexity, int Corrected) Compensated(SelectionPlan plan)
     {
-        using var compensation = WeightReconstruction.Fit(Model, plan, Text, new ReconstructionOptions { SequenceLength = _settings.Window });
+        using var compensation = WeightReconstruction.FitAsync(Model, plan, Text, new ReconstructionOptions { SequenceLength = _settings.Window }).GetAwaiter().GetResult();
         using var pruned = Cut(plan, compensation);
         var options = new PerplexityOptions { WindowLength = _settings.Window, MaxWindows = _settings.HeldoutWindows };
         return (DispLlm.Evaluation.Perplexity.Evaluate(pruned, _heldout, options, null).Perplexity, compensation.Blocks.Count(block => block.Ridge is not null));
@@ -96,7 +96,7 @@ internal sealed class Laboratory : IDisposable
         string folder = Path.Combine(Path.GetTempPath(), $"displlm-experiment-{Guid.NewGuid():N}");
         try
         {
-            new PrunedModelBuilder(Model.Folder, Model.Family, plan, compensation).Build(folder);
+            new PrunedModelBuilder(Model.Folder, Model.Family, plan, compensation).BuildAsync(folder).GetAwaiter().GetResult();
             return PrunableModel.Load(folder, Model.Backend);
         }
         finally

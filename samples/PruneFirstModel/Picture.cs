@@ -3,7 +3,7 @@ using DispLlm.Modeling;
 
 namespace PruneFirstModel;
 
-/// <summary>Small pictures for the terminal.</summary>
+/// <summary>Small charts for the terminal.</summary>
 internal static class Picture
 {
     private const string Levels = "▁▂▃▄▅▆▇█";

@@ -55,24 +55,6 @@ internal static class DeviceAttention
     /// <param name="visible"><c>[batch or 1, 1, seq, seen]</c>, bool; null for everything.</param>
     public static Tensor Masked(Tensor query, Tensor key, Tensor value, Tensor? visible) => Fused(query, key, value, visible, causal: false);
 
-    /// <summary>
-    /// Attention of one position to a cache and itself on a GPU, of what projections wrote: <c>[batch, 1, heads x head]</c> each, and so is the result. Queries and keys are turned, keys and
-    /// values put into the cache. The kernel knows padding and positions itself; null where there is no such kernel.
-    /// </summary>
-    public static CudaDecodeKernels? DecodeOnAccelerator(Tensor query, Tensor key, Tensor value, long headSize) =>
-        CudaDecodeKernels.For(query, key, value) is { } kernels && kernels.CanAttend(headSize) ? kernels : null;
-
-    /// <summary>The same in the CPU's memory, where <see cref="HostMatrix.IsContiguousHostWithoutGradient"/> says so; queries and keys may be written over.</summary>
-    public static Tensor DecodeOnHost(Tensor query, Tensor key, Tensor value, in DecodePosition place)
-    {
-        Tensor result = DeviceKernels.EmptyLike(query, query.size(-1));
-        DecodeAttention.Apply(HostMatrix.FromTensor(query), HostMatrix.FromTensor(key), HostMatrix.FromTensor(value), place, HostMatrix.FromTensor(result));
-        GC.KeepAlive(query);
-        GC.KeepAlive(key);
-        GC.KeepAlive(value);
-        return result;
-    }
-
     /// <summary>Vector code is the fastest way on the CPU, except for bfloat16 where the processor multiplies a tile at a time: the fused kernel uses that.</summary>
     private static bool IsTiled(Tensor query, Tensor key, Tensor value) =>
         TiledAttention.CanHandle(query, key, value) && !(query.dtype == ScalarType.BFloat16 && BFloat16Support.HasAmx);

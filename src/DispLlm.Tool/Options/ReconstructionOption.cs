@@ -14,12 +14,13 @@ internal sealed class ReconstructionOption
     public void AddTo(Command command) => command.Options.Add(Wanted);
 
     public static Task<WeightReconstruction> FindAsync(
-        IPrunableModel model, SelectionPlan plan, TokenCorpus text, int window, long seed, Terminal terminal, CancellationToken cancellation) =>
+        PrunableModel model, SelectionPlan plan, TokenCorpus text, int window, long seed, Terminal terminal, CancellationToken cancellation) =>
         terminal.ShowAsync("Compensating", stage =>
         {
-            var told = new Told<BlockReconstruction>(block => stage.Report(
-                (block.Block + 1.0) / model.Spec.NumLayers,
-                string.Create(CultureInfo.InvariantCulture, $"block {block.Block + 1}/{model.Spec.NumLayers}  held-out loss {block.LossAfter:F3}")));
-            return WeightReconstruction.Fit(model, plan, text, new ReconstructionOptions { SequenceLength = window, Seed = seed }, told, cancellation);
+            var told = new Told<PruningProgress>(block => stage.Report(
+                (double)block.Step / block.Steps,
+                string.Create(CultureInfo.InvariantCulture, $"block {block.Step}/{block.Steps}  held-out loss {block.CrossEntropy:F3}")));
+            var options = new ReconstructionOptions { SequenceLength = window, Seed = seed };
+            return WeightReconstruction.FitAsync(model, plan, text, options, told, cancellation).GetAwaiter().GetResult();
         });
 }

@@ -66,7 +66,7 @@ internal sealed class ApplyVerb : Verb
         var builder = new PrunedModelBuilder(folder, null, plan, compensation);
         await terminal.ShowAsync($"Cutting into {output}", stage =>
         {
-            builder.Build(output, new Told<double>(fraction => stage.Report(fraction)), cancellation);
+            builder.BuildAsync(output, new Told<PruningProgress>(tensor => stage.Report((double)tensor.Step / tensor.Steps)), cancellation).GetAwaiter().GetResult();
             return true;
         });
         var summary = new PruningSummary(folder, output, plan) { Compensation = compensation, Time = clock.Elapsed };

@@ -51,7 +51,8 @@ internal sealed class PruneVerb : LearningVerb
             : null;
         await terminal.ShowAsync($"Cutting into {output}", stage =>
         {
-            result.SaveAsync(output, new Told<double>(fraction => stage.Report(fraction)), compensation, cancellation).GetAwaiter().GetResult();
+            var told = new Told<PruningProgress>(tensor => stage.Report((double)tensor.Step / tensor.Steps));
+            result.SaveAsync(output, compensation, told, cancellation).GetAwaiter().GetResult();
             return true;
         });
         EndRun(arguments);

@@ -54,7 +54,7 @@ public static class Throughput
         ArgumentOutOfRangeException.ThrowIfLessThan(length, 1);
         return Measure(models, (long)batch * length, rounds, (model, watch) =>
         {
-            using var cache = model.CreateKeyValueCache();
+            using var cache = model.CreateKeyValueCache() ?? throw new NotSupportedException($"{model.GetType().Name} has no key-value caches to decode with.");
             model.NextTokenLogits(Tokens(model, batch, prompt), cache);
             Tensor token = Tokens(model, batch, 1);
             return watch(() =>

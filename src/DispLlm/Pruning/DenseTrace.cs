@@ -17,21 +17,21 @@ internal sealed class DenseTrace(ReconstructionTarget target) : IDisposable
         Dispose();
         return new ObservingPolicy
         {
-            OnRead = (site, features) =>
+            OnInput = (site, features) =>
             {
                 if (target != ReconstructionTarget.PrunedActivations && site is SelectionSite.AttentionInput or SelectionSite.MlpInput)
                 {
                     _read[site] = Kept(features);
                 }
             },
-            OnBefore = (site, stream) =>
+            OnResidualBefore = (site, stream) =>
             {
                 if (target == ReconstructionTarget.DenseActivations)
                 {
                     _before[site] = Kept(stream);
                 }
             },
-            OnBehind = (site, stream) => _behind[site] = Kept(stream),
+            OnResidualAfter = (site, stream) => _behind[site] = Kept(stream),
         };
     }
 

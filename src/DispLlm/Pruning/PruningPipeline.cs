@@ -14,6 +14,7 @@ public sealed class PruningPipeline
     private TokenCorpus? _calibration;
     private ISelectionStrategy _strategy = new HypernetworkSelection();
     private int _widthMultiple = 1;
+    private BudgetConstraints _constraints = BudgetConstraints.None;
     private NormOrder _normOrder = NormOrder.NormThenSelect;
     private long _seed;
     private RunDirectory? _runDirectory;
@@ -68,6 +69,32 @@ public sealed class PruningPipeline
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(multiple, 1);
         return With(pipeline => pipeline._widthMultiple = multiple);
+    }
+
+    /// <summary>Keeps blocks whole: <c>WithExcludedBlocks(0, ^1)</c> leaves the first and the last alone.</summary>
+    /// <param name="blocks">The blocks, counted from the first, or from the last as in <c>^1</c>.</param>
+    public PruningPipeline WithExcludedBlocks(params IReadOnlyList<Index> blocks) => WithConstraints(_constraints with { ExcludedBlocks = blocks });
+
+    /// <summary>Keeps sites whole in every block.</summary>
+    /// <param name="sites">The sites.</param>
+    public PruningPipeline WithExcludedSites(params IReadOnlyList<SelectionSite> sites) => WithConstraints(_constraints with { ExcludedSites = sites });
+
+    /// <summary>Limits how much of any block is removed.</summary>
+    /// <param name="ratio">The largest fraction of a block's parameters, in the budget's scope, that may be removed.</param>
+    /// <exception cref="BudgetException">A ratio outside of 0 to 1.</exception>
+    public PruningPipeline WithMaxBlockRatio(double ratio) => WithConstraints(_constraints with { MaxBlockRatio = ratio });
+
+    /// <summary>Limits how much of single blocks is removed.</summary>
+    /// <param name="ratios">The largest fraction of a block's parameters that may be removed, by the block's index from 0.</param>
+    /// <exception cref="BudgetException">A ratio outside of 0 to 1.</exception>
+    public PruningPipeline WithMaxBlockRatios(IReadOnlyDictionary<int, double> ratios) => WithConstraints(_constraints with { MaxBlockRatios = ratios });
+
+    /// <summary>Leaves alone what constraints say. They replace those given before.</summary>
+    /// <param name="constraints">The constraints.</param>
+    public PruningPipeline WithConstraints(BudgetConstraints constraints)
+    {
+        ArgumentNullException.ThrowIfNull(constraints);
+        return With(pipeline => pipeline._constraints = constraints);
     }
 
     /// <summary>Norm or selection first, while learning and after. Default <see cref="NormOrder.NormThenSelect"/>.</summary>
@@ -130,6 +157,7 @@ public sealed class PruningPipeline
             Budget = _budget ?? throw new InvalidOperationException($"There is no budget: give one with {nameof(WithPruningRatio)} or {nameof(WithBudget)}."),
             Calibration = _calibration,
             WidthMultiple = _widthMultiple,
+            Constraints = _constraints,
             NormOrder = _normOrder,
             Seed = _seed,
             RunDirectory = _runDirectory,

@@ -5,53 +5,55 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// One tensor on its way from the dense checkpoint to the pruned one. It is read from front to back in large pieces; in each, what stays moves
-/// to the front, kept columns gathered from each row, and is written from there. Without gains it moves bytes and computes nothing, so what stays is the same to
-/// the bit, whatever the type; and pieces are all that is held, however large the tensor is.
+/// Prunes one tensor of a checkpoint. It is read from front to back in large pieces; in each, kept rows and columns move to the front and are written from there. Without scales
+/// bytes are moved and nothing is computed, so kept weights are the same to the bit, whatever the type. Memory is bounded by the pieces, not by the tensor.
 /// </summary>
 internal sealed class TensorCut
 {
-    // Large enough that calls and seeks do not count, small enough to stay near the processor between reading and writing.
+    // Large enough that calls and seeks do not count, small enough for the cache between reading and writing.
     private const int PieceBytes = 2 << 20;
 
     private readonly IReadOnlyList<int>? _rows;
     private readonly int[]? _columns;
-    private readonly float[]? _rowGains;       // of each row of the dense tensor
-    private readonly float[] _columnGains;     // of each column that stays; empty for none
+    private readonly float[]? _rowScales;      // of each row of the dense tensor
+    private readonly float[] _columnScales;    // of each kept column; empty for none
 
-    private TensorCut(IReadOnlyList<int>? rows, IReadOnlyList<int>? columns, float[]? rowGains, float[] columnGains)
+    private TensorCut(IReadOnlyList<int>? rows, IReadOnlyList<int>? columns, float[]? rowScales, float[] columnScales)
     {
         _rows = rows;
         _columns = columns?.ToArray();
-        _rowGains = rowGains;
-        _columnGains = columnGains;
+        _rowScales = rowScales;
+        _columnScales = columnScales;
     }
 
-    /// <summary>The cut of a tensor by a plan; outside blocks everything stays.</summary>
-    public static TensorCut Create(CheckpointParameter slot, SelectionPlan plan)
+    /// <summary>Creates the cut of a tensor by a plan; outside blocks everything is kept.</summary>
+    public static TensorCut Create(CheckpointParameter parameter, SelectionPlan plan)
     {
-        if (slot.Block < 0)
+        if (parameter.Block < 0)
         {
             return new TensorCut(null, null, null, []);
         }
 
-        var cuts = PrunedAxes.For(slot.Role);
-        var selection = plan.Blocks[slot.Block];
-        SelectionSite? columns = slot.IsBias ? null : cuts.InputSite;
+        var axes = PrunedAxes.For(parameter.Role);
+        var selection = plan.Blocks[parameter.Block];
+        SelectionSite? columns = parameter.IsBias ? null : axes.InputSite;
         return new TensorCut(
-            cuts.OutputSite is { } rows ? selection[rows] : null,
+            axes.OutputSite is { } rows ? selection[rows] : null,
             columns is { } read ? selection[read] : null,
-            cuts.ScaledRows is { } written ? plan.Scales?.ForSite(slot.Block, written).ToArray() : null,
-            columns is { } gained && plan.Scales is { } gains ? [.. selection[gained].Select(index => gains.ForSite(slot.Block, gained)[index])] : []);
+            axes.ScaledRows is { } written ? plan.Scales?.ForSite(parameter.Block, written).ToArray() : null,
+            columns is { } scaled && plan.Scales is { } scales ? [.. selection[scaled].Select(index => scales.ForSite(parameter.Block, scaled)[index])] : []);
     }
 
-    /// <summary>Streams what stays of a tensor into a file.</summary>
+    /// <summary>Streams the kept part of a tensor into a file.</summary>
     public void Stream(CheckpointFolder source, TensorInfo info, PieceStream target, CancellationToken cancellation)
     {
         int element = SafetensorsType.ByteSize(info.Type);
-        if (Scales && !ElementScaling.Takes(info.Type))
+        if (Scales && !ElementScaling.CanHandle(info.Type))
         {
-            throw new CheckpointException(source.FolderPath, info.Name, $"tensor '{info.Name}' is {SafetensorsType.ToName(info.Type)}, which no gain can multiply. Take a checkpoint in F32, F16 or BF16, or a plan without gains.");
+            throw new CheckpointException(
+                source.FolderPath,
+                info.Name,
+                $"tensor '{info.Name}' is {SafetensorsType.ToName(info.Type)}, which no scale can multiply. Take a checkpoint in F32, F16 or BF16, or a plan without scales.");
         }
 
         // Without a cut, a row is a number: pieces need not end where rows do.
@@ -73,11 +75,11 @@ internal sealed class TensorCut
         }
     }
 
-    private bool Scales => _rowGains is not null || _columnGains.Length > 0;
+    private bool Scales => _rowScales is not null || _columnScales.Length > 0;
 
     private long Row(long kept) => _rows is null ? kept : _rows[(int)kept];
 
-    /// <summary>The first kept row behind those that one piece takes. Rows between them are read along: skipping them would cost more.</summary>
+    /// <summary>The first kept row after those that one piece takes. Removed rows between them are read too: skipping them would cost more.</summary>
     private long EndOfPiece(long begin, int rowsOfPiece, long kept)
     {
         if (_rows is null)
@@ -94,8 +96,8 @@ internal sealed class TensorCut
         return end;
     }
 
-    /// <summary>Moves what stays of a piece to its front. Nothing is written where something is still to be read: what stays only moves forward.</summary>
-    /// <returns>Number of bytes that stay.</returns>
+    /// <summary>Moves the kept part of a piece to its front. Kept elements only move forward, so nothing unread is overwritten.</summary>
+    /// <returns>Number of kept bytes.</returns>
     private int Keep(byte[] piece, long begin, long end, int rowBytes, ScalarType type)
     {
         int filled = 0, element = SafetensorsType.ByteSize(type), keptBytes = _columns is null ? rowBytes : _columns.Length * element;
@@ -115,7 +117,7 @@ internal sealed class TensorCut
 
             if (Scales)
             {
-                ElementScaling.Multiply(to[..keptBytes], type, _rowGains?[(int)Row(row)] ?? 1, _columnGains);
+                ElementScaling.Multiply(to[..keptBytes], type, _rowScales?[(int)Row(row)] ?? 1, _columnScales);
             }
 
             filled += keptBytes;
@@ -152,7 +154,7 @@ internal sealed class TensorCut
             return;
         }
 
-        // Columns are sorted: with the last one in its row, and room for all, none needs a look of its own.
+        // Columns are sorted: where the last one is within its row, and all fit into the target, no other needs a bounds check.
         ref T from = ref MemoryMarshal.Cast<byte, T>(row)[..(columns[^1] + 1)][0];
         ref T to = ref MemoryMarshal.Cast<byte, T>(kept)[..columns.Length][0];
         for (int i = 0; i < columns.Length; i++)

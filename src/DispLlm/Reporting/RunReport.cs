@@ -56,17 +56,17 @@ public sealed record RunReport
     public static RunReport FromResult(PruningResult result)
     {
         ArgumentNullException.ThrowIfNull(result);
-        string folder = Path.TrimEndingDirectorySeparator(result.Model.Folder);
+        string folder = Path.TrimEndingDirectorySeparator(result.Folder);
         return new RunReport
         {
-            Model = folder.Length > 0 ? Path.GetFileName(Path.GetFullPath(folder)) : result.Model.Family.Name,
+            Model = folder.Length > 0 ? Path.GetFileName(Path.GetFullPath(folder)) : result.Family.Name,
             Plan = result.Plan,
             History = result.History,
             Settings = new RunSettings
             {
                 Options = result.Strategy.Settings,
                 Calibration = result.Calibration?.Description,
-                Backend = result.Model.Backend.ToString(),
+                Backend = result.Backend,
             },
         };
     }

@@ -66,6 +66,6 @@ public abstract record ScoreStrategy : ISelectionStrategy
     {
         var result = ComputeScores(request, cancellationToken);
         var plan = request.Project(Name, result.Scores, result.SharedStream) with { Scales = result.Scales };
-        return new SelectionOutcome(plan, result.Scores, result.History) { SharedStream = result.SharedStream };
+        return new SelectionOutcome(plan, result.Scores, result.History) { Constraints = request.Constraints, SharedStream = result.SharedStream };
     }
 }

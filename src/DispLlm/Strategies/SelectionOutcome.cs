@@ -6,6 +6,9 @@ namespace DispLlm;
 /// <param name="History">One entry per learning step; empty for strategies that do not learn.</param>
 public sealed record SelectionOutcome(SelectionPlan Plan, SelectionScores Scores, IReadOnlyList<PruningProgress> History)
 {
+    /// <summary>What was left alone, and is by <see cref="PlanFor"/> too. Default: nothing.</summary>
+    public BudgetConstraints Constraints { get; init; } = BudgetConstraints.None;
+
     /// <summary>Whether all sites of the residual stream share one selection.</summary>
     internal bool SharedStream { get; init; }
 
@@ -23,6 +26,7 @@ public sealed record SelectionOutcome(SelectionPlan Plan, SelectionScores Scores
         {
             WidthMultiple = Plan.Provenance.WidthMultiple ?? 1,
             SharedStream = SharedStream,
+            Constraints = Constraints,
             NormOrder = Plan.NormOrder,
             Family = Plan.Family,
             Strategy = Plan.Provenance.Strategy,

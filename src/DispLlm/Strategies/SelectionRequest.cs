@@ -18,6 +18,9 @@ public sealed record SelectionRequest
     /// <summary>Every width is a multiple of this, or uncut. Default 1; hardware likes 8 to 128, and a GPU decodes fastest from 8 on.</summary>
     public int WidthMultiple { get; init; } = 1;
 
+    /// <summary>What has to be left alone. Default: nothing.</summary>
+    public BudgetConstraints Constraints { get; init; } = BudgetConstraints.None;
+
     /// <summary>Norm or selection first, while learning and after. Default <see cref="NormOrder.NormThenSelect"/>.</summary>
     public NormOrder NormOrder { get; init; }
 
@@ -50,6 +53,7 @@ public sealed record SelectionRequest
     private BudgetProjectionOptions Projection(string strategy) => new()
     {
         WidthMultiple = WidthMultiple,
+        Constraints = Constraints,
         NormOrder = NormOrder,
         Family = Model.Family.Name,
         Strategy = strategy,

@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// The budget's side of the objective: <c>R(T(s), target) = log(max(T, target) / min(T, target))</c>, with the parameter count
-/// <c>T(s)</c> differentiable in the gates (method, sections 2 and 5; paper, Eq. 6).
+/// The budget loss: <c>R(T(s), target) = log(max(T, target) / min(T, target))</c>, with the parameter count <c>T(s)</c> differentiable in the gates (DISP-LLM, Eq. 6;
+/// docs/method.md, Objective and Parameter accounting). Immutable and thread-safe.
 /// </summary>
 public sealed class BudgetRegularizer
 {
@@ -43,13 +43,18 @@ public sealed class BudgetRegularizer
     /// <returns>A scalar in float64 (a float32 sum would round a 7B model's count), differentiable in the gates.</returns>
     public Tensor KeptParameters(Tensor gates) => Gated(gates).AddScalar(_rest);
 
-    /// <summary>R: 0 where the gates keep just the target, growing alike above and below it.</summary>
+    /// <summary>R: 0 where the gates keep just the target, symmetric above and below it.</summary>
     /// <param name="kept">What <see cref="KeptParameters"/> returned.</param>
-    /// <param name="share">How much of the way from the dense model to the target is asked for. Default: all of it.</param>
-    public Tensor Loss(Tensor kept, double share = 1)
+    /// <returns>A scalar in float64.</returns>
+    public Tensor Loss(Tensor kept) => Loss(kept, 1);
+
+    /// <summary>R for a budget that has not reached its target yet.</summary>
+    /// <param name="kept">What <see cref="KeptParameters"/> returned.</param>
+    /// <param name="fraction">How far from the dense model towards the target the budget is: 1 is the target.</param>
+    internal Tensor Loss(Tensor kept, double fraction)
     {
         ArgumentNullException.ThrowIfNull(kept);
-        return kept.DivScalar(Dense - share * (Dense - Target)).log().abs();
+        return kept.DivScalar(Dense - fraction * (Dense - Target)).log().abs();
     }
 
     private Tensor Gated(Tensor gates)

@@ -135,7 +135,7 @@ public sealed record HypernetworkSelection(HypernetworkOptions Options) : ScoreS
         using var store = request.RunDirectory is { } directory ? RunStore.Open(directory, RunIdentity.Describe(request, this, tokens), request.Logger) : null;
         bool resumes = store?.HasState == true;
         var start = resumes ? null : InitialLogits(request with { Calibration = TokenCorpus.FromTokens(tokens) }, length, cancellationToken);
-        using var trainer = new HypernetworkTrainer(model, request.Budget, Options, Ablations, request.Seed, request.NormOrder, start);
+        using var trainer = new HypernetworkTrainer(model, request.Budget, Options, Ablations, request.Constraints, request.Seed, request.NormOrder, start);
         IReadOnlyList<PruningProgress> before = [];
         if (resumes)
         {

@@ -27,6 +27,11 @@ internal static class RunIdentity
             ["seed"] = request.Seed.ToString(CultureInfo.InvariantCulture),
             ["strategy"] = strategy.Name,
         };
+        if (!request.Constraints.IsEmpty)
+        {
+            identity["constraints"] = request.Constraints.ToString();
+        }
+
         foreach (var (name, value) in strategy.Settings)
         {
             identity["settings." + name] = value;
@@ -38,8 +43,8 @@ internal static class RunIdentity
     /// <summary>What differs, in words; empty where nothing does.</summary>
     public static IReadOnlyList<string> Differences(IReadOnlyDictionary<string, string> mine, IReadOnlyDictionary<string, string> stored) =>
     [
-        .. mine.Where(entry => stored.GetValueOrDefault(entry.Key) != entry.Value)
-            .Select(entry => $"{entry.Key} is {entry.Value} here and {stored.GetValueOrDefault(entry.Key) ?? "unknown"} there"),
+        .. mine.Keys.Union(stored.Keys).Where(key => stored.GetValueOrDefault(key) != mine.GetValueOrDefault(key))
+            .Select(key => $"{key} is {mine.GetValueOrDefault(key) ?? "not set"} here and {stored.GetValueOrDefault(key) ?? "not set"} there"),
     ];
 
     private static string HashTokens(int[] tokens) => Hash(MemoryMarshal.AsBytes<int>(tokens));

@@ -36,7 +36,7 @@ public sealed class GpuTests
         {
             using var model = PrunableModel.Load(SampleModel.Folder, on);
             using var trainer = new HypernetworkTrainer(model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 5 }, seed: 3);
-            trainer.Run(new SequenceSampler(SampleModel.Tokens(model), windowLength: 64, batchSize: 4, on.Random(3)));
+            trainer.Run(new SequenceSampler(SampleModel.Tokens(model), sequenceLength: 64, batchSize: 4, on.Random(3)));
             return [.. trainer.Scores().Values];
         }
 
@@ -164,7 +164,7 @@ public sealed class GpuTests
         {
             using var step = NewDisposeScope();
             Tensor logits = model.NextTokenLogits(tokens.narrow(1, i, 1), cache);
-            recorded += cache.HasRecording ? 1 : 0;
+            recorded += ((IKeyValueMemory)cache).DecodeState is CudaDecodeState { Graph: not null } ? 1 : 0;
             if (i % 10 == 9)
             {
                 whole.Clear();

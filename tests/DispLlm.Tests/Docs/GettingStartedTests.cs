@@ -23,10 +23,10 @@ public sealed class GettingStartedTests
         await result.SaveAsync(folder.Below("pruned"), cancellationToken: TestContext.Current.CancellationToken);
 
         Assert.Equal(result.Plan.Blocks.Count, result.PlanFor(0.3).Blocks.Count);
-        using (var reconstruction = WeightReconstruction.Fit(
+        using (var reconstruction = await WeightReconstruction.FitAsync(
             model, result.Plan, TokenCorpus.FromTextFile(folder.Below("calibration.txt")), new ReconstructionOptions { Sequences = 4, HeldOutSequences = 2, SequenceLength = 64 }))
         {
-            await result.SaveAsync(folder.Below("reconstructed"), compensation: reconstruction, cancellationToken: TestContext.Current.CancellationToken);
+            await result.SaveAsync(folder.Below("reconstructed"), reconstruction, cancellationToken: TestContext.Current.CancellationToken);
         }
 
         result.Plan.Save(folder.Below("plan.json"));
@@ -34,7 +34,7 @@ public sealed class GettingStartedTests
         var wider = plan.With(block: 0, SelectionSite.MlpInput, [.. Enumerable.Range(0, model.Spec.HiddenSize)]);
         var difference = plan.Diff(wider);
         Assert.Equal(wider == plan, difference.IsEmpty);
-        new PrunedModelBuilder(SampleModel.Folder, wider).Build(folder.Below("edited"));
+        await new PrunedModelBuilder(SampleModel.Folder, wider).BuildAsync(folder.Below("edited"), cancellationToken: TestContext.Current.CancellationToken);
 
         using var pruned = PrunableModel.Load(folder.Below("pruned"), model.Backend);
         var text = TokenCorpus.FromTextFile(folder.Below("calibration.txt"));

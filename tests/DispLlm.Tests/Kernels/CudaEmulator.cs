@@ -77,7 +77,7 @@ internal sealed unsafe partial class CudaEmulator : IKernelLauncher
         kernels = Replaced(kernels, @"extern __shared__ float4 room4\[\];", "");
         kernels = Replaced(kernels, @"asm\(""cvt\.rn\.bf16\.f32.*?\);", "rounded = rounded_to_bfloat16(x);");
         kernels = Replaced(kernels, @"#define MULTIPLY\(.*?\n\n", "#define MULTIPLY(sum, a0, a1, a2, a3, b0, b1) multiply(sum, a0, a1, a2, a3, b0, b1)\n\n");
-        string header = File.ReadAllText(Path.Combine(Repository.Root, "tests/DispLlm.Tests.Kernels/CudaEmulator.h"));
+        string header = File.ReadAllText(Path.Combine(Repository.Root, "tests/DispLlm.Tests/Kernels/CudaEmulator.h"));
         var rows = RowKernel().Matches(kernels).Select(match => match.Groups[1].Value).SelectMany(name => new[] { name + "_packed", name + "_single" });
         var others = OtherKernel().Matches(kernels).Select(match => match.Groups[1].Value).Where(name => bits == 16 || !name.StartsWith("few_rows", StringComparison.Ordinal));
         string entries = string.Join('\n', rows.Concat(others).Select(name => $"ENTRY({name})"));

@@ -145,7 +145,7 @@ public sealed class PipelineTests
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var result = await Pruning(model, new MagnitudeSelection()).RunAsync(TestContext.Current.CancellationToken);
         using var cancellation = new CancellationTokenSource();
-        var progress = new Callback<double>(_ => cancellation.Cancel());
+        var progress = new Callback<PruningProgress>(_ => cancellation.Cancel());
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => result.SaveAsync(folder.Below("pruned"), progress, cancellationToken: cancellation.Token));
         Assert.Empty(Directory.GetFileSystemEntries(folder.Path));
     }

@@ -76,7 +76,7 @@ public sealed class GateEstimatorTests
         using var scope = NewDisposeScope();
         Assert.Throws<ArgumentOutOfRangeException>(() => GateSampler.Sample((GateEstimator)9, ones(1), ones(1)));
         Assert.Throws<ArgumentOutOfRangeException>(() => GateSampler.Sample(GateEstimator.ReinMax, ones(1), ones(1), temperature: 0));
-        Assert.Throws<ArgumentOutOfRangeException>(() => GateSampler.Sample(GateEstimator.ReinMax, ones(1), ones(1), sharpness: 0));
+        Assert.Throws<ArgumentOutOfRangeException>(() => GateSampler.Sample(GateEstimator.ReinMax, ones(1), ones(1), inverseTemperature: 0));
     }
 
     private static void Each(Action<double, double, double, double, double> check) =>

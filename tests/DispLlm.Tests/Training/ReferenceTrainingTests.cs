@@ -47,7 +47,7 @@ public sealed class ReferenceTrainingTests
             model, PruningBudget.FromKeepFraction(facts.GetProperty("keep").GetDouble()), HypernetworkSelection.Paper.Options with { Steps = 3 });
         int sites = model.GateLayout.Sites.Count;
         Tensor Flat(string prefix) => cat([.. Enumerable.Range(0, sites).Select(i => file.Read($"{prefix}.{i}"))]);
-        trainer.Hypernetwork.LoadState(trainer.Hypernetwork.State().Keys.ToDictionary(name => name, name => file.Read("initial." + name)));
+        trainer.Hypernetwork.load_state_dict(trainer.Hypernetwork.state_dict().Keys.ToDictionary(name => name, name => file.Read("initial." + name)));
 
         for (int step = 0; step < 3; step++)
         {
@@ -66,7 +66,7 @@ public sealed class ReferenceTrainingTests
         }
 
         Close.Within(Tolerance, Flat("final.logits"), trainer.Hypernetwork.Logits().detach(), "final logits");
-        foreach (var (name, value) in trainer.Hypernetwork.State())
+        foreach (var (name, value) in trainer.Hypernetwork.state_dict())
         {
             Close.Within(Tolerance, file.Read("final." + name), value.detach(), "final " + name);
         }

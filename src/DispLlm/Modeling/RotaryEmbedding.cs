@@ -4,19 +4,19 @@ using static TorchSharp.torch;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// Cosines and sines of rotary positions. Wavelengths are fixed with the model; the table of a sequence is computed when it is needed
-/// and kept by nobody, which costs little beside one projection. For single positions, one after another, a table of all of them is kept.
+/// Rotary position embedding on one device. Cosine and sine of a prefill are computed when they are needed, which costs little beside one projection; for decode
+/// steps a table of all positions is kept. Thread-safe.
 /// </summary>
-internal sealed class RotaryTable : IDisposable
+internal sealed class RotaryEmbedding : IDisposable
 {
-    // Positions of the shortest table that is kept.
+    // Positions of the shortest table.
     private const long FirstLength = 256;
 
-    private readonly Tensor _frequencies;   // [dimensions / 2], float32
+    private readonly Tensor _frequencies;   // [rotary_dim / 2], float32
     private readonly Lock _lock = new();
     private readonly List<(ScalarType Type, Tensor Cosine, Tensor Sine)> _tables = [];
 
-    public RotaryTable(RotarySpec spec, Device device)
+    public RotaryEmbedding(RotarySpec spec, Device device)
     {
         using var scope = NewDisposeScope();
         float[] frequencies = new float[spec.Dimensions / 2];
@@ -30,25 +30,18 @@ internal sealed class RotaryTable : IDisposable
     }
 
     /// <summary>
-    /// Cosine and sine of positions <c>[seq]</c> or <c>[batch, seq]</c> in the compute type: <c>[seq, dimensions]</c> or <c>[batch, seq, dimensions]</c>, each half of them the same angles. The
-    /// first half of the sines is negated, so that a turn is <c>x cosine + (x with its halves swapped) sine</c>.
+    /// Cosine and sine of positions <c>[seq]</c> or <c>[batch, seq]</c> in the compute type: <c>[seq, rotary_dim]</c> or <c>[batch, seq, rotary_dim]</c>, each half of
+    /// them the same angles. The first half of the sines is negated, so that the embedding is <c>x cosine + (x with its halves swapped) sine</c>.
     /// </summary>
-    public (Tensor Cosine, Tensor Sine) At(Tensor positions, ScalarType type)
+    public (Tensor Cosine, Tensor Sine) Compute(Tensor positions, ScalarType type)
     {
         Tensor angles = positions.to(ScalarType.Float32).unsqueeze(-1) * _frequencies;
         Tensor cosine = angles.cos(), sine = angles.sin();
         return (cat([cosine, cosine], -1).to(type), cat([sine.neg(), sine], -1).to(type));
     }
 
-    /// <summary>The same of one position in the CPU's memory. Valid as long as this is.</summary>
-    public (HostMatrix Cosine, HostMatrix Sine) InHostMemory(long position, ScalarType type)
-    {
-        var (cosine, sine) = Table(position + 1, type);
-        return (HostMatrix.FromTensor(cosine).Row(position), HostMatrix.FromTensor(sine).Row(position));
-    }
-
     /// <summary>
-    /// The same of at least so many positions from the first one on. Each table has twice the positions of the one before, which is kept: another thread may be at it.
+    /// Cosine and sine of at least so many positions from 0. A table has twice the positions of the one before, which is kept: another thread may be reading it.
     /// </summary>
     public (Tensor Cosine, Tensor Sine) Table(long length, ScalarType type)
     {
@@ -59,7 +52,7 @@ internal sealed class RotaryTable : IDisposable
             {
                 length = Math.Max(FirstLength, Math.Max(length, 2 * (cosine?.size(0) ?? 0)));
                 using var scope = NewDisposeScope();
-                (cosine, sine) = At(ScalarOps.Arange(0, length).to(_frequencies.device), type);
+                (cosine, sine) = Compute(ScalarOps.Arange(0, length).to(_frequencies.device), type);
                 _tables.Add((type, cosine.DetachFromDisposeScope(), sine.DetachFromDisposeScope()));
             }
 
@@ -68,16 +61,16 @@ internal sealed class RotaryTable : IDisposable
     }
 
     /// <summary>
-    /// Turns the pairs (i, i + half) of the first <c>dimensions</c> features of <c>[batch, heads, seq, head]</c>; in place where nothing stands in the way.
+    /// Rotates the pairs (i, i + half) of the first <c>rotary_dim</c> features of <c>[batch, heads, seq, head_dim]</c>; in place where no gradient is wanted.
     /// </summary>
-    public static Tensor Rotate(Tensor x, Tensor cosine, Tensor sine)
+    public static Tensor Apply(Tensor x, Tensor cosine, Tensor sine)
     {
-        // As projections write them: rows of heads by position.
+        // As projections write them: the heads of one position are contiguous.
         Tensor bySequence = x.transpose(1, 2);
-        Tensor turned = x.requires_grad
+        Tensor rotated = x.requires_grad
             ? RotaryFunction.Apply(bySequence, cosine, sine)
             : DeviceKernels.ApplyRotary(bySequence, cosine, sine, back: false, mayWrite: true);
-        return turned.transpose(1, 2);
+        return rotated.transpose(1, 2);
     }
 
     public void Dispose()

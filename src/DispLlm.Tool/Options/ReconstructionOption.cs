@@ -3,23 +3,24 @@ using System.Globalization;
 
 namespace DispLlm.Tool;
 
-/// <summary>Whether the weights that stay take over part of what was dropped.</summary>
+/// <summary>Whether the kept weights are reconstructed.</summary>
 internal sealed class ReconstructionOption
 {
-    public Option<bool> Wanted { get; } = new("--compensate")
+    public Option<bool> Enabled { get; } = new("--reconstruct")
     {
-        Description = "Let the weights that stay take over part of what the dropped ones did: no learning, and block by block only where it helps",
+        Description = "Fit the kept weights to the outputs of the dense model, block by block and only where it helps; needs no training",
     };
 
-    public void AddTo(Command command) => command.Options.Add(Wanted);
+    public void AddTo(Command command) => command.Options.Add(Enabled);
 
-    public static Task<WeightReconstruction> FindAsync(
-        IPrunableModel model, SelectionPlan plan, TokenCorpus text, int window, long seed, Terminal terminal, CancellationToken cancellation) =>
-        terminal.ShowAsync("Compensating", stage =>
+    public static Task<WeightReconstruction> FitAsync(
+        IPrunableModel model, SelectionPlan plan, TokenCorpus text, int sequenceLength, long seed, Terminal terminal, CancellationToken cancellationToken) =>
+        terminal.ShowAsync("Reconstructing", display =>
         {
-            var told = new Told<BlockReconstruction>(block => stage.Report(
+            var progress = new SynchronousProgress<BlockReconstruction>(block => display.Report(
                 (block.Block + 1.0) / model.Spec.NumLayers,
                 string.Create(CultureInfo.InvariantCulture, $"block {block.Block + 1}/{model.Spec.NumLayers}  held-out loss {block.LossAfter:F3}")));
-            return WeightReconstruction.Fit(model, plan, text, new ReconstructionOptions { SequenceLength = window, Seed = seed }, told, cancellation);
+            var options = new ReconstructionOptions { SequenceLength = sequenceLength, Seed = seed };
+            return WeightReconstruction.Fit(model, plan, text, options, progress, cancellationToken);
         });
 }

@@ -1,16 +1,16 @@
 namespace DispLlm.Reporting;
 
-/// <summary>What the sites are called where people read of them.</summary>
+/// <summary>Titles of the selection sites for pages and charts.</summary>
 internal static class SiteNames
 {
-    public static string Title(this SelectionSite site) => $"S{(int)site} \u00B7 {site.Words()}";
+    public static string GetTitle(this SelectionSite site) => $"S{(int)site} \u00B7 {site.Describe()}";
 
-    private static string Words(this SelectionSite site) => site switch
+    private static string Describe(this SelectionSite site) => site switch
     {
-        SelectionSite.AttentionInput => "what attention reads",
-        SelectionSite.AttentionOutput => "what attention writes",
-        SelectionSite.MlpInput => "what the MLP reads",
-        SelectionSite.MlpHidden => "the MLP\u2019s hidden features",
-        _ => "what the MLP writes",
+        SelectionSite.AttentionInput => "attention input",
+        SelectionSite.AttentionOutput => "attention output",
+        SelectionSite.MlpInput => "MLP input",
+        SelectionSite.MlpHidden => "MLP hidden features",
+        _ => "MLP output",
     };
 }

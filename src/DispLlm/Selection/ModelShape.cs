@@ -123,7 +123,7 @@ public sealed record ModelShape
         Int128 gates = SelectionSites.All.Aggregate(Int128.Zero, (sum, site) => sum + SiteSize(site)) * NumLayers;
         if (gates > Array.MaxLength)
         {
-            throw new SelectionException($"The model is too large to be counted: it has {gates} gates.");
+            throw new SelectionException($"The model is too large to be counted: {NumLayers} blocks have {gates} gates.");
         }
     }
 

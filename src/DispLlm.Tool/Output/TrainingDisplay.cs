@@ -12,5 +12,6 @@ internal sealed class TrainingDisplay(IProgressDisplay display) : IProgress<Sele
         (double)value.Step / value.Steps,
         string.Create(
             CultureInfo.InvariantCulture,
-            $"{value.Step}/{value.Steps}  loss {value.CrossEntropy:F3}  kept {100 * value.KeptFraction:F1}%  {value.TokensPerSecond:N0} tokens/s  {Formatting.Duration(value.TimeLeft)} left"));
+            $"{value.Step}/{value.Steps}  loss {value.CrossEntropy:F3}  kept {100 * value.KeptFraction:F1}%  {value.TokensPerSecond:N0} "
+                + $"tokens/s  {Formatting.Duration(value.TimeLeft)} left"));
 }

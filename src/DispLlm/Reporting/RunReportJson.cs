@@ -64,7 +64,12 @@ internal static class RunReportJson
         // The file is not embedded in HTML, and apostrophes stay readable.
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
         TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { MakeNullablesOptional } },
-        Converters = { new PlanJson(), new StepJson(layout), new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false) },
+        Converters =
+        {
+            new PlanJson(),
+            new StepJson(layout),
+            new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false),
+        },
     };
 
     private static void MakeNullablesOptional(JsonTypeInfo type)
@@ -110,7 +115,7 @@ internal static class RunReportJson
         {
             using var json = JsonDocument.ParseValue(ref reader);
             string line = json.RootElement.GetRawText();
-            return StepLog.Parse(System.Text.Encoding.UTF8.GetBytes(line), layout) ?? throw new JsonException($"'{line}' is no learning step.");
+            return StepLog.Parse(Encoding.UTF8.GetBytes(line), layout) ?? throw new JsonException($"'{line}' is no learning step.");
         }
 
         public override void Write(Utf8JsonWriter writer, SelectionProgress value, JsonSerializerOptions options) =>

@@ -19,30 +19,19 @@ internal sealed class TensorCut
     private readonly float[]? _rowGains;       // of each row of the dense tensor
     private readonly float[] _columnGains;     // of each column that stays; empty for none
 
-    private TensorCut(IReadOnlyList<int>? rows, IReadOnlyList<int>? columns, float[]? rowGains, float[] columnGains)
+    private TensorCut(IReadOnlyList<int>? rows, int[]? columns, float[]? rowGains, float[] columnGains)
     {
         _rows = rows;
-        _columns = columns?.ToArray();
+        _columns = columns;
         _rowGains = rowGains;
         _columnGains = columnGains;
     }
 
-    /// <summary>The cut of a tensor by a plan; outside blocks everything stays.</summary>
+    /// <summary>The slice of a tensor under a plan; tensors outside blocks are kept whole.</summary>
     public static TensorCut Create(CheckpointParameter slot, SelectionPlan plan)
     {
-        if (slot.Block < 0)
-        {
-            return new TensorCut(null, null, null, []);
-        }
-
-        var cuts = PrunedAxes.For(slot.Role);
-        var selection = plan.Blocks[slot.Block];
-        SelectionSite? columns = slot.IsBias ? null : cuts.InputSite;
-        return new TensorCut(
-            cuts.OutputSite is { } rows ? selection[rows] : null,
-            columns is { } read ? selection[read] : null,
-            cuts.GainRows is { } written ? plan.Scales?.ForSite(slot.Block, written).ToArray() : null,
-            columns is { } gained && plan.Scales is { } gains ? [.. selection[gained].Select(index => gains.ForSite(slot.Block, gained)[index])] : []);
+        var slice = PrunedSlice.For(slot, plan);
+        return new TensorCut(slice.Rows, slice.Columns, slice.RowScales, slice.ColumnScales);
     }
 
     /// <summary>Streams what stays of a tensor into a file.</summary>

@@ -18,30 +18,19 @@ internal sealed class TensorCut
     private readonly float[]? _rowScales;      // of each row of the dense tensor
     private readonly float[] _columnScales;    // of each kept column; empty for none
 
-    private TensorCut(IReadOnlyList<int>? rows, IReadOnlyList<int>? columns, float[]? rowScales, float[] columnScales)
+    private TensorCut(IReadOnlyList<int>? rows, int[]? columns, float[]? rowScales, float[] columnScales)
     {
         _rows = rows;
-        _columns = columns?.ToArray();
+        _columns = columns;
         _rowScales = rowScales;
         _columnScales = columnScales;
     }
 
-    /// <summary>Creates the cut of a tensor by a plan; outside blocks everything is kept.</summary>
+    /// <summary>The slice of a tensor under a plan; tensors outside blocks are kept whole.</summary>
     public static TensorCut Create(CheckpointParameter parameter, SelectionPlan plan)
     {
-        if (parameter.Block < 0)
-        {
-            return new TensorCut(null, null, null, []);
-        }
-
-        var axes = PrunedAxes.For(parameter.Role);
-        var selection = plan.Blocks[parameter.Block];
-        SelectionSite? columns = parameter.IsBias ? null : axes.InputSite;
-        return new TensorCut(
-            axes.OutputSite is { } rows ? selection[rows] : null,
-            columns is { } read ? selection[read] : null,
-            axes.ScaledRows is { } written ? plan.Scales?.ForSite(parameter.Block, written).ToArray() : null,
-            columns is { } scaled && plan.Scales is { } scales ? [.. selection[scaled].Select(index => scales.ForSite(parameter.Block, scaled)[index])] : []);
+        var slice = PrunedSlice.For(parameter, plan);
+        return new TensorCut(slice.Rows, slice.Columns, slice.RowScales, slice.ColumnScales);
     }
 
     /// <summary>Streams the kept part of a tensor into a file.</summary>

@@ -141,7 +141,7 @@ public sealed class KeyValueCache : IDisposable
     /// <summary>The same in the CPU's memory. To ask a tensor where it lies takes as long as much of what is computed for one position.</summary>
     internal (HostHeads Keys, HostHeads Values) HeldInHostMemory(int block, Tensor like, long rows, long heads, long headSize)
     {
-        if (_inHostMemory[block] is { } held && held.Keys.Holds(rows, Length + 1))
+        if (_inHostMemory[block] is { } held && held.Keys.HasCapacity(rows, Length + 1))
         {
             return held;
         }

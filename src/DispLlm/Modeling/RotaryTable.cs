@@ -76,7 +76,7 @@ internal sealed class RotaryTable : IDisposable
         Tensor bySequence = x.transpose(1, 2);
         Tensor turned = x.requires_grad
             ? RotaryFunction.Apply(bySequence, cosine, sine)
-            : DeviceKernels.ApplyRotary(bySequence, cosine, sine, back: false, mayWrite: true);
+            : DeviceKernels.ApplyRotary(bySequence, cosine, sine, inverse: false, mayOverwrite: true);
         return turned.transpose(1, 2);
     }
 

@@ -41,7 +41,7 @@ internal class DensePolicy : UngatedPolicy
     public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm) => norm?.Apply(stream) ?? stream;
 
     public override Tensor Sum(SelectionSite site, Tensor stream, Tensor output) =>
-        DeviceKernels.Sum(stream, output, mayWrite: site != SelectionSite.AttentionOutput);
+        DeviceKernels.Sum(stream, output, mayOverwrite: site != SelectionSite.AttentionOutput);
 }
 
 /// <summary>

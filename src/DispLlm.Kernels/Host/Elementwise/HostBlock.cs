@@ -46,7 +46,7 @@ internal sealed unsafe class HostBlock
     public HostSelection? MlpOutput { get; init; }
 
     /// <summary>Rows up to which its products are fastest this way.</summary>
-    public long MostRows => All.Min(projection => HostGemm.MostRows(projection.Weight.Width, projection.Weight.AreNarrow));
+    public long MostRows => All.Min(projection => HostGemm.MaxRows(projection.Weight.Width, projection.Weight.IsBFloat16));
 
     private IEnumerable<HostLinear> All => [Query, Key, Value, Output, Gate, Up, Down];
 
@@ -62,7 +62,7 @@ internal sealed unsafe class HostBlock
     {
         HostMatrix Room(long width)
         {
-            var rows = HostMatrix.Over(scratch, stream.Count, width, stream.AreNarrow);
+            var rows = HostMatrix.FromPointer(scratch, stream.Count, width, stream.IsBFloat16);
             scratch += AlignedBuffer.RoundUpToCacheLine(stream.Count * width);
             return rows;
         }
@@ -79,7 +79,7 @@ internal sealed unsafe class HostBlock
         passed?.Invoke(BlockPiece.Attention);
         HostGemm.Apply(mixed, output);
         passed?.Invoke(BlockPiece.Products);
-        HostElementwise.IndexAdd(stream, AttentionOutput, output.Result, stream);
+        IndexAddKernel.Forward(stream, AttentionOutput, output.Result, stream);
         passed?.Invoke(BlockPiece.Sum);
 
         entered = Room(Gate.Weight.Width);
@@ -88,11 +88,11 @@ internal sealed unsafe class HostBlock
         passed?.Invoke(BlockPiece.Norm);
         HostGemm.Apply(entered, gate, up);
         passed?.Invoke(BlockPiece.Products);
-        HostElementwise.SwiGlu(gate.Result, up.Result, gate.Result);
+        SwiGluKernel.Forward(gate.Result, up.Result, gate.Result);
         passed?.Invoke(BlockPiece.MlpActivation);
         HostGemm.Apply(gate.Result, down);
         passed?.Invoke(BlockPiece.Products);
-        HostElementwise.IndexAdd(stream, MlpOutput, down.Result, stream);
+        IndexAddKernel.Forward(stream, MlpOutput, down.Result, stream);
         passed?.Invoke(BlockPiece.Sum);
     }
 }

@@ -28,7 +28,7 @@ internal readonly record struct PrunedSlice(IReadOnlyList<int>? Rows, int[]? Col
         return new PrunedSlice(
             axes.OutputSite is { } output ? selection[output] : null,
             columns,
-            axes.GainRows is { } written ? plan.Scales?.ForSite(parameter.Block, written).ToArray() : null,
+            axes.ScaledRows is { } written ? plan.Scales?.ForSite(parameter.Block, written).ToArray() : null,
             input is { } scaled && plan.Scales is { } scales ? [.. columns!.Select(column => scales.ForSite(parameter.Block, scaled)[column])] : []);
     }
 

@@ -38,11 +38,7 @@ public sealed class PrunedModelBuilder
     {
         ArgumentException.ThrowIfNullOrEmpty(denseFolder);
         ArgumentNullException.ThrowIfNull(plan);
-        if (reconstruction is not null && !reconstruction.Plan.Equals(plan))
-        {
-            throw new ArgumentException("The reconstruction is for another plan: its weights do not fit what this one keeps.", nameof(reconstruction));
-        }
-
+        reconstruction?.EnsureFor(plan);
         _reconstruction = reconstruction;
         _source = denseFolder;
         _family = family;

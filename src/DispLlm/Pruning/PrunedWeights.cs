@@ -99,7 +99,7 @@ internal sealed class PrunedWeights
                 }
                 else
                 {
-                    TensorCut.Create(parameter, _plan).Stream(_source, info, pieces, cancellation);
+                    new TensorCut(PrunedSlice.For(parameter, _plan)).Stream(_source, info, pieces, cancellation);
                 }
 
                 report();

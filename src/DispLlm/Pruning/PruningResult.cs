@@ -70,6 +70,30 @@ public sealed class PruningResult
     /// <exception cref="BudgetException">The ratio is out of range, or cannot be met by this model.</exception>
     public SelectionPlan PlanFor(double ratio) => _outcome.PlanFor(Spec, PruningBudget.FromRatio(ratio) with { Scope = Budget.Scope });
 
+    /// <summary>Prunes a model in memory: no folder is read or written.</summary>
+    /// <param name="model">The dense model that was selected from, or another of its shape. It is not changed.</param>
+    /// <returns>The pruned model. The caller disposes it; the dense one may be disposed before it.</returns>
+    /// <exception cref="ModelAlreadyPrunedException">The model is pruned already.</exception>
+    /// <exception cref="SelectionException">The model is of another shape or family.</exception>
+    public PrunableModel ApplyTo(PrunableModel model)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        return model.Prune(Plan);
+    }
+
+    /// <summary>The same, with reconstructed weights.</summary>
+    /// <param name="model">The dense model that was selected from, or another of its shape. It is not changed.</param>
+    /// <param name="reconstruction">Weights to take instead of the model's own. The caller disposes it.</param>
+    /// <returns>The pruned model. The caller disposes it; the dense one may be disposed before it.</returns>
+    /// <exception cref="ArgumentException">The reconstruction is for another plan.</exception>
+    public PrunableModel ApplyTo(PrunableModel model, WeightReconstruction reconstruction)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(reconstruction);
+        reconstruction.EnsureFor(Plan);
+        return model.Prune(Plan, reconstruction.Weight);
+    }
+
     /// <summary>Prunes the checkpoint that the model was loaded from into a new folder.</summary>
     /// <param name="folder">The folder to create; it may not exist yet, or be empty.</param>
     /// <param name="progress">Where every written tensor is reported to.</param>

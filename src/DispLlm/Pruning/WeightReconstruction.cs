@@ -121,6 +121,15 @@ public sealed class WeightReconstruction : IDisposable
         _weights.Clear();
     }
 
+    /// <summary>Refuses another plan than its own.</summary>
+    internal void EnsureFor(SelectionPlan plan)
+    {
+        if (!Plan.Equals(plan))
+        {
+            throw new ArgumentException("The reconstruction is for another plan: its weights do not fit what this one keeps.", nameof(plan));
+        }
+    }
+
     /// <summary>The corrected weight in its pruned shape, float32 on the CPU; null where the weight is not corrected.</summary>
     internal Tensor? Weight(WeightRole role, int block) => _weights.GetValueOrDefault((role, block));
 

@@ -41,13 +41,6 @@ public sealed record TrainingMemoryEstimate
         _ => throw new ArgumentOutOfRangeException(nameof(checkpointing), checkpointing, "A step saves all activations or block inputs."),
     };
 
-    /// <summary>Counts a step's memory on the CPU.</summary>
-    /// <param name="spec">The model.</param>
-    /// <param name="type">The compute type.</param>
-    /// <param name="batch">Sequences in a forward pass.</param>
-    /// <param name="length">Tokens of a sequence.</param>
-    public static TrainingMemoryEstimate Estimate(DecoderSpec spec, torch.ScalarType type, long batch, long length) => Estimate(spec, type, batch, length, false);
-
     /// <summary>Counts a step's memory.</summary>
     /// <param name="spec">The model.</param>
     /// <param name="type">The compute type.</param>

@@ -33,8 +33,6 @@ internal static class GateSampler
     public static GateSample Sample(
         GateEstimator estimator, Tensor logits, Tensor uniforms, double offset = 3, double temperature = 1, double inverseTemperature = 1)
     {
-        ArgumentNullException.ThrowIfNull(logits);
-        ArgumentNullException.ThrowIfNull(uniforms);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(temperature);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(inverseTemperature);
         using var noGradient = no_grad();
@@ -68,7 +66,6 @@ internal static class GateSampler
     /// <returns>The rounded sample; the caller disposes both tensors.</returns>
     public static GateSample Round(GateSample sample)
     {
-        ArgumentNullException.ThrowIfNull(sample);
         using var noGradient = no_grad();
         return new GateSample(sample.Gates.round(), sample.Jacobian.alias());
     }

@@ -31,6 +31,26 @@ public sealed class PipelineTests
     }
 
     [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Pruning_in_memory_gives_the_model_of_the_saved_folder(bool reconstructs)
+    {
+        using var folder = new TemporaryFolder();
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
+        var result = await Prune(model).RunAsync(TestContext.Current.CancellationToken);
+        using var reconstruction = reconstructs
+            ? await WeightReconstruction.FitAsync(model, result.Plan, s_corpus, new ReconstructionOptions { Sequences = 8, HeldOutSequences = 0, SequenceLength = 32 }, null, TestContext.Current.CancellationToken)
+            : null;
+        await result.SaveAsync(folder.Below("pruned"), reconstruction, null, TestContext.Current.CancellationToken);
+        using PrunableModel saved = PrunableModel.Load(folder.Below("pruned")), inMemory = reconstruction is null ? result.ApplyTo(model) : result.ApplyTo(model, reconstruction);
+        using var scope = NewDisposeScope();
+        Tensor tokens = arange(20, ScalarType.Int64).unsqueeze(0);
+        Assert.Equal(saved.Logits(tokens).data<float>().ToArray(), inMemory.Logits(tokens).data<float>().ToArray());
+        Assert.Equal(result.Plan, inMemory.Plan);
+        Assert.Throws<ModelAlreadyPrunedException>(() => result.ApplyTo(inMemory));
+    }
+
+    [Theory]
     [InlineData(0)]
     [InlineData(7)]
     public async Task The_same_seed_gives_the_same_plan_byte_for_byte(long seed)

@@ -1,9 +1,9 @@
 namespace DispLlm.Cutting;
 
 /// <summary>
-/// The builder against <c>cp</c> of the bytes that it keeps, in turns, both from files that are cold, or both from the system's cache. The builder returns when everything is on the disk; <c>cp</c> does
-/// not wait for that, so the copy is also measured with the wait. The builder has to read all that it passes by, the copy only what is kept: the last ratio is that
-/// of the bytes which each reads and writes in a second.
+/// The builder compared with <c>cp</c> of the bytes that it writes, in turns, both from cold files or both from the system's cache. The builder returns when
+/// everything is on the disk; <c>cp</c> does not wait for that, so the copy is also measured with a flush. The builder reads the whole checkpoint, the copy only
+/// the kept bytes: the last ratio compares the bytes read and written per second.
 /// </summary>
 internal sealed class CuttingBenchmark(Settings settings)
 {

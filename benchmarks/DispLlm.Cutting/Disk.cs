@@ -2,7 +2,9 @@ using System.Diagnostics;
 
 namespace DispLlm.Cutting;
 
-/// <summary>Files as the disk sees them: copied by the system's own program, brought to the disk, dropped from the system's cache.</summary>
+/// <summary>
+/// Files as the disk sees them: copied by the system's own program, brought to the disk, dropped from the system's cache.
+/// </summary>
 internal static class Disk
 {
     public static void EnsureFree(string folder, double bytes)
@@ -10,7 +12,7 @@ internal static class Disk
         long free = new DriveInfo(folder).AvailableFreeSpace;
         if (free < bytes * 1.2)
         {
-            throw new IOException($"{folder} has {free / 1e9:F1} GB free, and {bytes * 1.2 / 1e9:F1} GB are wanted: take fewer blocks, or another place.");
+            throw new IOException($"{folder} has {free / 1e9:F1} GB free, and {bytes * 1.2 / 1e9:F1} GB are needed: use fewer blocks, or another folder.");
         }
     }
 
@@ -27,7 +29,7 @@ internal static class Disk
         }
     }
 
-    /// <summary>Makes a folder's files cold. They must be on the disk already.</summary>
+    /// <summary>Drops the files of a folder from the system's cache. They must be on the disk.</summary>
     public static void Drop(string folder)
     {
         foreach (string file in Directory.GetFiles(folder))
@@ -36,7 +38,7 @@ internal static class Disk
         }
     }
 
-    /// <summary>Brings a folder's files into the system's cache.</summary>
+    /// <summary>Reads the files of a folder into the system's cache.</summary>
     public static void Warm(string folder)
     {
         foreach (string file in Directory.GetFiles(folder))

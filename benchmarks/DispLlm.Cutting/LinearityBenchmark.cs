@@ -5,25 +5,25 @@ using static TorchSharp.torch;
 namespace DispLlm.Cutting;
 
 /// <summary>
-/// A learning run to its plan, at a small shape and without scores to start from, with one of steps, tokens of a step and parameters growing. The straight line through the
-/// times says whether the cost is linear: what lies off it is printed. The time is the processor's, on one thread: work beside it disturbs that least.
+/// The time of a training run on a small model without initial scores, with a growing number of steps, tokens per step or parameters. Deviations from a straight
+/// line show whether the cost is linear. Processor time on one thread is measured, which other work disturbs least.
 /// </summary>
 internal sealed class LinearityBenchmark(Settings settings)
 {
-    private const int Window = 64;
+    private const int Length = 64;
 
     private static readonly int[] s_growth = [1, 2, 4, 8];
 
     public void Print(TextWriter output)
     {
         set_num_threads(1);
-        Run(blocks: 2, steps: 2, windows: 1);
-        Print(output, "steps", [.. s_growth.Select(n => Measure(5 * n, () => Run(blocks: 2, steps: 5 * n, windows: 1)))]);
-        Print(output, "tokens of a step", [.. s_growth.Select(n => Measure(n * Window, () => Run(blocks: 2, steps: 5, windows: n)))]);
-        Print(output, "parameters in blocks", [.. s_growth.Select(n => Measure(Parameters(2 * n), () => Run(blocks: 2 * n, steps: 5, windows: 1)))]);
+        Run(blocks: 2, steps: 2, batch: 1);
+        Print(output, "steps", [.. s_growth.Select(n => Measure(5 * n, () => Run(blocks: 2, steps: 5 * n, batch: 1)))]);
+        Print(output, "tokens of a step", [.. s_growth.Select(n => Measure(n * Length, () => Run(blocks: 2, steps: 5, batch: n)))]);
+        Print(output, "parameters in blocks", [.. s_growth.Select(n => Measure(Parameters(2 * n), () => Run(blocks: 2 * n, steps: 5, batch: 1)))]);
     }
 
-    /// <summary>The fastest of the repeats: what disturbs a run only makes it slower.</summary>
+    /// <summary>The fastest of the repeats: disturbances only make a run slower.</summary>
     private (double Size, double Seconds) Measure(double size, Func<double> run) =>
         (size, Enumerable.Range(0, settings.Repeats).Min(_ => run()));
 
@@ -42,18 +42,18 @@ internal sealed class LinearityBenchmark(Settings settings)
             output.WriteLine($"| {size:N0} | {seconds / points[0].Seconds:F2} | {line / points[0].Seconds:F2} | {(seconds / line) - 1:+0.0 %;-0.0 %} |");
         }
 
-        output.WriteLine($"\nThe line explains {explained:P2} of the variance; {start / points[^1].Seconds:P1} of the last time does not grow.\n");
+        output.WriteLine($"\nThe line explains {explained:P2} of the variance; {start / points[^1].Seconds:P1} of the last time is constant.\n");
     }
 
-    private static double Run(int blocks, int steps, int windows)
+    private static double Run(int blocks, int steps, int batch)
     {
         using var model = Model(blocks);
-        var strategy = new HypernetworkSelection(new HypernetworkOptions { Steps = steps, SequenceLength = Window, BatchSize = windows, InitialScoreWeight = 0 });
+        var strategy = new HypernetworkSelection(new HypernetworkOptions { Steps = steps, SequenceLength = Length, BatchSize = batch, InitialScoreWeight = 0 });
         var request = new SelectionRequest
         {
             Model = model,
             Budget = PruningBudget.FromRatio(0.5),
-            Calibration = TokenCorpus.FromTokens([.. Enumerable.Range(0, 64 * Window).Select(i => i * 7919 % model.Spec.VocabularySize)]),
+            Calibration = TokenCorpus.FromTokens([.. Enumerable.Range(0, 64 * Length).Select(i => i * 7919 % model.Spec.VocabularySize)]),
         };
         var before = Process.GetCurrentProcess().TotalProcessorTime;
         strategy.SelectAsync(request).GetAwaiter().GetResult();

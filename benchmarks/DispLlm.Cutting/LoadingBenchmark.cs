@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Cutting;
 
 /// <summary>
-/// Loading folders of LLaMA-2 7B's shape, cold, against reading their headers; and what a pass over mapped weights takes once they are in memory, against one over
-/// copied ones.
+/// Loading cold folders of LLaMA-2 7B's shape compared with reading their headers; and a forward pass over mapped weights compared with copied ones, once they are
+/// in memory.
 /// </summary>
 internal sealed class LoadingBenchmark(Settings settings)
 {
@@ -29,14 +29,14 @@ internal sealed class LoadingBenchmark(Settings settings)
                 checkpoint.OpenAll();
             }
 
-            // Once for the compiler.
+            // Warm-up.
             ReadHeaders();
             PrunableModel.Load(folder.FullPath, backend).Dispose();
             double headers = Cold(folder, ReadHeaders);
             double mapped = Cold(folder, () => PrunableModel.Load(folder.FullPath, backend).Dispose());
             string line = $"| {Disk.MeasureSize(folder.FullPath) / 1e9:F2} | {headers * 1e3:F1} | {mapped / headers:F2} |";
 
-            // A copy has to fit beside the system's cache of the file.
+            // A copy has to fit next to the system's cache of the file.
             if (SyntheticFolder.Bytes(blocks) * 2.5 > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes)
             {
                 output.WriteLine(line + " does not fit | |");
@@ -56,7 +56,7 @@ internal sealed class LoadingBenchmark(Settings settings)
         return Disk.Seconds(action);
     }).Order().ElementAt(settings.Repeats / 2);
 
-    /// <summary>The fastest pass of each, in turns.</summary>
+    /// <summary>The ratio of the fastest passes, measured in turns.</summary>
     private double PassRatio(PrunableModel first, PrunableModel second)
     {
         using var noGradient = no_grad();

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace DispLlm.Cutting;
 
-/// <summary>What was measured on.</summary>
+/// <summary>The machine of the measurements.</summary>
 internal static class Machine
 {
     public static void Print(TextWriter output)
@@ -16,7 +16,7 @@ internal static class Machine
             + $"{RuntimeInformation.OSDescription}, {RuntimeInformation.FrameworkDescription}{load}.\n");
     }
 
-    /// <summary>The most memory that this process has had resident at a time, mapped pages counted, in bytes.</summary>
+    /// <summary>Peak resident memory of this process in bytes, including mapped pages.</summary>
     public static long PeakResidentBytes()
     {
         string line = File.ReadLines("/proc/self/status").First(line => line.StartsWith("VmHWM:", StringComparison.Ordinal));

@@ -4,9 +4,9 @@ using DispLlm.Cutting;
 Settings settings;
 try
 {
-    if (args is [CutRun.Verb, var source, var plan, var target])
+    if (args is [CutRun.CommandName, var source, var plan, var target])
     {
-        CutRun.Go(source, plan, target);
+        CutRun.Run(source, plan, target);
         return 0;
     }
 

@@ -2,26 +2,26 @@ using System.Globalization;
 
 namespace DispLlm.Cutting;
 
-/// <summary>What the command line asks for.</summary>
+/// <summary>The settings of the command line.</summary>
 internal sealed record Settings
 {
     public const string Usage = """
-        Measures reading, cutting and the cost of a run, and prints Markdown. Needs Linux with GNU coreutils for cut and load.
+        Measures loading, cutting and the cost of training, and prints Markdown. Needs Linux with GNU coreutils for cut and load.
 
           dotnet run --project benchmarks/DispLlm.Cutting -c Release -- <measurement> [options]
 
         Measurements:
           cut      PrunedModelBuilder on a folder of LLaMA-2 7B's shape against cp of what it writes
           load     opening folders of that shape, mapped and copied, against reading their headers
-          linear   a run's time against its steps, tokens and parameters, with a straight line through it
+          linear   the time of a training run by steps, tokens and parameters, with a fitted line
 
         Options:
           --blocks 32         blocks of the folder (cut), or a list of them (load: 1,2,4,8)
-          --ratio 0.5         share of the block parameters that goes (cut)
-          --cache cold        whether files are read from the disk, or warm: from the system's cache, where they have to fit (cut)
+          --ratio 0.5         fraction of the block weights to remove (cut)
+          --cache cold        cold: files are read from the disk; warm: from the system's cache, which has to hold them (cut)
           --shard 5           largest shard, in GB
-          --repeats 3         how often each is measured
-          --in /tmp           where folders are made; they are removed at the end
+          --repeats 3         repeats of each measurement
+          --in /tmp           parent of the temporary folders
         """;
 
     public required string Measurement { get; init; }

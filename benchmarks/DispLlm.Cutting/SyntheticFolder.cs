@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Cutting;
 
 /// <summary>
-/// A checkpoint folder of LLaMA-2 7B's shape in bfloat16, with any number of blocks, in shards and with their index, as it would be downloaded. Its numbers are
-/// small and random. It is gone when this is disposed.
+/// A checkpoint folder of LLaMA-2 7B's shape in bfloat16, with any number of blocks, in shards with an index. Its weights are small random numbers. It is deleted
+/// when this is disposed.
 /// </summary>
 internal sealed class SyntheticFolder : IDisposable
 {

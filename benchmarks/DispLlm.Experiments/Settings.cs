@@ -3,7 +3,7 @@ using TorchSharp;
 
 namespace DispLlm.Experiments;
 
-/// <summary>What the command line asks for.</summary>
+/// <summary>The settings of the command line.</summary>
 internal sealed record Settings
 {
     public const string Usage = """
@@ -12,13 +12,13 @@ internal sealed record Settings
           dotnet run --project benchmarks/DispLlm.Experiments -c Release -- <table> --model <folder> --calibration <text file> --heldout <text file>
 
         Tables:
-          strategies   every strategy without learning, and learning, at each kept fraction
-          steps        the default recipe at each number of steps, beside the paper's and the released code's at --published steps
+          strategies   every strategy at each kept fraction
+          steps        the default recipe at each number of steps, and those of the paper and its reference implementation at --published steps
           estimators   ReinMax, straight-through and soft gates at the first number of steps
           ablations    without hypernetwork, without recurrence, with one shared stream selection, without each of our additions
           ratios       one run projected on other ratios, beside runs of their own
-          text         given text, text sampled from the model, both; and how much of it
-          compensation weights corrected in closed form after the selection, or not
+          text         given text, generated text, both; and how much of it
+          reconstruction  weights reconstructed after the selection, or not
           speed        prefill and decode, pruned against dense in turns
           compute      float32 against bfloat16
 
@@ -27,13 +27,13 @@ internal sealed record Settings
           --steps 75,200        numbers of learning steps                    (75)
           --published 300       steps of the published recipes; 0 leaves out (300)
           --started 0           steps of ReinMax from Fisher scores without our other additions; 0 leaves it out (0)
-          --seeds 1             runs of each row, each with a seed of its own (1)
-          --first-seed 0        the first one's seed                         (0)
-          --window 512          tokens of a window                           (512)
-          --heldout-windows 40  windows that the result is judged on         (40)
+          --seeds 1             runs per row, each with its own seed         (1)
+          --first-seed 0        seed of the first run                        (0)
+          --window 512          tokens per sequence                           (512)
+          --heldout-windows 40  windows that the result is evaluated on      (40)
           --type bfloat16       compute type, or float32                     (bfloat16)
-          --only text           rows whose name holds this text              (all)
-          --kept folder         selections are kept here, and taken from here where a run made them before (none)
+          --only text           rows whose name contains this text           (all)
+          --cache folder        cache of selections                          (none)
         """;
 
     public required string Table { get; init; }
@@ -62,11 +62,11 @@ internal sealed record Settings
 
     public torch.ScalarType Type { get; init; } = torch.ScalarType.BFloat16;
 
-    /// <summary>Rows whose name holds this text are printed; the others are left out.</summary>
+    /// <summary>Only rows whose name contains this text are printed.</summary>
     public string Only { get; init; } = "";
 
-    /// <summary>Where selections are kept from one command to the next.</summary>
-    public string? Kept { get; init; }
+    /// <summary>The folder in which selections are cached.</summary>
+    public string? CacheFolder { get; init; }
 
     public static Settings Parse(string[] args)
     {
@@ -96,7 +96,7 @@ internal sealed record Settings
             HeldoutWindows = List<int>("--heldout-windows", "40")[0],
             Type = Enum.Parse<torch.ScalarType>(Take("--type", "bfloat16"), ignoreCase: true),
             Only = Take("--only", ""),
-            Kept = options.Remove("--kept", out string? kept) ? kept : null,
+            CacheFolder = options.Remove("--cache", out string? cache) ? cache : null,
         };
         return options.Count == 0 ? settings : throw new ArgumentException($"There is no option {options.Keys.First()}.");
     }

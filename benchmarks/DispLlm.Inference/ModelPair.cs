@@ -37,7 +37,7 @@ internal sealed class ModelPair : IDisposable
             var backend = settings.Backend;
             var dense = PrunableModel.Load(folder, backend);
             var request = new SelectionRequest { Model = dense, Budget = PruningBudget.FromKeepFraction(keep), WidthMultiple = settings.Multiple };
-            new PrunedModelBuilder(folder, new RandomSelection().SelectAsync(request).GetAwaiter().GetResult().Plan).Build(cut);
+            new PrunedModelBuilder(folder, new RandomSelection().SelectAsync(request).GetAwaiter().GetResult().Plan).BuildAsync(cut).GetAwaiter().GetResult();
             return new ModelPair(dense, PrunableModel.Load(cut, backend));
         }
         finally

@@ -65,7 +65,7 @@ static async Task RunAsync(Options options, CancellationToken cancellation)
     var perplexity = new PerplexityOptions { WindowLength = window };
     var before = Perplexity.Evaluate(model, evaluation, perplexity, cancellationToken: cancellation);
     var after = Perplexity.Evaluate(pruned, evaluation, perplexity, cancellationToken: cancellation);
-    var speed = Throughput.Prefill([model, pruned], window, cancellationToken: cancellation);
+    var speed = Throughput.MeasurePrefill([model, pruned], new ThroughputOptions { SequenceLength = window }, cancellation);
     Picture.Table(
         ("", "before", "after"),
         ("block weights", $"{result.Before.BlockWeights:N0}", $"{result.After.BlockWeights:N0} ({result.KeptFraction():P2})"),

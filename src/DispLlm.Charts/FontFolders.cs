@@ -4,16 +4,15 @@ using Svg.Skia.TypefaceProviders;
 namespace DispLlm;
 
 /// <summary>
-/// A sans-serif font out of the system's font folders. Skia asks the system itself where it is built to; its build without dependencies for Linux is not, and
-/// knows no font at all.
+/// Finds a sans-serif font in the font folders of Linux. Skia's Linux build without dependencies has no access to the system's fonts.
 /// </summary>
 internal sealed class FontFolders : ITypefaceProvider
 {
-    private static readonly string[] s_avoided = ["Serif", "Mono", "Italic", "Oblique", "Condensed", "Narrow", "Symbol", "Emoji", "Math"];
+    private static readonly string[] s_excluded = ["Serif", "Mono", "Italic", "Oblique", "Condensed", "Narrow", "Symbol", "Emoji", "Math"];
 
-    private readonly string[] _files = [.. Folders().SelectMany(Fonts).Where(IsSansSerif).Order(StringComparer.Ordinal)];
+    private readonly string[] _files = [.. FindFolders().SelectMany(FindFonts).Where(IsSansSerif).Order(StringComparer.Ordinal)];
 
-    /// <summary>Whatever family is asked for, it is one of these; the weight is honoured. Null, which leaves it to Skia, where there is none.</summary>
+    /// <summary>Returns a sans-serif font of the weight, whatever the family; null if there is none.</summary>
     public SKTypeface? FromFamilyName(string fontFamily, SKFontStyleWeight fontWeight, SKFontStyleWidth fontWidth, SKFontStyleSlant fontStyle)
     {
         bool bold = fontWeight >= SKFontStyleWeight.SemiBold;
@@ -26,23 +25,24 @@ internal sealed class FontFolders : ITypefaceProvider
         return font.ContainsGlyph('a');
     }
 
-    private static IEnumerable<string> Folders()
+    private static IEnumerable<string> FindFolders()
     {
         string home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
-        return ((string[])["/usr/share/fonts", "/usr/local/share/fonts", Path.Combine(home, ".local/share/fonts"), Path.Combine(home, ".fonts")]).Where(Directory.Exists);
+        string[] folders = ["/usr/share/fonts", "/usr/local/share/fonts", Path.Combine(home, ".local/share/fonts"), Path.Combine(home, ".fonts")];
+        return folders.Where(Directory.Exists);
     }
 
-    private static IEnumerable<string> Fonts(string folder) => Directory
+    private static IEnumerable<string> FindFonts(string folder) => Directory
         .EnumerateFiles(folder, "*", new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true })
         .Where(file => Path.GetExtension(file) is ".ttf" or ".otf");
 
     private static bool IsSansSerif(string file)
     {
         string name = Path.GetFileName(file);
-        return name.Contains("Sans", StringComparison.OrdinalIgnoreCase) && !s_avoided.Any(word => name.Contains(word, StringComparison.OrdinalIgnoreCase));
+        return name.Contains("Sans", StringComparison.OrdinalIgnoreCase) && !s_excluded.Any(word => name.Contains(word, StringComparison.OrdinalIgnoreCase));
     }
 
-    /// <summary>0 for the weight that is asked for, more for others: a file's name says its weight, and a plain one says none or Regular.</summary>
+    /// <summary>0 if the file name says the wanted weight, otherwise 1.</summary>
     private static int Mismatch(string file, bool bold)
     {
         string name = Path.GetFileNameWithoutExtension(file);

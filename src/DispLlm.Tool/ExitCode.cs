@@ -1,27 +1,27 @@
 namespace DispLlm.Tool;
 
-/// <summary>What the tool's exit codes mean. They are part of its interface: scripts go by them.</summary>
+/// <summary>The exit codes of the tool. Scripts depend on them.</summary>
 internal static class ExitCode
 {
-    public const int Done = 0;
+    public const int Success = 0;
     public const int BadInput = 1;
     public const int Usage = 2;
-    public const int BudgetOutOfReach = 3;
-    public const int NumericalTrouble = 4;
+    public const int BudgetUnreachable = 3;
+    public const int NumericalError = 4;
     public const int Unexpected = 70;
     public const int Interrupted = 130;
     public const int Terminated = 143;
 
-    /// <summary>The same for people, as the help prints it.</summary>
+    /// <summary>Their meanings, for the help.</summary>
     public static IReadOnlyList<(int Code, string Meaning)> Meanings { get; } =
     [
-        (Done, "done"),
-        (BadInput, "a model, text, plan, run or file is not as it has to be"),
-        (Usage, "the command line cannot be read"),
-        (BudgetOutOfReach, "no selection of this model is that small"),
-        (NumericalTrouble, "a NaN or an infinity turned up while learning"),
-        (Unexpected, "an error of the tool's own: please report it"),
-        (Interrupted, "interrupted (Ctrl-C, SIGINT); a run that learns is saved"),
-        (Terminated, "terminated (SIGTERM); a run that learns is saved"),
+        (Success, "success"),
+        (BadInput, "a model, text, plan, run or file is not valid"),
+        (Usage, "the command line is not valid"),
+        (BudgetUnreachable, "the budget is out of reach for this model"),
+        (NumericalError, "a NaN or infinity occurred during training"),
+        (Unexpected, "an unexpected error: please report it"),
+        (Interrupted, "interrupted (Ctrl-C, SIGINT); a training run is saved"),
+        (Terminated, "terminated (SIGTERM); a training run is saved"),
     ];
 }

@@ -2,18 +2,18 @@ using System.Text.Json.Nodes;
 
 namespace DispLlm.Tool;
 
-/// <summary>What an error comes to for who called: an exit code, and a message that says what to do.</summary>
+/// <summary>An error as an exit code and a message.</summary>
 internal sealed record Failure(int Code, string Kind, string Message, bool IsExpected)
 {
     public static Failure FromException(Exception error) => error switch
     {
-        BudgetException => Expected(ExitCode.BudgetOutOfReach, error),
-        NumericalException => Expected(ExitCode.NumericalTrouble, error),
+        BudgetException => Expected(ExitCode.BudgetUnreachable, error),
+        NumericalException => Expected(ExitCode.NumericalError, error),
         DispLlmException or IOException or UnauthorizedAccessException => Expected(ExitCode.BadInput, error),
         _ => new Failure(
             ExitCode.Unexpected,
             error.GetType().Name,
-            $"The tool failed in a way that nobody foresaw. Please report this with what you ran:{Environment.NewLine}{error}",
+            $"Unexpected error. Please report it with the command line:{Environment.NewLine}{error}",
             IsExpected: false),
     };
 

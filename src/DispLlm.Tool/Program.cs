@@ -1,3 +1,3 @@
 using DispLlm.Tool;
 
-return await DispLlmCommand.RunAsync(args);
+return await DispLlmCli.RunAsync(args, Console.Out, Console.Error);

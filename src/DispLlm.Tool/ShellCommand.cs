@@ -1,14 +1,15 @@
 namespace DispLlm.Tool;
 
-/// <summary>A command line as one types it.</summary>
+/// <summary>Formats command lines for a shell.</summary>
 internal static class ShellCommand
 {
-    /// <summary>The command with its arguments, quoted where a shell would read them otherwise.</summary>
-    public static string Format(IEnumerable<string> arguments) => string.Join(' ', arguments.Select(Quoted).Prepend("displlm"));
+    /// <summary>The command with its arguments, quoted where needed.</summary>
+    public static string Format(IEnumerable<string> arguments) => string.Join(' ', arguments.Select(Quote).Prepend("displlm"));
 
-    public static string Quoted(string argument)
+    private static string Quote(string argument)
     {
-        if (argument.Length > 0 && argument.All(c => char.IsAsciiLetterOrDigit(c) || "-_./:=,+@%\\~".Contains(c, StringComparison.Ordinal)) && (OperatingSystem.IsWindows() || !argument.Contains('\\')))
+        string allowed = OperatingSystem.IsWindows() ? "-_./:=,+@%~\\" : "-_./:=,+@%~";
+        if (argument.Length > 0 && argument.All(c => char.IsAsciiLetterOrDigit(c) || allowed.Contains(c, StringComparison.Ordinal)))
         {
             return argument;
         }

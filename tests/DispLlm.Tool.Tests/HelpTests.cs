@@ -2,17 +2,17 @@ using System.Text.RegularExpressions;
 
 namespace DispLlm.Tool.Tests;
 
-public sealed partial class HelpTests
+public sealed partial class HelpTests(TestFolder folder) : IClassFixture<TestFolder>
 {
-    public static TheoryData<string> Verbs => ["prune", "plan", "apply", "inspect", "eval", "generate"];
+    public static TheoryData<string> Commands => ["prune", "plan", "apply", "inspect", "eval", "generate"];
 
     [Fact]
-    public async Task The_command_names_its_verbs_and_exit_codes()
+    public async Task Help_lists_commands_and_exit_codes()
     {
-        var help = (await ToolProcess.RunAsync(Path.GetTempPath(), "--help")).With(0).Out;
-        foreach (string verb in Verbs.Select(row => row.Data))
+        var help = (await folder.RunAsync("--help")).With(0).Out;
+        foreach (string command in Commands.Select(row => row.Data))
         {
-            Assert.Matches($@"(?m)^  {verb} <.*> +\S", help);
+            Assert.Matches($@"(?m)^  {command} <.*> +\S", help);
         }
 
         foreach (int code in (int[])[0, 1, 2, 3, 4, 70, 130, 143])
@@ -22,19 +22,19 @@ public sealed partial class HelpTests
     }
 
     [Theory]
-    [MemberData(nameof(Verbs))]
-    public async Task Every_option_says_what_it_is_for_and_what_it_is_by_default(string verb)
+    [MemberData(nameof(Commands))]
+    public async Task Every_option_has_a_description_and_a_default(string command)
     {
-        var outcome = (await ToolProcess.RunAsync(Path.GetTempPath(), verb, "--help")).With(0);
-        Assert.Contains($"  displlm {verb} ", outcome.Out.Split("Examples:")[1], StringComparison.Ordinal);
+        var outcome = (await folder.RunAsync(command, "--help")).With(0);
+        Assert.Contains($"  displlm {command} ", outcome.Out.Split("Examples:")[1], StringComparison.Ordinal);
         var options = OptionLine().Matches(outcome.Out);
         Assert.Contains(options, option => option.Value.Contains("--json", StringComparison.Ordinal));
         foreach (Match option in options)
         {
             string description = option.Groups["description"].Value;
-            Assert.True(description.Length > 10, $"{verb}: no description: {option.Value}");
+            Assert.True(description.Length > 10, $"{command}: no description: {option.Value}");
             bool takesValue = option.Groups["value"].Success;
-            Assert.True(!takesValue || description.Contains("default", StringComparison.OrdinalIgnoreCase), $"{verb}: no default: {option.Value}");
+            Assert.True(!takesValue || description.Contains("default", StringComparison.OrdinalIgnoreCase), $"{command}: no default: {option.Value}");
         }
     }
 

@@ -1,6 +1,6 @@
 namespace DispLlm.Tool.Tests;
 
-public sealed class RefusalTests(Workplace workplace) : IClassFixture<Workplace>
+public sealed class RefusalTests(TestFolder folder) : IClassFixture<TestFolder>
 {
     [Theory]
     [InlineData("prune", "model")]
@@ -11,14 +11,14 @@ public sealed class RefusalTests(Workplace workplace) : IClassFixture<Workplace>
     [InlineData("prune ./model --strategy fisher --steps 10", "--steps")]
     [InlineData("prune ./model --steps 0", "--steps 0")]
     [InlineData("prune ./model --device tpu", "tpu")]
-    [InlineData("prune ./model --compensate --norm-order select-then-norm", "--compensate")]
-    [InlineData("apply ./model plan.json --text text.txt", "--compensate")]
+    [InlineData("prune ./model --reconstruct --norm-order select-then-norm", "--reconstruct")]
+    [InlineData("apply ./model plan.json --text text.txt", "--reconstruct")]
     [InlineData("generate ./model Hello --top-p 2", "--top-p 2")]
     [InlineData("shrink ./model", "shrink")]
-    public async Task What_cannot_be_meant_is_refused_before_anything_is_loaded(string line, string said)
+    public async Task An_invalid_command_line_is_refused_before_anything_is_loaded(string line, string expected)
     {
-        var outcome = (await workplace.RunAsync(line.Split(' '))).With(2);
-        Assert.Contains(said, outcome.Error, StringComparison.Ordinal);
+        var outcome = (await folder.RunAsync(line.Split(' '))).With(2);
+        Assert.Contains(expected, outcome.Error, StringComparison.Ordinal);
         Assert.Contains("--help", outcome.Error, StringComparison.Ordinal);
         Assert.Empty(outcome.Out);
     }
@@ -26,32 +26,32 @@ public sealed class RefusalTests(Workplace workplace) : IClassFixture<Workplace>
     [Theory]
     [InlineData("prune ./none", "there is no such folder")]
     [InlineData("prune ./model --text none.txt", "none.txt")]
-    [InlineData("prune ./model --window 100000 --text text.txt", "positions")]
-    [InlineData("prune ./model -o model", "is there already")]
+    [InlineData("prune ./model --sequence-length 100000 --text text.txt", "positions")]
+    [InlineData("prune ./model -o model", "already exists")]
     [InlineData("apply ./model none.json", "none.json")]
     [InlineData("apply ./model ./model", "selection-plan.json")]
     [InlineData("inspect text.txt", "text.txt")]
     [InlineData("generate ./model Hello --tokens 100000", "positions")]
-    public async Task Bad_input_is_named_without_a_stack_trace_and_nothing_is_left(string line, string said)
+    public async Task An_invalid_input_is_named_without_a_stack_trace_and_leaves_no_files(string line, string expected)
     {
-        string[] before = Directory.GetFileSystemEntries(workplace.Folder);
-        var outcome = (await workplace.RunAsync(line.Split(' '))).With(1);
-        Assert.Contains(said, outcome.Error, StringComparison.Ordinal);
+        string[] before = Directory.GetFileSystemEntries(folder.Folder);
+        var outcome = (await folder.RunAsync(line.Split(' '))).With(1);
+        Assert.Contains(expected, outcome.Error, StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", outcome.Error, StringComparison.Ordinal);
-        Assert.Equal(before, Directory.GetFileSystemEntries(workplace.Folder));
+        Assert.Equal(before, Directory.GetFileSystemEntries(folder.Folder));
     }
 
     [Fact]
-    public async Task Verbose_adds_where_an_error_came_from()
+    public async Task Verbose_adds_the_stack_trace()
     {
-        var outcome = (await workplace.RunAsync("inspect", "text.txt", "--verbose")).With(1);
+        var outcome = (await folder.RunAsync("inspect", "text.txt", "--verbose")).With(1);
         Assert.Contains("   at DispLlm.", outcome.Error, StringComparison.Ordinal);
     }
 
     [Fact]
-    public async Task A_budget_out_of_reach_has_an_exit_code_of_its_own_and_is_told_to_machines()
+    public async Task A_budget_out_of_reach_has_its_own_exit_code_and_a_json_error()
     {
-        var outcome = (await workplace.RunAsync("prune", "./model", "--ratio", "0.9999", "--json")).With(3);
+        var outcome = (await folder.RunAsync("prune", "./model", "--ratio", "0.9999", "--json")).With(3);
         Assert.Equal("BudgetException", (string?)outcome.Json["error"]!["kind"]);
         Assert.Contains("closest", (string?)outcome.Json["error"]!["message"], StringComparison.Ordinal);
         Assert.Equal(3, (int?)outcome.Json["error"]!["exit_code"]);

@@ -3,27 +3,27 @@ using System.CommandLine.Parsing;
 
 namespace DispLlm.Tool;
 
-/// <summary>How much is to go.</summary>
+/// <summary>The pruning budget.</summary>
 internal sealed class BudgetOptions
 {
     private const double DefaultRatio = 0.2;
 
     private readonly Option<double> _ratio = new("--ratio", "-r")
     {
-        Description = "Share of the weights that goes, from 0 to below 1",
-        HelpName = "share",
+        Description = "Pruning ratio: the fraction of the weights to remove, from 0 to below 1",
+        HelpName = "fraction",
         DefaultValueFactory = _ => DefaultRatio,
     };
 
     private readonly Option<double?> _keep = new("--keep", "-k")
     {
-        Description = "Share that stays, instead of --ratio. Default: what --ratio leaves",
-        HelpName = "share",
+        Description = "Keep fraction, instead of --ratio. Default: 1 - ratio",
+        HelpName = "fraction",
     };
 
-    private readonly Choice<ParameterScope> _scope = new(
+    private readonly ChoiceOption<ParameterScope> _scope = new(
         "--scope",
-        "What the share is of: block-weights (of the blocks' projections), block-weights-and-biases, or whole-model (embeddings and head too)",
+        "The parameters that are counted: block-weights (projections of the blocks), block-weights-and-biases, or whole-model (with embeddings and head)",
         ("block-weights", ParameterScope.BlockWeights),
         ("block-weights-and-biases", ParameterScope.BlockWeightsAndBiases),
         ("whole-model", ParameterScope.WholeModel));
@@ -33,13 +33,13 @@ internal sealed class BudgetOptions
         command.Options.Add(_ratio);
         command.Options.Add(_keep);
         command.Options.Add(_scope);
-        _ratio.Validators.Add(result => Check(result, () => PruningBudget.FromRatio(result.GetValueOrDefault<double>())));
-        _keep.Validators.Add(result => Check(result, () => PruningBudget.FromKeepFraction(result.GetValueOrDefault<double?>() ?? 1)));
+        _ratio.Validators.Add(result => Validate(result, () => PruningBudget.FromRatio(result.GetValueOrDefault<double>())));
+        _keep.Validators.Add(result => Validate(result, () => PruningBudget.FromKeepFraction(result.GetValueOrDefault<double?>() ?? 1)));
         command.Validators.Add(result =>
         {
-            if (result.Given(_ratio) && result.Given(_keep))
+            if (result.IsSpecified(_ratio) && result.IsSpecified(_keep))
             {
-                result.AddError("'--ratio' and '--keep' say the same in two ways: give one of them.");
+                result.AddError("'--ratio' and '--keep' cannot be combined.");
             }
         });
     }
@@ -52,7 +52,7 @@ internal sealed class BudgetOptions
         return budget with { Scope = _scope.Read(arguments) };
     }
 
-    private static void Check(OptionResult result, Action make)
+    private static void Validate(OptionResult result, Action create)
     {
         if (result.Tokens.Count != 1)
         {
@@ -61,7 +61,7 @@ internal sealed class BudgetOptions
 
         try
         {
-            make();
+            create();
         }
         catch (BudgetException e)
         {

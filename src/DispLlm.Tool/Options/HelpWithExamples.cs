@@ -4,15 +4,15 @@ using System.CommandLine.Invocation;
 
 namespace DispLlm.Tool;
 
-/// <summary>The help of a command, with its examples and the exit codes behind it.</summary>
-internal sealed class HelpWithExamples(HelpAction help, IReadOnlyList<string> examples) : SynchronousCommandLineAction
+/// <summary>Prints the help of a command, followed by its examples and the exit codes.</summary>
+internal sealed class HelpWithExamples(HelpAction help, IReadOnlyList<string> rootExamples) : SynchronousCommandLineAction
 {
-    /// <summary>The option that asks for help, for the command as a whole and for every verb.</summary>
-    /// <param name="examples">Examples of the command as a whole; each verb has its own.</param>
-    public static HelpOption Option(IReadOnlyList<string> examples)
+    /// <summary>Creates the help option of the root command and all of its commands.</summary>
+    /// <param name="rootExamples">Examples of the root command.</param>
+    public static HelpOption CreateOption(IReadOnlyList<string> rootExamples)
     {
         var option = new HelpOption();
-        option.Action = new HelpWithExamples((HelpAction)option.Action!, examples);
+        option.Action = new HelpWithExamples((HelpAction)option.Action!, rootExamples);
         return option;
     }
 
@@ -21,7 +21,7 @@ internal sealed class HelpWithExamples(HelpAction help, IReadOnlyList<string> ex
         int code = help.Invoke(parseResult);
         var output = parseResult.InvocationConfiguration.Output;
         output.WriteLine("Examples:");
-        foreach (string example in (parseResult.CommandResult.Command as Verb)?.Examples ?? examples)
+        foreach (string example in (parseResult.CommandResult.Command as ToolCommand)?.Examples ?? rootExamples)
         {
             output.WriteLine($"  {example}");
         }

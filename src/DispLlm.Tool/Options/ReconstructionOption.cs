@@ -3,24 +3,24 @@ using System.Globalization;
 
 namespace DispLlm.Tool;
 
-/// <summary>Whether the weights that stay take over part of what was dropped.</summary>
+/// <summary>Whether the kept weights are reconstructed.</summary>
 internal sealed class ReconstructionOption
 {
-    public Option<bool> Wanted { get; } = new("--compensate")
+    public Option<bool> Enabled { get; } = new("--reconstruct")
     {
-        Description = "Let the weights that stay take over part of what the dropped ones did: no learning, and block by block only where it helps",
+        Description = "Fit the kept weights to the outputs of the dense model, block by block and only where it helps; needs no training",
     };
 
-    public void AddTo(Command command) => command.Options.Add(Wanted);
+    public void AddTo(Command command) => command.Options.Add(Enabled);
 
-    public static Task<WeightReconstruction> FindAsync(
-        PrunableModel model, SelectionPlan plan, TokenCorpus text, int window, long seed, Terminal terminal, CancellationToken cancellation) =>
-        terminal.ShowAsync("Compensating", stage =>
+    public static Task<WeightReconstruction> FitAsync(
+        PrunableModel model, SelectionPlan plan, TokenCorpus text, int sequenceLength, long seed, Terminal terminal, CancellationToken cancellationToken) =>
+        terminal.ShowAsync("Reconstructing", display =>
         {
-            var told = new Told<PruningProgress>(block => stage.Report(
+            var progress = new SynchronousProgress<PruningProgress>(block => display.Report(
                 (double)block.Step / block.Steps,
                 string.Create(CultureInfo.InvariantCulture, $"block {block.Step}/{block.Steps}  held-out loss {block.CrossEntropy:F3}")));
-            var options = new ReconstructionOptions { SequenceLength = window, Seed = seed };
-            return WeightReconstruction.FitAsync(model, plan, text, options, told, cancellation).GetAwaiter().GetResult();
+            var options = new ReconstructionOptions { SequenceLength = sequenceLength, Seed = seed };
+            return WeightReconstruction.FitAsync(model, plan, text, options, progress, cancellationToken).GetAwaiter().GetResult();
         });
 }

@@ -5,7 +5,7 @@ namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// The bytes of an open file: copied into the caller's memory, which suits what is read once; as spans over the mapped file; and as tensors over it. A map
-/// is made when it is first asked for, and lives until this is disposed and the last tensor over it is gone. Safe from several threads.
+/// is made when it is first asked for, and lives until this is disposed and the last tensor over it is freed. Safe from several threads.
 /// </summary>
 internal sealed class FileBytes(FileStream stream, string path) : IDisposable
 {

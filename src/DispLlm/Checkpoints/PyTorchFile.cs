@@ -5,8 +5,8 @@ namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// A PyTorch checkpoint (<c>pytorch_model.bin</c>), open for reading: a zip archive with a pickled state dict and one entry of bytes per
-/// storage. The pickle is read for what it says about tensors; code is never run, and a file that wants it is refused. Tensors that share
-/// a storage, such as a tied head, are two names of the same bytes.
+/// storage. The pickle is read for its tensors; code is never run, and a file that asks for it is refused. Tensors that share a storage, such as a tied head,
+/// are two names of the same bytes. Safe from several threads, as <see cref="WeightsFile"/> is.
 /// </summary>
 public sealed class PyTorchFile : WeightsFile
 {
@@ -17,11 +17,11 @@ public sealed class PyTorchFile : WeightsFile
     {
     }
 
-    /// <summary>Opens a file, reads which tensors it holds, and checks that each lies in its storage and each storage in the file.</summary>
+    /// <summary>Opens a file, reads which tensors it holds, and checks that each is within its storage and each storage within the file.</summary>
     /// <param name="path">Path of the file.</param>
     /// <exception cref="CheckpointException">
     /// There is no such file; it is damaged; it is of PyTorch's format before 1.6; it was written on a big-endian machine; it holds anything but
-    /// tensors; a tensor does not lie row by row.
+    /// tensors; a tensor is not contiguous.
     /// </exception>
     public static PyTorchFile Open(string path) => Open(path, (stream, full) =>
     {
@@ -122,44 +122,44 @@ public sealed class PyTorchFile : WeightsFile
         var storage = tensor.Storage;
         if (zip.Find($"{root}/data/{storage.Key}") is not { } range)
         {
-            throw new CheckpointException(file, name, $"its storage {CheckpointException.Quote(storage.Key)} is not in the archive. The file is damaged: fetch it again.");
+            throw CheckpointException.Damaged(file, name, $"its storage {CheckpointException.Quote(storage.Key)} is not in the archive.");
         }
 
         long elementSize = SafetensorsType.ByteSize(storage.Type);
         if (storage.Elements != range.Length / elementSize || range.Length % elementSize != 0)
         {
-            throw new CheckpointException(
+            throw CheckpointException.Damaged(
                 file,
                 name,
-                $"its storage {CheckpointException.Quote(storage.Key)} is said to hold {storage.Elements} numbers of {SafetensorsType.ToName(storage.Type)}, but has {range.Length} bytes. The file is damaged: fetch it again.");
+                $"its storage {CheckpointException.Quote(storage.Key)} is said to hold {storage.Elements} numbers of {SafetensorsType.ToName(storage.Type)}, but has {range.Length} bytes.");
         }
 
         long elements = CheckShape(name, tensor, file);
         if (tensor.Offset < 0 || tensor.Offset > storage.Elements || elements > storage.Elements - tensor.Offset)
         {
-            throw new CheckpointException(
+            throw CheckpointException.Damaged(
                 file,
                 name,
-                $"its shape {Join(tensor.Shape)} takes {elements} numbers from number {tensor.Offset} of its storage, which has {storage.Elements}. The file is damaged: fetch it again.");
+                $"its shape {Join(tensor.Shape)} takes {elements} numbers from number {tensor.Offset} of its storage, which has {storage.Elements}.");
         }
 
         return new TensorInfo(name, storage.Type, tensor.Shape.AsReadOnly()) { Offset = range.Offset + (tensor.Offset * elementSize) };
     }
 
-    /// <summary>Counts a tensor's elements, and refuses what does not lie row by row: its bytes in the file would be another tensor's.</summary>
+    /// <summary>Counts a tensor's elements, and refuses a tensor that is not contiguous: its bytes in the file would be another tensor's.</summary>
     private static long CheckShape(string name, PickledTensor tensor, string file)
     {
         long[] shape = tensor.Shape, strides = tensor.Strides;
         if (shape.Length != strides.Length || shape.Any(size => size < 0))
         {
-            throw new CheckpointException(file, name, $"its shape {Join(shape)} and strides {Join(strides)} describe no tensor. The file is damaged: fetch it again.");
+            throw CheckpointException.Damaged(file, name, $"its shape {Join(shape)} and strides {Join(strides)} describe no tensor.");
         }
 
         long step = 1;
         bool empty = shape.Contains(0), rows = true;
         for (int i = shape.Length - 1; i >= 0; i--)
         {
-            // A size of 1 is never stepped over: PyTorch leaves any stride there.
+            // The stride of a size of 1 is never used, and PyTorch may store any.
             rows &= empty || shape[i] == 1 || strides[i] == step;
             try
             {
@@ -167,7 +167,7 @@ public sealed class PyTorchFile : WeightsFile
             }
             catch (OverflowException e)
             {
-                throw new CheckpointException(file, name, $"its shape {Join(shape)} has more numbers than 64 bits can count. The file is damaged: fetch it again.", e);
+                throw CheckpointException.Damaged(file, name, $"its shape {Join(shape)} has more numbers than 64 bits can count.", e);
             }
         }
 
@@ -176,7 +176,7 @@ public sealed class PyTorchFile : WeightsFile
             throw new CheckpointException(
                 file,
                 name,
-                $"it does not lie row by row: its shape is {Join(shape)}, its strides are {Join(strides)}. Save it in rows: {{name: tensor.contiguous() for name, tensor in model.state_dict().items()}}.");
+                $"it is not contiguous: its shape is {Join(shape)}, its strides are {Join(strides)}. Save it contiguous: {{name: tensor.contiguous() for name, tensor in model.state_dict().items()}}.");
         }
 
         return empty ? 0 : step;

@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 
 namespace DispLlm.Checkpoints;
 
-/// <summary>A safetensors file, open for reading: a header that describes each of its bytes exactly once, and the bytes.</summary>
+/// <summary>A safetensors file, open for reading: a header that describes each of its bytes exactly once, and the bytes. Safe from several threads, as <see cref="WeightsFile"/> is.</summary>
 public sealed class SafetensorsFile : WeightsFile
 {
     private SafetensorsFile(string path, FileStream stream, SafetensorsHeader header, long dataOffset)
@@ -11,7 +11,7 @@ public sealed class SafetensorsFile : WeightsFile
         Metadata = header.Metadata;
     }
 
-    /// <summary>The texts that the file carries beside its tensors, such as <c>format</c>; often empty.</summary>
+    /// <summary>The texts that the file holds beside its tensors, such as <c>format</c>; often empty.</summary>
     public IReadOnlyDictionary<string, string> Metadata { get; }
 
     /// <summary>Opens a file and checks that its header describes each of its bytes exactly once.</summary>

@@ -71,7 +71,7 @@ internal static class StrictJsonFile
         {
             _ when message.StartsWith("The JSON value could not be converted", StringComparison.Ordinal) => "it has the wrong type or is out of range.",
             _ when message.Contains("could not be mapped to any .NET member", StringComparison.Ordinal) => "no such key is known.",
-            _ when message.Contains("doesn't allow null values", StringComparison.Ordinal) => "it must not be null.",
+            _ when message.Contains("null values", StringComparison.Ordinal) => "it must not be null.",
             _ when message.StartsWith("Duplicate property", StringComparison.Ordinal) => "the key is there twice.",
             _ when message.IndexOf(Missing, StringComparison.Ordinal) is var at and >= 0 => $"keys are missing: {message[(at + Missing.Length)..]}",
             _ => message,

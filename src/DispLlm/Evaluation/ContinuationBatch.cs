@@ -3,15 +3,16 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Evaluation;
 
-/// <summary>How likely a model finds one continuation.</summary>
-/// <param name="LogLikelihood">The logarithm of its probability, the sum over its tokens, in nats.</param>
-/// <param name="IsGreedy">Whether each of its tokens is the one that the model thinks most likely.</param>
-/// <param name="Tokens">Its tokens.</param>
+/// <summary>The score of one continuation. Immutable and thread-safe.</summary>
+/// <param name="LogLikelihood">Log-likelihood, summed over the tokens of the continuation, in nats.</param>
+/// <param name="IsGreedy">Whether each token is the most likely one.</param>
+/// <param name="Tokens">Number of tokens in the continuation.</param>
 public readonly record struct ContinuationScore(double LogLikelihood, bool IsGreedy, int Tokens);
 
 /// <summary>
-/// Continuations scored in one forward pass. A row of the batch is a context and behind it each of its continuations, which sees the context and itself and stands where it would stand
-/// alone: a context with four continuations is computed once, not four times.
+/// Continuations that are scored in one forward pass. A row of the batch is a context followed by all of its continuations. Each
+/// continuation attends to the context and to itself, with the position ids that it would have alone. A context with four continuations is
+/// computed once.
 /// </summary>
 internal sealed class ContinuationBatch
 {
@@ -44,7 +45,7 @@ internal sealed class ContinuationBatch
         Tensor chosen = features.view(-1, features.shape[^1]).index_select(0, tensor(sources, ScalarType.Int64).to(features.device));
         double[] logarithms = new double[targets.Length];
         bool[] greedy = new bool[targets.Length];
-        LogitChunks.Visit(model, chosen, (first, logits) =>
+        LogitChunks.ForEach(model, chosen, (first, logits) =>
         {
             int count = (int)logits.shape[0];
             Tensor next = tensor(targets.AsSpan(first, count).ToArray(), ScalarType.Int64).to(logits.device);
@@ -54,7 +55,7 @@ internal sealed class ContinuationBatch
         });
         if (!Array.TrueForAll(logarithms, double.IsFinite))
         {
-            throw new EvaluationException("The model gives a probability that is no number. Are its weights whole? Computing in float32 may help.");
+            throw new EvaluationException("A log-likelihood is not finite. Check the weights for NaN, or compute in float32.");
         }
 
         var scores = new List<ContinuationScore>();
@@ -74,26 +75,26 @@ internal sealed class ContinuationBatch
     private SequenceLayout Layout(int length)
     {
         long[] positions = new long[_rows.Count * length];
-        bool[] visible = new bool[_rows.Count * length * length];
+        bool[] mask = new bool[_rows.Count * length * length];
         for (int i = 0; i < _rows.Count; i++)
         {
             for (int j = 0; j < length; j++)
             {
                 int at = i * length + j;
-                var seen = visible.AsSpan(at * length, length);
+                var row = mask.AsSpan(at * length, length);
 
-                // Padding sees itself: a row that sees nothing would be 0 / 0.
-                seen[j] = true;
+                // Padding attends to itself: the softmax of a fully masked row is NaN.
+                row[j] = true;
                 if (j < _rows[i].Tokens.Count)
                 {
                     positions[at] = _rows[i].Positions[j];
-                    seen[_rows[i].Begins[j]..j].Fill(true);
-                    seen[..Math.Min(j, _rows[i].Context.Length)].Fill(true);
+                    row[_rows[i].Begins[j]..j].Fill(true);
+                    row[..Math.Min(j, _rows[i].Context.Length)].Fill(true);
                 }
             }
         }
 
-        return new SequenceLayout(tensor(positions, ScalarType.Int64).view(_rows.Count, length), tensor(visible).view(_rows.Count, length, length));
+        return new SequenceLayout(tensor(positions, ScalarType.Int64).view(_rows.Count, length), tensor(mask).view(_rows.Count, length, length));
     }
 
     private sealed class Row
@@ -101,30 +102,30 @@ internal sealed class ContinuationBatch
         public Row(int[] context)
         {
             Context = context;
-            Read(context, position: 0);
+            Append(context, position: 0);
         }
 
         public int[] Context { get; }
 
-        /// <summary>What is read: the context, and each continuation but for its last token.</summary>
+        /// <summary>The input tokens: the context, and each continuation without its last token.</summary>
         public List<long> Tokens { get; } = [];
 
         public List<long> Positions { get; } = [];
 
-        /// <summary>For each token read, the column of the first token of its own part.</summary>
+        /// <summary>For each input token, the column where its context or continuation begins.</summary>
         public List<int> Begins { get; } = [];
 
-        /// <summary>For each token of the continuations, the column that predicts it.</summary>
+        /// <summary>For each token of the continuations, the column whose logits predict it.</summary>
         public List<int> Sources { get; } = [];
 
         public void Add(int[] continuation)
         {
             Sources.Add(Context.Length - 1);
             Sources.AddRange(Enumerable.Range(Tokens.Count, continuation.Length - 1));
-            Read(continuation.AsSpan(..^1), Context.Length);
+            Append(continuation.AsSpan(..^1), Context.Length);
         }
 
-        private void Read(ReadOnlySpan<int> ids, int position)
+        private void Append(ReadOnlySpan<int> ids, int position)
         {
             int begin = Tokens.Count;
             foreach (int id in ids)

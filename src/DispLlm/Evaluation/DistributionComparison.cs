@@ -4,19 +4,19 @@ using static TorchSharp.torch;
 namespace DispLlm.Evaluation;
 
 /// <summary>
-/// How closely a model predicts what another one does, for instance a pruned model and the dense one that it was cut from: on any text, without labels, and more sensitive than perplexity.
-/// Both read the same windows one after the other; nothing of a window is kept.
+/// Compares the predictions of a model with those of a reference model, for instance of a pruned model with the dense one: on any text,
+/// without labels, and more sensitive than perplexity. Thread-safe, as long as neither model is disposed meanwhile.
 /// </summary>
 public static class DistributionComparison
 {
     /// <summary>Compares two models on a text.</summary>
     /// <param name="model">The model.</param>
-    /// <param name="reference">The model that it should be like. Its tokenizer reads the text.</param>
+    /// <param name="reference">The reference model; its tokenizer is used.</param>
     /// <param name="corpus">The text.</param>
-    /// <param name="options">Windows.</param>
-    /// <param name="progress">Told the fraction that is done, 0 to 1.</param>
-    /// <param name="cancellationToken">Looked at between windows.</param>
-    /// <exception cref="EvaluationException">The models have vocabularies of different sizes.</exception>
+    /// <param name="options">How the text is split into windows; null for the defaults.</param>
+    /// <param name="progress">Receives the completed fraction, 0 to 1.</param>
+    /// <param name="cancellationToken">Cancels between batches.</param>
+    /// <exception cref="EvaluationException">The vocabulary sizes differ.</exception>
     /// <exception cref="CorpusException">The text is shorter than one window.</exception>
     public static DistributionComparisonResult Evaluate(
         IPrunableModel model,
@@ -32,16 +32,10 @@ public static class DistributionComparison
         return Evaluate(model, reference, tokens, options, null, progress, cancellationToken);
     }
 
-    /// <summary>Compares two models on tokens, the first gated or as it is.</summary>
-    /// <param name="model">The model.</param>
-    /// <param name="reference">The model that it should be like; it may be the same one, without the gates.</param>
+    /// <summary>Compares two models on tokens; the first may be gated.</summary>
+    /// <inheritdoc cref="Evaluate(IPrunableModel, IPrunableModel, TokenCorpus, PerplexityOptions?, IProgress{double}?, CancellationToken)"/>
     /// <param name="tokens">Token ids of the text, in order.</param>
-    /// <param name="options">Windows.</param>
-    /// <param name="gates">Gates of <paramref name="model"/>, or null for it as it is.</param>
-    /// <param name="progress">Told the fraction that is done, 0 to 1.</param>
-    /// <param name="cancellationToken">Looked at between windows.</param>
-    /// <exception cref="EvaluationException">The models have vocabularies of different sizes.</exception>
-    /// <exception cref="CorpusException">The text is shorter than one window.</exception>
+    /// <param name="gates">Gates of <paramref name="model"/>, or null for none. They do not apply to the reference, even if it is the same instance.</param>
     public static DistributionComparisonResult Evaluate(
         IPrunableModel model,
         IPrunableModel reference,
@@ -57,7 +51,7 @@ public static class DistributionComparison
         if (model.Spec.VocabularySize != reference.Spec.VocabularySize)
         {
             throw new EvaluationException(
-                $"The models do not predict the same tokens: vocabularies of {model.Spec.VocabularySize} and {reference.Spec.VocabularySize}. Compare a model with the one that it was cut from.");
+                $"The models have vocabularies of {model.Spec.VocabularySize} and {reference.Spec.VocabularySize} tokens. Compare a pruned model with its own dense model.");
         }
 
         options ??= new PerplexityOptions();
@@ -71,10 +65,10 @@ public static class DistributionComparison
             cancellationToken.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
             Tensor ids = windows.StackTokens(batch);
-            Tensor mine = EvaluationWindows.ComputeHiddenStates(model, batch, ids, gates);
-            LogitChunks.Visit(reference, EvaluationWindows.ComputeHiddenStates(reference, batch, ids, null), (first, expected) =>
+            Tensor states = EvaluationWindows.ComputeHiddenStates(model, batch, ids, gates);
+            LogitChunks.ForEach(reference, EvaluationWindows.ComputeHiddenStates(reference, batch, ids, null), (first, expected) =>
             {
-                Tensor actual = model.ApplyLmHead(mine.narrow(0, first, expected.shape[0])).to(ScalarType.Float32).to(expected.device);
+                Tensor actual = model.ApplyLmHead(states.narrow(0, first, expected.shape[0])).to(ScalarType.Float32).to(expected.device);
                 matches += actual.argmax(-1).eq(expected.argmax(-1)).sum().ReadInt64();
                 Tensor difference = expected.log_softmax(-1);
                 Tensor likelihood = difference.exp();
@@ -84,7 +78,7 @@ public static class DistributionComparison
             progress?.Report((double)(done += batch.Count) / windows.Count);
         }
 
-        // Rounding may leave a little less than nothing.
+        // Rounding may give a tiny negative value.
         return new DistributionComparisonResult(Math.Max(0, divergence / compared), (double)matches / compared, compared);
     }
 }

@@ -1,11 +1,11 @@
 namespace DispLlm;
 
-/// <summary>Something cannot be evaluated as asked: a broken item, a file of results that is another evaluation's, models that do not compare.</summary>
+/// <summary>An evaluation is not possible: a broken item, a results file of another evaluation, models of different vocabularies.</summary>
 public sealed class EvaluationException : DispLlmException
 {
     /// <summary>Creates the error.</summary>
     /// <param name="message">What is wrong, where, and what to do about it.</param>
-    /// <param name="innerException">What caused it, if anything.</param>
+    /// <param name="innerException">The cause, if any.</param>
     public EvaluationException(string message, Exception? innerException = null)
         : base(message, innerException)
     {

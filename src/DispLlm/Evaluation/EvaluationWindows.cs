@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Evaluation;
 
-/// <summary>The windows that a text is judged in, and which of each one's tokens count: every token of the text at most once.</summary>
+/// <summary>The sliding windows of a text, and the tokens of each that are scored: every token of the text at most once.</summary>
 internal sealed class EvaluationWindows
 {
     private readonly IReadOnlyList<int> _tokens;
@@ -36,18 +36,18 @@ internal sealed class EvaluationWindows
 
         void Add(int start, int stop)
         {
-            // What the window before has seen is context; the first token of all has nothing in front of it.
+            // Tokens of the window before are context only. The first token of a text has no context, and is not scored.
             _windows.Add(new Window(start, stop - start + lead, Math.Max(1, end - start + lead)));
             end = stop;
         }
     }
 
-    /// <summary>Tokens of a whole window.</summary>
+    /// <summary>Length of a full window, in tokens.</summary>
     public int Length { get; }
 
     public int Count => _windows.Count;
 
-    /// <summary>Windows side by side, where they are equally long.</summary>
+    /// <summary>Batches of windows of equal length.</summary>
     public IEnumerable<IReadOnlyList<Window>> Batches(int size)
     {
         for (int first = 0; first < _windows.Count;)
@@ -75,22 +75,22 @@ internal sealed class EvaluationWindows
     }
 
     /// <summary>
-    /// The features that predict the tokens that count, <c>[predictions, hidden]</c>: behind each token but the window's last, from the first that counts. The caller disposes them.
+    /// The hidden states that predict the scored tokens of a batch, <c>[predictions, hidden]</c>. The caller disposes them.
     /// </summary>
     public static Tensor ComputeHiddenStates(IPrunableModel model, IReadOnlyList<Window> batch, Tensor tokens, Gates? gates)
     {
         using var scope = NewDisposeScope();
-        Tensor features = model.HiddenStates(tokens.narrow(1, 0, tokens.shape[1] - 1), null, gates);
-        return cat([.. batch.Select((window, row) => features[row].narrow(0, window.From - 1, window.Predicted))]).MoveToOuterDisposeScope();
+        Tensor states = model.HiddenStates(tokens.narrow(1, 0, tokens.shape[1] - 1), null, gates);
+        return cat([.. batch.Select((window, row) => states[row].narrow(0, window.From - 1, window.Predicted))]).MoveToOuterDisposeScope();
     }
 
     /// <summary>A window.</summary>
-    /// <param name="Start">Where in the text it begins.</param>
-    /// <param name="Length">Its tokens, a first token of its own included.</param>
-    /// <param name="From">The first of them that counts, from 1.</param>
+    /// <param name="Start">Index of its first token in the text.</param>
+    /// <param name="Length">Number of tokens, including <see cref="PerplexityOptions.FirstToken"/>.</param>
+    /// <param name="From">Index of the first scored token in the window, at least 1.</param>
     public readonly record struct Window(int Start, int Length, int From)
     {
-        /// <summary>How many of its tokens count.</summary>
+        /// <summary>Number of scored tokens.</summary>
         public int Predicted => Length - From;
     }
 }

@@ -2,15 +2,15 @@ using System.Text.RegularExpressions;
 
 namespace DispLlm.Evaluation;
 
-/// <summary>The harness's clean-up of HellaSwag's texts. What it leaves odd (a space before a bracket that went) stays odd here: scores depend on it.</summary>
+/// <summary>Cleans texts of HellaSwag exactly as lm-evaluation-harness does; scores depend on every space.</summary>
 internal static partial class HellaSwagText
 {
-    /// <summary>Without the marks that the articles of its second half carry.</summary>
-    public static string Cleaned(string text) =>
+    /// <summary>Removes the markup of WikiHow articles.</summary>
+    public static string Clean(string text) =>
         Brackets().Replace(text.Trim().Replace(" [title]", ". ", StringComparison.Ordinal), string.Empty).Replace("  ", " ", StringComparison.Ordinal);
 
-    /// <summary>The first letter large and all others small, as Python's <c>capitalize</c> has it.</summary>
-    public static string Capitalized(string text)
+    /// <summary>Python's <c>str.capitalize</c>: the first letter in upper case, all others in lower case.</summary>
+    public static string Capitalize(string text)
     {
         int first = text.Length > 1 && char.IsHighSurrogate(text[0]) ? 2 : Math.Min(1, text.Length);
         return text[..first].ToUpperInvariant() + text[first..].ToLowerInvariant();

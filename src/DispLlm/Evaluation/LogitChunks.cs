@@ -3,22 +3,24 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Evaluation;
 
-/// <summary>Logits of many positions, some at a time: a vocabulary's worth of float32 for all of them never stands in memory.</summary>
+/// <summary>Computes logits in chunks of positions, to bound the memory for <c>[positions, vocab]</c> in float32.</summary>
 internal static class LogitChunks
 {
     private const int Positions = 128;
 
-    /// <summary>Gives the logits of features, piece by piece.</summary>
+    /// <summary>Computes the logits of hidden states, chunk by chunk.</summary>
     /// <param name="model">The model.</param>
-    /// <param name="features"><c>[positions, hidden]</c>.</param>
-    /// <param name="visit">Told the piece's first position and its logits <c>[piece, vocab]</c>, float32, which belong to the piece.</param>
-    public static void Visit(IPrunableModel model, Tensor features, Action<int, Tensor> visit)
+    /// <param name="hiddenStates"><c>[positions, hidden]</c>.</param>
+    /// <param name="action">
+    /// Receives the first position of a chunk and its logits <c>[chunk, vocab]</c>, float32, which are disposed afterwards.
+    /// </param>
+    public static void ForEach(IPrunableModel model, Tensor hiddenStates, Action<int, Tensor> action)
     {
-        int total = (int)features.shape[0];
+        int total = (int)hiddenStates.shape[0];
         for (int first = 0; first < total; first += Positions)
         {
-            using var piece = NewDisposeScope();
-            visit(first, model.ApplyLmHead(features.narrow(0, first, Math.Min(Positions, total - first))).to(ScalarType.Float32));
+            using var chunk = NewDisposeScope();
+            action(first, model.ApplyLmHead(hiddenStates.narrow(0, first, Math.Min(Positions, total - first))).to(ScalarType.Float32));
         }
     }
 }

@@ -3,53 +3,64 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Evaluation;
 
-/// <summary>How perplexity is measured. Figures of different settings do not compare.</summary>
+/// <summary>Options of <see cref="Perplexity"/>. Results of different options are not comparable. Immutable and thread-safe.</summary>
 public sealed record PerplexityOptions
 {
-    /// <summary>Window length in tokens. Default: 2,048 or what the model was made for, whichever is less. At least 2.</summary>
+    /// <summary>Window length in tokens, at least 2. Default: 2,048, or the positions of the model if that is less.</summary>
     public int? WindowLength { get; init; }
 
     /// <summary>
-    /// How many tokens on from the window before each window begins. Default: the window's own text, so that windows do not overlap. With less, the tokens that the window before has
-    /// seen are context and only those behind them count: slower, and lower figures, since every token has more in front of it.
+    /// Tokens between the starts of two windows, 1 to the window's length. Default: the window's length, so that windows do not overlap.
+    /// With a smaller stride, the tokens that overlap with the window before are context only: slower, and a lower perplexity, since every
+    /// scored token has more context.
     /// </summary>
     public int? Stride { get; init; }
 
-    /// <summary>Whether the end of the text that fills no window counts too, in a shorter one. Default: no, as figures are published.</summary>
+    /// <summary>
+    /// Whether the rest of the text that does not fill a window is scored in a shorter one. Default: false, as in published results.
+    /// </summary>
     public bool IncludePartialWindow { get; init; }
 
-    /// <summary>How many windows from the start of the text. Default: all of them.</summary>
+    /// <summary>Number of windows from the start of the text, at least 1. Default: all.</summary>
     public int? MaxWindows { get; init; }
 
     /// <summary>
-    /// A token to put in front of the text, once, before it is cut into windows; usually the tokenizer's begin-of-text. Default: none. Published code has it wherever the tokenizer adds it
-    /// by itself (<see cref="PaperConvention"/>).
+    /// A token to put before the text, once, before it is split into windows; usually the tokenizer's begin-of-text token. Default: none.
+    /// Published code has one where the tokenizer adds it (<see cref="PaperConvention(TextTokenizer)"/>).
     /// </summary>
     public int? BosToken { get; init; }
 
-    /// <summary>A token to put in front of every window, in the place of one token of text; usually the tokenizer's begin-of-text. Default: none, as figures are published.</summary>
+    /// <summary>
+    /// A token to put at the start of every window, in place of one token of text; usually the begin-of-text token. Default: none, as in
+    /// published results.
+    /// </summary>
     public int? FirstToken { get; init; }
 
-    /// <summary>Windows in one forward pass. Changes speed and memory, not the result. Default 1.</summary>
+    /// <summary>Windows per forward pass, at least 1. Changes time and memory, not the result. Default 1.</summary>
     public int BatchSize { get; init; } = 1;
 
     /// <summary>
-    /// As the figures of papers on pruning and quantisation are measured, DISP-LLM's among them: the whole text tokenized at once, with the begin-of-text token in front where the tokenizer
-    /// adds one, in windows that do not overlap. The text is <see cref="TokenCorpus.FromWikiTextFile"/>.
+    /// The convention of papers on pruning and quantization, with windows of 2,048 tokens: the whole text is tokenized at once, with a
+    /// begin-of-text token where the tokenizer adds one, and windows do not overlap. Use it with <see
+    /// cref="TokenCorpus.FromWikiTextFile"/>.
     /// </summary>
     /// <param name="tokenizer">The model's tokenizer.</param>
+    public static PerplexityOptions PaperConvention(TextTokenizer tokenizer) => PaperConvention(tokenizer, 2048);
+
+    /// <inheritdoc cref="PaperConvention(TextTokenizer)"/>
+    /// <param name="tokenizer">The model's tokenizer.</param>
     /// <param name="windowLength">Window length in tokens: 2,048 in most papers, 4,096 in DISP-LLM's for LLaMA-2.</param>
-    public static PerplexityOptions PaperConvention(TextTokenizer tokenizer, int windowLength = 2048)
+    public static PerplexityOptions PaperConvention(TextTokenizer tokenizer, int windowLength)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
         return new PerplexityOptions { WindowLength = windowLength, BosToken = tokenizer.AddBosToken ? tokenizer.BosTokenId : null };
     }
 
     /// <summary>
-    /// As the guide of Hugging Face transformers measures: windows of the model's full length that overlap, and no token left out.
+    /// The convention of the Hugging Face transformers guide: overlapping windows, and every token of the text but the first is scored.
     /// </summary>
     /// <param name="windowLength">Window length in tokens.</param>
-    /// <param name="stride">How many tokens count in each window but the first; half a window is usual.</param>
+    /// <param name="stride">Scored tokens per window after the first; half a window is usual.</param>
     public static PerplexityOptions Sliding(int windowLength, int stride) => new() { WindowLength = windowLength, Stride = stride, IncludePartialWindow = true };
 
     internal void Validate(int length)
@@ -62,25 +73,29 @@ public sealed record PerplexityOptions
     }
 }
 
-/// <summary>A measured perplexity.</summary>
+/// <summary>A measured perplexity. Immutable and thread-safe.</summary>
 /// <param name="Perplexity"><c>exp</c> of the mean negative log-likelihood.</param>
-/// <param name="MeanLoss">Mean negative log-likelihood, in nats a token.</param>
-/// <param name="PredictedTokens">Tokens that were predicted and count: all of a window but its first and what an overlapping window before has seen.</param>
-/// <param name="Windows">Windows that were measured.</param>
+/// <param name="MeanLoss">Mean negative log-likelihood, in nats per token.</param>
+/// <param name="PredictedTokens">
+/// Number of scored tokens: all of a window but its first and those that overlap with the window before.
+/// </param>
+/// <param name="Windows">Number of windows.</param>
 /// <param name="WindowLength">Their length in tokens.</param>
 public sealed record PerplexityResult(double Perplexity, double MeanLoss, long PredictedTokens, int Windows, int WindowLength);
 
 /// <summary>
-/// Perplexity over windows of a text: each window is predicted from its own beginning. By default windows do not overlap, and the rest of a text that fills no window is left out.
+/// Perplexity over sliding windows of a text. By default windows do not overlap, and the rest that does not fill a window is left out.
+/// Thread-safe, as long as the model is not disposed meanwhile.
 /// </summary>
 public static class Perplexity
 {
-    /// <summary>Measures the perplexity of a model on a text.</summary>
+    /// <summary>Evaluates a model on a text.</summary>
     /// <param name="model">The model.</param>
     /// <param name="corpus">The text.</param>
-    /// <param name="options">Windows.</param>
-    /// <param name="progress">Told the fraction that is done, 0 to 1.</param>
-    /// <param name="cancellationToken">Looked at between windows.</param>
+    /// <param name="options">How the text is split into windows; null for the defaults.</param>
+    /// <param name="progress">Receives the completed fraction, 0 to 1.</param>
+    /// <param name="cancellationToken">Cancels between batches.</param>
+    /// <exception cref="CorpusException">The text is shorter than one window.</exception>
     public static PerplexityResult Evaluate(
         IPrunableModel model,
         TokenCorpus corpus,
@@ -94,14 +109,10 @@ public static class Perplexity
         return Evaluate(model, tokens, options, null, progress, cancellationToken);
     }
 
-    /// <summary>Measures the perplexity of a model on tokens, gated or as it is.</summary>
-    /// <param name="model">The model.</param>
+    /// <summary>Evaluates a model on tokens; it may be gated.</summary>
+    /// <inheritdoc cref="Evaluate(IPrunableModel, TokenCorpus, PerplexityOptions?, IProgress{double}?, CancellationToken)"/>
     /// <param name="tokens">Token ids of the text, in order.</param>
-    /// <param name="options">Windows.</param>
-    /// <param name="gates">Gates, or null for the model as it is.</param>
-    /// <param name="progress">Told the fraction that is done, 0 to 1.</param>
-    /// <param name="cancellationToken">Looked at between windows.</param>
-    /// <exception cref="CorpusException">The text is shorter than one window.</exception>
+    /// <param name="gates">Gates of the model, or null for none.</param>
     public static PerplexityResult Evaluate(
         IPrunableModel model,
         IReadOnlyList<int> tokens,
@@ -124,7 +135,7 @@ public static class Perplexity
             using var scope = NewDisposeScope();
             Tensor ids = windows.StackTokens(batch);
             Tensor targets = cat([.. batch.Select((window, row) => ids[row].narrow(0, window.From, window.Predicted))]);
-            LogitChunks.Visit(model, EvaluationWindows.ComputeHiddenStates(model, batch, ids, gates), (first, logits) =>
+            LogitChunks.ForEach(model, EvaluationWindows.ComputeHiddenStates(model, batch, ids, gates), (first, logits) =>
             {
                 Tensor next = targets.narrow(0, first, logits.shape[0]).to(logits.device);
                 sum += nn.functional.cross_entropy(logits, next, reduction: nn.Reduction.Sum).ReadDouble();

@@ -4,63 +4,89 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Evaluation;
 
-/// <summary>The memory that a model takes.</summary>
-/// <param name="Weights">Bytes of its weights in the compute type: exact.</param>
-/// <param name="Pass">
-/// Bytes by which the process's resident memory rose at most during a forward pass, beyond weights and all else that was there before; null where that cannot be told: other systems than
-/// Linux, tensors that are not on the CPU.
-/// </param>
-public sealed record MemoryUse(long Weights, long? Pass);
-
-/// <summary>How fast models read and write, and in how much memory, measured side by side.</summary>
-public static class Throughput
+/// <summary>Options of <see cref="Throughput"/>. Immutable and thread-safe.</summary>
+public sealed record ThroughputOptions
 {
     /// <summary>
-    /// Measures how many tokens a second each model reads. The models take turns, round by round, so that a machine whose speed drifts
-    /// treats them alike; the median round counts. Ratios between models of one call mean something, absolute figures little.
+    /// Tokens per forward pass of <see cref="Throughput.MeasurePrefill"/> and <see cref="Throughput.MeasureMemory"/>. Default 256, at least
+    /// 1.
     /// </summary>
-    /// <param name="models">The models to compare.</param>
-    /// <param name="length">Tokens of one forward pass.</param>
-    /// <param name="rounds">Measured rounds, after one that is not.</param>
-    /// <param name="cancellationToken">Looked at between rounds.</param>
-    /// <returns>Tokens per second of each model, in the order given.</returns>
-    public static IReadOnlyList<double> Prefill(
-        IReadOnlyList<IPrunableModel> models, int length = 256, int rounds = 5, CancellationToken cancellationToken = default)
+    public int SequenceLength { get; init; } = 256;
+
+    /// <summary>Sequences decoded together. Default 1, at least 1.</summary>
+    public int BatchSize { get; init; } = 1;
+
+    /// <summary>Prompt tokens per decoded sequence; their prefill is not measured. Default 128, at least 1.</summary>
+    public int PromptLength { get; init; } = 128;
+
+    /// <summary>Tokens decoded per sequence. Default 16, at least 1.</summary>
+    public int NewTokens { get; init; } = 16;
+
+    /// <summary>Measured rounds, after one warm-up round; the median counts. Default 5, at least 1.</summary>
+    public int Rounds { get; init; } = 5;
+
+    internal ThroughputOptions Validate()
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(length, 1);
-        return Measure(models, length, rounds, (model, watch) =>
+        ArgumentOutOfRangeException.ThrowIfLessThan(SequenceLength, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(BatchSize, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(PromptLength, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(NewTokens, 1);
+        ArgumentOutOfRangeException.ThrowIfLessThan(Rounds, 1);
+        return this;
+    }
+}
+
+/// <summary>The memory of a model. Immutable and thread-safe.</summary>
+/// <param name="WeightBytes">Bytes of the weights in the compute type: exact.</param>
+/// <param name="ForwardPassBytes">
+/// Peak increase of the resident memory of the process during a forward pass, in bytes; null where it is not known: on systems other than
+/// Linux, and for tensors that are not on the CPU.
+/// </param>
+public sealed record MemoryUsage(long WeightBytes, long? ForwardPassBytes);
+
+/// <summary>
+/// Measures speed and memory of models side by side. The models take turns, round by round, so that a drift of the machine's speed affects
+/// all alike. Ratios between models of one call are meaningful, absolute values little. Thread-safe, but concurrent work distorts the
+/// results.
+/// </summary>
+public static class Throughput
+{
+    /// <summary>Measures the prefill speed of each model.</summary>
+    /// <param name="models">The models to compare.</param>
+    /// <param name="options">Lengths and rounds; null for the defaults.</param>
+    /// <param name="cancellationToken">Cancels between rounds.</param>
+    /// <returns>Tokens per second of each model.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
+    public static IReadOnlyList<double> MeasurePrefill(
+        IReadOnlyList<IPrunableModel> models, ThroughputOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        options = (options ?? new ThroughputOptions()).Validate();
+        return MeasureSpeed(models, options.SequenceLength, options.Rounds, model =>
         {
-            Tensor tokens = Tokens(model, 1, length);
-            return watch(() => model.Logits(tokens));
+            Tensor tokens = CreateTokens(model, 1, options.SequenceLength);
+            return MeasureSeconds(() => model.Logits(tokens));
         }, cancellationToken);
     }
 
-    /// <summary>
-    /// Measures how many tokens a second each model writes with a cache of keys and values, behind a prompt whose reading does not count. The models take turns as in
-    /// <see cref="Prefill"/>.
-    /// </summary>
+    /// <summary>Measures the decode speed of each model with a key-value cache, after a prompt whose prefill is not measured.</summary>
     /// <param name="models">The models to compare.</param>
-    /// <param name="batch">Texts written side by side.</param>
-    /// <param name="prompt">Tokens in front of each.</param>
-    /// <param name="length">Tokens written in each.</param>
-    /// <param name="rounds">Measured rounds, after one that is not.</param>
-    /// <param name="cancellationToken">Looked at between rounds.</param>
-    /// <returns>Tokens per second of each model, all texts together, in the order given.</returns>
-    public static IReadOnlyList<double> Decode(
-        IReadOnlyList<IPrunableModel> models, int batch = 1, int prompt = 128, int length = 16, int rounds = 5, CancellationToken cancellationToken = default)
+    /// <param name="options">Lengths, batch size and rounds; null for the defaults.</param>
+    /// <param name="cancellationToken">Cancels between rounds.</param>
+    /// <returns>Tokens per second of each model, summed over the sequences of a batch.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
+    public static IReadOnlyList<double> MeasureDecode(
+        IReadOnlyList<IPrunableModel> models, ThroughputOptions? options = null, CancellationToken cancellationToken = default)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(batch, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(prompt, 1);
-        ArgumentOutOfRangeException.ThrowIfLessThan(length, 1);
-        return Measure(models, (long)batch * length, rounds, (model, watch) =>
+        options = (options ?? new ThroughputOptions()).Validate();
+        return MeasureSpeed(models, (long)options.BatchSize * options.NewTokens, options.Rounds, model =>
         {
             using var cache = model.CreateKeyValueCache() ?? throw new NotSupportedException($"{model.GetType().Name} has no key-value caches to decode with.");
-            model.NextTokenLogits(Tokens(model, batch, prompt), cache);
-            Tensor token = Tokens(model, batch, 1);
-            return watch(() =>
+            model.NextTokenLogits(CreateTokens(model, options.BatchSize, options.PromptLength), cache);
+            Tensor token = CreateTokens(model, options.BatchSize, 1);
+            return MeasureSeconds(() =>
             {
                 Tensor last = token;
-                for (int i = 0; i < length; i++)
+                for (int i = 0; i < options.NewTokens; i++)
                 {
                     last = model.NextTokenLogits(token, cache);
                 }
@@ -70,26 +96,25 @@ public static class Throughput
         }, cancellationToken);
     }
 
-    /// <summary>
-    /// Measures the memory that each model takes: its weights, and what one forward pass needs besides. The models take turns, so that one process can tell them apart; the process's own
-    /// highest value (<see cref="BackendMemory.PeakProcessBytes"/>) is that of all of them together. The median round counts.
-    /// </summary>
+    /// <summary>Measures the memory of each model: its weights, and what a forward pass needs in addition.</summary>
     /// <param name="models">The models to compare.</param>
-    /// <param name="length">Tokens of one forward pass.</param>
-    /// <param name="rounds">Measured rounds, after one that is not.</param>
-    /// <param name="cancellationToken">Looked at between rounds.</param>
-    /// <returns>The memory of each model, in the order given.</returns>
-    public static IReadOnlyList<MemoryUse> Memory(IReadOnlyList<IPrunableModel> models, int length = 256, int rounds = 3, CancellationToken cancellationToken = default)
+    /// <param name="options">Length and rounds; null for the defaults.</param>
+    /// <param name="cancellationToken">Cancels between rounds.</param>
+    /// <returns>The memory of each model.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
+    public static IReadOnlyList<MemoryUsage> MeasureMemory(
+        IReadOnlyList<IPrunableModel> models, ThroughputOptions? options = null, CancellationToken cancellationToken = default)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(length, 1);
-        var passes = MediansInTurn(models, rounds, model =>
+        options = (options ?? new ThroughputOptions()).Validate();
+        var passes = MeasureMedians(models, options.Rounds, model =>
         {
-            Tensor tokens = Tokens(model, 1, length);
+            Tensor tokens = CreateTokens(model, 1, options.SequenceLength);
             var (backend, layers) = (model.Backend, model.Spec.NumLayers);
-            bool onHost = Enumerable.Range(0, layers).Select(block => backend.GetBlockDevice(block, layers)).Append(backend.Device).All(device => device.type == DeviceType.CPU);
+            bool onHost = Enumerable.Range(0, layers).Select(block => backend.GetBlockDevice(block, layers)).Append(backend.Device)
+                .All(device => device.type == DeviceType.CPU);
             return PeakResidentMemory.During(onHost, () => model.Logits(tokens));
         }, cancellationToken);
-        return [.. models.Zip(passes, (model, pass) => new MemoryUse(CountWeightBytes(model), pass))];
+        return [.. models.Zip(passes, (model, pass) => new MemoryUsage(CountWeightBytes(model), pass))];
     }
 
     private static long CountWeightBytes(IPrunableModel model)
@@ -99,26 +124,25 @@ public static class Throughput
         return (model.Plan is null ? counter.Dense : counter.Count(model.Plan)).WholeModel * one.element_size();
     }
 
-    private static double[] Measure(
-        IReadOnlyList<IPrunableModel> models, long tokens, int rounds, Func<IPrunableModel, Func<Func<Tensor>, double>, double> round, CancellationToken cancellation) =>
-        [.. MediansInTurn(models, rounds, model => round(model, Watch), cancellation).Select(seconds => tokens / seconds)];
+    private static double[] MeasureSpeed(
+        IReadOnlyList<IPrunableModel> models, long tokens, int rounds, Func<IPrunableModel, double> measureSeconds, CancellationToken cancellationToken) =>
+        [.. MeasureMedians(models, rounds, measureSeconds, cancellationToken).Select(seconds => tokens / seconds)];
 
-    private static T[] MediansInTurn<T>(IReadOnlyList<IPrunableModel> models, int rounds, Func<IPrunableModel, T> measure, CancellationToken cancellation)
+    private static T[] MeasureMedians<T>(IReadOnlyList<IPrunableModel> models, int rounds, Func<IPrunableModel, T> measure, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(models);
-        ArgumentOutOfRangeException.ThrowIfLessThan(rounds, 1);
         T[][] measured = [.. models.Select(_ => new T[rounds])];
         using var noGradient = no_grad();
-        for (int turn = -1; turn < rounds; turn++)
+        for (int round = -1; round < rounds; round++)
         {
             for (int i = 0; i < models.Count; i++)
             {
-                cancellation.ThrowIfCancellationRequested();
+                cancellationToken.ThrowIfCancellationRequested();
                 using var scope = NewDisposeScope();
                 var value = measure(models[i]);
-                if (turn >= 0)
+                if (round >= 0)
                 {
-                    measured[i][turn] = value;
+                    measured[i][round] = value;
                 }
             }
         }
@@ -126,15 +150,15 @@ public static class Throughput
         return [.. measured.Select(values => values.Order().ElementAt(rounds / 2))];
     }
 
-    private static double Watch(Func<Tensor> work)
+    private static double MeasureSeconds(Func<Tensor> work)
     {
         long start = Stopwatch.GetTimestamp();
 
-        // Reading one number back waits for a device that computes asynchronously.
+        // Reading one number back synchronizes with the device.
         _ = work().amax([]).ReadDouble();
         return Stopwatch.GetElapsedTime(start).TotalSeconds;
     }
 
-    private static Tensor Tokens(IPrunableModel model, int batch, int length) =>
+    private static Tensor CreateTokens(IPrunableModel model, int batch, int length) =>
         ScalarOps.Arange(0, (long)batch * length).RemainderScalar(model.Spec.VocabularySize).view(batch, length);
 }

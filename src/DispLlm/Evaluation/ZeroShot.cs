@@ -1,20 +1,22 @@
 namespace DispLlm.Evaluation;
 
 /// <summary>
-/// Zero-shot tasks by log-likelihood, scored as EleutherAI's lm-evaluation-harness scores them: its prompts, its tokenisation of context and continuation, its <c>acc</c> and
-/// <c>acc_norm</c>. Logarithms of probabilities are computed in float32, whatever the model's own type.
+/// Zero-shot tasks, scored by log-likelihood as EleutherAI's lm-evaluation-harness does: its prompts, its tokenization of context and
+/// continuation, its <c>acc</c> and <c>acc_norm</c>. Log-probabilities are computed in float32. Thread-safe, as long as the model is not
+/// disposed meanwhile.
 /// </summary>
 public static class ZeroShot
 {
-    /// <summary>Scores a model on a task.</summary>
+    /// <summary>Evaluates a model on a task.</summary>
     /// <param name="model">The model.</param>
     /// <param name="tokenizer">Its tokenizer.</param>
     /// <param name="task">The task.</param>
-    /// <param name="options">How; null for defaults.</param>
-    /// <param name="progress">Told the fraction that is done, 0 to 1.</param>
-    /// <param name="cancellationToken">Looked at between forward passes. What was done stays in the results file.</param>
+    /// <param name="options">Options; null for the defaults.</param>
+    /// <param name="progress">Receives the completed fraction, 0 to 1.</param>
+    /// <param name="cancellationToken">Cancels between forward passes. The results file keeps what was computed.</param>
     /// <exception cref="EvaluationException">
-    /// A continuation that cannot be scored, a results file of another evaluation or one that cannot be written: found before anything is computed.
+    /// A continuation that cannot be scored, or a results file that belongs to another evaluation or cannot be written. Thrown before
+    /// anything is computed.
     /// </exception>
     public static ZeroShotScore Evaluate(
         IPrunableModel model,
@@ -25,30 +27,22 @@ public static class ZeroShot
         CancellationToken cancellationToken = default)
     {
         var scores = Score(model, tokenizer, task, options, progress, cancellationToken);
-        bool[] right = [.. scores.Select((item, i) => Best(item.Select(score => score.LogLikelihood)) == task.Items[i].Gold)];
+        bool[] right = [.. scores.Select((item, i) => ArgMax(item.Select(score => score.LogLikelihood)) == task.Items[i].Gold)];
         bool[] rightNormalized = task.IsNormalized
-            ? [.. scores.Select((item, i) => Best(item.Select((score, j) => score.LogLikelihood / task.Items[i].Choices[j].Length)) == task.Items[i].Gold)]
+            ? [.. scores.Select((item, i) => ArgMax(item.Select((score, j) => score.LogLikelihood / task.Items[i].Choices[j].Length)) == task.Items[i].Gold)]
             : [];
         return new ZeroShotScore(
             task.Name,
             scores.Count,
             Mean(right),
-            Error(right),
+            StandardError(right),
             task.IsNormalized ? Mean(rightNormalized) : null,
-            task.IsNormalized ? Error(rightNormalized) : null);
+            task.IsNormalized ? StandardError(rightNormalized) : null);
     }
 
-    /// <summary>The scores of every continuation of a task: what <see cref="Evaluate"/> judges by.</summary>
-    /// <param name="model">The model.</param>
-    /// <param name="tokenizer">Its tokenizer.</param>
-    /// <param name="task">The task.</param>
-    /// <param name="options">How; null for defaults.</param>
-    /// <param name="progress">Told the fraction that is done, 0 to 1.</param>
-    /// <param name="cancellationToken">Looked at between forward passes. What was done stays in the results file.</param>
-    /// <returns>For each item in order, a score for each of its choices in order.</returns>
-    /// <exception cref="EvaluationException">
-    /// A continuation that cannot be scored, a results file of another evaluation or one that cannot be written: found before anything is computed.
-    /// </exception>
+    /// <summary>Computes the scores of every continuation of a task, from which <see cref="Evaluate"/> computes accuracies.</summary>
+    /// <inheritdoc cref="Evaluate" path="/param|/exception"/>
+    /// <returns>For each item, a score for each of its choices.</returns>
     public static IReadOnlyList<IReadOnlyList<ContinuationScore>> Score(
         IPrunableModel model,
         TextTokenizer tokenizer,
@@ -71,10 +65,18 @@ public static class ZeroShot
         }
 
         var scores = new IReadOnlyList<ContinuationScore>?[items.Count];
-        using var file = options.ResultsFile is { } path ? ZeroShotResults.Open(path, ZeroShotResults.DescribeIdentity(model, task, items), task.Items, scores) : null;
+        using var file = options.ResultsFile is { } path
+            ? ZeroShotResultsFile.Open(path, ZeroShotResultsFile.DescribeIdentity(model, task, items), task.Items, scores)
+            : null;
 
-        // The longest first: where memory does not suffice, that shows at once. The order and with it every batch follows from the items alone, so that a run that goes on computes the same.
-        int[][] batches = [.. Enumerable.Range(0, items.Count).OrderByDescending(item => items[item].Max(choice => choice.Context.Length + choice.Continuation.Length)).Chunk(options.BatchSize)];
+        // The longest first: too little memory shows at once. Batches depend on the items alone, so that a resumed evaluation computes the
+        // same.
+        int[][] batches =
+        [
+            .. Enumerable.Range(0, items.Count)
+                .OrderByDescending(item => items[item].Max(choice => choice.Context.Length + choice.Continuation.Length))
+                .Chunk(options.BatchSize),
+        ];
         int done = 0;
         foreach (int[] batch in batches)
         {
@@ -97,8 +99,8 @@ public static class ZeroShot
         return scores!;
     }
 
-    /// <summary>The first of the largest.</summary>
-    private static int Best(IEnumerable<double> values)
+    /// <summary>The first index of the maximum.</summary>
+    private static int ArgMax(IEnumerable<double> values)
     {
         var list = values.ToList();
         return list.IndexOf(list.Max());
@@ -106,8 +108,8 @@ public static class ZeroShot
 
     private static double Mean(bool[] right) => (double)right.Count(value => value) / right.Length;
 
-    /// <summary>The sample's standard deviation by the square root of its size; nothing can be said from one item.</summary>
-    private static double Error(bool[] right)
+    /// <summary>The standard error of the mean; NaN for a single item.</summary>
+    private static double StandardError(bool[] right)
     {
         double mean = Mean(right);
         return right.Length < 2 ? double.NaN : Math.Sqrt(right.Sum(value => Math.Pow((value ? 1 : 0) - mean, 2)) / (right.Length - 1) / right.Length);

@@ -2,13 +2,15 @@ using System.Text;
 
 namespace DispLlm.Evaluation;
 
-/// <summary>One of the answers to a zero-shot item: how likely is the continuation behind the context?</summary>
-/// <param name="Context">What is read first. Spaces at its end count as the continuation's, since tokens begin with theirs; empty stands for the beginning of a text.</param>
-/// <param name="Continuation">What is scored, with the space in front of it that separates words.</param>
+/// <summary>One answer to a zero-shot item: the continuation is scored after the context. Immutable and thread-safe.</summary>
+/// <param name="Context">
+/// The prompt. Spaces at its end are moved to the continuation, since tokens begin with a space. Empty means the beginning of a text.
+/// </param>
+/// <param name="Continuation">The scored text, with a leading space that separates words.</param>
 public sealed record ZeroShotChoice(string Context, string Continuation)
 {
     /// <summary>
-    /// What <c>acc_norm</c> divides by: the answer's characters (code points), without the one space that separates it from its context.
+    /// The divisor of <c>acc_norm</c>: the code points of the continuation without its leading space.
     /// </summary>
     internal int Length
     {
@@ -25,7 +27,7 @@ public sealed record ZeroShotChoice(string Context, string Continuation)
     }
 }
 
-/// <summary>A question with the answers to choose from.</summary>
+/// <summary>A question with its answers. Immutable and thread-safe.</summary>
 /// <param name="Choices">At least two.</param>
-/// <param name="Gold">Which of them is right, from 0.</param>
+/// <param name="Gold">Index of the right one, from 0.</param>
 public sealed record ZeroShotItem(IReadOnlyList<ZeroShotChoice> Choices, int Gold);

@@ -1,23 +1,26 @@
 namespace DispLlm.Evaluation;
 
-/// <summary>How zero-shot tasks are scored. Everything but <see cref="MaxItems"/> and <see cref="AddBosToken"/> changes time and memory, not the result.</summary>
+/// <summary>
+/// Options of <see cref="ZeroShot"/>. Only <see cref="MaxItems"/> and <see cref="AddBosToken"/> change the result. Immutable and
+/// thread-safe.
+/// </summary>
 public sealed record ZeroShotOptions
 {
-    /// <summary>Items whose continuations are computed in one forward pass. Default 8; a GPU takes more.</summary>
+    /// <summary>Items per forward pass. Default 8, at least 1; a GPU can take more.</summary>
     public int BatchSize { get; init; } = 8;
 
-    /// <summary>How many items from the start of the task. Default: all of them.</summary>
+    /// <summary>Number of items from the start of the task, at least 1. Default: all.</summary>
     public int? MaxItems { get; init; }
 
     /// <summary>
-    /// Whether the tokenizer's begin-of-text token stands in front of every context. Default: no, as the harness does without <c>add_bos_token</c> and as most published figures of LLaMA
-    /// models are measured.
+    /// Whether every context begins with the tokenizer's begin-of-text token. Default: false, as lm-evaluation-harness without
+    /// <c>add_bos_token</c>, and as most published results of LLaMA models.
     /// </summary>
     public bool AddBosToken { get; init; }
 
     /// <summary>
-    /// A file that keeps the scores of what is done, a JSON object a line. An evaluation that was interrupted goes on behind them and ends with the same numbers; a file of another model,
-    /// task or text is refused. Default: none.
+    /// A JSON Lines file for the scores of each item. An interrupted evaluation with the same file resumes, and gives the same results. A
+    /// file of another model, task or text is refused. Default: none.
     /// </summary>
     public string? ResultsFile { get; init; }
 

@@ -1,13 +1,18 @@
+using System.Text.Json.Serialization;
+
 namespace DispLlm.Reporting;
 
-/// <summary>How much of what a block keeps at a site the next block keeps too.</summary>
+/// <summary>The overlap of the selections of two adjacent blocks at one site. Immutable and thread-safe.</summary>
 /// <param name="Block">The first of the two blocks, from 0.</param>
 /// <param name="Site">The site, the same in both.</param>
-/// <param name="Share">Indices that both keep, as a share of those that either keeps (Jaccard): 0 to 1.</param>
-/// <param name="ByChance">The share that two random selections of these widths come to.</param>
-public readonly record struct AdjacentBlockOverlap(int Block, SelectionSite Site, double Share, double ByChance)
+/// <param name="Jaccard">Jaccard index of the kept indices: those that both keep, divided by those that either keeps; 0 to 1.</param>
+/// <param name="ExpectedJaccard">The Jaccard index that random selections of these widths have in expectation.</param>
+public readonly record struct AdjacentBlockOverlap(
+    int Block, SelectionSite Site, [property: JsonPropertyName("share")] double Jaccard, [property: JsonPropertyName("by_chance")] double ExpectedJaccard)
 {
-    /// <summary>The shares of all neighbouring blocks of a plan: block by block, S1 to S5; empty for a model of one block.</summary>
+    /// <summary>
+    /// Computes the overlaps of all adjacent blocks of a plan, ordered by block and site; empty for a model of one block.
+    /// </summary>
     /// <param name="plan">The plan.</param>
     public static IReadOnlyList<AdjacentBlockOverlap> Compute(SelectionPlan plan)
     {
@@ -23,7 +28,7 @@ public readonly record struct AdjacentBlockOverlap(int Block, SelectionSite Site
     private static AdjacentBlockOverlap Compute(int block, SelectionSite site, IReadOnlyList<int> first, IReadOnlyList<int> second, int size)
     {
         double both = first.Intersect(second).Count(), expected = (double)first.Count * second.Count / size;
-        double Jaccard(double common) => common / (first.Count + second.Count - common);
-        return new AdjacentBlockOverlap(block, site, Jaccard(both), Jaccard(expected));
+        double Ratio(double common) => common / (first.Count + second.Count - common);
+        return new AdjacentBlockOverlap(block, site, Ratio(both), Ratio(expected));
     }
 }

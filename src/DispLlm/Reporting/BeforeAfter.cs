@@ -1,8 +1,8 @@
 namespace DispLlm.Reporting;
 
-/// <summary>One thing measured on the dense model and on the pruned one, in the same way.</summary>
-/// <param name="Before">Of the dense model.</param>
-/// <param name="After">Of the pruned model.</param>
-/// <typeparam name="T">What was measured.</typeparam>
+/// <summary>A value of the dense model and of the pruned model. Immutable and thread-safe.</summary>
+/// <param name="Before">The value of the dense model.</param>
+/// <param name="After">The value of the pruned model.</param>
+/// <typeparam name="T">The type of the value.</typeparam>
 public sealed record BeforeAfter<T>(T Before, T After)
     where T : notnull;

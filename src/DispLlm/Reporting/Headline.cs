@@ -2,35 +2,35 @@ using System.Globalization;
 
 namespace DispLlm.Reporting;
 
-/// <summary>The answer, in one sentence: what is gone, what it cost, what it gained.</summary>
+/// <summary>Summarizes a report in one sentence: what was removed, what it cost, what it gained.</summary>
 internal static class Headline
 {
     public static string Describe(RunReport report)
     {
-        var parts = new List<string> { Gone(report.Plan) };
+        var parts = new List<string> { DescribeRemoved(report.Plan) };
         if (report.Perplexity is { } perplexity)
         {
-            parts.Add($"perplexity {Markup.Measure(perplexity.Before.Perplexity)}\u00A0\u2192\u00A0{Markup.Measure(perplexity.After.Perplexity)}");
+            parts.Add($"perplexity {Markup.Number(perplexity.Before.Perplexity)}\u00A0\u2192\u00A0{Markup.Number(perplexity.After.Perplexity)}");
         }
 
         if (report.Prefill is { } prefill)
         {
-            parts.Add($"reads {Speed(prefill)}");
+            parts.Add($"prefill {Speed(prefill)}");
         }
 
         if (report.Decode is { } decode)
         {
-            parts.Add($"writes {Speed(decode)}");
+            parts.Add($"decode {Speed(decode)}");
         }
 
         return string.Join("; ", parts);
     }
 
-    private static string Gone(SelectionPlan plan)
+    private static string DescribeRemoved(SelectionPlan plan)
     {
-        double gone = 1 - plan.KeptFraction();
-        string share = Math.Abs(gone - 0.5) < 0.005 ? "Half" : Markup.Share(gone);
-        return gone == 0 ? "All block weights stay" : $"{share} of the block weights are gone";
+        double removed = 1 - plan.KeptFraction();
+        string share = Math.Abs(removed - 0.5) < 0.005 ? "Half" : Markup.Percent(removed);
+        return removed == 0 ? "All block weights are kept" : $"{share} of the block weights removed";
     }
 
     private static string Speed(BeforeAfter<double> speed) => (speed.After / speed.Before).ToString("0.0", CultureInfo.InvariantCulture) + " times as fast";

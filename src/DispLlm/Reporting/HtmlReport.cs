@@ -3,12 +3,12 @@ using System.Text;
 namespace DispLlm.Reporting;
 
 /// <summary>
-/// A report as one HTML file that needs nothing else: no network, no scripts, no fonts. It opens anywhere, on a phone too, follows the reader's choice of light
-/// or dark, and prints.
+/// Writes a report as one self-contained HTML file: no network, no scripts, no fonts. It suits phones and printers, and follows the light
+/// or dark mode of the reader. Thread-safe.
 /// </summary>
 public static class HtmlReport
 {
-    /// <summary>Saves a report's page. A crash leaves the old file or the new one, never a part.</summary>
+    /// <summary>Saves a report as an HTML file. A crash leaves the old file or the new one, never a part.</summary>
     /// <param name="report">The report.</param>
     /// <param name="path">The file, in a folder that exists; overwritten.</param>
     /// <exception cref="IOException">The file cannot be written.</exception>
@@ -18,7 +18,7 @@ public static class HtmlReport
         AtomicFile.Write(path, ToHtml(report));
     }
 
-    /// <summary>A report's page as text; it is well-formed XML too. The same report always gives the same text.</summary>
+    /// <summary>Converts a report to HTML that is well-formed XML too. Equal reports give equal text.</summary>
     /// <param name="report">The report.</param>
     public static string ToHtml(RunReport report)
     {
@@ -35,7 +35,7 @@ public static class HtmlReport
             <meta name="generator" content="DispLlm"/>
             <title>{Markup.Text($"{report.Model}: {headline}")}</title>
             <style>
-            {Palette.Variables}{PageStyles.Page}{PageStyles.Picture}</style>
+            {Palette.Variables}{PageStyles.Page}{PageStyles.Chart}</style>
             </head>
             <body>
             <main>
@@ -47,16 +47,16 @@ public static class HtmlReport
             </header>
 
             """);
-        Section(page, "What was asked, what was reached", ReportTables.Asked(report), null, ReportTables.Counts(report));
-        Section(page, "What it costs", ReportTables.QualityCaption(report), ReportCharts.Quality(report), ReportTables.Tasks(report));
-        Section(page, "What is gained", ReportTables.CostCaption(report), ReportCharts.Cost(report), string.Empty);
+        Section(page, "Budget", ReportTables.Budget(report), null, ReportTables.Parameters(report));
+        Section(page, "Quality", ReportTables.QualityCaption(report), ReportCharts.CreateQuality(report), ReportTables.Tasks(report));
+        Section(page, "Size and speed", ReportTables.CostCaption(report), ReportCharts.CreateCost(report), string.Empty);
         Section(
-            page, "Which blocks keep what",
-            "Every block chooses for itself what it reads from the stream and what it writes to it. One bar a block, first block left.",
-            ReportCharts.Widths(report), ReportTables.Widths(report));
-        Section(page, "Which features stay", ReportTables.KeptCaption(report), ReportCharts.Kept(report), ReportTables.Shares(report));
-        Section(page, "How it was learned", ReportTables.LearningCaption(report), ReportCharts.Learning(report), string.Empty);
-        Section(page, "To repeat it", null, null, ReportTables.Settings(report));
+            page, "Widths by block",
+            "Every block has its own selection of the features that it reads from the residual stream and writes to it. One bar per block, the first block left.",
+            ReportCharts.CreateWidths(report), ReportTables.Widths(report));
+        Section(page, "Kept features", ReportTables.KeptCaption(report), ReportCharts.CreateKept(report), ReportTables.Overlaps(report));
+        Section(page, "Training", ReportTables.TrainingCaption(report), ReportCharts.CreateTraining(report), string.Empty);
+        Section(page, "Settings", null, null, ReportTables.Settings(report));
         page.Append($"""
             <footer>Written by DispLlm {Markup.Text(report.Settings.Library)}.</footer>
             </main>
@@ -67,9 +67,9 @@ public static class HtmlReport
         return page.ToString().ReplaceLineEndings("\n");
     }
 
-    private static void Section(StringBuilder page, string title, string? caption, ReportChart? picture, string rest)
+    private static void Section(StringBuilder page, string title, string? caption, ReportChart? chart, string rest)
     {
-        if (picture is null && rest.Length == 0 && caption is null)
+        if (chart is null && rest.Length == 0 && caption is null)
         {
             return;
         }
@@ -80,9 +80,9 @@ public static class HtmlReport
             page.Append($"""<p class="caption">{Markup.Text(caption)}</p>""").Append('\n');
         }
 
-        if (picture is not null)
+        if (chart is not null)
         {
-            page.Append("""<div class="panels">""").Append('\n').AppendJoin('\n', picture.Panels.Select(panel => panel.ToElement())).Append("\n</div>\n");
+            page.Append("""<div class="panels">""").Append('\n').AppendJoin('\n', chart.Panels.Select(panel => panel.ToElement())).Append("\n</div>\n");
         }
 
         page.Append(rest).Append("</section>\n");

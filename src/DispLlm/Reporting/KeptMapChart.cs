@@ -4,15 +4,15 @@ using System.Text;
 namespace DispLlm.Reporting;
 
 /// <summary>
-/// Which features each block keeps at each site, and how much of it the next block keeps too. Wide sites are drawn in bins of neighbouring features, so that a
-/// picture's size does not follow the model's.
+/// The kept features of each block at each site, and their overlap with the next block. Wide sites are drawn in bins of adjacent features,
+/// so that the size of the chart does not depend on the size of the model.
 /// </summary>
 internal static class KeptMapChart
 {
     private const int Bins = 128, Levels = 8;
-    private const double Left = 26, Width = 240, ShareLeft = 276, ShareWidth = 58;
+    private const double Left = 26, Width = 240, OverlapLeft = 276, OverlapWidth = 58;
 
-    public static IReadOnlyList<ChartPanel> Panels(SelectionPlan plan)
+    public static IReadOnlyList<ChartPanel> CreatePanels(SelectionPlan plan)
     {
         var neighbours = AdjacentBlockOverlap.Compute(plan);
         return [.. SelectionSites.All.Select(site => Panel(plan, site, [.. neighbours.Where(share => share.Site == site)]))];
@@ -22,12 +22,12 @@ internal static class KeptMapChart
     {
         int size = plan.Model.SiteSize(site), bins = Math.Min(size, Bins), blocks = plan.Blocks.Count;
         double row = Math.Clamp(170.0 / blocks, 2.5, 14), bottom = ChartPanel.Top + 14 + blocks * row;
-        string cells = size > Bins ? $"a cell: {size / Bins}{(size % Bins == 0 ? "" : $" or {size / Bins + 1}")} features, stronger where more stay" : "a cell: a feature";
+        string note = size > Bins ? $"one cell per {size / Bins}{(size % Bins == 0 ? "" : $" or {size / Bins + 1}")} features, darker where more are kept" : "one cell per feature";
         string description = $"Which of {size} features each of {blocks} blocks keeps." + (shares.Length == 0
             ? string.Empty
-            : $" Neighbouring blocks share {Markup.Share(shares.Average(share => share.Share))} of what either keeps; random selections of these widths would share "
-              + $"{Markup.Share(shares.Average(share => share.ByChance))}.");
-        return ChartPanel.Draw(site.Title(), cells, description, bottom + 18, canvas =>
+            : $" Adjacent blocks share {Markup.Percent(shares.Average(share => share.Jaccard))} of what either keeps; random selections of these widths would share "
+              + $"{Markup.Percent(shares.Average(share => share.ExpectedJaccard))}.");
+        return ChartPanel.Draw(site.GetTitle(), note, description, bottom + 18, canvas =>
         {
             double top = ChartPanel.Top + 14;
             canvas.Rectangle(Left, top, Width, blocks * row, "ground");
@@ -41,7 +41,7 @@ internal static class KeptMapChart
             canvas.Text(Left + Width, bottom + 14, Markup.Count(size - 1), "note", "end");
             if (shares.Length > 0)
             {
-                DrawShares(canvas, shares, top, row, bottom);
+                DrawOverlaps(canvas, shares, top, row, bottom);
             }
         });
     }
@@ -83,23 +83,23 @@ internal static class KeptMapChart
         }
     }
 
-    private static void DrawShares(SvgCanvas canvas, AdjacentBlockOverlap[] shares, double top, double row, double bottom)
+    private static void DrawOverlaps(SvgCanvas canvas, AdjacentBlockOverlap[] shares, double top, double row, double bottom)
     {
-        canvas.Text(ShareLeft, top - 5, "shared", "note");
-        canvas.Rectangle(ShareLeft, top + row / 2, ShareWidth, shares.Length * row, "ground");
+        canvas.Text(OverlapLeft, top - 5, "overlap", "note");
+        canvas.Rectangle(OverlapLeft, top + row / 2, OverlapWidth, shares.Length * row, "ground");
         double gap = Math.Min(2, row / 4);
         foreach (var share in shares)
         {
-            // Half a row lower: a share stands between the two blocks that it is of.
+            // Half a row lower: an overlap is drawn between its two blocks.
             double y = top + (share.Block + 0.5) * row;
             canvas.Rectangle(
-                ShareLeft, y + gap / 2, ShareWidth * share.Share, row - gap, "before",
-                $"Blocks {share.Block} and {share.Block + 1} share {Markup.Share(share.Share)}, by chance {Markup.Share(share.ByChance)}");
-            double chance = ShareLeft + ShareWidth * share.ByChance;
+                OverlapLeft, y + gap / 2, OverlapWidth * share.Jaccard, row - gap, "before",
+                $"Blocks {share.Block} and {share.Block + 1} share {Markup.Percent(share.Jaccard)}, at random {Markup.Percent(share.ExpectedJaccard)}");
+            double chance = OverlapLeft + OverlapWidth * share.ExpectedJaccard;
             canvas.Line(chance, y, chance, y + row, "chance");
         }
 
-        canvas.Text(ShareLeft, bottom + 14, "0", "note");
-        canvas.Text(ShareLeft + ShareWidth, bottom + 14, Markup.Share(1), "note", "end");
+        canvas.Text(OverlapLeft, bottom + 14, "0", "note");
+        canvas.Text(OverlapLeft + OverlapWidth, bottom + 14, Markup.Percent(1), "note", "end");
     }
 }

@@ -4,12 +4,12 @@ using System.Text;
 
 namespace DispLlm.Reporting;
 
-/// <summary>Text and numbers as pages and pictures show them: escaped, and in one culture.</summary>
+/// <summary>Formats text and numbers for pages and charts: escaped, in the invariant culture.</summary>
 internal static class Markup
 {
     private const char Replacement = '\uFFFD';
 
-    /// <summary>Text between tags or within quotes, in HTML and XML alike. What is no character in XML is replaced: a folder can be named anything.</summary>
+    /// <summary>Escapes text for elements and attributes of HTML and XML. Characters that XML does not allow are replaced.</summary>
     public static string Text(string text)
     {
         var clean = new StringBuilder(text.Length);
@@ -23,36 +23,36 @@ internal static class Markup
     }
 
     /// <summary>A coordinate.</summary>
-    public static string At(double value) => value.ToString("0.##", CultureInfo.InvariantCulture);
+    public static string Coordinate(double value) => value.ToString("0.##", CultureInfo.InvariantCulture);
 
-    /// <summary>A whole number with its thousands set apart.</summary>
+    /// <summary>An integer with thousands separators.</summary>
     public static string Count(long value) => value.ToString("N0", CultureInfo.InvariantCulture);
 
-    /// <summary>A share as per cent, in running text and on axes: 50 %, 33.3 %.</summary>
-    public static string Share(double value) => string.Create(CultureInfo.InvariantCulture, $"{value * 100:0.#}\u00A0%");
+    /// <summary>A fraction in per cent with at most one decimal, for text and axes: 50 %, 33.3 %.</summary>
+    public static string Percent(double value) => string.Create(CultureInfo.InvariantCulture, $"{value * 100:0.#}\u00A0%");
 
-    /// <summary>A share as per cent with one digit: in columns, where digits stand below digits.</summary>
-    public static string Rate(double value) => string.Create(CultureInfo.InvariantCulture, $"{value * 100:0.0}\u00A0%");
+    /// <summary>A fraction in per cent with one decimal, for table columns.</summary>
+    public static string FixedPercent(double value) => string.Create(CultureInfo.InvariantCulture, $"{value * 100:0.0}\u00A0%");
 
-    /// <summary>A share as per cent with two digits: where the exact figure is asked for.</summary>
-    public static string ExactShare(double value) => string.Create(CultureInfo.InvariantCulture, $"{value * 100:0.00}\u00A0%");
+    /// <summary>A fraction in per cent with two decimals.</summary>
+    public static string ExactPercent(double value) => string.Create(CultureInfo.InvariantCulture, $"{value * 100:0.00}\u00A0%");
 
-    /// <summary>A measured number with three or four digits.</summary>
-    public static string Measure(double value) => value switch
+    /// <summary>A measured number with three or four significant digits.</summary>
+    public static string Number(double value) => value switch
     {
         double.PositiveInfinity => "\u221E",
         double.NaN => "not a number",
         _ => value.ToString(Math.Abs(value) switch { >= 1000 => "N0", >= 10 => "0.0", >= 1 => "0.00", _ => "0.###" }, CultureInfo.InvariantCulture),
     };
 
-    /// <summary>How many times as large something is.</summary>
-    public static string Times(double ratio) => string.Create(CultureInfo.InvariantCulture, $"{ratio:0.00}\u00D7");
+    /// <summary>A ratio, such as 1.50x.</summary>
+    public static string Ratio(double ratio) => string.Create(CultureInfo.InvariantCulture, $"{ratio:0.00}\u00D7");
 
-    /// <summary>Bytes in the decimal units that file managers show.</summary>
+    /// <summary>Bytes in decimal units.</summary>
     public static string Bytes(long bytes) => bytes switch
     {
-        >= 1_000_000_000 => Measure(bytes / 1e9) + "\u00A0GB",
-        >= 1_000_000 => Measure(bytes / 1e6) + "\u00A0MB",
-        _ => Measure(bytes / 1e3) + "\u00A0kB",
+        >= 1_000_000_000 => Number(bytes / 1e9) + "\u00A0GB",
+        >= 1_000_000 => Number(bytes / 1e6) + "\u00A0MB",
+        _ => Number(bytes / 1e3) + "\u00A0kB",
     };
 }

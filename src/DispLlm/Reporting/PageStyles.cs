@@ -1,12 +1,12 @@
 namespace DispLlm.Reporting;
 
-/// <summary>The style sheets, which lie beside this file as what they are and travel in the assembly.</summary>
+/// <summary>The style sheets, embedded in the assembly.</summary>
 internal static class PageStyles
 {
-    /// <summary>Of the pictures.</summary>
-    public static string Picture { get; } = Read("picture.css");
+    /// <summary>The style sheet of charts.</summary>
+    public static string Chart { get; } = Read("chart.css");
 
-    /// <summary>Of the page around them.</summary>
+    /// <summary>The style sheet of the page.</summary>
     public static string Page { get; } = Read("page.css");
 
     private static string Read(string name)

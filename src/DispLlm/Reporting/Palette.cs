@@ -3,8 +3,8 @@ using System.Text.RegularExpressions;
 namespace DispLlm.Reporting;
 
 /// <summary>
-/// The colours of pages and pictures, by the names that the style sheets call them by. A page switches between light and dark; a picture file is
-/// light, with its colours written out, because few programs that read SVG know style variables.
+/// The colours of pages and charts, by their names in the style sheets. A page switches between light and dark. An SVG file is light and
+/// has literal colours, because few programs that read SVG support CSS variables.
 /// </summary>
 internal static partial class Palette
 {
@@ -19,13 +19,13 @@ internal static partial class Palette
         ("after", "#126a86", "#58b4d1"),
     ];
 
-    /// <summary>Definitions for a page.</summary>
+    /// <summary>The CSS variables of a page.</summary>
     public static string Variables { get; } =
         ":root{color-scheme:light dark;" + string.Concat(s_colours.Select(colour => $"--{colour.Name}:{colour.Light};")) + "}\n"
         + "@media screen and (prefers-color-scheme:dark){:root{" + string.Concat(s_colours.Select(colour => $"--{colour.Name}:{colour.Dark};")) + "}}\n";
 
-    /// <summary>A style sheet with the light colours in the variables' places.</summary>
-    public static string Resolved(string style) =>
+    /// <summary>Replaces the variables of a style sheet with the light colours.</summary>
+    public static string ResolveVariables(string style) =>
         Variable().Replace(style, match => s_colours.Single(colour => colour.Name == match.Groups[1].Value).Light);
 
     [GeneratedRegex(@"var\(--(\w+)\)")]

@@ -2,7 +2,23 @@ using System.Text;
 
 namespace DispLlm.Reporting;
 
-/// <summary>One picture of a report, as vector graphics: for papers and pages, light, with its colours and style in itself.</summary>
+/// <summary>The layout of a chart file. Immutable and thread-safe.</summary>
+public sealed record ChartOptions
+{
+    /// <summary>Panels side by side, at least 1. Default 3, or as many as there are.</summary>
+    public int Columns { get; init; } = 3;
+
+    /// <summary>Pixels per unit of the SVG, for PNG files; above 0, at most 20. Default 2: 2,216 pixels wide for three columns.</summary>
+    public double Scale { get; init; } = 2;
+
+    internal ChartOptions Validate()
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(Columns, 1);
+        return Scale is > 0 and <= 20 ? this : throw new ArgumentOutOfRangeException(nameof(Scale), Scale, "A scale is above 0 and at most 20.");
+    }
+}
+
+/// <summary>A chart of a report as self-contained vector graphics. Immutable and thread-safe.</summary>
 public sealed class ReportChart
 {
     private const double Gap = 28, Margin = 16;
@@ -14,52 +30,54 @@ public sealed class ReportChart
         Panels = panels;
     }
 
-    /// <summary>A short name that can be a file's: <c>learning</c>, <c>widths</c>, <c>kept</c>, <c>quality</c>, <c>cost</c>.</summary>
+    /// <summary>
+    /// A short name that can be used as a file name: <c>learning</c>, <c>widths</c>, <c>kept</c>, <c>quality</c>, <c>cost</c>.
+    /// </summary>
     public string Name { get; }
 
-    /// <summary>What it shows.</summary>
+    /// <summary>The title.</summary>
     public string Title { get; }
 
     internal IReadOnlyList<ChartPanel> Panels { get; }
 
-    /// <summary>The picture as one SVG document.</summary>
-    /// <param name="columns">Diagrams side by side. Default 3, or as many as there are; at least 1.</param>
-    /// <exception cref="ArgumentOutOfRangeException">Below 1.</exception>
-    public string ToSvg(int columns = 3)
+    /// <summary>Converts the chart to an SVG document.</summary>
+    /// <param name="options">Layout; null for the defaults.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
+    public string ToSvg(ChartOptions? options = null)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(columns, 1);
-        columns = Math.Min(columns, Panels.Count);
+        int columns = Math.Min((options ?? new ChartOptions()).Validate().Columns, Panels.Count);
         var shapes = new StringBuilder();
         double y = Margin;
         foreach (var row in Panels.Chunk(columns))
         {
             for (int i = 0; i < row.Length; i++)
             {
-                shapes.Append($"""<g transform="translate({Markup.At(Margin + i * (ChartPanel.Width + Gap))} {Markup.At(y)})">""").Append('\n')
+                shapes.Append($"""<g transform="translate({Markup.Coordinate(Margin + i * (ChartPanel.Width + Gap))} {Markup.Coordinate(y)})">""").Append('\n')
                     .Append(row[i].Shapes).Append("</g>\n");
             }
 
             y += row.Max(panel => panel.Height) + Gap;
         }
 
-        string width = Markup.At(2 * Margin + columns * (ChartPanel.Width + Gap) - Gap), height = Markup.At(y - Gap + Margin);
+        string width = Markup.Coordinate(2 * Margin + columns * (ChartPanel.Width + Gap) - Gap), height = Markup.Coordinate(y - Gap + Margin);
         return $"""
             <svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">
             <title>{Markup.Text(Title)}</title><desc>{Markup.Text(string.Join(' ', Panels.Select(panel => $"{panel.Title}: {panel.Description}")))}</desc>
-            <style>{Palette.Resolved(PageStyles.Picture)}.paper{"{"}fill:{Palette.Resolved("var(--paper)")}{"}"}</style>
+            <style>{Palette.ResolveVariables(PageStyles.Chart)}.paper{"{"}fill:{Palette.ResolveVariables("var(--paper)")}{"}"}</style>
             <rect class="paper" width="{width}" height="{height}"/>
             {shapes}</svg>
 
             """.ReplaceLineEndings("\n");
     }
 
-    /// <summary>Saves the picture as an SVG file. A crash leaves the old file or the new one, never a part.</summary>
+    /// <summary>Saves the chart as an SVG file. A crash leaves the old file or the new one, never a part.</summary>
     /// <param name="path">The file, in a folder that exists; overwritten.</param>
-    /// <param name="columns">Diagrams side by side. Default 3, or as many as there are; at least 1.</param>
+    /// <param name="options">Layout; null for the defaults.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
     /// <exception cref="IOException">The file cannot be written.</exception>
-    public void SaveSvg(string path, int columns = 3)
+    public void SaveSvg(string path, ChartOptions? options = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        AtomicFile.Write(path, ToSvg(columns));
+        AtomicFile.Write(path, ToSvg(options));
     }
 }

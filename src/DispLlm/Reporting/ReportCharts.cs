@@ -1,41 +1,34 @@
 namespace DispLlm.Reporting;
 
-/// <summary>The pictures of a report.</summary>
+/// <summary>Creates the charts of a report. Thread-safe.</summary>
 public static class ReportCharts
 {
-    /// <summary>All pictures that the report has data for, in the order of the page.</summary>
+    /// <summary>Creates all charts that the report has data for, in the order of the page.</summary>
     /// <param name="report">The report.</param>
     public static IReadOnlyList<ReportChart> Create(RunReport report)
     {
         ArgumentNullException.ThrowIfNull(report);
         return
         [
-            .. new[] { Quality(report), Cost(report), Widths(report), Kept(report), Learning(report) }.OfType<ReportChart>(),
+            .. new[] { CreateQuality(report), CreateCost(report), CreateWidths(report), CreateKept(report), CreateTraining(report) }.OfType<ReportChart>(),
         ];
     }
 
-    /// <summary>Perplexity and zero-shot tasks of both models; null where neither was measured.</summary>
-    /// <param name="report">The report.</param>
-    public static ReportChart? Quality(RunReport report) => Make("quality", "What it costs", ComparisonChart.Quality(Checked(report)));
+    /// <summary>Perplexity and zero-shot tasks; null if neither was measured.</summary>
+    internal static ReportChart? CreateQuality(RunReport report) => CreateChart("quality", "Quality", ComparisonChart.CreateQualityPanels(report));
 
-    /// <summary>Size and speed against the dense model.</summary>
-    /// <param name="report">The report.</param>
-    public static ReportChart Cost(RunReport report) => Make("cost", "What is gained", ComparisonChart.Cost(Checked(report)))!;
+    /// <summary>Size and speed relative to the dense model.</summary>
+    internal static ReportChart CreateCost(RunReport report) => CreateChart("cost", "Size and speed", ComparisonChart.CreateCostPanels(report))!;
 
     /// <summary>The widths of every block at every site.</summary>
-    /// <param name="report">The report.</param>
-    public static ReportChart Widths(RunReport report) => Make("widths", "Which blocks keep what", WidthsChart.Panels(Checked(report).Plan))!;
+    internal static ReportChart CreateWidths(RunReport report) => CreateChart("widths", "Widths by block", WidthsChart.CreatePanels(report.Plan))!;
 
-    /// <summary>The kept features of every block at every site, and how much neighbouring blocks share.</summary>
-    /// <param name="report">The report.</param>
-    public static ReportChart Kept(RunReport report) => Make("kept", "Which features stay", KeptMapChart.Panels(Checked(report).Plan))!;
+    /// <summary>The kept features of every block at every site, and the overlaps of adjacent blocks.</summary>
+    internal static ReportChart CreateKept(RunReport report) => CreateChart("kept", "Kept features", KeptMapChart.CreatePanels(report.Plan))!;
 
-    /// <summary>Losses and kept fraction over the steps; null for a strategy that does not learn.</summary>
-    /// <param name="report">The report.</param>
-    public static ReportChart? Learning(RunReport report) => Make("learning", "How it was learned", TrainingChart.Panels(Checked(report)));
+    /// <summary>Losses and kept fraction over the steps; null for a strategy without training.</summary>
+    internal static ReportChart? CreateTraining(RunReport report) => CreateChart("learning", "Training", TrainingChart.CreatePanels(report));
 
-    private static RunReport Checked(RunReport report) => report ?? throw new ArgumentNullException(nameof(report));
-
-    private static ReportChart? Make(string name, string title, IReadOnlyList<ChartPanel> panels) =>
+    private static ReportChart? CreateChart(string name, string title, IReadOnlyList<ChartPanel> panels) =>
         panels.Count == 0 ? null : new ReportChart(name, title, panels);
 }

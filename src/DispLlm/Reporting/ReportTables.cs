@@ -2,10 +2,10 @@ using System.Text;
 
 namespace DispLlm.Reporting;
 
-/// <summary>The page's words and tables. Each gives nothing where the report has nothing to say.</summary>
+/// <summary>The captions and tables of the page: null or empty for what was not measured.</summary>
 internal static class ReportTables
 {
-    private static readonly (ParameterScope Scope, string Words)[] s_scopes =
+    private static readonly (ParameterScope Scope, string Title)[] s_scopes =
     [
         (ParameterScope.BlockWeights, "Block weights"),
         (ParameterScope.BlockWeightsAndBiases, "With biases"),
@@ -16,39 +16,39 @@ internal static class ReportTables
     {
         var shape = report.Plan.Model;
         string family = report.Plan.Family is { } name ? $"{name}, " : string.Empty;
-        string text = $"{family}{shape.NumLayers} blocks of {Markup.Count(shape.HiddenSize)} features, {Markup.Count(report.Plan.DenseParameters.WholeModel)} parameters before, "
-            + $"{Markup.Count(report.Plan.KeptParameters.WholeModel)} after.";
+        string text = $"{family}{shape.NumLayers} blocks of {Markup.Count(shape.HiddenSize)} features, {Markup.Count(report.Plan.DenseParameters.WholeModel)} parameters, "
+            + $"{Markup.Count(report.Plan.KeptParameters.WholeModel)} after pruning.";
         return $"""<p class="lead">{Markup.Text(text)}</p>""";
     }
 
     public static string Tiles(RunReport report)
     {
         var tiles = new StringBuilder("<dl class=\"tiles\">\n");
-        Tile("Block weights", Markup.Rate(report.Plan.KeptFraction()), $"of all parameters {Markup.Rate(report.Plan.KeptFraction(ParameterScope.WholeModel))}");
+        Tile("Block weights", Markup.FixedPercent(report.Plan.KeptFraction()), $"of all parameters {Markup.FixedPercent(report.Plan.KeptFraction(ParameterScope.WholeModel))}");
         if (report.Perplexity is { } perplexity)
         {
-            Tile("Perplexity", Markup.Measure(perplexity.After.Perplexity), $"dense {Markup.Measure(perplexity.Before.Perplexity)}");
+            Tile("Perplexity", Markup.Number(perplexity.After.Perplexity), $"dense {Markup.Number(perplexity.Before.Perplexity)}");
         }
 
         if (report.Tasks.Count > 0)
         {
-            double Mean(Func<BeforeAfter<ZeroShotScore>, ZeroShotScore> side) => report.Tasks.Average(task => ComparisonChart.Published(side(task)).Value);
-            Tile($"Mean of {Many(report.Tasks.Count, "task")}", Markup.Rate(Mean(task => task.After)), $"dense {Markup.Rate(Mean(task => task.Before))}");
+            double Mean(Func<BeforeAfter<ZeroShotScore>, ZeroShotScore> side) => report.Tasks.Average(task => ComparisonChart.GetPublishedAccuracy(side(task)).Value);
+            Tile(report.Tasks.Count == 1 ? "Zero-shot accuracy" : $"Mean of {report.Tasks.Count} tasks", Markup.FixedPercent(Mean(task => task.After)), $"dense {Markup.FixedPercent(Mean(task => task.Before))}");
         }
 
         if (report.Agreement is { } agreement)
         {
-            Tile("Same next token", Markup.Rate(agreement.Top1Agreement), $"divergence {Markup.Measure(agreement.KlDivergence)} nats");
+            Tile("Top-1 agreement", Markup.FixedPercent(agreement.Top1Agreement), $"KL divergence {Markup.Number(agreement.KlDivergence)} nats");
         }
 
         if (report.Prefill is { } prefill)
         {
-            Tile("Reading speed", Markup.Times(prefill.After / prefill.Before), "of the dense model\u2019s");
+            Tile("Prefill speed", Markup.Ratio(prefill.After / prefill.Before), "of the dense model\u2019s");
         }
 
         if (report.Decode is { } decode)
         {
-            Tile("Writing speed", Markup.Times(decode.After / decode.Before), "of the dense model\u2019s");
+            Tile("Decode speed", Markup.Ratio(decode.After / decode.Before), "of the dense model\u2019s");
         }
 
         if (report.WeightBytes is { } bytes)
@@ -62,7 +62,7 @@ internal static class ReportTables
             $"<div><dt>{Markup.Text(what)}</dt><dd>{Markup.Text(value)}</dd><dd>{Markup.Text(note)}</dd></div>\n");
     }
 
-    public static string? Asked(RunReport report)
+    public static string? Budget(RunReport report)
     {
         if (report.Plan.Provenance.Budget is not { } budget)
         {
@@ -76,24 +76,24 @@ internal static class ReportTables
             ParameterScope.BlockWeightsAndBiases => "the block weights and biases",
             _ => "all parameters",
         };
-        string asked = budget.Kind switch
+        string requested = budget.Kind switch
         {
-            BudgetKind.Ratio => $"{Markup.Share((double)budget.Value)} of {scope} were to go",
-            BudgetKind.KeepFraction => $"{Markup.Share((double)budget.Value)} of {scope} were to stay",
-            _ => $"{Markup.Count((long)budget.Value)} of {scope} were to stay",
+            BudgetKind.Ratio => $"{Markup.Percent((double)budget.Value)} of {scope} removed",
+            BudgetKind.KeepFraction => $"{Markup.Percent((double)budget.Value)} of {scope} kept",
+            _ => $"{Markup.Count((long)budget.Value)} of {scope} kept",
         };
-        string reached = kept == target ? "just that" : $"{Markup.Count(kept)}, {Markup.Count(Math.Abs(target - kept))} {(kept < target ? "below" : "above")} it";
-        return $"Asked: {asked}, which leaves at most {Markup.Count(target)}. Reached: {reached}.";
+        string kind = kept == target ? "exactly the budget" : $"{Markup.Count(Math.Abs(target - kept))} {(kept < target ? "below" : "above")} it";
+        return $"Budget: {requested}, at most {Markup.Count(target)}. Kept: {Markup.Count(kept)}, {kind}.";
     }
 
-    public static string Counts(RunReport report) => Table(
-        "Parameters", ["Counted", "Dense", "Kept", "Share kept"],
+    public static string Parameters(RunReport report) => Table(
+        "Parameters", ["Counted", "Dense", "Kept", "Kept fraction"],
         s_scopes.Select(scope => new[]
         {
-            scope.Words,
+            scope.Title,
             Markup.Count(report.Plan.DenseParameters[scope.Scope]),
             Markup.Count(report.Plan.KeptParameters[scope.Scope]),
-            Markup.ExactShare(report.Plan.KeptFraction(scope.Scope)),
+            Markup.ExactPercent(report.Plan.KeptFraction(scope.Scope)),
         }));
 
     public static string? QualityCaption(RunReport report)
@@ -102,19 +102,19 @@ internal static class ReportTables
         if (report.Perplexity is { } perplexity)
         {
             string text = report.PerplexityText is { } named ? $" of {named}" : string.Empty;
-            sentences.Add($"Perplexity over {Markup.Count(perplexity.After.PredictedTokens)} tokens{text}, in windows of {Markup.Count(perplexity.After.WindowLength)}.");
+            sentences.Add($"Perplexity evaluated on {Markup.Count(perplexity.After.PredictedTokens)} tokens{text}, with windows of {Markup.Count(perplexity.After.WindowLength)}.");
         }
 
         if (report.Agreement is { } agreement)
         {
             sentences.Add(
-                $"Over {Markup.Count(agreement.Tokens)} tokens the pruned model thinks the same token most likely in {Markup.Share(agreement.Top1Agreement)} of cases; its predictions diverge "
-                + $"from the dense model\u2019s by {Markup.Measure(agreement.KlDivergence)} nats a token.");
+                $"On {Markup.Count(agreement.Tokens)} tokens the pruned model has the same most likely token as the dense model in {Markup.Percent(agreement.Top1Agreement)} of "
+                + $"cases, and a KL divergence of {Markup.Number(agreement.KlDivergence)} nats per token.");
         }
 
         if (report.Tasks.Count > 0)
         {
-            sentences.Add("Tasks are scored by log-likelihood, normalised by length where the task has that.");
+            sentences.Add("Tasks are scored by log-likelihood, normalized by length where the task has that.");
         }
 
         return sentences.Count == 0 ? null : string.Join(' ', sentences);
@@ -127,7 +127,7 @@ internal static class ReportTables
             return string.Empty;
         }
 
-        string Score(double? value, double? error) => value is { } share ? $"{Markup.Rate(share)} \u00B1 {Markup.Rate(error ?? 0)}" : "\u2013";
+        string Score(double? value, double? error) => value is { } share ? $"{Markup.FixedPercent(share)} \u00B1 {Markup.FixedPercent(error ?? 0)}" : "\u2013";
         return Table("Zero-shot tasks", ["Task", "Items", "acc dense", "acc pruned", "acc_norm dense", "acc_norm pruned"], report.Tasks.Select(task => new[]
         {
             task.Before.Task,
@@ -141,42 +141,42 @@ internal static class ReportTables
 
     public static string? CostCaption(RunReport report) => report.Prefill is null && report.Decode is null
         ? null
-        : $"Speeds are ratios of one run{(report.Settings.Backend is { } backend ? $" on {backend}" : "")}: both models took turns.";
+        : $"Speeds are relative to the dense model, measured in turns{(report.Settings.Backend is { } backend ? $" on {backend}" : "")}.";
 
     public static string Widths(RunReport report) => Folded("All widths as a table", Table(
         "Widths", ["Block", .. SelectionSites.All.Select(site => $"S{(int)site} of {Markup.Count(report.Plan.Model.SiteSize(site))}")],
         report.Widths.Select((widths, block) => new[] { $"{block}" }.Concat(SelectionSites.All.Select(site => Markup.Count(widths[site]))).ToArray())));
 
     public static string KeptCaption(RunReport report) =>
-        "One row a block, first block on top; coloured where a feature stays."
+        "One row per block, the first block on top; kept features are coloured."
         + (report.AdjacentBlockOverlaps.Count == 0
             ? string.Empty
-            : " The bars beside it show how much of what either of two neighbouring blocks keeps both keep; the mark on a bar is what random selections of the same widths would share.")
-        + (report.Plan.Scales is { } gains ? $" What stays is multiplied by {gains}; the cut writes that into the weights." : string.Empty);
+            : " Bars show the overlap of adjacent blocks (Jaccard index); the mark on a bar is the expected overlap of random selections of the same widths.")
+        + (report.Plan.Scales is { } scales ? $" Kept features are multiplied by {scales}, which is folded into the weights." : string.Empty);
 
-    public static string Shares(RunReport report)
+    public static string Overlaps(RunReport report)
     {
         var shares = report.AdjacentBlockOverlaps;
-        return shares.Count == 0 ? string.Empty : Table("Shared by neighbouring blocks", ["Site", "Shared, mean", "By chance", "Least", "Most"],
-            shares.GroupBy(share => share.Site).Select(of => new[]
+        return shares.Count == 0 ? string.Empty : Table("Overlap of adjacent blocks", ["Site", "Mean", "Expected at random", "Minimum", "Maximum"],
+            shares.GroupBy(share => share.Site).Select(site => new[]
             {
-                of.Key.Title(),
-                Markup.Rate(of.Average(share => share.Share)),
-                Markup.Rate(of.Average(share => share.ByChance)),
-                Markup.Rate(of.Min(share => share.Share)),
-                Markup.Rate(of.Max(share => share.Share)),
+                site.Key.GetTitle(),
+                Markup.FixedPercent(site.Average(share => share.Jaccard)),
+                Markup.FixedPercent(site.Average(share => share.ExpectedJaccard)),
+                Markup.FixedPercent(site.Min(share => share.Jaccard)),
+                Markup.FixedPercent(site.Max(share => share.Jaccard)),
             }));
     }
 
-    public static string? LearningCaption(RunReport report) => report.History.Count == 0
+    public static string? TrainingCaption(RunReport report) => report.History.Count == 0
         ? null
-        : $"{Markup.Count(report.History.Count)} steps over {Markup.Count(report.History[^1].Tokens)} tokens. Every step draws its gates anew, so its curve is rough; "
-            + "where a point stands for several steps, the band is from the least to the greatest.";
+        : $"{Markup.Count(report.History.Count)} steps on {Markup.Count(report.History[^1].Tokens)} tokens. Every step samples new gates, so the curves are noisy; "
+            + "where a point is the mean of several steps, the band shows their minimum and maximum.";
 
     public static string Settings(RunReport report)
     {
         var (plan, from) = (report.Plan, report.Plan.Provenance);
-        (string Key, string? Value)[] facts =
+        (string Key, string? Value)[] rows =
         [
             ("Model", report.Model),
             ("Strategy", from.Strategy),
@@ -190,16 +190,16 @@ internal static class ReportTables
             ("Notes", from.Notes),
             .. report.Settings.Options.Select(option => (option.Key, (string?)option.Value)),
         ];
-        return Table("Settings", ["Setting", "Value"], facts.Where(fact => fact.Value is not null).Select(fact => new[] { fact.Key, fact.Value! }), "settings");
+        return Table("Settings", ["Setting", "Value"], rows.Where(row => row.Value is not null).Select(row => new[] { row.Key, row.Value! }), "settings");
     }
 
     private static string Folded(string summary, string content) => $"<details>\n<summary>{Markup.Text(summary)}</summary>\n{content}</details>\n";
 
-    /// <summary>A table in a region of its own, which scrolls by itself where a screen is narrow and can be reached by keyboard.</summary>
-    private static string Table(string name, string[] head, IEnumerable<string[]> rows, string look = "figures")
+    /// <summary>A table in a region that scrolls on narrow screens and is reachable by keyboard.</summary>
+    private static string Table(string name, string[] head, IEnumerable<string[]> rows, string style = "figures")
     {
         var table = new StringBuilder();
-        table.Append($"""<div class="scroll" role="region" tabindex="0" aria-label="{Markup.Text(name)}"><table class="{look}">""");
+        table.Append($"""<div class="scroll" role="region" tabindex="0" aria-label="{Markup.Text(name)}"><table class="{style}">""");
         table.Append("<thead><tr>").AppendJoin("", head.Select(cell => $"<th scope=\"col\">{Markup.Text(cell)}</th>")).Append("</tr></thead>\n<tbody>\n");
         foreach (string[] row in rows)
         {
@@ -208,6 +208,4 @@ internal static class ReportTables
 
         return table.Append("</tbody></table></div>\n").ToString();
     }
-
-    private static string Many(int count, string what) => count == 1 ? $"1 {what}" : $"{count} {what}s";
 }

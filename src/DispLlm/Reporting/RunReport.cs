@@ -1,58 +1,63 @@
+using System.Text.Json.Serialization;
+
 namespace DispLlm.Reporting;
 
 /// <summary>
-/// What one run was asked, what it reached and what that cost: the data behind the page (<see cref="HtmlReport"/>) and the pictures
-/// (<see cref="ReportCharts"/>). What was not measured is left out, and neither shows anything for it.
+/// The settings, results and measurements of a pruning run: the data of the page (<see cref="HtmlReport"/>) and of the charts (<see
+/// cref="ReportCharts"/>), which leave out what was not measured. Immutable and thread-safe.
 /// </summary>
 public sealed record RunReport
 {
-    /// <summary>The version of the report file that this program writes, and the only one it reads.</summary>
+    /// <summary>The version of the report file that is written, and the only one that is read.</summary>
     public const int CurrentFormatVersion = 1;
 
-    /// <summary>The version of the report file that this report is saved as.</summary>
+    /// <summary>The version of the file that this report is saved to.</summary>
     public int FormatVersion { get; } = CurrentFormatVersion;
 
-    /// <summary>The model, by the name of its folder.</summary>
+    /// <summary>The name of the model's folder.</summary>
     public required string Model { get; init; }
 
-    /// <summary>What the run was made with.</summary>
+    /// <summary>The settings of the run.</summary>
     public required RunSettings Settings { get; init; }
 
-    /// <summary>Perplexity of both models on one text. Default: not measured.</summary>
+    /// <summary>Perplexity of both models on the same text. Default: null, for not measured.</summary>
     public BeforeAfter<PerplexityResult>? Perplexity { get; init; }
 
-    /// <summary>What the perplexity was measured on (<see cref="TokenCorpus.Description"/>). Default: not said.</summary>
+    /// <summary>
+    /// The text that the perplexity was evaluated on (<see cref="TokenCorpus.Description"/>). Default: null, for unknown.
+    /// </summary>
     public string? PerplexityText { get; init; }
 
-    /// <summary>Zero-shot tasks that both models did. Default: none.</summary>
+    /// <summary>Zero-shot scores of both models. Default: none.</summary>
     public IReadOnlyList<BeforeAfter<ZeroShotScore>> Tasks { get; init; } = [];
 
-    /// <summary>How closely the pruned model predicts what the dense one predicts. Default: not measured.</summary>
+    /// <summary>The pruned model compared with the dense model. Default: null, for not measured.</summary>
     public DistributionComparisonResult? Agreement { get; init; }
 
-    /// <summary>Size of the weights on disk, in bytes (<see cref="MeasureWeightBytes"/>). Default: not measured.</summary>
+    /// <summary>Size of the weights on disk, in bytes (<see cref="MeasureWeightBytes"/>). Default: null, for not measured.</summary>
     public BeforeAfter<long>? WeightBytes { get; init; }
 
-    /// <summary>Reading speed, in tokens a second (<see cref="Throughput.Prefill"/>). Default: not measured.</summary>
+    /// <summary>Prefill speed, in tokens per second (<see cref="Throughput.MeasurePrefill"/>). Default: null, for not measured.</summary>
     public BeforeAfter<double>? Prefill { get; init; }
 
-    /// <summary>Writing speed, in tokens a second (<see cref="Throughput.Decode"/>). Default: not measured.</summary>
+    /// <summary>Decode speed, in tokens per second (<see cref="Throughput.MeasureDecode"/>). Default: null, for not measured.</summary>
     public BeforeAfter<double>? Decode { get; init; }
 
-    /// <summary>The widths of every block, in block order; they follow from <see cref="Plan"/>.</summary>
+    /// <summary>The widths of every block, computed from <see cref="Plan"/>.</summary>
     public IReadOnlyList<SiteMap<int>> Widths => Plan.Widths();
 
-    /// <summary>How much neighbouring blocks share; it follows from <see cref="Plan"/>.</summary>
+    /// <summary>The overlaps of adjacent blocks, computed from <see cref="Plan"/>.</summary>
+    [JsonPropertyName("shared_with_next")]
     public IReadOnlyList<AdjacentBlockOverlap> AdjacentBlockOverlaps => AdjacentBlockOverlap.Compute(Plan);
 
-    /// <summary>One entry a learning step; empty for strategies that do not learn.</summary>
+    /// <summary>One entry per training step; empty for strategies without training.</summary>
     public IReadOnlyList<PruningProgress> History { get; init; } = [];
 
-    /// <summary>What is kept, what was asked for, and the exact counts.</summary>
+    /// <summary>The selection plan: kept indices, budget and parameter counts.</summary>
     public required SelectionPlan Plan { get; init; }
 
-    /// <summary>The report of a pruning, without measurements: add those with <c>with { Perplexity = ... }</c>.</summary>
-    /// <param name="result">The result.</param>
+    /// <summary>Creates the report of a run, without measurements; add those by <c>with { Perplexity = ... }</c>.</summary>
+    /// <param name="result">The result of the run.</param>
     public static RunReport FromResult(PruningResult result)
     {
         ArgumentNullException.ThrowIfNull(result);
@@ -71,9 +76,9 @@ public sealed record RunReport
         };
     }
 
-    /// <summary>Size of a checkpoint folder's weight files, in bytes.</summary>
+    /// <summary>Measures the size of the weight files of a checkpoint folder, in bytes.</summary>
     /// <param name="folder">The folder.</param>
-    /// <exception cref="CheckpointException">It is no checkpoint.</exception>
+    /// <exception cref="CheckpointException">The folder is not a checkpoint.</exception>
     public static long MeasureWeightBytes(string folder)
     {
         using var checkpoint = CheckpointFolder.Open(folder);
@@ -82,7 +87,7 @@ public sealed record RunReport
 
     /// <summary>Reads a report file.</summary>
     /// <param name="path">The file.</param>
-    /// <exception cref="ReportException">The file is no valid report; the message names the file, the key and the value.</exception>
+    /// <exception cref="ReportException">The file is not a valid report; the message names file, key and value.</exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
     public static RunReport LoadJson(string path)
     {
@@ -90,7 +95,7 @@ public sealed record RunReport
         return RunReportJson.Read(File.ReadAllBytes(path), path);
     }
 
-    /// <summary>The report as JSON text; the same report always gives the same text.</summary>
+    /// <summary>Converts the report to JSON. Equal reports give equal text.</summary>
     public string ToJson() => RunReportJson.Write(this);
 
     /// <summary>Saves the report as JSON. A crash leaves the old file or the new one, never a part.</summary>

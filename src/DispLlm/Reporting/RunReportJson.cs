@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -6,75 +7,90 @@ using System.Text.Json.Serialization.Metadata;
 namespace DispLlm.Reporting;
 
 /// <summary>
-/// The report file. A plan stands in it as a plan file does, and a step as a line of a run's log: whoever reads one reads the other. What follows from the
-/// plan (widths, neighbours) is written for other programs, and computed again when a report is read.
+/// Reads and writes the report file. Its plan is written as in a plan file, and its steps as in the log of a run. What can be computed from
+/// the plan (widths, overlaps) is written for other programs, and ignored when a report is read.
 /// </summary>
 internal static class RunReportJson
 {
+    private static readonly JsonSerializerOptions s_headerOptions = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+
     public static string Write(RunReport report) =>
-        JsonSerializer.Serialize(report, Options(new StepJson(new GateLayout(report.Plan.Model)))).ReplaceLineEndings("\n") + "\n";
+        JsonSerializer.Serialize(report, CreateOptions(new GateLayout(report.Plan.Model))).ReplaceLineEndings("\n") + "\n";
 
     public static RunReport Read(ReadOnlyMemory<byte> utf8, string file)
     {
+        string json = string.Empty;
         try
         {
-            using var json = JsonDocument.Parse(utf8.Span.StartsWith("\uFEFF"u8) ? utf8[3..] : utf8);
-            EnsureVersion(json.RootElement, file);
-            if (!json.RootElement.TryGetProperty("plan", out var plan))
+            json = new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(utf8.Span).TrimStart('\uFEFF');
+
+            // The version first, since another version may have other keys; then the plan, whose shape the steps refer to.
+            var header = JsonSerializer.Deserialize<Header>(json, s_headerOptions);
+            if (header?.FormatVersion != RunReport.CurrentFormatVersion)
             {
-                throw new ReportException(file, "the report lacks the key 'plan'.");
+                throw new ReportException(file, header?.FormatVersion is { } version
+                    ? $"format_version is {version}; this program reads version {RunReport.CurrentFormatVersion}."
+                    : "the key 'format_version' is missing.");
             }
 
-            // A step names the sites that collapsed in it, and only the plan knows how large they are.
-            var layout = new GateLayout(SelectionPlan.FromJson(plan.GetRawText()).Model);
-            return json.Deserialize<RunReport>(Options(new StepJson(layout)))!;
+            string plan = header.Plan?.GetRawText() ?? throw new ReportException(file, "the key 'plan' is missing.");
+            var report = JsonSerializer.Deserialize<RunReport>(json, CreateOptions(new GateLayout(SelectionPlan.FromJson(plan).Model)))!;
+            EnsureComplete(report, file);
+            return report;
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or SelectionException)
+        catch (JsonException e)
         {
-            throw new ReportException(file, $"no valid report: {e.Message}", e);
+            throw new ReportException(file, $"the report is not valid: {JsonLines.Describe(e, json)}", e);
+        }
+        catch (DecoderFallbackException e)
+        {
+            throw new ReportException(file, "the file is not valid UTF-8.", e);
+        }
+        catch (SelectionException e)
+        {
+            throw new ReportException(file, $"the plan of the report is not valid: {e.Message}", e);
         }
     }
 
-    // Before anything else: a later version may have other keys, and "unknown key" would send its reader the wrong way.
-    private static void EnsureVersion(JsonElement root, string file)
-    {
-        if (root.ValueKind != JsonValueKind.Object || !root.TryGetProperty("format_version", out var version))
-        {
-            throw new ReportException(file, "the report lacks the key 'format_version'.");
-        }
-
-        if (version.GetRawText() is var number && number != $"{RunReport.CurrentFormatVersion}")
-        {
-            throw new ReportException(file, $"format_version is {number}; this program reads version {RunReport.CurrentFormatVersion}.");
-        }
-    }
-
-    private static JsonSerializerOptions Options(StepJson steps) => new()
+    private static JsonSerializerOptions CreateOptions(GateLayout layout) => new(JsonSerializerOptions.Strict)
     {
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         WriteIndented = true,
         DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-        UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
-        AllowDuplicateProperties = false,
-        RespectNullableAnnotations = true,
-        RespectRequiredConstructorParameters = true,
 
-        // A model that was cut too far has a perplexity of infinity, and that is what its report says.
+        // The perplexity of a model that was pruned too much is infinite.
         NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
 
-        // The file is not part of a web page, and a name with an apostrophe should read like one.
+        // The file is not embedded in HTML, and apostrophes stay readable.
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { LetUnmeasuredBeAbsent, SelectionSites.AddSiteKeys } },
+        TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { MakeNullablesOptional, SelectionSites.AddSiteKeys } },
         Converters = { new PlanJson(), steps, new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false) },
     };
 
-    private static void LetUnmeasuredBeAbsent(JsonTypeInfo type)
+    private static void MakeNullablesOptional(JsonTypeInfo type)
     {
         foreach (var property in type.Properties.Where(property => Nullable.GetUnderlyingType(property.PropertyType) is not null))
         {
             property.IsRequired = false;
         }
     }
+
+    // System.Text.Json does not check null for list elements and type parameters.
+    private static void EnsureComplete(RunReport report, string file)
+    {
+        (string Key, bool IsNull)[] checks =
+        [
+            ("tasks", report.Tasks.Any(task => task is not { Before: not null, After: not null })),
+            ("perplexity", report.Perplexity is not (null or { Before: not null, After: not null })),
+            ("history", report.History.Any(step => step is null)),
+        ];
+        if (checks.FirstOrDefault(check => check.IsNull).Key is { } key)
+        {
+            throw new ReportException(file, $"'{key}' contains null.");
+        }
+    }
+
+    private sealed record Header(int? FormatVersion = null, JsonElement? Plan = null);
 
     private sealed class PlanJson : JsonConverter<SelectionPlan>
     {

@@ -1,7 +1,7 @@
 namespace DispLlm.Reporting;
 
-/// <summary>What the sites are called where people read of them.</summary>
+/// <summary>Titles of the selection sites for pages and charts.</summary>
 internal static class SiteNames
 {
-    public static string Title(this SelectionSite site) => $"S{(int)site} \u00B7 {site.Descriptor().Description}";
+    public static string GetTitle(this SelectionSite site) => $"S{(int)site} \u00B7 {site.Descriptor().Description}";
 }

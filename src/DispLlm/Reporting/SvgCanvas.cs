@@ -3,34 +3,34 @@ using System.Text;
 
 namespace DispLlm.Reporting;
 
-/// <summary>Draws the few shapes that the pictures are made of. What they look like is said by class, in <c>picture.css</c>.</summary>
+/// <summary>Draws the shapes of the charts. Their style is given by class, in <c>chart.css</c>.</summary>
 internal sealed class SvgCanvas
 {
     private readonly StringBuilder _shapes = new();
 
-    public void Text(double x, double y, string text, string look = "text", string anchor = "start") =>
-        _shapes.Append($"""<text class="{look}" x="{Markup.At(x)}" y="{Markup.At(y)}" text-anchor="{anchor}">{Markup.Text(text)}</text>""").Append('\n');
+    public void Text(double x, double y, string text, string style = "text", string anchor = "start") =>
+        _shapes.Append($"""<text class="{style}" x="{Markup.Coordinate(x)}" y="{Markup.Coordinate(y)}" text-anchor="{anchor}">{Markup.Text(text)}</text>""").Append('\n');
 
-    public void Line(double x1, double y1, double x2, double y2, string look = "rule") =>
-        _shapes.Append($"""<path class="{look}" d="M{Markup.At(x1)} {Markup.At(y1)}L{Markup.At(x2)} {Markup.At(y2)}"/>""").Append('\n');
+    public void Line(double x1, double y1, double x2, double y2, string style = "rule") =>
+        _shapes.Append($"""<path class="{style}" d="M{Markup.Coordinate(x1)} {Markup.Coordinate(y1)}L{Markup.Coordinate(x2)} {Markup.Coordinate(y2)}"/>""").Append('\n');
 
-    /// <summary>A rectangle, and what a pointer that rests on it is told.</summary>
-    public void Rectangle(double x, double y, double width, double height, string look, string? tip = null)
+    /// <summary>Draws a rectangle, with an optional tooltip.</summary>
+    public void Rectangle(double x, double y, double width, double height, string style, string? tooltip = null)
     {
-        string end = tip is null ? "/>" : $"><title>{Markup.Text(tip)}</title></rect>";
-        _shapes.Append($"""<rect class="{look}" x="{Markup.At(x)}" y="{Markup.At(y)}" width="{Markup.At(width)}" height="{Markup.At(height)}"{end}""").Append('\n');
+        string end = tooltip is null ? "/>" : $"><title>{Markup.Text(tooltip)}</title></rect>";
+        _shapes.Append($"""<rect class="{style}" x="{Markup.Coordinate(x)}" y="{Markup.Coordinate(y)}" width="{Markup.Coordinate(width)}" height="{Markup.Coordinate(height)}"{end}""").Append('\n');
     }
 
-    /// <summary>A line through points, or the area that they enclose.</summary>
-    public void Path(IEnumerable<(double X, double Y)> points, string look, bool closed = false) =>
-        _shapes.Append($"""<path class="{look}" d="M{string.Join('L', points.Select(point => $"{Markup.At(point.X)} {Markup.At(point.Y)}"))}{(closed ? "Z" : "")}"/>""").Append('\n');
+    /// <summary>Draws a line through points, or the area that they enclose.</summary>
+    public void Path(IEnumerable<(double X, double Y)> points, string style, bool closed = false) =>
+        _shapes.Append($"""<path class="{style}" d="M{string.Join('L', points.Select(point => $"{Markup.Coordinate(point.X)} {Markup.Coordinate(point.Y)}"))}{(closed ? "Z" : "")}"/>""").Append('\n');
 
-    /// <summary>Cells of a grid, given as a path in whole cells, moved and stretched to their place.</summary>
-    public void Cells(double x, double y, double cellWidth, double cellHeight, string path, string look, double opacity)
+    /// <summary>Draws cells of a grid, given as a path in cell units.</summary>
+    public void Cells(double x, double y, double cellWidth, double cellHeight, string path, string style, double opacity)
     {
-        // More digits than a coordinate's: what is left out here is multiplied by the number of cells.
+        // More digits than for a coordinate: the rounding error is multiplied by the number of cells.
         string place = string.Create(CultureInfo.InvariantCulture, $"translate({x:0.##} {y:0.##}) scale({cellWidth:0.#####} {cellHeight:0.#####})");
-        _shapes.Append($"""<path class="{look}" fill-opacity="{Markup.At(opacity)}" shape-rendering="crispEdges" transform="{place}" d="{path}"/>""").Append('\n');
+        _shapes.Append($"""<path class="{style}" fill-opacity="{Markup.Coordinate(opacity)}" shape-rendering="crispEdges" transform="{place}" d="{path}"/>""").Append('\n');
     }
 
     public override string ToString() => _shapes.ToString();

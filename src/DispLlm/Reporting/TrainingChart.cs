@@ -1,12 +1,12 @@
 namespace DispLlm.Reporting;
 
-/// <summary>Losses and kept fraction over the steps of a run.</summary>
+/// <summary>Losses and kept fraction over the training steps.</summary>
 internal static class TrainingChart
 {
     private const int Points = 170;
     private const double Left = 40, Right = 334, Bottom = 168, Height = 190;
 
-    public static IReadOnlyList<ChartPanel> Panels(RunReport report)
+    public static IReadOnlyList<ChartPanel> CreatePanels(RunReport report)
     {
         var history = report.History;
         if (history.Count == 0)
@@ -17,11 +17,11 @@ internal static class TrainingChart
         double? target = report.Plan.Provenance.Budget is { } budget ? Target(report.Plan, budget) : null;
         return
         [
-            Panel(history, "Cross-entropy", "nats a token, of the gated model", step => step.CrossEntropy, Markup.Measure, null),
-            Panel(history, "Budget loss", "0 where the gates keep just the target", step => step.BudgetLoss, Markup.Measure, null),
+            Panel(history, "Cross-entropy", "nats per token, gated model", step => step.CrossEntropy, Markup.Number, null),
+            Panel(history, "Budget loss", "0 where the gates keep exactly the target", step => step.BudgetLoss, Markup.Number, null),
             Panel(
-                history, "Kept fraction", target is { } share ? $"of the parameters counted; dashed: {Markup.Share(share)}, the target" : "of the parameters counted",
-                step => step.KeptFraction, Markup.Share, target),
+                history, "Kept fraction", target is { } share ? $"of the counted parameters; dashed: the target, {Markup.Percent(share)}" : "of the counted parameters",
+                step => step.KeptFraction, Markup.Percent, target),
         ];
     }
 
@@ -32,30 +32,30 @@ internal static class TrainingChart
     }
 
     private static ChartPanel Panel(
-        IReadOnlyList<PruningProgress> history, string title, string note, Func<PruningProgress, double> read, Func<double, string> say, double? target)
+        IReadOnlyList<PruningProgress> history, string title, string note, Func<PruningProgress, double> read, Func<double, string> format, double? target)
     {
         var bins = Bins(history, read);
         string description = bins.Count == 0
             ? "No finite value."
-            : $"{title} over {history.Count} steps: from {say(read(history[0]))} at the first to {say(read(history[^1]))} at the last.";
+            : $"{title} over {history.Count} steps: from {format(read(history[0]))} at the first to {format(read(history[^1]))} at the last.";
         return ChartPanel.Draw(title, note, description, Height, canvas =>
         {
             if (bins.Count > 0)
             {
-                Draw(canvas, bins, history[^1].Step, say, target);
+                Draw(canvas, bins, history[^1].Step, format, target);
             }
         });
     }
 
-    private static void Draw(SvgCanvas canvas, List<Bin> bins, int steps, Func<double, string> say, double? target)
+    private static void Draw(SvgCanvas canvas, List<Bin> bins, int steps, Func<double, string> format, double? target)
     {
         double low = Math.Min(bins.Min(bin => bin.Low), target ?? double.MaxValue), high = Math.Max(bins.Max(bin => bin.High), target ?? double.MinValue);
-        var y = ChartScale.Around(low, high, Bottom, ChartPanel.Top);
+        var y = ChartScale.FromRange(low, high, Bottom, ChartPanel.Top);
         double X(double step) => Left + (Right - Left) * step / steps;
-        foreach (double mark in y.Marks)
+        foreach (double tick in y.Ticks)
         {
-            canvas.Line(Left, y[mark], Right, y[mark]);
-            canvas.Text(Left - 5, y[mark] + 4, say(mark), "note", "end");
+            canvas.Line(Left, y[tick], Right, y[tick]);
+            canvas.Text(Left - 5, y[tick] + 4, format(tick), "note", "end");
         }
 
         canvas.Text(Left, Bottom + 16, "step 0", "note");
@@ -72,7 +72,9 @@ internal static class TrainingChart
         }
     }
 
-    /// <summary>Ten thousand steps are more than a picture has room for: neighbours are drawn as their mean, between the least and the greatest.</summary>
+    /// <summary>
+    /// Groups adjacent steps, so that the chart has at most <see cref="Points"/> points: each is a mean with its minimum and maximum.
+    /// </summary>
     private static List<Bin> Bins(IReadOnlyList<PruningProgress> history, Func<PruningProgress, double> read)
     {
         int size = (history.Count + Points - 1) / Points;

@@ -1,18 +1,18 @@
 namespace DispLlm.Reporting;
 
-/// <summary>Which blocks keep what: one diagram a site, one bar a block, and one diagram for whole blocks.</summary>
+/// <summary>The kept fraction of each block: one panel for whole blocks and one per site, with one bar per block.</summary>
 internal static class WidthsChart
 {
     private const double Left = 40, Right = 334, Bottom = 130, Height = 152;
 
-    public static IReadOnlyList<ChartPanel> Panels(SelectionPlan plan) =>
+    public static IReadOnlyList<ChartPanel> CreatePanels(SelectionPlan plan) =>
     [
-        Panel("Whole blocks", "block weights", plan, OfBlocks(plan)),
+        Panel("Whole blocks", "block weights", plan, CountBlockWeights(plan)),
         .. SelectionSites.All.Select(site => Panel(
-            site.Title(), "features", plan, [.. plan.Blocks.Select(block => ((long)block[site].Count, (long)plan.Model.SiteSize(site)))])),
+            site.GetTitle(), "features", plan, [.. plan.Blocks.Select(block => ((long)block[site].Count, (long)plan.Model.SiteSize(site)))])),
     ];
 
-    private static (long Kept, long Size)[] OfBlocks(SelectionPlan plan)
+    private static (long Kept, long Size)[] CountBlockWeights(SelectionPlan plan)
     {
         var counter = new ParameterCounter(plan.Model with { NumLayers = 1 });
         return [.. plan.Widths().Select(widths => (counter.Count([widths]).BlockWeights, counter.Dense.BlockWeights))];
@@ -22,15 +22,15 @@ internal static class WidthsChart
     {
         double[] shares = [.. blocks.Select(block => (double)block.Kept / block.Size)];
         int least = Array.IndexOf(shares, shares.Min()), most = Array.IndexOf(shares, shares.Max());
-        string note = $"{Markup.Share(shares.Average())} of {Markup.Count(blocks[0].Size)} {unit} kept, {Markup.Share(shares[least])} to {Markup.Share(shares[most])}";
-        string description = $"{note}; block {least} keeps least, block {most} most. One bar for each of {plan.Blocks.Count} blocks.";
+        string note = $"{Markup.Percent(shares.Average())} of {Markup.Count(blocks[0].Size)} {unit} kept, {Markup.Percent(shares[least])} to {Markup.Percent(shares[most])}";
+        string description = $"{note}; block {least} keeps the fewest, block {most} the most. One bar for each of {plan.Blocks.Count} blocks.";
         return ChartPanel.Draw(title, note, description, Height, canvas =>
         {
-            var y = ChartScale.Around(0, 1, Bottom, ChartPanel.Top);
-            foreach (double mark in new[] { 0, 0.5, 1 })
+            var y = ChartScale.FromRange(0, 1, Bottom, ChartPanel.Top);
+            foreach (double tick in new[] { 0, 0.5, 1 })
             {
-                canvas.Line(Left, y[mark], Right, y[mark]);
-                canvas.Text(Left - 5, y[mark] + 4, Markup.Share(mark), "note", "end");
+                canvas.Line(Left, y[tick], Right, y[tick]);
+                canvas.Text(Left - 5, y[tick] + 4, Markup.Percent(tick), "note", "end");
             }
 
             double pitch = (Right - Left) / shares.Length, gap = Math.Min(2, pitch / 4);
@@ -38,7 +38,7 @@ internal static class WidthsChart
             {
                 canvas.Rectangle(
                     Left + block * pitch + gap / 2, y[shares[block]], pitch - gap, Bottom - y[shares[block]], "after",
-                    $"Block {block}: {Markup.Count(blocks[block].Kept)} of {Markup.Count(blocks[block].Size)} ({Markup.Share(shares[block])})");
+                    $"Block {block}: {Markup.Count(blocks[block].Kept)} of {Markup.Count(blocks[block].Size)} ({Markup.Percent(shares[block])})");
             }
 
             canvas.Text(Left, Bottom + 16, "block 0", "note");

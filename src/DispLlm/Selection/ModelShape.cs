@@ -123,39 +123,15 @@ public sealed record ModelShape
         Int128 gates = SelectionSites.All.Aggregate(Int128.Zero, (sum, site) => sum + SiteSize(site)) * NumLayers;
         if (gates > Array.MaxLength)
         {
-            throw new SelectionException($"The model is too large to be counted: it has {gates} gates.");
+            throw new SelectionException($"The model is too large to be counted: {NumLayers} blocks have {gates} gates.");
         }
     }
 
     /// <summary>The first property in which two shapes differ, in words; null if they are the same.</summary>
-    internal string? FirstDifference(ModelShape other)
-    {
-        foreach (var (name, read) in Facts)
-        {
-            var (mine, its) = (read(this), read(other));
-            if (!mine.Equals(its))
-            {
-                return $"{name} is {mine} here and {its} there";
-            }
-        }
-
-        return null;
-    }
-
-    private static readonly (string Name, Func<ModelShape, object> Read)[] Facts =
-    [
-        (nameof(NumLayers), s => s.NumLayers),
-        (nameof(HiddenSize), s => s.HiddenSize),
-        (nameof(IntermediateSize), s => s.IntermediateSize),
-        (nameof(NumAttentionHeads), s => s.NumAttentionHeads),
-        (nameof(NumKeyValueHeads), s => s.NumKeyValueHeads),
-        (nameof(HeadDim), s => s.HeadDim),
-        (nameof(GatedMlp), s => s.GatedMlp),
-        (nameof(QueryKeyValueBias), s => s.QueryKeyValueBias),
-        (nameof(AttentionOutputBias), s => s.AttentionOutputBias),
-        (nameof(MlpBias), s => s.MlpBias),
-        (nameof(OtherParameters), s => s.OtherParameters),
-    ];
+    internal string? FirstDifference(ModelShape other) => typeof(ModelShape).GetProperties()
+        .Where(property => property.CanWrite && !Equals(property.GetValue(this), property.GetValue(other)))
+        .Select(property => FormattableString.Invariant($"{property.Name} is {property.GetValue(this)} here and {property.GetValue(other)} there"))
+        .FirstOrDefault();
 
     private static void EnsurePositive(int value, string name)
     {

@@ -86,7 +86,7 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
         Tensor logits = model.Logits(tokens.narrow(1, 0, last), gates);
         Tensor next = tokens.narrow(1, 1, last).reshape(-1).to(logits.device);
         Tensor rows = logits.view(-1, logits.shape[^1]);
-        var (loss, slope) = CausalLmLoss.WithGradient(rows.detach(), next);
+        var (loss, slope) = CausalLmLoss.ComputeWithGradient(rows.detach(), next);
         autograd.backward([rows], [slope.MulScalarInPlace(share)]);
         return loss;
     }

@@ -150,7 +150,7 @@ public sealed class SafetensorsRoundTripTests : IDisposable
     {
         // A hole in the file: it takes no room on disks that know sparse files.
         var info = new TensorInfo("w", ScalarType.Byte, [3_000_000_000]);
-        byte[] header = SafetensorsHeader.Write([info], SafetensorsWriter.DefaultMetadata);
+        byte[] header = SafetensorsWriter.WriteHeader([info], SafetensorsWriter.DefaultMetadata);
         using (var stream = File.Create(_folder["big"]))
         {
             stream.Write(header);

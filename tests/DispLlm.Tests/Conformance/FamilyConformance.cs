@@ -174,7 +174,7 @@ public abstract class FamilyConformance<T>
 
     [Theory]
     [MemberData(nameof(Fixtures))]
-    public void A_block_that_is_passed_in_stages_computes_what_it_computes_at_once(string name) => Run(name, (fixture, model) =>
+    public void A_block_run_in_stages_gives_the_same_result(string name) => Run(name, (fixture, model) =>
     {
         using var noGradient = no_grad();
         using var gates = new Gates(fixture.Gates(model.GateLayout).clone());
@@ -193,14 +193,14 @@ public abstract class FamilyConformance<T>
 
     [Theory]
     [MemberData(nameof(Fixtures))]
-    public void An_order_that_the_norms_do_not_leave_is_refused(string name) => Run(name, (fixture, model) =>
+    public void Selection_before_norms_is_refused_where_norms_come_last(string name) => Run(name, (fixture, model) =>
     {
         Assert.Equal(model.Spec.NormPlacement == NormPlacement.PreNorm, Orders(model).Contains(NormOrder.SelectThenNorm));
         if (model.Spec.NormPlacement == NormPlacement.PostNorm)
         {
             var gates = new Gates(fixture.Gates(model.GateLayout), NormOrder.SelectThenNorm);
             Assert.Contains(
-                "stand behind", Assert.Throws<SelectionException>(() => model.Logits(fixture.Expected("input_ids"), gates)).Message, StringComparison.Ordinal);
+                "come after the residual sums", Assert.Throws<SelectionException>(() => model.Logits(fixture.Expected("input_ids"), gates)).Message, StringComparison.Ordinal);
             Assert.Throws<SelectionException>(() => fixture.Plan(model, NormOrder.SelectThenNorm).Validate(model.Spec));
             Assert.Throws<SelectionException>(() => BudgetProjection.EnsureReachable(
                 model.Spec, PruningBudget.FromRatio(0.5), new BudgetProjectionOptions { NormOrder = NormOrder.SelectThenNorm }));

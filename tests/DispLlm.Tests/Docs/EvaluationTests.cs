@@ -36,6 +36,6 @@ public sealed class EvaluationTests
         var agreement = DistributionComparison.Evaluate(pruned, model, text, new PerplexityOptions { WindowLength = 64 });
         Assert.InRange(agreement.Top1Agreement, 0, 1);
         Assert.True(agreement.KlDivergence > 0);
-        Assert.Equal(2, Throughput.Memory([model, pruned], length: 64, rounds: 1).Count);
+        Assert.Equal(2, Throughput.MeasureMemory([model, pruned], new ThroughputOptions { SequenceLength = 64, Rounds = 1 }).Count);
     }
 }

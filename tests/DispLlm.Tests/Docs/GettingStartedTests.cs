@@ -41,8 +41,8 @@ public sealed class GettingStartedTests
         var options = new PerplexityOptions { WindowLength = 64, MaxWindows = 4 };
         Assert.True(Perplexity.Evaluate(model, text, options).Perplexity < Perplexity.Evaluate(pruned, text, options).Perplexity);
 
-        Assert.All(Throughput.Prefill([model, pruned], length: 64, rounds: 1), speed => Assert.True(speed > 0));
-        Assert.All(Throughput.Decode([model, pruned], batch: 2, prompt: 16, length: 3, rounds: 1), speed => Assert.True(speed > 0));
+        Assert.All(Throughput.MeasurePrefill([model, pruned], new ThroughputOptions { SequenceLength = 64, Rounds = 1 }), speed => Assert.True(speed > 0));
+        Assert.All(Throughput.MeasureDecode([model, pruned], new ThroughputOptions { BatchSize = 2, PromptLength = 16, NewTokens = 3, Rounds = 1 }), speed => Assert.True(speed > 0));
         var tokenizer = TextTokenizer.FromFolder(folder.Below("pruned"));
         Assert.NotEmpty(TextGenerator.Generate(pruned, tokenizer, "Once upon a time", new GenerationOptions { MaxNewTokens = 4 }));
     }

@@ -15,7 +15,7 @@ public sealed class ReportTests
         await result.SaveAsync(folder.Below("half"), cancellationToken: TestContext.Current.CancellationToken);
         using var pruned = PrunableModel.Load(folder.Below("half"), model.Backend);
 
-        var speed = Throughput.Prefill([model, pruned], length: 64, rounds: 1);
+        var speed = Throughput.MeasurePrefill([model, pruned], new ThroughputOptions { SequenceLength = 64, Rounds = 1 });
         var report = RunReport.FromResult(result) with
         {
             Perplexity = new(Perplexity.Evaluate(model, test, options), Perplexity.Evaluate(pruned, test, options)),
@@ -30,8 +30,8 @@ public sealed class ReportTests
 
         foreach (var picture in ReportCharts.Create(report))
         {
-            picture.SaveSvg(folder.Below($"{picture.Name}.svg"), columns: 2);
-            picture.SavePng(folder.Below($"{picture.Name}.png"), scale: 3);
+            picture.SaveSvg(folder.Below($"{picture.Name}.svg"), new ChartOptions { Columns = 2 });
+            picture.SavePng(folder.Below($"{picture.Name}.png"), new ChartOptions { Scale = 3 });
         }
 
         Assert.Equal(["cost", "kept", "quality", "widths"], Directory.GetFiles(folder.Path, "*.png").Select(file => Path.GetFileNameWithoutExtension(file)).Order());

@@ -19,7 +19,7 @@ public sealed class DistributionComparisonTests : IDisposable
     }
 
     [Fact]
-    public void Divergence_and_matches_are_what_their_definition_says()
+    public void Divergence_and_agreement_match_their_definitions()
     {
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
@@ -51,7 +51,7 @@ public sealed class DistributionComparisonTests : IDisposable
     }
 
     [Fact]
-    public void Models_of_other_vocabularies_are_refused_and_cancellation_is_heard()
+    public void Different_vocabularies_are_refused_and_cancellation_is_honoured()
     {
         using var other = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var error = Assert.Throws<EvaluationException>(() => DistributionComparison.Evaluate(other, _model, [1, 2, 3, 4], new PerplexityOptions { WindowLength = 2 }, null));

@@ -5,7 +5,7 @@ namespace DispLlm.Tests.Evaluation;
 public sealed class PerplexityTests
 {
     [Fact]
-    public void The_small_LLaMA_reaches_the_perplexity_of_its_card()
+    public void Perplexity_of_the_small_LLaMA_is_that_of_its_model_card()
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         var text = TokenCorpus.FromTextFile(SharedData.Path("data/gutenberg/heldout.txt"));
@@ -16,7 +16,7 @@ public sealed class PerplexityTests
     }
 
     [Fact]
-    public void Batches_change_nothing_but_speed()
+    public void Batch_size_does_not_change_the_result()
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = SampleModel.Tokens(model);
@@ -27,7 +27,7 @@ public sealed class PerplexityTests
     }
 
     [Fact]
-    public void A_first_token_takes_the_place_of_one_token_of_text()
+    public void A_first_token_replaces_one_token_of_each_window()
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = SampleModel.Tokens(model)[..189];
@@ -42,7 +42,7 @@ public sealed class PerplexityTests
     [InlineData(64, 16, true)]
     [InlineData(64, 63, true)]
     [InlineData(300, 300, true)]
-    public void Overlapping_windows_count_each_token_once_with_all_that_its_window_shows(int window, int stride, bool rest)
+    public void Overlapping_windows_score_each_token_once_with_its_whole_context(int window, int stride, bool rest)
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = [.. Enumerable.Range(0, 210).Select(i => i * 331 % model.Spec.VocabularySize)];
@@ -70,7 +70,7 @@ public sealed class PerplexityTests
     }
 
     [Fact]
-    public void An_opening_token_stands_in_front_of_the_text_once()
+    public void A_bos_token_is_prepended_to_the_text_once()
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         var tokenizer = TextTokenizer.FromFolder(SampleModel.Folder);
@@ -83,7 +83,7 @@ public sealed class PerplexityTests
     }
 
     [Fact]
-    public void A_stride_beyond_the_window_is_refused()
+    public void A_stride_longer_than_the_window_is_refused()
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = new int[200];
@@ -93,7 +93,7 @@ public sealed class PerplexityTests
     }
 
     [Fact]
-    public void A_WikiText_file_is_joined_as_published_code_joins_it()
+    public void A_WikiText_file_is_joined_as_in_published_code()
     {
         using var folder = new TemporaryFolder();
         File.WriteAllText(folder.Below("wiki.raw"), " \n = A sea = \n \n It was deep . \n");
@@ -104,17 +104,17 @@ public sealed class PerplexityTests
     }
 
     [Fact]
-    public void The_whole_of_WikiText_2_has_as_many_tokens_as_published_code_finds_in_it()
+    public void WikiText_2_has_the_number_of_tokens_of_published_code()
     {
         var tokenizer = TextTokenizer.FromFolder(SharedData.Path("tokenizers/llama"));
         int[] tokens = TokenCorpus.FromWikiTextFile(SharedData.Path("data/wikitext-2/wiki.test.raw")).Tokenize(new CorpusContext(tokenizer));
 
-        // Published code finds 341,469 with LLaMA's tokenizer and its begin-of-text token. The copy here has lost its 1,467 blank lines, which are two line ends each.
+        // Published code has 341,469 tokens with LLaMA's tokenizer and its begin-of-text token. This copy lacks the 1,467 blank lines, two line ends each.
         Assert.Equal(341_469 - 1 - 2 * 1_467, tokens.Length);
     }
 
     [Fact]
-    public void Text_shorter_than_a_window_is_refused_with_both_numbers()
+    public void A_text_shorter_than_a_window_is_refused_with_both_lengths()
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         var error = Assert.Throws<CorpusException>(() => Perplexity.Evaluate(model, [1, 2, 3], new PerplexityOptions { WindowLength = 64 }, null));
@@ -123,7 +123,7 @@ public sealed class PerplexityTests
     }
 
     [Fact]
-    public void Sampled_generation_repeats_with_its_seed()
+    public void Sampling_is_reproducible_by_seed()
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         var options = new GenerationOptions { MaxNewTokens = 20, Temperature = 1, Seed = 5 };

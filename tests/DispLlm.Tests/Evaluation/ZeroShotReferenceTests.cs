@@ -1,9 +1,9 @@
 namespace DispLlm.Tests.Evaluation;
 
-/// <summary>A real model on published tasks, against what the reference computes for their first items.</summary>
+/// <summary>A real model on published tasks, compared with the reference for their first items.</summary>
 public sealed class ZeroShotReferenceTests
 {
-    // Of each task. The reference has 20; a few keep the test short.
+    // Per task. The reference has 20; fewer keep the test short.
     private const int Items = 6;
 
     private static readonly Dictionary<string, string> s_files = new()
@@ -15,10 +15,10 @@ public sealed class ZeroShotReferenceTests
 
     [Theory]
     [MemberData(nameof(Tasks))]
-    public void Prompts_are_the_reference_s(string name)
+    public void Prompts_match_the_reference(string name)
     {
         var task = ZeroShotTask.FromFile(name, SharedData.Path($"data/zero-shot/{s_files[name]}.jsonl"));
-        var rows = ZeroShotFixture.Read(SharedData.Path($"fixtures/zero-shot/{s_files[name]}.json")).Rows;
+        var rows = ZeroShotFixture.Load(SharedData.Path($"fixtures/zero-shot/{s_files[name]}.json")).Rows;
         for (int i = 0; i < rows.Count; i++)
         {
             Assert.Equal(rows[i].Gold, task.Items[i].Gold);
@@ -28,7 +28,7 @@ public sealed class ZeroShotReferenceTests
 
     [Fact]
     [Trait("Category", "Slow")]
-    public void Log_likelihoods_are_the_reference_s()
+    public void Log_likelihoods_match_the_reference()
     {
         string folder = SharedData.Path("models/SmolLM2-135M-Instruct");
         Assert.SkipUnless(File.Exists(Path.Combine(folder, "model.safetensors")), "The weights are not unpacked: run shared/models/unpack.sh.");
@@ -40,7 +40,7 @@ public sealed class ZeroShotReferenceTests
             var task = ZeroShotTask.FromFile(name, SharedData.Path($"data/zero-shot/{file}.jsonl"));
             var options = new ZeroShotOptions { MaxItems = Items };
             var scores = ZeroShot.Score(model, tokenizer, task, options, cancellationToken: TestContext.Current.CancellationToken);
-            var rows = ZeroShotFixture.Read(SharedData.Path($"fixtures/zero-shot/{file}.json")).Rows.Take(Items).ToList();
+            var rows = ZeroShotFixture.Load(SharedData.Path($"fixtures/zero-shot/{file}.json")).Rows.Take(Items).ToList();
             foreach (var (request, score) in rows.SelectMany(row => row.Requests).Zip(scores.SelectMany(item => item)))
             {
                 double difference = Math.Abs(request.LogLikelihood - score.LogLikelihood);
@@ -55,7 +55,7 @@ public sealed class ZeroShotReferenceTests
 
     [Theory]
     [MemberData(nameof(Tasks))]
-    public void Published_files_are_read_whole(string name)
+    public void Published_files_are_read_completely(string name)
     {
         var task = ZeroShotTask.FromFile(name, SharedData.Path($"data/zero-shot/{s_files[name]}.jsonl"));
         Assert.Equal(name, task.Name);

@@ -1,6 +1,6 @@
 namespace DispLlm.Tests.Evaluation;
 
-/// <summary>Published formats become items; what is broken in a file is named.</summary>
+/// <summary>Published files are read into items; errors name what is invalid.</summary>
 public sealed class ZeroShotTaskTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -8,9 +8,9 @@ public sealed class ZeroShotTaskTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Fact]
-    public void ARC_asks_a_question_and_finds_the_answer_by_its_label()
+    public void ARC_has_a_question_prompt_and_finds_the_answer_by_label()
     {
-        var task = ZeroShotTask.ArcEasy(Written("""
+        var task = ZeroShotTask.ArcEasy(WriteLines("""
             {"id": "a", "question": {"stem": "What falls?", "choices": [{"text": "rain", "label": "1"}, {"text": "a plan", "label": "2"}, {"text": "noon", "label": "3"}]}, "answerKey": "3"}
             """));
         var item = Assert.Single(task.Items);
@@ -20,9 +20,9 @@ public sealed class ZeroShotTaskTests : IDisposable
     }
 
     [Fact]
-    public void OpenBookQA_has_the_question_alone_in_front()
+    public void OpenBookQA_has_the_question_as_context()
     {
-        var task = ZeroShotTask.OpenBookQa(Written("""
+        var task = ZeroShotTask.OpenBookQa(WriteLines("""
             {"question": {"stem": "A kettle is", "choices": [{"text": "hot", "label": "A"}, {"text": "blue", "label": "B"}]}, "answerKey": " A"}
             """));
         Assert.Equal(new ZeroShotChoice("A kettle is", " hot"), task.Items[0].Choices[0]);
@@ -30,9 +30,9 @@ public sealed class ZeroShotTaskTests : IDisposable
     }
 
     [Fact]
-    public void WinoGrande_scores_what_follows_the_gap_behind_either_option()
+    public void WinoGrande_scores_the_text_after_the_gap_for_both_options()
     {
-        var task = ZeroShotTask.WinoGrande(Written("""
+        var task = ZeroShotTask.WinoGrande(WriteLines("""
             {"sentence": "The cup left the shelf because the _ was too narrow .", "option1": "cup", "option2": "shelf", "answer": "2"}
             """));
         Assert.Equal(
@@ -46,13 +46,13 @@ public sealed class ZeroShotTaskTests : IDisposable
     }
 
     [Fact]
-    public void PIQA_has_its_labels_in_its_lines_or_in_a_file_beside_it()
+    public void PIQA_labels_are_read_from_lines_or_from_the_second_file()
     {
         string line = """{"goal": "Dry a pan", "sol1": "Wipe it ", "sol2": "Sink it"LABEL}""";
-        var inside = ZeroShotTask.Piqa(Written(line.Replace("LABEL", ", \"label\": 1", StringComparison.Ordinal)));
+        var inside = ZeroShotTask.Piqa(WriteLines(line.Replace("LABEL", ", \"label\": 1", StringComparison.Ordinal)));
         Assert.Equal(1, inside.Items[0].Gold);
 
-        // The harness keeps the space at an answer's end.
+        // lm-evaluation-harness keeps the space at the end of an answer.
         Assert.Equal(new ZeroShotChoice("Question: Dry a pan\nAnswer:", " Wipe it "), inside.Items[0].Choices[0]);
 
         string bare = line.Replace("LABEL", string.Empty, StringComparison.Ordinal);
@@ -64,9 +64,9 @@ public sealed class ZeroShotTaskTests : IDisposable
     [Theory]
     [InlineData("3")]
     [InlineData("\"3\"")]
-    public void HellaSwag_is_cleaned_as_the_harness_cleans_it(string label)
+    public void HellaSwag_is_cleaned_as_in_lm_evaluation_harness(string label)
     {
-        var task = ZeroShotTask.HellaSwag(Written($$"""
+        var task = ZeroShotTask.HellaSwag(WriteLines($$"""
             {"ind": 4, "activity_label": "Mending a Net", "ctx_a": "[header] How to mend a net [title] Find the hole. [step] Hold it up.", "ctx_b": "the Light", "split": "val",
             """.TrimEnd() + $$"""
              "endings": ["comes through [substeps] it.", "[step] Sit  down.", "is  out", "goes [title] Wait."], "label": {{label}}}
@@ -79,17 +79,21 @@ public sealed class ZeroShotTaskTests : IDisposable
 
     [Theory]
     [InlineData("arc_easy", """{"question": {"stem": "?", "choices": [{"text": "a", "label": "A"}, {"text": "b", "label": "B"}]}, "answerKey": "D"}""", "'answerKey'", "'D'")]
-    [InlineData("arc_easy", """{"question": {"choices": []}, "answerKey": "D"}""", "'question.stem'", "missing")]
-    [InlineData("arc_easy", """{"question": {"stem": 3, "choices": []}, "answerKey": "D"}""", "'question.stem'", "Number")]
-    [InlineData("arc_easy", """{"question": {"stem": "?", "choices": [{"label": "A"}]}, "answerKey": "A"}""", "'question.choices[0].text'", "missing")]
+    [InlineData("arc_easy", """{"question": {"choices": []}, "answerKey": "D"}""", "'question'", "'stem'")]
+    [InlineData("arc_easy", """{"question": {"stem": 3, "choices": []}, "answerKey": "D"}""", "'question.stem'", "is 3")]
+    [InlineData("arc_easy", """{"question": {"stem": "?", "choices": [{"label": "A"}]}, "answerKey": "A"}""", "'question.choices[0]'", "'text'")]
     [InlineData("piqa", """{"goal": "g", "sol1": "a", "sol2": "b", "label": 2}""", "'label'", "2")]
     [InlineData("piqa", """{"goal": "g", "sol1": "a", "sol2": "b"}""", "'label'", "missing")]
     [InlineData("winogrande", """{"sentence": "No gap.", "option1": "a", "option2": "b", "answer": "1"}""", "'sentence'", "gap")]
     [InlineData("winogrande", """{"sentence": "A _.", "option1": "a", "option2": "b", "answer": "?"}""", "'answer'", "\"?\"")]
-    [InlineData("hellaswag", """{"activity_label": "a", "ctx_a": "b", "ctx_b": "", "endings": "none", "label": 0}""", "'endings'", "list")]
+    [InlineData("hellaswag", """{"activity_label": "a", "ctx_a": "b", "ctx_b": "", "endings": "none", "label": 0}""", "'endings'", "\"none\"")]
+    [InlineData("hellaswag", """{"activity_label": "a", "ctx_a": "b", "ctx_b": "", "endings": ["c", null], "label": 0}""", "'endings[1]'", "null")]
+    [InlineData("hellaswag", """{"activity_label": "a", "ctx_a": "b", "ctx_a": "b", "ctx_b": "", "endings": ["c", "d"], "label": 0}""", "'ctx_a'", "Duplicate")]
+    [InlineData("piqa", """{"goal": null, "sol1": "a", "sol2": "b", "label": 1}""", "'goal'", "null")]
     [InlineData("openbookqa", "{\"question\": ", "JSON", "JSON Lines")]
-    [InlineData("openbookqa", "[1]", "object", "Array")]
-    public void A_broken_item_is_named_by_file_line_and_key(string name, string line, string key, string what)
+    [InlineData("openbookqa", "[1]", "[1]", "JSON Lines")]
+    [InlineData("openbookqa", "null", "null", "JSON Lines")]
+    public void An_invalid_item_is_named_by_file_line_key_and_value(string name, string line, string key, string problem)
     {
         var good = new Dictionary<string, string>
         {
@@ -99,11 +103,11 @@ public sealed class ZeroShotTaskTests : IDisposable
             ["hellaswag"] = """{"activity_label": "a", "ctx_a": "b", "ctx_b": "", "endings": ["c", "d"], "label": 0}""",
         };
         good["openbookqa"] = good["arc_easy"];
-        string path = Written(good[name] + "\n" + line);
+        string path = WriteLines(good[name] + "\n" + line);
         var error = Assert.Throws<EvaluationException>(() => ZeroShotTask.FromFile(name, path));
         Assert.StartsWith($"{path}, line 2:", error.Message, StringComparison.Ordinal);
         Assert.Contains(key, error.Message, StringComparison.Ordinal);
-        Assert.Contains(what, error.Message, StringComparison.Ordinal);
+        Assert.Contains(problem, error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -116,16 +120,16 @@ public sealed class ZeroShotTaskTests : IDisposable
     }
 
     [Fact]
-    public void A_task_of_one_s_own_is_checked()
+    public void A_custom_task_is_validated()
     {
         var choice = new ZeroShotChoice("a", " b");
-        Assert.Contains("Item 0", Assert.Throws<EvaluationException>(() => new ZeroShotTask("own", [new ZeroShotItem([choice], 0)])).Message, StringComparison.Ordinal);
-        Assert.Contains("number 2", Assert.Throws<EvaluationException>(() => new ZeroShotTask("own", [new ZeroShotItem([choice, choice], 2)])).Message, StringComparison.Ordinal);
-        Assert.Throws<EvaluationException>(() => new ZeroShotTask("own", [new ZeroShotItem([choice, choice with { Continuation = "" }], 0)]));
-        Assert.Throws<EvaluationException>(() => new ZeroShotTask("own", []));
+        Assert.Contains("Item 0", Assert.Throws<EvaluationException>(() => new ZeroShotTask("custom", [new ZeroShotItem([choice], 0)])).Message, StringComparison.Ordinal);
+        Assert.Contains("number 2", Assert.Throws<EvaluationException>(() => new ZeroShotTask("custom", [new ZeroShotItem([choice, choice], 2)])).Message, StringComparison.Ordinal);
+        Assert.Throws<EvaluationException>(() => new ZeroShotTask("custom", [new ZeroShotItem([choice, choice with { Continuation = "" }], 0)]));
+        Assert.Throws<EvaluationException>(() => new ZeroShotTask("custom", []));
     }
 
-    private string Written(string lines)
+    private string WriteLines(string lines)
     {
         string path = _folder.Below("items.jsonl");
         File.WriteAllText(path, lines + "\n");

@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Evaluation;
 
-/// <summary>Scoring by log-likelihood on the small model: against the definition, batched, truncated, interrupted.</summary>
+/// <summary>Scoring by log-likelihood: definition, batches, truncation, interruption.</summary>
 public sealed class ZeroShotTests : IDisposable
 {
     private static readonly ZeroShotTask s_task = new(
@@ -30,19 +30,19 @@ public sealed class ZeroShotTests : IDisposable
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public void Scores_are_what_their_definition_says(bool begins)
+    public void Scores_match_their_definition(bool addBosToken)
     {
-        var scores = ZeroShot.Score(_model, _tokenizer, s_task, new ZeroShotOptions { AddBosToken = begins, BatchSize = 4 });
-        int[] lead = begins ? [_tokenizer.BosTokenId!.Value] : [];
+        var scores = ZeroShot.Score(_model, _tokenizer, s_task, new ZeroShotOptions { AddBosToken = addBosToken, BatchSize = 4 });
+        int[] lead = addBosToken ? [_tokenizer.BosTokenId!.Value] : [];
         for (int i = 0; i < s_task.Items.Count; i++)
         {
             for (int j = 0; j < s_task.Items[i].Choices.Count; j++)
             {
-                // The space at a context's end goes over to the continuation; an empty context is the beginning of a text.
+                // Spaces at the end of a context belong to the continuation; an empty context is the beginning of a text.
                 string context = s_task.Items[i].Choices[j].Context.TrimEnd(), all = s_task.Items[i].Choices[j].Context + s_task.Items[i].Choices[j].Continuation;
                 int[] before = context.Length == 0 ? [_tokenizer.BosTokenId!.Value] : [.. lead, .. _tokenizer.Encode(context)];
-                int[] behind = context.Length == 0 ? [.. _tokenizer.Encode(all)] : [.. lead.Concat(_tokenizer.Encode(all)).Skip(before.Length)];
-                var expected = Alone(before, behind);
+                int[] after = context.Length == 0 ? [.. _tokenizer.Encode(all)] : [.. lead.Concat(_tokenizer.Encode(all)).Skip(before.Length)];
+                var expected = ScoreAlone(before, after);
                 Assert.Equal(expected.LogLikelihood, scores[i][j].LogLikelihood, 1e-3);
                 Assert.Equal((expected.IsGreedy, expected.Tokens), (scores[i][j].IsGreedy, scores[i][j].Tokens));
             }
@@ -50,7 +50,7 @@ public sealed class ZeroShotTests : IDisposable
     }
 
     [Fact]
-    public void What_is_too_long_is_cut_off_at_the_left()
+    public void A_context_that_is_too_long_is_truncated_at_the_left()
     {
         int limit = _model.Spec.MaxPositions;
         string context = string.Concat(Enumerable.Repeat("the sea and the land ", limit / 4)).TrimEnd();
@@ -60,14 +60,14 @@ public sealed class ZeroShotTests : IDisposable
         {
             int[] before = [.. _tokenizer.Encode(context)], all = [.. _tokenizer.Encode(context + item.Choices[j].Continuation)];
             Assert.True(before.Length > limit);
-            int[] behind = all[before.Length..], kept = all[^(limit + 1)..];
-            var expected = Alone(kept[..^behind.Length], behind);
+            int[] after = all[before.Length..], kept = all[^(limit + 1)..];
+            var expected = ScoreAlone(kept[..^after.Length], after);
             Assert.Equal(expected.LogLikelihood, scores[0][j].LogLikelihood, 1e-3);
         }
     }
 
     [Fact]
-    public void Accuracy_and_its_standard_error_are_the_harness_s()
+    public void Accuracy_and_standard_error_match_their_definitions()
     {
         var scores = ZeroShot.Score(_model, _tokenizer, s_task);
         int[] best = [.. scores.Select(item => Enumerable.Range(0, item.Count).MaxBy(j => item[j].LogLikelihood))];
@@ -76,7 +76,7 @@ public sealed class ZeroShotTests : IDisposable
             .. scores.Select((item, i) => Enumerable.Range(0, item.Count).MaxBy(j => item[j].LogLikelihood / s_task.Items[i].Choices[j].Continuation.TrimStart().Length)),
         ];
 
-        // Right answers chosen so that both kinds of accuracy are known and differ: 4 of 6, and those of them that length does not change.
+        // The right answers are chosen so that both accuracies are known and differ.
         var task = new ZeroShotTask("chosen", [.. s_task.Items.Select((item, i) => item with { Gold = i < 4 ? best[i] : 1 - best[i] })]);
         var score = ZeroShot.Evaluate(_model, _tokenizer, task);
         Assert.Equal(4.0 / 6, score.Accuracy, 1e-12);
@@ -102,7 +102,7 @@ public sealed class ZeroShotTests : IDisposable
     [Theory]
     [InlineData(1)]
     [InlineData(100)]
-    public void Batches_change_nothing_but_speed(int size)
+    public void Batch_size_does_not_change_the_scores(int size)
     {
         var four = ZeroShot.Score(_model, _tokenizer, s_task, new ZeroShotOptions { BatchSize = 4 });
         var other = ZeroShot.Score(_model, _tokenizer, s_task, new ZeroShotOptions { BatchSize = size });
@@ -114,7 +114,7 @@ public sealed class ZeroShotTests : IDisposable
     }
 
     [Fact]
-    public void An_interrupted_evaluation_goes_on_and_ends_with_the_same_numbers()
+    public void An_interrupted_evaluation_resumes_with_the_same_scores()
     {
         var options = new ZeroShotOptions { BatchSize = 2 };
         var whole = ZeroShot.Score(_model, _tokenizer, s_task, options);
@@ -126,7 +126,7 @@ public sealed class ZeroShotTests : IDisposable
         Assert.Throws<OperationCanceledException>(() => ZeroShot.Score(_model, _tokenizer, s_task, options, stopping, stop.Token));
         Assert.Equal(1 + 2, File.ReadAllLines(path).Length);
 
-        // Killed while it wrote: the last line is torn.
+        // Killed during a write: the last line is torn.
         File.WriteAllText(path, File.ReadAllText(path)[..^20]);
         var seen = new List<double>();
         var resumed = ZeroShot.Score(_model, _tokenizer, s_task, options, new Callback<double>(seen.Add));
@@ -134,14 +134,14 @@ public sealed class ZeroShotTests : IDisposable
         Assert.Equal([1.0 / 3, 2.0 / 3, 1], seen);
         Assert.Equal(1 + 6, File.ReadAllLines(path).Length);
 
-        // All is there: nothing is computed again.
+        // Complete: nothing is computed again.
         string done = File.ReadAllText(path);
         Assert.Equal(whole.SelectMany(item => item), ZeroShot.Score(_model, _tokenizer, s_task, options).SelectMany(item => item));
         Assert.Equal(done, File.ReadAllText(path));
     }
 
     [Fact]
-    public void Results_of_another_model_task_or_text_are_refused_saying_what_differs()
+    public void Results_of_another_model_task_or_text_are_refused_with_the_differences()
     {
         var options = new ZeroShotOptions { ResultsFile = _folder.Below("results.jsonl"), MaxItems = 2 };
         ZeroShot.Evaluate(_model, _tokenizer, s_task, options);
@@ -170,7 +170,7 @@ public sealed class ZeroShotTests : IDisposable
     }
 
     [Fact]
-    public void What_cannot_be_scored_is_refused_before_anything_is_computed()
+    public void An_impossible_evaluation_is_refused_before_anything_is_computed()
     {
         var far = Item("a", 0, " b", string.Concat(Enumerable.Repeat(" the sea", _model.Spec.MaxPositions)));
         var error = Assert.Throws<EvaluationException>(() => ZeroShot.Evaluate(_model, _tokenizer, new ZeroShotTask("far", [.. s_task.Items, far])));
@@ -184,13 +184,13 @@ public sealed class ZeroShotTests : IDisposable
     [InlineData("opt-350m-style")]
     [InlineData("opt-pre-norm")]
     [InlineData("phi-1.5-style")]
-    public void Continuations_behind_one_context_are_computed_as_if_alone_in_every_family(string fixture)
+    public void Continuations_of_one_context_have_the_logits_that_they_have_alone_in_every_family(string fixture)
     {
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
         using var model = PrunableModel.Load(Fixture.GetFolder(fixture));
 
-        // One context of three tokens, two continuations of two behind it, and padding.
+        // One context of three tokens, two continuations of two tokens each, and padding.
         Tensor row = tensor(new long[] { 5, 6, 7, 8, 9, 10, 11, 0 }, ScalarType.Int64).unsqueeze(0);
         Tensor visible = ones([8, 8], ScalarType.Bool).tril();
         visible.narrow(0, 5, 2).narrow(1, 3, 2).fill_(false);
@@ -205,7 +205,7 @@ public sealed class ZeroShotTests : IDisposable
     }
 
     [Fact]
-    public void No_tensor_is_left_behind()
+    public void No_tensor_leaks()
     {
         ZeroShot.Evaluate(_model, _tokenizer, s_task);
         long before = LiveTensors.Before();
@@ -216,7 +216,7 @@ public sealed class ZeroShotTests : IDisposable
     private static ZeroShotItem Item(string context, int gold, params string[] continuations) =>
         new([.. continuations.Select(continuation => new ZeroShotChoice(context, continuation))], gold);
 
-    private ContinuationScore Alone(int[] context, int[] continuation)
+    private ContinuationScore ScoreAlone(int[] context, int[] continuation)
     {
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();

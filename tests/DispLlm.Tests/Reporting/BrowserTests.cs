@@ -4,7 +4,7 @@ using System.Text.RegularExpressions;
 
 namespace DispLlm.Tests.Reporting;
 
-/// <summary>The page as a browser shows it, on a phone and on a desk. Skipped, visibly, where there is no Chromium.</summary>
+/// <summary>The page in a browser, at the width of a phone and of a desktop. Skipped without Chromium.</summary>
 public sealed partial class BrowserTests
 {
     private static readonly int[] s_widths = [360, 1440];
@@ -12,28 +12,28 @@ public sealed partial class BrowserTests
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
-    public async Task A_page_fits_a_phone_and_a_desk(bool everything)
+    public async Task A_page_fits_phone_and_desktop(bool everything)
     {
         using var folder = new TemporaryFolder();
         HtmlReport.Save(everything ? Reports.Full(30, 576, 1536, 300) with { Model = new string('m', 150) } : Reports.Bare(), folder.Below("report.html"));
-        var (overflows, messages) = await LookAsync(folder, TestContext.Current.CancellationToken);
+        var (overflows, messages) = await InspectAsync(folder, TestContext.Current.CancellationToken);
         Assert.Equal([0, 0], overflows);
         Assert.Empty(messages);
     }
 
     [Fact]
-    public async Task What_is_wrong_with_a_page_is_seen()
+    public async Task Overflow_and_script_errors_are_detected()
     {
         using var folder = new TemporaryFolder();
         await File.WriteAllTextAsync(
             folder.Below("report.html"), """<!DOCTYPE html><div style="width:1000px">wide</div><script>nothing()</script>""", TestContext.Current.CancellationToken);
-        var (overflows, messages) = await LookAsync(folder, TestContext.Current.CancellationToken);
+        var (overflows, messages) = await InspectAsync(folder, TestContext.Current.CancellationToken);
         Assert.True(overflows[0] > 600 && overflows[1] == 0, string.Join(' ', overflows));
         Assert.Contains(messages, message => message.Contains("nothing is not defined", StringComparison.Ordinal));
     }
 
-    /// <summary>How far the page reaches over its window's edge at each width, and what the console says.</summary>
-    private static async Task<(int[] Overflows, string[] Messages)> LookAsync(TemporaryFolder folder, CancellationToken cancellation)
+    /// <summary>The horizontal overflow of the page at each width, and the messages of the console.</summary>
+    private static async Task<(int[] Overflows, string[] Messages)> InspectAsync(TemporaryFolder folder, CancellationToken cancellation)
     {
         string frames = string.Concat(s_widths.Select(width => $"""<iframe src="report.html" style="width:{width}px;height:800px;border:0"></iframe>"""));
         await File.WriteAllTextAsync(folder.Below("look.html"), $$"""

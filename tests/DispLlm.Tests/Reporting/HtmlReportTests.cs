@@ -5,40 +5,40 @@ using System.Xml.Linq;
 
 namespace DispLlm.Tests.Reporting;
 
-/// <summary>The page: well-formed, self-contained, escaped, and silent on what was not measured.</summary>
+/// <summary>The page: well-formed, self-contained, escaped, and without sections for what was not measured.</summary>
 public sealed partial class HtmlReportTests
 {
     private static readonly XNamespace s_html = "http://www.w3.org/1999/xhtml";
     private static readonly XNamespace s_svg = "http://www.w3.org/2000/svg";
 
     [Fact]
-    public void A_page_begins_with_the_answer()
+    public void The_heading_summarizes_the_report()
     {
         var report = Reports.Full();
         string share = ((1 - report.Plan.KeptFraction()) * 100).ToString("0.#", CultureInfo.InvariantCulture);
         Assert.Equal(
-            $"{share} % of the block weights are gone; perplexity 20.0 → 31.3; reads 1.9 times as fast; writes 1.5 times as fast.", Heading(report));
-        Assert.Equal($"{share} % of the block weights are gone.", Heading(report with { Perplexity = null, Prefill = null, Decode = null }));
+            $"{share} % of the block weights removed; perplexity 20.0 → 31.3; prefill 1.9 times as fast; decode 1.5 times as fast.", Heading(report));
+        Assert.Equal($"{share} % of the block weights removed.", Heading(report with { Perplexity = null, Prefill = null, Decode = null }));
         var shape = report.Plan.Model;
         int[] stream = [.. Enumerable.Range(0, shape.HiddenSize)];
         var dense = new BlockSelection { AttentionInput = stream, AttentionOutput = stream, MlpInput = stream, MlpHidden = [.. Enumerable.Range(0, shape.IntermediateSize)], MlpOutput = stream };
-        Assert.Equal("All block weights stay.", Heading(Reports.Bare() with { Plan = new(shape, [.. report.Plan.Blocks.Select(_ => dense)]) }));
+        Assert.Equal("All block weights are kept.", Heading(Reports.Bare() with { Plan = new(shape, [.. report.Plan.Blocks.Select(_ => dense)]) }));
     }
 
     [Fact]
-    public void Every_picture_says_what_it_shows()
+    public void Every_chart_has_a_title_and_a_description()
     {
-        var pictures = Parse(Reports.Full()).Descendants(s_svg + "svg").ToArray();
-        Assert.Equal(2 + 2 + 6 + 5 + 3, pictures.Length);
-        Assert.All(pictures, picture =>
+        var charts = Parse(Reports.Full()).Descendants(s_svg + "svg").ToArray();
+        Assert.Equal(2 + 2 + 6 + 5 + 3, charts.Length);
+        Assert.All(charts, chart =>
         {
-            Assert.NotEmpty(picture.Element(s_svg + "title")!.Value);
-            Assert.True(picture.Element(s_svg + "desc")!.Value.Length > 20);
+            Assert.NotEmpty(chart.Element(s_svg + "title")!.Value);
+            Assert.True(chart.Element(s_svg + "desc")!.Value.Length > 20);
         });
     }
 
     [Fact]
-    public void Every_table_has_headers_and_a_name() => Assert.All(Parse(Reports.Full()).Descendants(s_html + "table"), table =>
+    public void Every_table_has_headers_and_a_label() => Assert.All(Parse(Reports.Full()).Descendants(s_html + "table"), table =>
     {
         Assert.NotEmpty(table.Parent!.Attribute("aria-label")!.Value);
         Assert.All(table.Descendants(s_html + "tr"), row => Assert.NotNull(row.Elements(s_html + "th").First().Attribute("scope")));
@@ -46,34 +46,34 @@ public sealed partial class HtmlReportTests
     });
 
     [Fact]
-    public void What_was_not_measured_has_no_section()
+    public void There_is_no_section_for_what_was_not_measured()
     {
-        const string Costs = "What it costs", Learned = "How it was learned";
-        Assert.DoesNotContain(Costs, Sections(Reports.Bare()));
-        Assert.DoesNotContain(Learned, Sections(Reports.Bare()));
+        const string Quality = "Quality", Training = "Training";
+        Assert.DoesNotContain(Quality, Sections(Reports.Bare()));
+        Assert.DoesNotContain(Training, Sections(Reports.Bare()));
         var full = Reports.Full();
-        Assert.Contains(Costs, Sections(full));
-        Assert.Contains(Learned, Sections(full));
-        Assert.Contains(Costs, Sections(full with { Perplexity = null, Tasks = [] }));
-        Assert.DoesNotContain(Costs, Sections(full with { Perplexity = null, Tasks = [], Agreement = null }));
+        Assert.Contains(Quality, Sections(full));
+        Assert.Contains(Training, Sections(full));
+        Assert.Contains(Quality, Sections(full with { Perplexity = null, Tasks = [] }));
+        Assert.DoesNotContain(Quality, Sections(full with { Perplexity = null, Tasks = [], Agreement = null }));
         Assert.Equal(Sections(full), Sections(full with { Plan = full.Plan with { Provenance = PlanProvenance.Unknown } }));
     }
 
     [Fact]
-    public void Gains_are_said_where_there_are_any()
+    public void Feature_scales_are_mentioned()
     {
         var bare = Reports.Bare();
         var layout = new GateLayout(bare.Plan.Model);
-        float[] gains = [.. Enumerable.Repeat(1f, layout.Count)];
-        (gains[0], gains[^1]) = (0.5f, 1.25f);
+        float[] scales = [.. Enumerable.Repeat(1f, layout.Count)];
+        (scales[0], scales[^1]) = (0.5f, 1.25f);
         string Captions(RunReport report) => string.Join('\n', Parse(report).Descendants(s_html + "p").Select(text => text.Value));
         Assert.DoesNotContain("multiplied", Captions(bare), StringComparison.Ordinal);
-        var with = bare with { Plan = bare.Plan with { Scales = new FeatureScales(layout, gains) } };
+        var with = bare with { Plan = bare.Plan with { Scales = new FeatureScales(layout, scales) } };
         Assert.Contains("multiplied by scales from 0.5 to 1.25", Captions(with), StringComparison.Ordinal);
     }
 
     [Fact]
-    public void Each_measurement_has_its_tile()
+    public void Each_measurement_has_a_tile()
     {
         var full = Reports.Full();
         int Tiles(RunReport report) => Parse(report).Descendants(s_html + "dt").Count();
@@ -109,14 +109,14 @@ public sealed partial class HtmlReportTests
             Assert.True(Regex.Count(page.Root!.Value, Regex.Escape(text)) >= 9);
         }
 
-        foreach (var picture in ReportCharts.Create(hostile))
+        foreach (var chart in ReportCharts.Create(hostile))
         {
-            XDocument.Parse(picture.ToSvg());
+            XDocument.Parse(chart.ToSvg());
         }
     }
 
     [Fact]
-    public void A_page_fetches_nothing()
+    public void A_page_has_no_external_resources()
     {
         string html = HtmlReport.ToHtml(Reports.Full());
         var page = Parse(Reports.Full());
@@ -127,7 +127,7 @@ public sealed partial class HtmlReportTests
     }
 
     [Fact]
-    public void The_same_report_gives_the_same_page() => Assert.Equal(HtmlReport.ToHtml(Reports.Full()), HtmlReport.ToHtml(Reports.Full()));
+    public void Equal_reports_give_equal_pages() => Assert.Equal(HtmlReport.ToHtml(Reports.Full()), HtmlReport.ToHtml(Reports.Full()));
 
     [Fact]
     public void A_page_of_a_large_model_stays_small()
@@ -138,7 +138,7 @@ public sealed partial class HtmlReportTests
     }
 
     [Fact]
-    public void Numbers_that_are_none_do_not_break_a_page()
+    public void Infinite_and_NaN_values_do_not_break_a_page()
     {
         var broken = new PerplexityResult(double.PositiveInfinity, double.NaN, 10, 1, 11);
         var report = Reports.Full() with
@@ -151,7 +151,7 @@ public sealed partial class HtmlReportTests
     }
 
     [Fact]
-    public void Colours_can_be_told_from_their_ground_in_light_and_dark()
+    public void Colours_have_enough_contrast_in_light_and_dark()
     {
         var schemes = Scheme().Matches(HtmlReport.ToHtml(Reports.Bare())).Select(match => Colour().Matches(match.Value)
             .ToDictionary(colour => colour.Groups[1].Value, colour => Luminance(colour.Groups[2].Value))).ToArray();
@@ -168,7 +168,7 @@ public sealed partial class HtmlReportTests
     }
 
     [Fact]
-    public void A_page_is_saved_as_it_is()
+    public void A_page_is_saved_without_temporary_files()
     {
         using var folder = new TemporaryFolder();
         HtmlReport.Save(Reports.Full(), folder.Below("report.html"));

@@ -1,9 +1,9 @@
 namespace DispLlm.Tests.Reporting;
 
-/// <summary>Reports of models that nobody had to prune.</summary>
+/// <summary>Reports with random plans and made-up measurements.</summary>
 internal static class Reports
 {
-    /// <summary>A report with nothing measured.</summary>
+    /// <summary>A report without measurements.</summary>
     public static RunReport Bare(int blocks = 6, int hidden = 48, int mlp = 96, int seed = 1)
     {
         var random = new Random(seed);
@@ -41,7 +41,7 @@ internal static class Reports
         return new RunReport { Model = "small-model", Plan = plan, Settings = new RunSettings() };
     }
 
-    /// <summary>A report with everything measured.</summary>
+    /// <summary>A report with all measurements.</summary>
     public static RunReport Full(int blocks = 6, int hidden = 48, int mlp = 96, int steps = 40) => Measured(Bare(blocks, hidden, mlp), steps);
 
     private static RunReport Measured(RunReport bare, int steps) => bare with

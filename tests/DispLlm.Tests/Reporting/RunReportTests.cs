@@ -3,17 +3,17 @@ using CsCheck;
 
 namespace DispLlm.Tests.Reporting;
 
-/// <summary>The data of a report, and its file.</summary>
+/// <summary>The report and its file.</summary>
 public sealed class RunReportTests
 {
     [Fact]
-    public void A_report_is_read_as_it_was_saved()
+    public void A_report_round_trips()
     {
         using var folder = new TemporaryFolder();
         Gen.Select(Gen.Int[1, 5], Gen.Int[1, 9], Gen.Int[1, 40], Gen.Int[0, 12], Gen.Double.Nullable(), Gen.String)
             .Sample((blocks, heads, mlp, steps, perplexity, name) =>
             {
-                // Half a surrogate pair is no text that a file could hold.
+                // A file cannot hold half a surrogate pair.
                 string model = string.Concat(name.EnumerateRunes());
                 var report = Reports.Full(blocks, heads * 4, mlp, steps) with
                 {
@@ -34,21 +34,22 @@ public sealed class RunReportTests
     }
 
     [Fact]
-    public void What_was_not_measured_is_not_in_the_file()
+    public void The_file_has_no_keys_for_what_was_not_measured()
     {
         var json = JsonNode.Parse(Reports.Bare().ToJson())!.AsObject();
         Assert.Equal(
             ["format_version", "model", "settings", "tasks", "widths", "shared_with_next", "history", "plan"], json.Select(entry => entry.Key));
+        Assert.Equal(["divergence", "top_match", "tokens"], JsonNode.Parse(Reports.Full().ToJson())!["agreement"]!.AsObject().Select(entry => entry.Key));
     }
 
     [Fact]
-    public void Other_programs_find_widths_and_shares_in_the_file()
+    public void The_file_has_widths_and_overlaps_for_other_programs()
     {
         var report = Reports.Bare();
         var json = JsonNode.Parse(report.ToJson())!;
         Assert.Equal(report.Plan.Blocks[2].MlpHidden.Count, json["widths"]![2]!["mlp_hidden"]!.GetValue<int>());
         Assert.Equal("mlp_output", json["shared_with_next"]![4]!["site"]!.GetValue<string>());
-        Assert.Equal(report.AdjacentBlockOverlaps[4].Share, json["shared_with_next"]![4]!["share"]!.GetValue<double>());
+        Assert.Equal(report.AdjacentBlockOverlaps[4].Jaccard, json["shared_with_next"]![4]!["share"]!.GetValue<double>());
     }
 
     [Theory]
@@ -58,8 +59,11 @@ public sealed class RunReportTests
     [InlineData("\"accuracy\":", "\"accurate\":", "accurate")]
     [InlineData("\"mlp_hidden\": [0", "\"mlp_hidden\": [-1", "index -1")]
     [InlineData("\"cross_entropy\":", "\"entropy\":", "no learning step")]
+    [InlineData("\"items\": 2376", "\"items\": 2376, \"items\": 2376", "items")]
+    [InlineData("\"history\": [", "\"history\": [ null,", "'history' contains null")]
+    [InlineData("\"plan\":", "\"plans\":", "'plan' is missing")]
     [InlineData("{", "", "JSON")]
-    public void A_report_that_is_wrong_is_refused(string right, string wrong, string expected)
+    public void An_invalid_report_is_refused(string right, string wrong, string expected)
     {
         using var folder = new TemporaryFolder();
         string json = Reports.Full().ToJson();
@@ -71,7 +75,7 @@ public sealed class RunReportTests
     }
 
     [Fact]
-    public void Shares_are_those_of_the_lists()
+    public void Overlaps_are_Jaccard_indices_of_the_kept_lists()
     {
         Gen.Select(Gen.Int[2, 5], Gen.Int[1, 9], Gen.Int[1, 40], Gen.Int[0, 999]).Sample((blocks, heads, mlp, seed) =>
         {
@@ -83,31 +87,31 @@ public sealed class RunReportTests
                 var (first, second) = (plan.Blocks[share.Block][share.Site].ToHashSet(), plan.Blocks[share.Block + 1][share.Site].ToHashSet());
                 int both = first.Count(second.Contains);
                 first.UnionWith(second);
-                Assert.Equal((double)both / first.Count, share.Share, 12);
-                Assert.InRange(share.ByChance, 0, 1);
+                Assert.Equal((double)both / first.Count, share.Jaccard, 12);
+                Assert.InRange(share.ExpectedJaccard, 0, 1);
             }
         }, iter: 100);
     }
 
     [Fact]
-    public void Random_selections_share_what_chance_gives()
+    public void Random_selections_have_the_expected_overlap()
     {
         var shares = AdjacentBlockOverlap.Compute(Reports.Bare(blocks: 40, hidden: 400, mlp: 1000).Plan);
         foreach (var site in shares.GroupBy(share => share.Site))
         {
-            Assert.Equal(site.Average(share => share.ByChance), site.Average(share => share.Share), 0.01);
+            Assert.Equal(site.Average(share => share.ExpectedJaccard), site.Average(share => share.Jaccard), 0.01);
         }
     }
 
     [Fact]
-    public void Dense_blocks_share_everything()
+    public void Dense_blocks_overlap_completely()
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
-        Assert.All(AdjacentBlockOverlap.Compute(SelectionPlan.Dense(model.Spec)), share => Assert.Equal((1, 1), (share.Share, share.ByChance)));
+        Assert.All(AdjacentBlockOverlap.Compute(SelectionPlan.Dense(model.Spec)), share => Assert.Equal((1, 1), (share.Jaccard, share.ExpectedJaccard)));
     }
 
     [Fact]
-    public async Task A_report_of_a_run_says_how_to_repeat_it()
+    public async Task A_report_of_a_run_records_its_settings()
     {
         using var folder = new TemporaryFolder();
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));

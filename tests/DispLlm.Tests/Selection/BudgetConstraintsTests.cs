@@ -56,7 +56,7 @@ public sealed class BudgetConstraintsTests
                     }
 
                     var single = new ParameterCounter(spec with { NumLayers = 1 });
-                    long dense = single.Dense[scope] - single.FixedParameters(scope), removed = single.Dense[scope] - single.Count([widths[block]])[scope];
+                    long dense = single.Dense[scope] - single.Count([SiteMap.Create(_ => 0)])[scope], removed = single.Dense[scope] - single.Count([widths[block]])[scope];
                     double limit = constraints.MaxBlockRatios.TryGetValue(block, out double own) ? own : constraints.MaxBlockRatio;
                     Assert.True(removed <= dense * (decimal)limit, $"block {block} loses {removed} of {dense}, more than {limit}");
                 }

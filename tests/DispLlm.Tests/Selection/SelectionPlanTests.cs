@@ -56,7 +56,7 @@ public class SelectionPlanTests
         ];
         Assert.All(others, other => Assert.Contains(" is ", Message(() => plan.Validate(other)), StringComparison.Ordinal));
         string says = Message(() => plan.Validate(Mha with { IntermediateSize = 49 }));
-        Assert.Contains("MlpSize is 48 here and 49 there", says, StringComparison.Ordinal);
+        Assert.Contains("IntermediateSize is 48 here and 49 there", says, StringComparison.Ordinal);
     }
 
     [Fact]

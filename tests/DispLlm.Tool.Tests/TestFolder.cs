@@ -1,0 +1,52 @@
+using TorchSharp;
+
+namespace DispLlm.Tool.Tests;
+
+/// <summary>A folder with the sample's small LLaMA in <c>model</c> and a text in <c>text.txt</c>; deleted with the test.</summary>
+public class TestFolder : IDisposable
+{
+    static TestFolder()
+    {
+        // The model is so small that threads only wait for each other.
+        TorchBackend.Cpu();
+        torch.set_num_threads(1);
+    }
+
+    public TestFolder()
+    {
+        Directory.CreateDirectory(this["model"]);
+        foreach (string file in Directory.EnumerateFiles(Path.Combine(Repository.Root, "samples/PruneFirstModel/model")))
+        {
+            File.Copy(file, Path.Combine(this["model"], Path.GetFileName(file)));
+        }
+
+        File.Copy(Path.Combine(Repository.Root, "docs/method.md"), this["text.txt"]);
+    }
+
+    public string Folder { get; } = Directory.CreateTempSubdirectory("displlm-tool-").FullName;
+
+    public string this[string name] => Path.Combine(Folder, name);
+
+    /// <summary>Runs the tool in this process, with this folder as the current directory.</summary>
+    public async Task<Outcome> RunAsync(params string[] arguments)
+    {
+        using StringWriter output = new(), error = new();
+        string directory = Environment.CurrentDirectory;
+        Environment.CurrentDirectory = Folder;
+        try
+        {
+            int exitCode = await DispLlmCli.RunAsync(arguments, TextWriter.Synchronized(output), TextWriter.Synchronized(error));
+            return new Outcome(exitCode, output.ToString(), error.ToString());
+        }
+        finally
+        {
+            Environment.CurrentDirectory = directory;
+        }
+    }
+
+    public void Dispose()
+    {
+        GC.SuppressFinalize(this);
+        Directory.Delete(Folder, recursive: true);
+    }
+}

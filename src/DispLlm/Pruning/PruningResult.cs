@@ -1,8 +1,9 @@
 namespace DispLlm;
 
 /// <summary>
-/// What a pruning run decided, and what remains of the model. Holds no model and no tensors: <see cref="SaveAsync(string, IProgress{PruningProgress}?, CancellationToken)"/> reads
-/// the folder that the model was loaded from. Immutable, so it can be used from many threads.
+/// What a pruning run decided, and what remains of the model. Holds no model and no tensors:
+/// <see cref="SaveAsync(string, IProgress{PruningProgress}?, CancellationToken)"/> reads the folder that the model was loaded from.
+/// Immutable, so it can be used from many threads.
 /// </summary>
 public sealed class PruningResult
 {
@@ -63,8 +64,8 @@ public sealed class PruningResult
     public double KeptFraction(ParameterScope scope) => (double)After[scope] / Before[scope];
 
     /// <summary>
-    /// The plan that the same scores give for another ratio. A run of its own for the ratio is a little better where the two are far apart. Scales are kept, adapted to the ratio
-    /// (<see cref="FeatureScales.RescaledFor"/>).
+    /// The plan that the same scores give for another ratio. A run of its own for the ratio is a little better where the two are far apart.
+    /// Scales are kept, adapted to the ratio (<see cref="FeatureScales.RescaledFor"/>).
     /// </summary>
     /// <param name="ratio">The share that is to be removed, of what this run's budget counts.</param>
     /// <exception cref="BudgetException">The ratio is out of range, or cannot be met by this model.</exception>
@@ -109,16 +110,19 @@ public sealed class PruningResult
     /// <param name="cancellationToken">Leaves no folder.</param>
     /// <exception cref="DispLlmException">The target holds files, or the model was not loaded from a folder.</exception>
     public Task SaveAsync(
-        string folder, WeightReconstruction? reconstruction, IProgress<PruningProgress>? progress = null, CancellationToken cancellationToken = default) =>
+        string folder, WeightReconstruction? reconstruction, IProgress<PruningProgress>? progress = null,
+            CancellationToken cancellationToken = default) =>
         SaveCoreAsync(folder, reconstruction, progress, cancellationToken);
 
-    private async Task SaveCoreAsync(string folder, WeightReconstruction? reconstruction, IProgress<PruningProgress>? progress, CancellationToken cancellationToken)
+    private async Task SaveCoreAsync(string folder, WeightReconstruction? reconstruction, IProgress<PruningProgress>? progress,
+        CancellationToken cancellationToken)
     {
         if (string.IsNullOrEmpty(Folder))
         {
             throw new DispLlmException("The model was not loaded from a folder, so there is no checkpoint to prune.");
         }
 
-        await new PrunedModelBuilder(Folder, Family, Plan, reconstruction).BuildAsync(folder, progress, cancellationToken).ConfigureAwait(false);
+        await new PrunedModelBuilder(Folder, Family, Plan, reconstruction).BuildAsync(folder, progress,
+            cancellationToken).ConfigureAwait(false);
     }
 }

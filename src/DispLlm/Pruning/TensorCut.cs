@@ -5,8 +5,9 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Prunes one tensor of a checkpoint. It is read from front to back in large pieces; in each, kept rows and columns move to the front and are written from there. Without scales
-/// bytes are moved and nothing is computed, so kept weights are the same to the bit, whatever the type. Memory is bounded by the pieces, not by the tensor.
+/// Prunes one tensor of a checkpoint. It is read from front to back in large pieces; in each, kept rows and columns move to the front and
+/// are written from there. Without scales bytes are moved and nothing is computed, so kept weights are the same to the bit, whatever the
+/// type. Memory is bounded by the pieces, not by the tensor.
 /// </summary>
 internal sealed class TensorCut(PrunedSlice slice)
 {
@@ -46,7 +47,9 @@ internal sealed class TensorCut(PrunedSlice slice)
 
     private long Row(long kept) => slice.Rows is null ? kept : slice.Rows[(int)kept];
 
-    /// <summary>The first kept row after those that one piece takes. Removed rows between them are read too: skipping them would cost more.</summary>
+    /// <summary>
+    /// The first kept row after those that one piece takes. Removed rows between them are read too: skipping them would cost more.
+    /// </summary>
     private long EndOfPiece(long begin, int rowsOfPiece, long kept)
     {
         if (slice.Rows is null)
@@ -67,7 +70,8 @@ internal sealed class TensorCut(PrunedSlice slice)
     /// <returns>Number of kept bytes.</returns>
     private int Keep(byte[] piece, long begin, long end, int rowBytes, ScalarType type)
     {
-        int filled = 0, element = SafetensorsType.ByteSize(type), keptBytes = slice.Columns is null ? rowBytes : slice.Columns.Length * element;
+        int filled = 0, element = SafetensorsType.ByteSize(type);
+        int keptBytes = slice.Columns is null ? rowBytes : slice.Columns.Length * element;
         long first = Row(begin);
         for (long row = begin; row < end; row++)
         {

@@ -64,7 +64,7 @@ internal static class RunReportJson
         // The file is not embedded in HTML, and apostrophes stay readable.
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
         TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { MakeNullablesOptional, SelectionSites.AddSiteKeys } },
-        Converters = { new PlanJson(), steps, new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false) },
+        Converters = { new PlanJson(), new StepJson(layout), new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false) },
     };
 
     private static void MakeNullablesOptional(JsonTypeInfo type)

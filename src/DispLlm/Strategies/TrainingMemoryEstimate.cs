@@ -3,8 +3,8 @@ using TorchSharp;
 namespace DispLlm.Training;
 
 /// <summary>
-/// Bytes that the model's half of a learning step holds, counted from shapes: weights, saved activations, logits with their gradient. The hypernetwork's half comes on top: 16 bytes
-/// for each of its weights (value, gradient, two moments). An immutable value.
+/// Bytes that the model's half of a learning step holds, counted from shapes: weights, saved activations, logits with their gradient. The
+/// hypernetwork's half comes on top: 16 bytes for each of its weights (value, gradient, two moments). An immutable value.
 /// </summary>
 public sealed record TrainingMemoryEstimate
 {
@@ -19,9 +19,9 @@ public sealed record TrainingMemoryEstimate
     public required long BlockInputs { get; init; }
 
     /// <summary>
-    /// Bytes of the activations that the gradient of one block needs: the residual stream, the norms' outputs and what is written; queries, keys, values and attention's output; the
-    /// MLP's hidden features before and after the activation, on an accelerator also the activation before it is multiplied. The attention weights are saved only in bfloat16 on a
-    /// processor with AVX512-BF16 or AMX.
+    /// Bytes of the activations that the gradient of one block needs: the residual stream, the norms' outputs and what is written; queries,
+    /// keys, values and attention's output; the MLP's hidden features before and after the activation, on an accelerator also the
+    /// activation before it is multiplied. The attention weights are saved only in bfloat16 on a processor with AVX512-BF16 or AMX.
     /// </summary>
     public required long OneBlock { get; init; }
 

@@ -9,7 +9,8 @@ namespace DispLlm.Training;
 internal sealed record GateSample(Tensor Gates, Tensor Jacobian);
 
 /// <summary>
-/// Hard gates from logits, with a second-order estimate of the gradient: ReinMax (Liu et al., 2023), written out for two classes (docs/method.md, ReinMax). Thread-safe.
+/// Hard gates from logits, with a second-order estimate of the gradient: ReinMax (Liu et al., 2023), written out for two classes
+/// (docs/method.md, ReinMax). Thread-safe.
 /// <code>
 /// z  = x + c                  p0 = sigmoid(z)
 /// B  ~ Bernoulli(p0)          p1 = (B + sigmoid(z / tau)) / 2

@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// The budget loss: <c>R(T(s), target) = log(max(T, target) / min(T, target))</c>, with the parameter count <c>T(s)</c> differentiable in the gates (DISP-LLM, Eq. 6;
-/// docs/method.md, Objective and Parameter accounting). Immutable and thread-safe.
+/// The budget loss: <c>R(T(s), target) = log(max(T, target) / min(T, target))</c>, with the parameter count <c>T(s)</c> differentiable in
+/// the gates (DISP-LLM, Eq. 6; docs/method.md, Objective and Parameter accounting). Immutable and thread-safe.
 /// </summary>
 internal sealed class BudgetRegularizer
 {

@@ -91,7 +91,7 @@ internal static class LearningTables
         using var gates = ones(model.GateLayout.Count);
         GateGradients.Compute(model, gates, NormOrder.NormThenSelect, [tokens], memory: kept).Dispose();
         double peak = model.Backend.Memory().PeakProcessBytes / 1e9,
-            counted = TrainingMemoryEstimate.Estimate(model.Spec, type, shape.Batch, shape.Length).Total(kept) / 1e9;
+            counted = TrainingMemoryEstimate.Estimate(model.Spec, type, shape.Batch, shape.Length, onAccelerator: false).Total(kept) / 1e9;
         output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {blocks} | {kept} | {peak:F2} | {counted:F2} |"));
     }
 

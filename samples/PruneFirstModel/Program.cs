@@ -69,7 +69,8 @@ static async Task RunAsync(Options options, CancellationToken cancellation)
     Picture.Table(
         ("", "before", "after"),
         ("block weights", $"{result.Before.BlockWeights:N0}", $"{result.After.BlockWeights:N0} ({result.KeptFraction():P2})"),
-        ("all parameters", $"{result.Before.WholeModel:N0}", $"{result.After.WholeModel:N0} ({result.KeptFraction(ParameterScope.WholeModel):P2})"),
+        ("all parameters", $"{result.Before.WholeModel:N0}",
+            $"{result.After.WholeModel:N0} ({result.KeptFraction(ParameterScope.WholeModel):P2})"),
         ("weights on disk", Size(options.Model), Size(options.Out)),
         ($"perplexity, {before.PredictedTokens:N0} tokens", $"{before.Perplexity:F2}", $"{after.Perplexity:F2}"),
         ($"tokens/s, {window} at once", $"{speed[0]:N0}", $"{speed[1]:N0} ({speed[1] / speed[0]:F2}x)"));

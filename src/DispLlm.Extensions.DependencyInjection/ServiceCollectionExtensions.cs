@@ -9,14 +9,17 @@ namespace DispLlm;
 public static class ServiceCollectionExtensions
 {
     /// <summary>
-    /// Registers singletons: <see cref="ITensorBackend"/>, where tensors live; <see cref="ModelFamilies"/>, the families that models may belong to; and <see cref="ModelPruner"/>,
-    /// which loads and prunes models with both. What the application has registered before is kept. Nothing native is loaded before the backend is resolved.
+    /// Registers singletons: <see cref="ITensorBackend"/>, where tensors live; <see cref="ModelFamilies"/>, the families that models may
+    /// belong to; and <see cref="ModelPruner"/>, which loads and prunes models with both. What the application has registered before is
+    /// kept. Nothing native is loaded before the backend is resolved.
     /// </summary>
     /// <param name="services">The collection.</param>
     /// <returns>The same collection.</returns>
     public static IServiceCollection AddDispLlm(this IServiceCollection services) => services.AddDispLlm(_ => { });
 
-    /// <summary>The same, with options: <c>services.AddDispLlm(options => options.Backend = logger => TorchBackend.Cpu(logger: logger))</c>.</summary>
+    /// <summary>
+    /// The same, with options: <c>services.AddDispLlm(options => options.Backend = logger => TorchBackend.Cpu(logger: logger))</c>.
+    /// </summary>
     /// <param name="services">The collection.</param>
     /// <param name="configure">Changes the options.</param>
     /// <returns>The same collection.</returns>
@@ -32,7 +35,8 @@ public static class ServiceCollectionExtensions
         services.TryAddSingleton(provider => options.Backend(CreateLogger<ITensorBackend>(provider)));
         services.TryAddSingleton(options.Families);
         services.TryAddSingleton(provider => new ModelPruner(
-            provider.GetRequiredService<ITensorBackend>(), provider.GetRequiredService<ModelFamilies>(), CreateLogger<ModelPruner>(provider)));
+            provider.GetRequiredService<ITensorBackend>(), provider.GetRequiredService<ModelFamilies>(),
+                CreateLogger<ModelPruner>(provider)));
         return services;
     }
 

@@ -2,7 +2,10 @@ using TorchSharp;
 
 namespace DispLlm.Modeling;
 
-/// <summary>A value for every gate of a model. Disposing it disposes its values: their owner does that. Immutable, so it can be used from many threads until it is disposed.</summary>
+/// <summary>
+/// A value for every gate of a model. Disposing it disposes its values: their owner does that. Immutable, so it can be used from many
+/// threads until it is disposed.
+/// </summary>
 /// <param name="Values">
 /// <c>[gates]</c>, float32 on the backend's device, in the order of <see cref="GateLayout"/>: 1 is open, 0 is closed, other values scale.
 /// May require a gradient; the model's output is differentiable in it.
@@ -10,10 +13,16 @@ namespace DispLlm.Modeling;
 /// <param name="Order">Whether the norm or the selection comes first at S1 and S3.</param>
 public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.NormThenSelect) : IDisposable
 {
-    /// <summary>Whether a forward pass saves only the input of each block for its backward pass, and recomputes the rest. A trainer's choice. Default no.</summary>
+    /// <summary>
+    /// Whether a forward pass saves only the input of each block for its backward pass, and recomputes the rest. A trainer's choice.
+    /// Default no.
+    /// </summary>
     internal bool CheckpointActivations { get; init; }
 
-    /// <summary>The gates that are open where a plan keeps, with its scales where it has them: under them the dense model computes what the pruned model will.</summary>
+    /// <summary>
+    /// The gates that are open where a plan keeps, with its scales where it has them: under them the dense model computes what the pruned
+    /// model will.
+    /// </summary>
     /// <param name="plan">The plan.</param>
     /// <param name="backend">The model's backend.</param>
     /// <returns>Gates of 0 and 1, or of 0 and scales. The caller disposes them.</returns>

@@ -4,10 +4,14 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// A decoder model whose selection sites can be gated. Weights are frozen. <see cref="PrunableModel"/> is the implementation that reads checkpoints; another one implements
-/// <see cref="HiddenStates"/>, <see cref="ApplyLmHead"/>, <see cref="Weight"/> and the properties without a default, and can then be selected from, learned on and evaluated.
+/// A decoder model whose selection sites can be gated. Weights are frozen. <see cref="PrunableModel"/> is the implementation that reads
+/// checkpoints; another one implements <see cref="HiddenStates"/>, <see cref="ApplyLmHead"/>, <see cref="Weight"/> and the properties
+/// without a default, and can then be selected from, learned on and evaluated.
 /// </summary>
-/// <remarks>Implementations say whether they can be used from many threads; <see cref="PrunableModel"/> can. A strategy uses a model from one thread at a time.</remarks>
+/// <remarks>
+/// Implementations say whether they can be used from many threads; <see cref="PrunableModel"/> can. A strategy uses a model from one thread
+/// at a time.
+/// </remarks>
 public interface IPrunableModel : IDisposable
 {
     /// <summary>What the model is built of.</summary>
@@ -28,12 +32,16 @@ public interface IPrunableModel : IDisposable
     /// <summary>What was kept of it. Default: null, for a dense model.</summary>
     SelectionPlan? Plan => null;
 
-    /// <summary>The residual stream after the last block, from which <see cref="ApplyLmHead"/> predicts. Differentiable in the gates.</summary>
+    /// <summary>
+    /// The residual stream after the last block, from which <see cref="ApplyLmHead"/> predicts. Differentiable in the gates.
+    /// </summary>
     /// <param name="tokens"><c>[batch, seq]</c>, int64; moved to the model's device where needed.</param>
     /// <param name="layout">Positions and attention mask; null for plain sequences.</param>
     /// <param name="gates">Gates for a dense model; null for all open.</param>
     /// <returns><c>[batch, seq, hidden]</c> in the backend's compute type. The caller disposes it.</returns>
-    /// <exception cref="ArgumentException">Tokens or a layout of another shape or type, outside the vocabulary, or beyond the model's positions.</exception>
+    /// <exception cref="ArgumentException">
+    /// Tokens or a layout of another shape or type, outside the vocabulary, or beyond the model's positions.
+    /// </exception>
     /// <exception cref="ModelAlreadyPrunedException">Gates for a pruned model.</exception>
     /// <exception cref="SelectionException">The gates' norm order does not fit the model's norms.</exception>
     Tensor HiddenStates(Tensor tokens, SequenceLayout? layout = null, Gates? gates = null);
@@ -53,7 +61,9 @@ public interface IPrunableModel : IDisposable
     /// <param name="tokens"><c>[batch, seq]</c>, int64; moved to the model's device where needed.</param>
     /// <param name="gates">Gates for a dense model; null for all open.</param>
     /// <returns><c>[batch, seq, vocab]</c> in the backend's compute type. The caller disposes it.</returns>
-    /// <exception cref="ArgumentException">Tokens of another shape or type, outside the vocabulary, or longer than the model allows.</exception>
+    /// <exception cref="ArgumentException">
+    /// Tokens of another shape or type, outside the vocabulary, or longer than the model allows.
+    /// </exception>
     /// <exception cref="ModelAlreadyPrunedException">Gates for a pruned model.</exception>
     Tensor Logits(Tensor tokens, Gates? gates = null)
     {
@@ -77,7 +87,9 @@ public interface IPrunableModel : IDisposable
     /// <param name="cache">A cache of this model (<see cref="CreateKeyValueCache"/>).</param>
     /// <param name="gates">Gates for a dense model, the same each time; null for all open.</param>
     /// <returns><c>[batch, vocab]</c> in the backend's compute type, without gradient. The caller disposes it.</returns>
-    /// <exception cref="ArgumentException">Tokens of another shape or type, outside the vocabulary, or beyond the model's positions; or a cache of another model.</exception>
+    /// <exception cref="ArgumentException">
+    /// Tokens of another shape or type, outside the vocabulary, or beyond the model's positions; or a cache of another model.
+    /// </exception>
     /// <exception cref="NotSupportedException">The model has no caches.</exception>
     /// <exception cref="ObjectDisposedException">The cache is disposed.</exception>
     Tensor NextTokenLogits(Tensor tokens, KeyValueCache cache, Gates? gates = null) =>
@@ -90,10 +102,14 @@ public interface IPrunableModel : IDisposable
     /// <returns>The cache. Default: null, for a model that has none; generation then recomputes the whole text for each token.</returns>
     KeyValueCache? CreateKeyValueCache(IReadOnlyList<int>? padding = null) => null;
 
-    /// <summary>The mean square, over all positions, of what passes each gate in the dense model: what <see cref="ActivationMagnitudeSelection"/> scores by.</summary>
+    /// <summary>
+    /// The mean square, over all positions, of what passes each gate in the dense model: what <see cref="ActivationMagnitudeSelection"/>
+    /// scores by.
+    /// </summary>
     /// <param name="tokens"><c>[batch, seq]</c>, int64.</param>
     /// <returns><c>[gates]</c>, float32 on the backend's device, without gradient. The caller disposes it.</returns>
     /// <exception cref="ModelAlreadyPrunedException">The model is pruned already.</exception>
     /// <exception cref="NotSupportedException">The model does not measure it: the default.</exception>
-    Tensor MeanSquareActivations(Tensor tokens) => throw new NotSupportedException($"{GetType().Name} does not measure activations: take another strategy.");
+    Tensor MeanSquareActivations(Tensor tokens) =>
+        throw new NotSupportedException($"{GetType().Name} does not measure activations: take another strategy.");
 }

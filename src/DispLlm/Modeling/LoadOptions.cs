@@ -10,8 +10,9 @@ public sealed record LoadOptions
     public ModelFamilies Families { get; init; } = ModelFamilies.BuiltIn;
 
     /// <summary>
-    /// Whether weights that are wanted on the CPU in the checkpoint's type are memory-mapped, so that loading reads only headers, and the system pages in what is used. The files may
-    /// then be deleted or replaced, but not changed in place while the model lives; on Windows they cannot be replaced either. Default: true. Other weights are always copied.
+    /// Whether weights that are wanted on the CPU in the checkpoint's type are memory-mapped, so that loading reads only headers, and the
+    /// system pages in what is used. The files may then be deleted or replaced, but not changed in place while the model lives; on Windows
+    /// they cannot be replaced either. Default: true. Other weights are always copied.
     /// </summary>
     public bool MapWeights { get; init; } = true;
 

@@ -112,17 +112,17 @@ public sealed class PrunableModel : IPrunableModel
     /// checkpoint has this backend's type. The caller disposes it; this model may be disposed before it.
     /// </summary>
     /// <param name="plan">What to keep.</param>
-    /// <param name="reconstructed">Gives a weight, in its pruned shape, to be taken in place of the slice; null for none.</param>
-    /// <exception cref="InvalidOperationException">This model is pruned already.</exception>
+    /// <exception cref="ModelAlreadyPrunedException">This model is pruned already.</exception>
     /// <exception cref="SelectionException">The plan was made for a model of another shape or family.</exception>
-    internal PrunableModel Prune(SelectionPlan plan, Func<WeightRole, int, Tensor?>? reconstructed = null)
+    public PrunableModel Prune(SelectionPlan plan) => Prune(plan, null);
+
+    /// <summary>The same, with weights of the caller's own.</summary>
+    /// <param name="plan">What to keep.</param>
+    /// <param name="reconstructed">Gives a weight, in its pruned shape, to be taken in place of the slice; null for none.</param>
+    internal PrunableModel Prune(SelectionPlan plan, Func<WeightRole, int, Tensor?>? reconstructed)
     {
         ArgumentNullException.ThrowIfNull(plan);
-        if (Plan is not null)
-        {
-            throw new InvalidOperationException("The model is pruned already: load the dense checkpoint that it was pruned from.");
-        }
-
+        ModelAlreadyPrunedException.ThrowIfPruned(this);
         using var use = _decoder.Enter();
         plan.Validate(Spec);
         if (plan.Family is { } planned && planned != Family.Name)
@@ -227,7 +227,11 @@ public sealed class PrunableModel : IPrunableModel
     }
 
     /// <summary>A copy whose block weights can be changed; other weights share memory with this model's. The caller disposes it.</summary>
-    internal PrunableModel CopyBlocks() => new(Folder, Spec, Family, Backend, Plan, _weights.CopyBlocks());
+    internal PrunableModel CopyBlocks()
+    {
+        using var use = _decoder.Enter();
+        return new PrunableModel(Folder, Spec, Family, Backend, Plan, _weights.CopyBlocks());
+    }
 
     /// <inheritdoc/>
     public void Dispose() => _decoder.Dispose();

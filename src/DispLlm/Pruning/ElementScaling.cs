@@ -5,12 +5,14 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Multiplies the elements of a row in a checkpoint's type: computed in float32 (float64 in float64), rounded to nearest even, as libtorch rounds. Thread-safe.
+/// Multiplies the elements of a row in a checkpoint's type: computed in float32 (float64 in float64), rounded to nearest even, as libtorch
+/// rounds. Thread-safe.
 /// </summary>
 internal static class ElementScaling
 {
     /// <summary>Whether elements of a type can be multiplied.</summary>
-    public static bool CanHandle(ScalarType type) => type is ScalarType.Float64 or ScalarType.Float32 or ScalarType.Float16 or ScalarType.BFloat16;
+    public static bool CanHandle(ScalarType type) =>
+        type is ScalarType.Float64 or ScalarType.Float32 or ScalarType.Float16 or ScalarType.BFloat16;
 
     /// <summary>Multiplies a row by one factor, and each element by one of its own where there are any.</summary>
     /// <param name="row">The elements' bytes.</param>

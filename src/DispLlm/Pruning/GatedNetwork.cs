@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// A model under the gates of a plan, computed block by block on sequences of text: what the reconstruction reads and changes. It holds the residual stream of every sequence before
-/// one block, and the dense network's.
+/// A model under the gates of a plan, computed block by block on sequences of text: what the reconstruction reads and changes. It holds the
+/// residual stream of every sequence before one block, and the dense network's.
 /// </summary>
 internal sealed class GatedNetwork : IDisposable
 {
@@ -49,7 +49,9 @@ internal sealed class GatedNetwork : IDisposable
     /// <summary>The model's spec.</summary>
     public DecoderSpec Spec => _model.Spec;
 
-    /// <summary>Copies of a block's present weights that read the residual stream or the hidden features, and of those that write. Float32.</summary>
+    /// <summary>
+    /// Copies of a block's present weights that read the residual stream or the hidden features, and of those that write. Float32.
+    /// </summary>
     public IReadOnlyDictionary<WeightRole, Tensor> ReadersAndWriters(int block) => ParameterCatalog.BlockParameters(Spec, block)
         .Where(part => !part.IsBias && GetInputSite(part.Role) is not null)
         .ToDictionary(part => part.Role, part => _model.Weight(part.Role, block).to(ScalarType.Float32, copy: true));
@@ -63,7 +65,10 @@ internal sealed class GatedNetwork : IDisposable
         }
     }
 
-    /// <summary>Multiplies a block's weights by the plan's scales, as pruning does, and sets its gates to 0 or 1: from here on its weights are those of the pruned network.</summary>
+    /// <summary>
+    /// Multiplies a block's weights by the plan's scales, as pruning does, and sets its gates to 0 or 1: from here on its weights are those
+    /// of the pruned network.
+    /// </summary>
     public void FoldScales(int block)
     {
         if (_plan.Scales is not { } scales)
@@ -95,7 +100,10 @@ internal sealed class GatedNetwork : IDisposable
         }
     }
 
-    /// <summary>Passes the dense streams of the fitted sequences through a block, whose weights have to be the dense ones still, and keeps what corrections aim at.</summary>
+    /// <summary>
+    /// Passes the dense streams of the fitted sequences through a block, whose weights have to be the dense ones still, and keeps what
+    /// corrections aim at.
+    /// </summary>
     public void TraceDense(int block, CancellationToken cancellation)
     {
         for (int i = 0; i < _dense.Length; i++)
@@ -128,8 +136,8 @@ internal sealed class GatedNetwork : IDisposable
     }
 
     /// <summary>
-    /// What the correction of the next weights is computed from, as means over tokens in float32: the second moments
-    /// <c>[kept, kept]</c> of their kept inputs in the network as cut so far, and for each weight those <c>[out, kept]</c> of what it shall give with them.
+    /// What the correction of the next weights is computed from, as means over tokens in float32: the second moments <c>[kept, kept]</c> of
+    /// their kept inputs in the network as cut so far, and for each weight those <c>[out, kept]</c> of what it shall give with them.
     /// </summary>
     public (Tensor Moments, IReadOnlyDictionary<WeightRole, Tensor> Wanted) Fit(
         int block, SelectionSite site, Tensor keep, IReadOnlyDictionary<WeightRole, Tensor> dense, CancellationToken cancellation)
@@ -171,11 +179,15 @@ internal sealed class GatedNetwork : IDisposable
         return (moments, roles.ToDictionary(role => role, role => (ofOutput ? wanted : dense[role].mm(wanted)).MoveToOuterDisposeScope()));
     }
 
-    /// <summary>The site of a weight's input; for attention's output projection, whose input is not pruned, the site of its output.</summary>
-    public static SelectionSite? GetInputSite(WeightRole role) => role == WeightRole.AttentionOutput ? SelectionSite.AttentionOutput : PrunedAxes.For(role).InputSite;
+    /// <summary>
+    /// The site of a weight's input; for attention's output projection, whose input is not pruned, the site of its output.
+    /// </summary>
+    public static SelectionSite? GetInputSite(WeightRole role) =>
+        role == WeightRole.AttentionOutput ? SelectionSite.AttentionOutput : PrunedAxes.For(role).InputSite;
 
     /// <summary>How many inputs a weight that reads at a site has in the dense network.</summary>
-    public long InputSize(int block, SelectionSite site) => site == SelectionSite.AttentionOutput ? Spec.QuerySize : _model.GateLayout[block, site].Size;
+    public long InputSize(int block, SelectionSite site) =>
+        site == SelectionSite.AttentionOutput ? Spec.QuerySize : _model.GateLayout[block, site].Size;
 
     /// <summary>Where a block is computed.</summary>
     public Device GetDevice(int block) => _model.Backend.GetBlockDevice(block, Spec.NumLayers);
@@ -221,7 +233,8 @@ internal sealed class GatedNetwork : IDisposable
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            Move(ref _heldOut[i], _model.Network.ForwardBlock(block, _heldOut[i], _model.Network.GatedPolicyFor(block, _gates)).DetachFromDisposeScope());
+            Move(ref _heldOut[i],
+                _model.Network.ForwardBlock(block, _heldOut[i], _model.Network.GatedPolicyFor(block, _gates)).DetachFromDisposeScope());
         }
     }
 
@@ -254,7 +267,10 @@ internal sealed class GatedNetwork : IDisposable
         stream = next;
     }
 
-    /// <summary>The residual streams <c>[sequences, seq, d]</c> before the first block, of as many sequences at a time as <see cref="TokensTogether"/> allows.</summary>
+    /// <summary>
+    /// The residual streams <c>[sequences, seq, d]</c> before the first block, of as many sequences at a time as
+    /// <see cref="TokensTogether"/> allows.
+    /// </summary>
     private Tensor[] Streams(Tensor[] sequences)
     {
         int together = (int)Math.Max(1, TokensTogether / sequences.Select(tokens => tokens.shape[1]).FirstOrDefault(1));

@@ -3,8 +3,8 @@ using System.Buffers;
 namespace DispLlm;
 
 /// <summary>
-/// Writes pieces of tensors in the order in which they were added, while the next ones are read and pruned on other threads, so that reading, computing and writing overlap. Not
-/// thread-safe.
+/// Writes pieces of tensors in the order in which they were added, while the next ones are read and pruned on other threads, so that
+/// reading, computing and writing overlap. Not thread-safe.
 /// </summary>
 internal sealed class PieceStream : IDisposable
 {

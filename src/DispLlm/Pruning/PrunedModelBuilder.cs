@@ -1,8 +1,9 @@
 namespace DispLlm;
 
 /// <summary>
-/// Prunes a checkpoint folder by a plan: dense folder and plan in, pruned folder out, tensor by tensor, in the source's shards. <see cref="PrunableModel.Load"/> reads the result; a
-/// program that knows nothing of pruning refuses it. Immutable, so it can be used from many threads.
+/// Prunes a checkpoint folder by a plan: dense folder and plan in, pruned folder out, tensor by tensor, in the source's shards.
+/// <see cref="PrunableModel.Load"/> reads the result; a program that knows nothing of pruning refuses it. Immutable, so it can be used from
+/// many threads.
 /// </summary>
 public sealed class PrunedModelBuilder
 {
@@ -38,11 +39,7 @@ public sealed class PrunedModelBuilder
     {
         ArgumentException.ThrowIfNullOrEmpty(denseFolder);
         ArgumentNullException.ThrowIfNull(plan);
-        if (reconstruction is not null && !reconstruction.Plan.Equals(plan))
-        {
-            throw new ArgumentException("The reconstruction is for another plan: its weights do not fit what this one keeps.", nameof(reconstruction));
-        }
-
+        reconstruction?.EnsureFor(plan);
         _reconstruction = reconstruction;
         _source = denseFolder;
         _family = family;
@@ -50,14 +47,18 @@ public sealed class PrunedModelBuilder
     }
 
     /// <summary>
-    /// Prunes. Everything is written into a folder beside the target, which takes the target's name when it is complete: a kill at any moment leaves no target or the whole one.
+    /// Prunes. Everything is written into a folder beside the target, which takes the target's name when it is complete: a kill at any
+    /// moment leaves no target or the whole one.
     /// </summary>
     /// <param name="targetFolder">The folder to create; it may not exist yet, or be empty.</param>
     /// <param name="progress">Where every written tensor is reported to.</param>
     /// <param name="cancellationToken">Looked at between pieces; no folder is left.</param>
     /// <exception cref="DispLlmException">The target holds files, or the source is no dense checkpoint.</exception>
-    /// <exception cref="SelectionException">The plan was made for a model of another shape, or of another family than the one it names.</exception>
-    public async Task BuildAsync(string targetFolder, IProgress<PruningProgress>? progress = null, CancellationToken cancellationToken = default) =>
+    /// <exception cref="SelectionException">
+    /// The plan was made for a model of another shape, or of another family than the one it names.
+    /// </exception>
+    public async Task BuildAsync(string targetFolder, IProgress<PruningProgress>? progress = null,
+        CancellationToken cancellationToken = default) =>
         await Task.Run(() => Build(targetFolder, progress, cancellationToken), cancellationToken).ConfigureAwait(false);
 
     internal void Build(string targetFolder, IProgress<PruningProgress>? progress = null, CancellationToken cancellationToken = default)

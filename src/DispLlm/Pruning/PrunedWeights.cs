@@ -6,7 +6,8 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Writes the weights of a pruned folder, shard by shard as the source has them, and their index. A finished shard is flushed to the disk while the next one is written.
+/// Writes the weights of a pruned folder, shard by shard as the source has them, and their index. A finished shard is flushed to the disk
+/// while the next one is written.
 /// </summary>
 internal sealed class PrunedWeights
 {
@@ -19,7 +20,8 @@ internal sealed class PrunedWeights
     private readonly Dictionary<string, CheckpointParameter> _parameters;
     private readonly string[][] _shards;
 
-    public PrunedWeights(CheckpointFolder source, IReadOnlyList<CheckpointParameter> parameters, SelectionPlan plan, WeightReconstruction? reconstruction)
+    public PrunedWeights(CheckpointFolder source, IReadOnlyList<CheckpointParameter> parameters, SelectionPlan plan,
+        WeightReconstruction? reconstruction)
     {
         _source = source;
         _plan = plan;
@@ -47,7 +49,9 @@ internal sealed class PrunedWeights
                 var indices = i == _shards.Length - 1 ? Indices() : [];
                 TensorInfo[] infos =
                 [
-                    .. _shards[i].Select(name => new TensorInfo(name, _source.Info(name).Type, PrunedAxes.PrunedShape(_parameters[name], GetSelection(_parameters[name])))),
+                    .. _shards[i].Select(name =>
+                        new TensorInfo(
+                            name, _source.Info(name).Type, PrunedAxes.PrunedShape(_parameters[name], GetSelection(_parameters[name])))),
                     .. indices.Select(index => new TensorInfo(index.Name, ScalarType.Int32, [index.Values.Count])),
                 ];
                 var shard = WriteShard(Path.Combine(folder, file), infos, _shards[i], indices, Report, cancellation);
@@ -99,7 +103,7 @@ internal sealed class PrunedWeights
                 }
                 else
                 {
-                    TensorCut.Create(parameter, _plan).Stream(_source, info, pieces, cancellation);
+                    new TensorCut(PrunedSlice.For(parameter, _plan)).Stream(_source, info, pieces, cancellation);
                 }
 
                 report();

@@ -4,8 +4,8 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace DispLlm;
 
 /// <summary>
-/// Describes how a model is pruned, step by step. Immutable: each step returns a new description and checks its value, so a description can be kept, run again and used from many
-/// threads.
+/// Describes how a model is pruned, step by step. Immutable: each step returns a new description and checks its value, so a description can
+/// be kept, run again and used from many threads.
 /// </summary>
 public sealed class PruningPipeline
 {
@@ -23,7 +23,9 @@ public sealed class PruningPipeline
 
     private PruningPipeline(IPrunableModel model) => _model = model;
 
-    /// <summary>Begins a description: <c>await PruningPipeline.For(model).WithPruningRatio(0.5).WithCalibration(corpus).RunAsync()</c>.</summary>
+    /// <summary>
+    /// Begins a description: <c>await PruningPipeline.For(model).WithPruningRatio(0.5).WithCalibration(corpus).RunAsync()</c>.
+    /// </summary>
     /// <param name="model">The dense model. The caller keeps and disposes it; it is not changed.</param>
     /// <exception cref="ModelAlreadyPrunedException">The model is pruned already.</exception>
     public static PruningPipeline For(IPrunableModel model)
@@ -73,11 +75,13 @@ public sealed class PruningPipeline
 
     /// <summary>Keeps blocks whole: <c>WithExcludedBlocks(0, ^1)</c> leaves the first and the last alone.</summary>
     /// <param name="blocks">The blocks, counted from the first, or from the last as in <c>^1</c>.</param>
-    public PruningPipeline WithExcludedBlocks(params IReadOnlyList<Index> blocks) => WithConstraints(_constraints with { ExcludedBlocks = blocks });
+    public PruningPipeline WithExcludedBlocks(params IReadOnlyList<Index> blocks) =>
+        WithConstraints(_constraints with { ExcludedBlocks = blocks });
 
     /// <summary>Keeps sites whole in every block.</summary>
     /// <param name="sites">The sites.</param>
-    public PruningPipeline WithExcludedSites(params IReadOnlyList<SelectionSite> sites) => WithConstraints(_constraints with { ExcludedSites = sites });
+    public PruningPipeline WithExcludedSites(params IReadOnlyList<SelectionSite> sites) =>
+        WithConstraints(_constraints with { ExcludedSites = sites });
 
     /// <summary>Limits how much of any block is removed.</summary>
     /// <param name="ratio">The largest fraction of a block's parameters, in the budget's scope, that may be removed.</param>
@@ -87,7 +91,8 @@ public sealed class PruningPipeline
     /// <summary>Limits how much of single blocks is removed.</summary>
     /// <param name="ratios">The largest fraction of a block's parameters that may be removed, by the block's index from 0.</param>
     /// <exception cref="BudgetException">A ratio outside of 0 to 1.</exception>
-    public PruningPipeline WithMaxBlockRatios(IReadOnlyDictionary<int, double> ratios) => WithConstraints(_constraints with { MaxBlockRatios = ratios });
+    public PruningPipeline WithMaxBlockRatios(IReadOnlyDictionary<int, double> ratios) =>
+        WithConstraints(_constraints with { MaxBlockRatios = ratios });
 
     /// <summary>Leaves alone what constraints say. They replace those given before.</summary>
     /// <param name="constraints">The constraints.</param>
@@ -106,10 +111,12 @@ public sealed class PruningPipeline
     public PruningPipeline WithSeed(long seed) => With(pipeline => pipeline._seed = seed);
 
     /// <summary>
-    /// Where the run keeps its state and its log, saved every 25 steps. Stopped at any moment and run again, it resumes and ends with the same plan, byte for byte, on the same
-    /// machine.
+    /// Where the run keeps its state and its log, saved every 25 steps. Stopped at any moment and run again, it resumes and ends with the
+    /// same plan, byte for byte, on the same machine.
     /// </summary>
-    /// <param name="folder">A folder for this run alone; it is created where there is none. <c>steps.jsonl</c> in it has a line per step.</param>
+    /// <param name="folder">
+    /// A folder for this run alone; it is created where there is none. <c>steps.jsonl</c> in it has a line per step.
+    /// </param>
     public PruningPipeline WithRunDirectory(string folder) => WithRunDirectory(folder, 25);
 
     /// <summary>The same, with another number of steps between two saves.</summary>
@@ -140,14 +147,16 @@ public sealed class PruningPipeline
     }
 
     /// <summary>
-    /// Decides what is kept, off the caller's thread. Nothing is written yet: the result holds the plan, and saves the pruned checkpoint. Every error is the task's.
+    /// Decides what is kept, off the caller's thread. Nothing is written yet: the result holds the plan, and saves the pruned checkpoint.
+    /// Every error is the task's.
     /// </summary>
     /// <param name="cancellationToken">Stops at the next step; nothing native is left.</param>
     /// <exception cref="InvalidOperationException">There is no budget, or no text for a strategy that needs one.</exception>
     /// <exception cref="BudgetException">The budget cannot be met by this model; raised before any work.</exception>
     /// <exception cref="NumericalException">A NaN or an infinity while learning.</exception>
     /// <exception cref="CheckpointException">
-    /// The folder of <see cref="WithRunDirectory(string)"/> cannot be written, is used by another run, or holds the state of a run with another model, text or settings.
+    /// The folder of <see cref="WithRunDirectory(string)"/> cannot be written, is used by another run, or holds the state of a run with
+    /// another model, text or settings.
     /// </exception>
     public async Task<PruningResult> RunAsync(CancellationToken cancellationToken = default)
     {

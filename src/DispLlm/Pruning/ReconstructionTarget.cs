@@ -9,6 +9,9 @@ public enum ReconstructionTarget
     /// <summary>What the dense weight computes in the dense network.</summary>
     DenseActivations,
 
-    /// <summary>As <see cref="DenseActivations"/>, but what is written brings the residual stream back to the dense network's, which also corrects earlier blocks' errors.</summary>
+    /// <summary>
+    /// As <see cref="DenseActivations"/>, but what is written brings the residual stream back to the dense network's, which also corrects
+    /// earlier blocks' errors.
+    /// </summary>
     DenseResidualStream,
 }

@@ -5,39 +5,20 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Prunes one tensor of a checkpoint. It is read from front to back in large pieces; in each, kept rows and columns move to the front and are written from there. Without scales
-/// bytes are moved and nothing is computed, so kept weights are the same to the bit, whatever the type. Memory is bounded by the pieces, not by the tensor.
+/// Prunes one tensor of a checkpoint. It is read from front to back in large pieces; in each, kept rows and columns move to the front and
+/// are written from there. Without scales bytes are moved and nothing is computed, so kept weights are the same to the bit, whatever the
+/// type. Memory is bounded by the pieces, not by the tensor.
 /// </summary>
-internal sealed class TensorCut
+internal sealed class TensorCut(PrunedSlice slice)
 {
     // Large enough that calls and seeks do not count, small enough for the cache between reading and writing.
     private const int PieceBytes = 2 << 20;
-
-    private readonly IReadOnlyList<int>? _rows;
-    private readonly int[]? _columns;
-    private readonly float[]? _rowScales;      // of each row of the dense tensor
-    private readonly float[] _columnScales;    // of each kept column; empty for none
-
-    private TensorCut(IReadOnlyList<int>? rows, int[]? columns, float[]? rowScales, float[] columnScales)
-    {
-        _rows = rows;
-        _columns = columns;
-        _rowScales = rowScales;
-        _columnScales = columnScales;
-    }
-
-    /// <summary>The slice of a tensor under a plan; tensors outside blocks are kept whole.</summary>
-    public static TensorCut Create(CheckpointParameter parameter, SelectionPlan plan)
-    {
-        var slice = PrunedSlice.For(parameter, plan);
-        return new TensorCut(slice.Rows, slice.Columns, slice.RowScales, slice.ColumnScales);
-    }
 
     /// <summary>Streams the kept part of a tensor into a file.</summary>
     public void Stream(CheckpointFolder source, TensorInfo info, PieceStream target, CancellationToken cancellation)
     {
         int element = SafetensorsType.ByteSize(info.Type);
-        if (Scales && !ElementScaling.CanHandle(info.Type))
+        if (slice.Scales && !ElementScaling.CanHandle(info.Type))
         {
             throw new CheckpointException(
                 source.FolderPath,
@@ -46,8 +27,8 @@ internal sealed class TensorCut
         }
 
         // Without a cut, a row is a number: pieces need not end where rows do.
-        bool isCut = _rows is not null || _columns is not null;
-        long rows = isCut ? info.Shape[0] : info.Elements, kept = _rows?.Count ?? rows;
+        bool isCut = slice.Rows is not null || slice.Columns is not null;
+        long rows = isCut ? info.Shape[0] : info.Elements, kept = slice.Rows?.Count ?? rows;
         int rowBytes = (int)(isCut ? info.ByteCount / Math.Max(1, rows) : element);
         int rowsOfPiece = Math.Max(1, PieceBytes / Math.Max(1, rowBytes));
         for (long next = 0; next < kept;)
@@ -64,14 +45,14 @@ internal sealed class TensorCut
         }
     }
 
-    private bool Scales => _rowScales is not null || _columnScales.Length > 0;
+    private long Row(long kept) => slice.Rows is null ? kept : slice.Rows[(int)kept];
 
-    private long Row(long kept) => _rows is null ? kept : _rows[(int)kept];
-
-    /// <summary>The first kept row after those that one piece takes. Removed rows between them are read too: skipping them would cost more.</summary>
+    /// <summary>
+    /// The first kept row after those that one piece takes. Removed rows between them are read too: skipping them would cost more.
+    /// </summary>
     private long EndOfPiece(long begin, int rowsOfPiece, long kept)
     {
-        if (_rows is null)
+        if (slice.Rows is null)
         {
             return Math.Min(kept, begin + rowsOfPiece);
         }
@@ -89,13 +70,14 @@ internal sealed class TensorCut
     /// <returns>Number of kept bytes.</returns>
     private int Keep(byte[] piece, long begin, long end, int rowBytes, ScalarType type)
     {
-        int filled = 0, element = SafetensorsType.ByteSize(type), keptBytes = _columns is null ? rowBytes : _columns.Length * element;
+        int filled = 0, element = SafetensorsType.ByteSize(type);
+        int keptBytes = slice.Columns is null ? rowBytes : slice.Columns.Length * element;
         long first = Row(begin);
         for (long row = begin; row < end; row++)
         {
             var from = piece.AsSpan((int)(Row(row) - first) * rowBytes, rowBytes);
             var to = piece.AsSpan(filled);
-            if (_columns is null)
+            if (slice.Columns is null)
             {
                 from.CopyTo(to);
             }
@@ -104,9 +86,9 @@ internal sealed class TensorCut
                 Gather(from, to, element);
             }
 
-            if (Scales)
+            if (slice.Scales)
             {
-                ElementScaling.Multiply(to[..keptBytes], type, _rowScales?[(int)Row(row)] ?? 1, _columnScales);
+                ElementScaling.Multiply(to[..keptBytes], type, slice.RowScales?[(int)Row(row)] ?? 1, slice.ColumnScales);
             }
 
             filled += keptBytes;
@@ -137,7 +119,7 @@ internal sealed class TensorCut
     private void Gather<T>(Span<byte> row, Span<byte> kept)
         where T : struct
     {
-        int[] columns = _columns!;
+        int[] columns = slice.Columns!;
         if (columns.Length == 0)
         {
             return;

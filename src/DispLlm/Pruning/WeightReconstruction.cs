@@ -6,25 +6,29 @@ namespace DispLlm;
 
 /// <summary>What the reconstruction did to one block. An immutable value.</summary>
 /// <param name="Block">The block, from 0.</param>
-/// <param name="Ridge">The ridge that was taken; null where no correction lowered the held-out loss and the block was left as it was.</param>
+/// <param name="Ridge">
+/// The ridge that was taken; null where no correction lowered the held-out loss and the block was left as it was.
+/// </param>
 /// <param name="LossBefore">Held-out cross-entropy of the pruned model before, in nats a token.</param>
 /// <param name="LossAfter">The same after; never above <paramref name="LossBefore"/>, unless nothing was held out.</param>
 public sealed record BlockReconstruction(int Block, double? Ridge, double LossBefore, double LossAfter);
 
 /// <summary>
-/// Corrects the kept weights in closed form, so that they do part of what the removed ones did (docs/method.md, Weight reconstruction). The kept inputs X of a weight are fitted by
-/// ridge regression, on calibration text, to what the weight is to compute:
+/// Corrects the kept weights in closed form, so that they do part of what the removed ones did (docs/method.md, Weight reconstruction). The
+/// kept inputs X of a weight are fitted by ridge regression, on calibration text, to what the weight is to compute:
 /// <code>
 /// W_K' = (Y^T X + r m W_K) (X^T X + r m I)^-1          m: mean of the diagonal of X^T X; r: the ridge
 /// </code>
-/// X is of the network as pruned and corrected so far; Y is of the dense network (<see cref="ReconstructionTarget"/>). One weight after the other in the order of the data flow,
-/// block after block. A block whose correction does not lower the whole pruned network's loss on held-out sequences is left as it was: after learning, correcting every block does
-/// great harm. Immutable but for <see cref="Dispose"/>, which must not run while the weights are written.
+/// X is of the network as pruned and corrected so far; Y is of the dense network (<see cref="ReconstructionTarget"/>). One weight after the
+/// other in the order of the data flow, block after block. A block whose correction does not lower the whole pruned network's loss on
+/// held-out sequences is left as it was: after learning, correcting every block does great harm. Immutable but for <see cref="Dispose"/>,
+/// which must not run while the weights are written.
 /// </summary>
 public sealed class WeightReconstruction : IDisposable
 {
     // In the order of the data flow; S2 stands for the input of attention's output projection, which is not pruned.
-    private static readonly SelectionSite[] s_inputs = [SelectionSite.AttentionInput, SelectionSite.AttentionOutput, SelectionSite.MlpInput, SelectionSite.MlpHidden];
+    private static readonly SelectionSite[] s_inputs =
+        [SelectionSite.AttentionInput, SelectionSite.AttentionOutput, SelectionSite.MlpInput, SelectionSite.MlpHidden];
 
     private readonly Dictionary<(WeightRole Role, int Block), Tensor> _weights = [];
 
@@ -37,13 +41,16 @@ public sealed class WeightReconstruction : IDisposable
     public IReadOnlyList<BlockReconstruction> Blocks { get; private set; } = [];
 
     /// <summary>
-    /// Computes the corrections of a plan, off the caller's thread. The model is not changed: its block weights are copied, which takes as much memory again.
+    /// Computes the corrections of a plan, off the caller's thread. The model is not changed: its block weights are copied, which takes as
+    /// much memory again.
     /// </summary>
     /// <param name="model">The dense model.</param>
     /// <param name="plan">What is kept of it.</param>
     /// <param name="calibration">Text to fit on and to hold out. Never the text that the result is evaluated on.</param>
     /// <param name="options">How; null for defaults.</param>
-    /// <param name="progress">Where every block is reported to, with the held-out loss after it as <see cref="PruningProgress.CrossEntropy"/>.</param>
+    /// <param name="progress">
+    /// Where every block is reported to, with the held-out loss after it as <see cref="PruningProgress.CrossEntropy"/>.
+    /// </param>
     /// <param name="cancellationToken">Looked at between sequences.</param>
     /// <exception cref="CorpusException">The text is shorter than the sequences asked for.</exception>
     /// <exception cref="ModelAlreadyPrunedException">The model is pruned already.</exception>
@@ -92,12 +99,13 @@ public sealed class WeightReconstruction : IDisposable
             double loss = network.HeldOutLoss(0, cancellationToken);
             for (int block = 0; block < copy.Spec.NumLayers; block++)
             {
-                using var step = NewDisposeScope();
+                using var blockScope = NewDisposeScope();
                 var report = reconstruction.Correct(network, block, loss, options, cancellationToken);
                 network.Advance(block, cancellationToken);
                 loss = report.LossAfter;
                 blocks.Add(report);
-                progress?.Report(new PruningProgress(PruningPhase.Reconstructing, block + 1, copy.Spec.NumLayers, clock.Elapsed) { CrossEntropy = loss });
+                var step = new PruningProgress(PruningPhase.Reconstructing, block + 1, copy.Spec.NumLayers, clock.Elapsed);
+                progress?.Report(step with { CrossEntropy = loss });
             }
 
             reconstruction.Blocks = blocks;
@@ -121,10 +129,21 @@ public sealed class WeightReconstruction : IDisposable
         _weights.Clear();
     }
 
+    /// <summary>Refuses another plan than its own.</summary>
+    internal void EnsureFor(SelectionPlan plan)
+    {
+        if (!Plan.Equals(plan))
+        {
+            throw new ArgumentException("The reconstruction is for another plan: its weights do not fit what this one keeps.",
+                nameof(plan));
+        }
+    }
+
     /// <summary>The corrected weight in its pruned shape, float32 on the CPU; null where the weight is not corrected.</summary>
     internal Tensor? Weight(WeightRole role, int block) => _weights.GetValueOrDefault((role, block));
 
-    private BlockReconstruction Correct(GatedNetwork network, int block, double before, ReconstructionOptions options, CancellationToken cancellation)
+    private BlockReconstruction Correct(GatedNetwork network, int block, double before, ReconstructionOptions options,
+        CancellationToken cancellation)
     {
         network.TraceDense(block, cancellation);
         var dense = network.ReadersAndWriters(block);
@@ -159,7 +178,10 @@ public sealed class WeightReconstruction : IDisposable
         return new BlockReconstruction(block, null, before, before);
     }
 
-    /// <summary>Corrects one weight after the other in the order of the data flow, so that each is fitted to the output of those before it, and leaves them in the network.</summary>
+    /// <summary>
+    /// Corrects one weight after the other in the order of the data flow, so that each is fitted to the output of those before it, and
+    /// leaves them in the network.
+    /// </summary>
     private Dictionary<WeightRole, Tensor> Corrected(
         GatedNetwork network,
         int block,
@@ -176,7 +198,8 @@ public sealed class WeightReconstruction : IDisposable
                 network.Step(cancellation);
             }
 
-            int[] kept = site == SelectionSite.AttentionOutput ? [.. Enumerable.Range(0, network.Spec.QuerySize)] : [.. Plan.Blocks[block][site]];
+            int[] kept =
+                site == SelectionSite.AttentionOutput ? [.. Enumerable.Range(0, network.Spec.QuerySize)] : [.. Plan.Blocks[block][site]];
             if (network.Target == ReconstructionTarget.PrunedActivations && kept.Length == network.InputSize(block, site))
             {
                 continue;
@@ -197,8 +220,8 @@ public sealed class WeightReconstruction : IDisposable
     }
 
     /// <summary>
-    /// The ridge regression of the wanted outputs on the kept inputs, with the old weights as the prior: <c>W_K' = (Y^T X_K + r m W_K) (X_K^T X_K + r m I)^-1</c>,
-    /// m the mean of the diagonal.
+    /// The ridge regression of the wanted outputs on the kept inputs, with the old weights as the prior:
+    /// <c>W_K' = (Y^T X_K + r m W_K) (X_K^T X_K + r m I)^-1</c>, m the mean of the diagonal.
     /// </summary>
     private static Tensor Regression(Tensor weight, Tensor moments, Tensor wanted, Tensor keep, double ridge)
     {
@@ -224,7 +247,8 @@ public sealed class WeightReconstruction : IDisposable
     private static Tensor Index(IReadOnlyList<int> indices, Device device) =>
         tensor(indices.Select(index => (long)index).ToArray(), ScalarType.Int64).to(device);
 
-    private static Tensor[] Sequences(PrunableModel model, TokenCorpus calibration, ReconstructionOptions options, CancellationToken cancellation)
+    private static Tensor[] Sequences(PrunableModel model, TokenCorpus calibration, ReconstructionOptions options,
+        CancellationToken cancellation)
     {
         int[] tokens = calibration.Tokenize(CorpusContext.For(model), cancellation);
         int length = options.SequenceLength ?? CalibrationSampler.DefaultLength(model.Spec);

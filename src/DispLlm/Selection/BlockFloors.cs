@@ -1,8 +1,8 @@
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// What every block has to keep under constraints: excluded sites whole, elsewhere one chunk, and as many parameters as its largest ratio leaves. Widths grow in chunks of the width
-/// multiple.
+/// What every block has to keep under constraints: excluded sites whole, elsewhere one chunk, and as many parameters as its largest ratio
+/// leaves. Widths grow in chunks of the width multiple.
 /// </summary>
 internal sealed class BlockFloors
 {
@@ -20,7 +20,8 @@ internal sealed class BlockFloors
         constraints.Validate(counter.Shape.NumLayers);
         (_counter, _constraints, _scope, _multiple) = (counter, constraints, scope, multiple);
         long dense = Count(counter.Shape.DenseWidths);
-        Floors = [.. Enumerable.Range(0, counter.Shape.NumLayers).Select(block => dense - (long)Math.Floor(dense * (decimal)constraints.MaxRatioOf(block)))];
+        Floors = [.. Enumerable.Range(0, counter.Shape.NumLayers).Select(block =>
+            dense - (long)Math.Floor(dense * (decimal)constraints.MaxRatioOf(block)))];
     }
 
     /// <summary>The fewest parameters of each block in the scope; 0 where there is no limit.</summary>
@@ -51,7 +52,9 @@ internal sealed class BlockFloors
         return count;
     }
 
-    /// <summary>Widths that contain the given ones and reach a block's floor, by less than a chunk too much wherever attention's sites are not full.</summary>
+    /// <summary>
+    /// Widths that contain the given ones and reach a block's floor, by less than a chunk too much wherever attention's sites are not full.
+    /// </summary>
     public SiteMap<int> Complete(int block, SiteMap<int> widths)
     {
         long missing = Floors[block] - Count(widths);
@@ -69,7 +72,8 @@ internal sealed class BlockFloors
 
         while (missing > 0)
         {
-            Grow(s_order.Where(site => widths[site] < Size(site)).MinBy(site => (Wider(widths[site], site) - widths[site]) * _counter.CostPerIndex(site, widths, _scope)), 1);
+            Grow(s_order.Where(site => widths[site] < Size(site)).MinBy(site =>
+                (Wider(widths[site], site) - widths[site]) * _counter.CostPerIndex(site, widths, _scope)), 1);
         }
 
         return widths;

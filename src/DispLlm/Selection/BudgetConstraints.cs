@@ -3,8 +3,8 @@ using System.Globalization;
 namespace DispLlm;
 
 /// <summary>
-/// What a selection has to leave alone, besides its budget. Learning holds gates at excluded sites open, and the projection onto the budget honours every limit exactly. An immutable
-/// value.
+/// What a selection has to leave alone, besides its budget. Learning holds gates at excluded sites open, and the projection onto the budget
+/// honours every limit exactly. An immutable value.
 /// </summary>
 public sealed record BudgetConstraints
 {
@@ -20,7 +20,9 @@ public sealed record BudgetConstraints
     /// <summary>Sites that are kept whole in every block. Default: none.</summary>
     public IReadOnlyList<SelectionSite> ExcludedSites { get; init; } = [];
 
-    /// <summary>The most that may be removed of any block, as a fraction of its parameters in the budget's scope. Default 1: no limit. From 0 to 1.</summary>
+    /// <summary>
+    /// The most that may be removed of any block, as a fraction of its parameters in the budget's scope. Default 1: no limit. From 0 to 1.
+    /// </summary>
     /// <exception cref="BudgetException">Another number.</exception>
     public double MaxBlockRatio
     {
@@ -89,11 +91,13 @@ public sealed record BudgetConstraints
             words.Add($"at most {Number(MaxBlockRatio)} of a block removed");
         }
 
-        words.AddRange(MaxBlockRatios.OrderBy(entry => entry.Key).Select(entry => $"at most {Number(entry.Value)} of block {entry.Key} removed"));
+        words.AddRange(MaxBlockRatios.OrderBy(entry => entry.Key).Select(entry =>
+            $"at most {Number(entry.Value)} of block {entry.Key} removed"));
         return string.Join("; ", words);
     }
 
     private static double Checked(double ratio) => ratio is >= 0 and <= 1
         ? ratio
-        : throw new BudgetException(string.Create(CultureInfo.InvariantCulture, $"The most that may be removed of a block is {ratio}; it must be from 0 to 1."));
+        : throw new BudgetException(string.Create(CultureInfo.InvariantCulture,
+            $"The most that may be removed of a block is {ratio}; it must be from 0 to 1."));
 }

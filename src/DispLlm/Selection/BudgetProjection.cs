@@ -8,7 +8,8 @@ public sealed record BudgetProjectionOptions
     private readonly int _widthMultiple = 1;
 
     /// <summary>
-    /// Widths are multiples of this many indices, for hardware that wants them: at least 1, usually 8 to 128. A site may also keep its full size, whatever that is. Default: 1.
+    /// Widths are multiples of this many indices, for hardware that wants them: at least 1, usually 8 to 128. A site may also keep its full
+    /// size, whatever that is. Default: 1.
     /// </summary>
     /// <exception cref="BudgetException">Below 1.</exception>
     public int WidthMultiple
@@ -18,8 +19,8 @@ public sealed record BudgetProjectionOptions
     }
 
     /// <summary>
-    /// Whether S1, S2, S3 and S5 of all blocks keep the same features of the residual stream, as regular structural pruning does (DISP-LLM, Fig. 1). A feature's score is then its
-    /// mean over all those sites. Default no. It cannot be combined with <see cref="Constraints"/>.
+    /// Whether S1, S2, S3 and S5 of all blocks keep the same features of the residual stream, as regular structural pruning does (DISP-LLM,
+    /// Fig. 1). A feature's score is then its mean over all those sites. Default no. It cannot be combined with <see cref="Constraints"/>.
     /// </summary>
     public bool SharedStream { get; init; }
 
@@ -43,8 +44,9 @@ public sealed record BudgetProjectionOptions
 }
 
 /// <summary>
-/// Turns scores into the plan that meets a budget exactly (docs/method.md, Projection onto the budget): one threshold for the whole model, as low as the exact integer parameter
-/// count allows, at least one index per site, widths in multiples where asked for. Deterministic and thread-safe.
+/// Turns scores into the plan that meets a budget exactly (docs/method.md, Projection onto the budget): one threshold for the whole model,
+/// as low as the exact integer parameter count allows, at least one index per site, widths in multiples where asked for. Deterministic and
+/// thread-safe.
 /// </summary>
 public static class BudgetProjection
 {
@@ -61,7 +63,8 @@ public static class BudgetProjection
         options ??= new();
         options.NormOrder.EnsureFits(spec);
         var counter = new ParameterCounter(spec);
-        return EnsureReachable(counter, budget, options, new BlockFloors(counter, options.Constraints, budget.Scope, options.WidthMultiple));
+        return EnsureReachable(counter, budget, options,
+            new BlockFloors(counter, options.Constraints, budget.Scope, options.WidthMultiple));
     }
 
     /// <summary>
@@ -77,7 +80,9 @@ public static class BudgetProjection
     /// <param name="budget">The budget.</param>
     /// <param name="options">Width multiple, and what the plan says of itself; null for defaults.</param>
     /// <exception cref="BudgetException">No selection is that small; the message names the closest that is.</exception>
-    /// <exception cref="SelectionException">The scores are laid out for another model, or its norms do not leave the order asked for.</exception>
+    /// <exception cref="SelectionException">
+    /// The scores are laid out for another model, or its norms do not leave the order asked for.
+    /// </exception>
     public static SelectionPlan Project(
         DecoderSpec spec, SelectionScores scores, PruningBudget budget, BudgetProjectionOptions? options = null)
     {
@@ -232,9 +237,9 @@ public static class BudgetProjection
     }
 
     /// <summary>
-    /// Widens sites chunk by chunk. One pass in the order of the scores finds the threshold and fills what it leaves: up to the threshold every chunk fits, since counts only grow. A
-    /// chunk that does not fit closes its group, because the rest of the budget only shrinks and costs only rise as other sites widen. What a block lacks below its floor is reserved
-    /// for it, so that no other block can take it.
+    /// Widens sites chunk by chunk. One pass in the order of the scores finds the threshold and fills what it leaves: up to the threshold
+    /// every chunk fits, since counts only grow. A chunk that does not fit closes its group, because the rest of the budget only shrinks
+    /// and costs only rise as other sites widen. What a block lacks below its floor is reserved for it, so that no other block can take it.
     /// </summary>
     private sealed class Filling
     {
@@ -248,7 +253,8 @@ public static class BudgetProjection
         private readonly long[] _reserved;
         private long _rest;
 
-        public Filling(ParameterCounter counter, GateLayout layout, int[][] groups, BlockFloors floors, int multiple, ParameterScope scope, long target)
+        public Filling(ParameterCounter counter, GateLayout layout, int[][] groups, BlockFloors floors, int multiple, ParameterScope scope,
+            long target)
         {
             (_counter, _layout, _groups, _floors, _multiple, _scope) = (counter, layout, groups, floors, multiple, scope);
             _widths = floors.Smallest();
@@ -301,7 +307,8 @@ public static class BudgetProjection
             {
                 var site = _layout.Sites[place];
                 var block = _widths[site.Block];
-                cost = checked(cost + (_floors.Wider(block[site.Site], site.Site) - block[site.Site]) * _counter.CostPerIndex(site.Site, block, _scope));
+                long more = _floors.Wider(block[site.Site], site.Site) - block[site.Site];
+                cost = checked(cost + more * _counter.CostPerIndex(site.Site, block, _scope));
             }
 
             var before = _widths[first.Block];

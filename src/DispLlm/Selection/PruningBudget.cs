@@ -17,8 +17,8 @@ public enum BudgetKind
 }
 
 /// <summary>
-/// How many parameters may be kept, and of which (docs/method.md, Parameter accounting). Fractions are decimal numbers: 0.3 is three tenths, so <c>1 - 0.3</c> of a model is exactly
-/// seven tenths and two machines never differ by one parameter. An immutable value.
+/// How many parameters may be kept, and of which (docs/method.md, Parameter accounting). Fractions are decimal numbers: 0.3 is three
+/// tenths, so <c>1 - 0.3</c> of a model is exactly seven tenths and two machines never differ by one parameter. An immutable value.
 /// </summary>
 public sealed record PruningBudget
 {
@@ -60,7 +60,9 @@ public sealed record PruningBudget
         Create(BudgetKind.KeepFraction, ToDecimal(fraction, "kept fraction"));
 
     /// <summary>A budget by number of parameters.</summary>
-    /// <param name="count">How many parameters of the scope may be kept, at least 1; <see cref="TargetFor"/> checks it against the model.</param>
+    /// <param name="count">
+    /// How many parameters of the scope may be kept, at least 1; <see cref="TargetFor"/> checks it against the model.
+    /// </param>
     /// <exception cref="BudgetException">The count is not positive.</exception>
     public static PruningBudget FromParameters(long count) => Create(BudgetKind.Parameters, count);
 

@@ -4,8 +4,8 @@ namespace DispLlm.Training;
 public enum ActivationCheckpointing
 {
     /// <summary>
-    /// <see cref="PerBlock"/> where <see cref="None"/> would not fit into the free memory or, where a backend cannot say what is free, would take more than the weights do. Chosen
-    /// once, at the first step of a run.
+    /// <see cref="PerBlock"/> where <see cref="None"/> would not fit into the free memory or, where a backend cannot say what is free,
+    /// would take more than the weights do. Chosen once, at the first step of a run.
     /// </summary>
     Automatic,
 

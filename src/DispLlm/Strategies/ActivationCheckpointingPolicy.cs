@@ -3,8 +3,8 @@ using TorchSharp;
 namespace DispLlm.Training;
 
 /// <summary>
-/// Resolves <see cref="ActivationCheckpointing.Automatic"/>, once for each shape of a batch. Asked again in a later step, an accelerator would count the memory that libtorch caches
-/// as taken, and steps that fit would begin to recompute their blocks.
+/// Resolves <see cref="ActivationCheckpointing.Automatic"/>, once for each shape of a batch. Asked again in a later step, an accelerator
+/// would count the memory that libtorch caches as taken, and steps that fit would begin to recompute their blocks.
 /// </summary>
 /// <param name="wanted">What the caller asks for.</param>
 /// <param name="model">The model that learns.</param>
@@ -34,7 +34,8 @@ internal sealed class ActivationCheckpointingPolicy(ActivationCheckpointing want
 
     private ActivationCheckpointing Choose((long Batch, long Length) shape)
     {
-        var step = TrainingMemoryEstimate.Estimate(model.Spec, model.Backend.ComputeType, shape.Batch, shape.Length, model.Backend.Device.IsAccelerator());
+        var step = TrainingMemoryEstimate.Estimate(model.Spec, model.Backend.ComputeType, shape.Batch, shape.Length,
+            model.Backend.Device.IsAccelerator());
         double available = model.Backend.Memory().AvailableBytes is { } free ? ShareOfFree * free : step.Weights;
         return step.AllBlocks + step.Logits > available ? ActivationCheckpointing.PerBlock : ActivationCheckpointing.None;
     }

@@ -4,9 +4,9 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Keeps what carries the most signal. Where a gate closes an input, the score is the root mean square of that feature times the norm of the weights that read it; where it closes
-/// an output, the root mean square of what is written. Scores are divided by the mean over the site, so that sites compare. No training, no gradient. Immutable, so it can be
-/// used from many threads.
+/// Keeps what carries the most signal. Where a gate closes an input, the score is the root mean square of that feature times the norm of
+/// the weights that read it; where it closes an output, the root mean square of what is written. Scores are divided by the mean over the
+/// site, so that sites compare. No training, no gradient. Immutable, so it can be used from many threads.
 /// </summary>
 public sealed record ActivationMagnitudeSelection : CalibrationStrategy
 {
@@ -33,11 +33,14 @@ public sealed record ActivationMagnitudeSelection : CalibrationStrategy
         return new ScoreResult(new SelectionScores(model.GateLayout, values));
     }
 
-    /// <summary>The norm of the weights that read each feature of a site, over all of its readers; null for a site that is only written.</summary>
+    /// <summary>
+    /// The norm of the weights that read each feature of a site, over all of its readers; null for a site that is only written.
+    /// </summary>
     private static Tensor? ReaderNorms(IPrunableModel model, GateRange site)
     {
         Tensor? squares = null;
-        foreach (var part in ParameterCatalog.BlockParameters(model.Spec, site.Block).Where(part => !part.IsBias && PrunedAxes.For(part.Role).InputSite == site.Site))
+        foreach (var part in ParameterCatalog.BlockParameters(model.Spec, site.Block).Where(part =>
+            !part.IsBias && PrunedAxes.For(part.Role).InputSite == site.Site))
         {
             Tensor reader = model.Weight(part.Role, site.Block).to(ScalarType.Float32).PowScalar(2).sum(0);
             squares = squares is null ? reader : squares.Add(reader);

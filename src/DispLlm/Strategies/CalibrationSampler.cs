@@ -12,6 +12,7 @@ internal static class CalibrationSampler
         return corpus.Tokenize(CorpusContext.For(request.Model), cancellation);
     }
 
-    public static SequenceSampler Create(SelectionRequest request, string strategy, int? sequenceLength, CancellationToken cancellation) => new(
-        Tokens(request, strategy, cancellation), sequenceLength ?? DefaultLength(request.Model.Spec), 1, request.Model.Backend.Random(request.Seed));
+    public static SequenceSampler Create(SelectionRequest request, string strategy, int? sequenceLength, CancellationToken cancellation) =>
+        new(Tokens(request, strategy, cancellation), sequenceLength ?? DefaultLength(request.Model.Spec), 1,
+            request.Model.Backend.Random(request.Seed));
 }

@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// A strategy that sums a measurement of every gate over calibration sequences, and needs no training. Immutable, so it can be used from many threads.
+/// A strategy that sums a measurement of every gate over calibration sequences, and needs no training. Immutable, so it can be used from
+/// many threads.
 /// </summary>
 public abstract record CalibrationStrategy : ScoreStrategy
 {

@@ -5,8 +5,9 @@ namespace DispLlm;
 
 /// <summary>
 /// Keeps what the loss changes most with at first order. The score of a gate is
-/// <c>log(|mean over sequences of d loss / d gate| / parameters that closing it removes)</c>. Needs no training. <see cref="FisherSelection"/>, which sums squares, does not let
-/// sequences cancel each other. Immutable, so it can be used from many threads.
+/// <c>log(|mean over sequences of d loss / d gate| / parameters that closing it removes)</c>. Needs no training.
+/// <see cref="FisherSelection"/>, which sums squares, does not let sequences cancel each other. Immutable, so it can be used from many
+/// threads.
 /// </summary>
 public sealed record FirstOrderSelection : CalibrationStrategy
 {
@@ -25,8 +26,10 @@ public sealed record FirstOrderSelection : CalibrationStrategy
             request,
             (tokens, number) =>
             {
-                var gradients = GateGradients.Compute(model, open, request.NormOrder, [tokens], checkpointing, cancellationToken: cancellationToken);
-                NumericalException.ThrowIfNotFinite(gradients.Gradient, model.GateLayout, number, "a gate gradient of the first-order scores");
+                var gradients =
+                    GateGradients.Compute(model, open, request.NormOrder, [tokens], checkpointing, cancellationToken: cancellationToken);
+                NumericalException.ThrowIfNotFinite(gradients.Gradient, model.GateLayout, number,
+                    "a gate gradient of the first-order scores");
                 return gradients.Gradient;
             },
             cancellationToken);

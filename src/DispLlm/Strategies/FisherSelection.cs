@@ -5,9 +5,11 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Keeps what the loss is sensitive to. The score of a gate is <c>log(sum over sequences of (d loss / d gate)^2 / parameters that closing it removes)</c>, the diagonal of the
-/// empirical Fisher information per parameter (docs/method.md, Fisher scores). Needs no training. Gates are closed in several rounds, each measured with the gates closed that the
-/// round before chose: what a feature is worth depends on what is still kept. Immutable, so it can be used from many threads.
+/// Keeps what the loss is sensitive to. The score of a gate is
+/// <c>log(sum over sequences of (d loss / d gate)^2 / parameters that closing it removes)</c>, the diagonal of the empirical Fisher
+/// information per parameter (docs/method.md, Fisher scores). Needs no training. Gates are closed in several rounds, each measured with the
+/// gates closed that the round before chose: what a feature is worth depends on what is still kept. Immutable, so it can be used from many
+/// threads.
 /// </summary>
 public sealed record FisherSelection : ScoreStrategy
 {
@@ -27,8 +29,9 @@ public sealed record FisherSelection : ScoreStrategy
     public double Momentum { get; init; } = 0.5;
 
     /// <summary>
-    /// The most that the scale of an open gate moves down the loss in a round, in closed form from the gradients that are measured anyway (docs/method.md, Feature scales).
-    /// Default 0.05; from 0 to 1. With 0, or with a single round, all scales stay 1. A strategy that only starts from these scores takes no scales over.
+    /// The most that the scale of an open gate moves down the loss in a round, in closed form from the gradients that are measured anyway
+    /// (docs/method.md, Feature scales). Default 0.05; from 0 to 1. With 0, or with a single round, all scales stay 1. A strategy that only
+    /// starts from these scores takes no scales over.
     /// </summary>
     public double ScaleStep { get; init; } = 0.05;
 
@@ -66,7 +69,8 @@ public sealed record FisherSelection : ScoreStrategy
         Tensor information = zeros(model.GateLayout.Count, device: model.Backend.Device);
 
         // A single round closes no gate: there is nothing yet that scales could make up for.
-        using var scales = ScaleStep > 0 && Rounds > 1 ? new MeasuredScales(model.GateLayout, request.NormOrder, model.Backend.Device, ScaleStep) : null;
+        using var scales =
+            ScaleStep > 0 && Rounds > 1 ? new MeasuredScales(model.GateLayout, request.NormOrder, model.Backend.Device, ScaleStep) : null;
         var checkpointing = new ActivationCheckpointingPolicy(ActivationCheckpointing.Automatic, model);
         double weight = 0;
         var clock = Stopwatch.StartNew();
@@ -91,7 +95,9 @@ public sealed record FisherSelection : ScoreStrategy
         return new ScoreResult(scores!) { Scales = scales?.Found(model.GateLayout) };
     }
 
-    /// <summary>Adds the squares of a round's gradients to the information, and returns the sum <c>[gates]</c> of the gradients themselves.</summary>
+    /// <summary>
+    /// Adds the squares of a round's gradients to the information, and returns the sum <c>[gates]</c> of the gradients themselves.
+    /// </summary>
     private Tensor Measure(
         SelectionRequest request,
         Gates gates,
@@ -109,8 +115,10 @@ public sealed record FisherSelection : ScoreStrategy
             using var scope = NewDisposeScope();
             int number = round * SequencesPerRound + i + 1;
             Tensor tokens = sequences.Batch(number - 1L);
-            using var gradients = GateGradients.Compute(request.Model, gates.Values, gates.Order, [tokens], checkpointing, cancellationToken: cancellationToken);
-            NumericalException.ThrowIfNotFinite(gradients.Gradient, request.Model.GateLayout, number, "a gate gradient of the Fisher scores");
+            using var gradients = GateGradients.Compute(request.Model, gates.Values, gates.Order, [tokens], checkpointing,
+                cancellationToken: cancellationToken);
+            NumericalException.ThrowIfNotFinite(gradients.Gradient, request.Model.GateLayout, number,
+                "a gate gradient of the Fisher scores");
             information.AddInPlace(gradients.Gradient.PowScalar(2));
             sum.AddInPlace(gradients.Gradient);
             request.Progress?.Report(new PruningProgress(PruningPhase.Measuring, number, Rounds * SequencesPerRound, clock.Elapsed));

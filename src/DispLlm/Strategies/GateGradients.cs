@@ -4,8 +4,9 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// The model's half of a learning step: what closing or opening each gate would do to the next-token loss. Gates go in, their gradient comes out; accumulation, activation
-/// checkpointing and devices stay on this side. Not thread-safe to dispose while in use; the computation may run on any one thread.
+/// The model's half of a learning step: what closing or opening each gate would do to the next-token loss. Gates go in, their gradient
+/// comes out; accumulation, activation checkpointing and devices stay on this side. Not thread-safe to dispose while in use; the
+/// computation may run on any one thread.
 /// </summary>
 /// <param name="CrossEntropy">Mean next-token cross-entropy over all sequences, in nats a token.</param>
 /// <param name="Gradient"><c>[gates]</c>, float32: d cross-entropy / d gate. The holder disposes it.</param>
@@ -18,7 +19,8 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
     /// <param name="batches">Tokens <c>[batch, seq]</c>, int64; the loss is the mean over their next-token predictions.</param>
     /// <param name="cancellationToken">Looked at between batches.</param>
     public static GateGradients Compute(
-        IPrunableModel model, Tensor gates, NormOrder order, IReadOnlyList<Tensor> batches, CancellationToken cancellationToken = default) =>
+        IPrunableModel model, Tensor gates, NormOrder order, IReadOnlyList<Tensor> batches,
+            CancellationToken cancellationToken = default) =>
         Compute(model, gates, order, batches, ActivationCheckpointing.Automatic, cancellationToken);
 
     /// <summary>Computes the forward and the backward pass of the gated model.</summary>
@@ -91,7 +93,9 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
         return loss;
     }
 
-    /// <summary>The same, where a share of the loss is the Kullback-Leibler divergence from the dense model's predictions, in nats a token.</summary>
+    /// <summary>
+    /// The same, where a share of the loss is the Kullback-Leibler divergence from the dense model's predictions, in nats a token.
+    /// </summary>
     private static double BackwardWithDistillation(IPrunableModel model, Tensor tokens, Gates gates, double share, double distillation)
     {
         long last = tokens.shape[1] - 1;

@@ -1,7 +1,8 @@
 namespace DispLlm;
 
 /// <summary>
-/// Decides what a model keeps. Derive from <see cref="ScoreStrategy"/> to decide by a score for each gate. Implementations are immutable and can be used from many threads.
+/// Decides what a model keeps. Derive from <see cref="ScoreStrategy"/> to decide by a score for each gate. Implementations are immutable
+/// and can be used from many threads.
 /// </summary>
 public interface ISelectionStrategy
 {
@@ -12,7 +13,8 @@ public interface ISelectionStrategy
     bool NeedsCalibration { get; }
 
     /// <summary>
-    /// Every setting that changes what is selected, by name, as text that does not depend on the culture. Reports show it, and a run is resumed only with equal settings.
+    /// Every setting that changes what is selected, by name, as text that does not depend on the culture. Reports show it, and a run is
+    /// resumed only with equal settings.
     /// </summary>
     IReadOnlyDictionary<string, string> Settings { get; }
 

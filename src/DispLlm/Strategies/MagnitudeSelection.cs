@@ -4,8 +4,9 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Keeps the features with the largest weights. The score of a gate is the Euclidean norm of the weights that closing it removes, divided by the mean over its site, so that
-/// sites of different scale compare. Needs no text and no training. Immutable, so it can be used from many threads.
+/// Keeps the features with the largest weights. The score of a gate is the Euclidean norm of the weights that closing it removes, divided
+/// by the mean over its site, so that sites of different scale compare. Needs no text and no training. Immutable, so it can be used from
+/// many threads.
 /// </summary>
 public sealed record MagnitudeSelection : ScoreStrategy
 {

@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// Scales in closed form, from the gradients that are measured anyway: one damped Newton step per round, with the diagonal of the Fisher information as the curvature,
+/// Scales in closed form, from the gradients that are measured anyway: one damped Newton step per round, with the diagonal of the Fisher
+/// information as the curvature,
 /// <code>
 /// a_j = a_j - step * mean(g_j) / (F_j + mean of F),    F_j = T mean(g_j^2)    T: predictions of a sequence; means over sequences
 /// </code>

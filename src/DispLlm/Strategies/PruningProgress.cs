@@ -17,8 +17,8 @@ public enum PruningPhase
 }
 
 /// <summary>
-/// One step of a pruning run. An immutable value. The figures of learning are 0 or empty in the other phases, but for <see cref="CrossEntropy"/>, which
-/// <see cref="PruningPhase.Reconstructing"/> has too.
+/// One step of a pruning run. An immutable value. The figures of learning are 0 or empty in the other phases, but for
+/// <see cref="CrossEntropy"/>, which <see cref="PruningPhase.Reconstructing"/> has too.
 /// </summary>
 /// <param name="Phase">What the step belongs to.</param>
 /// <param name="Step">The step just done, from 1.</param>
@@ -26,7 +26,9 @@ public enum PruningPhase
 /// <param name="Elapsed">Time since the phase began; for a resumed run, the time that it ran.</param>
 public sealed record PruningProgress(PruningPhase Phase, int Step, int Steps, TimeSpan Elapsed)
 {
-    /// <summary>Next-token cross-entropy in nats a token: of the gated model while learning, of held-out sequences while reconstructing.</summary>
+    /// <summary>
+    /// Next-token cross-entropy in nats a token: of the gated model while learning, of held-out sequences while reconstructing.
+    /// </summary>
     public double CrossEntropy { get; init; }
 
     /// <summary>The budget loss R (DISP-LLM, Eq. 6): 0 where the gates keep just the target.</summary>

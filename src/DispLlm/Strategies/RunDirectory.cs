@@ -1,8 +1,8 @@
 namespace DispLlm;
 
 /// <summary>
-/// A folder in which a run that learns keeps its state and its log. Killed at any moment and started again, the run ends with the same plan. An immutable value; one run uses the
-/// folder at a time.
+/// A folder in which a run that learns keeps its state and its log. Killed at any moment and started again, the run ends with the same
+/// plan. An immutable value; one run uses the folder at a time.
 /// </summary>
 /// <param name="Path">The folder; it is created where there is none.</param>
 public sealed record RunDirectory(string Path)

@@ -17,8 +17,9 @@ public sealed record ScoreResult(SelectionScores Scores)
 }
 
 /// <summary>
-/// A strategy that scores every gate and keeps the highest scores that the budget allows. A derived class computes the scores; the base checks before any work that the budget
-/// can be reached, and projects the scores onto the budget afterwards. Immutable, so it can be used from many threads.
+/// A strategy that scores every gate and keeps the highest scores that the budget allows. A derived class computes the scores; the base
+/// checks before any work that the budget can be reached, and projects the scores onto the budget afterwards. Immutable, so it can be used
+/// from many threads.
 /// </summary>
 public abstract record ScoreStrategy : ISelectionStrategy
 {
@@ -66,6 +67,10 @@ public abstract record ScoreStrategy : ISelectionStrategy
     {
         var result = ComputeScores(request, cancellationToken);
         var plan = request.Project(Name, result.Scores, result.SharedStream) with { Scales = result.Scales };
-        return new SelectionOutcome(plan, result.Scores, result.History) { Constraints = request.Constraints, SharedStream = result.SharedStream };
+        return new SelectionOutcome(plan, result.Scores, result.History)
+        {
+            Constraints = request.Constraints,
+            SharedStream = result.SharedStream,
+        };
     }
 }

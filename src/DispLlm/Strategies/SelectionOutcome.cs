@@ -13,8 +13,8 @@ public sealed record SelectionOutcome(SelectionPlan Plan, SelectionScores Scores
     internal bool SharedStream { get; init; }
 
     /// <summary>
-    /// The plan that the same scores give for another budget. A run of its own for the budget is a little better where the two are far apart. Scales are kept, adapted to the
-    /// budget (<see cref="FeatureScales.RescaledFor"/>).
+    /// The plan that the same scores give for another budget. A run of its own for the budget is a little better where the two are far
+    /// apart. Scales are kept, adapted to the budget (<see cref="FeatureScales.RescaledFor"/>).
     /// </summary>
     /// <param name="spec">The spec of the model that was selected from.</param>
     /// <param name="budget">How much of it may be kept.</param>

@@ -15,7 +15,9 @@ public sealed record SelectionRequest
     /// <summary>Calibration text; null where the strategy needs none.</summary>
     public TokenCorpus? Calibration { get; init; }
 
-    /// <summary>Every width is a multiple of this, or uncut. Default 1; hardware likes 8 to 128, and a GPU decodes fastest from 8 on.</summary>
+    /// <summary>
+    /// Every width is a multiple of this, or uncut. Default 1; hardware likes 8 to 128, and a GPU decodes fastest from 8 on.
+    /// </summary>
     public int WidthMultiple { get; init; } = 1;
 
     /// <summary>What has to be left alone. Default: nothing.</summary>
@@ -30,7 +32,9 @@ public sealed record SelectionRequest
     /// <summary>Where a strategy that learns keeps its state, so that a stopped run can be resumed. Default: nowhere.</summary>
     public RunDirectory? RunDirectory { get; init; }
 
-    /// <summary>Where every measured sequence and every learning step is reported to, on the thread that computes it. Default: nowhere.</summary>
+    /// <summary>
+    /// Where every measured sequence and every learning step is reported to, on the thread that computes it. Default: nowhere.
+    /// </summary>
     public IProgress<PruningProgress>? Progress { get; init; }
 
     /// <summary>Where the run is logged. Default: nowhere.</summary>

@@ -3,8 +3,8 @@ using TorchSharp;
 namespace DispLlm.Training;
 
 /// <summary>
-/// Bytes that the model's half of a learning step holds, counted from shapes: weights, saved activations, logits with their gradient. The hypernetwork's half comes on top: 16 bytes
-/// for each of its weights (value, gradient, two moments). An immutable value.
+/// Bytes that the model's half of a learning step holds, counted from shapes: weights, saved activations, logits with their gradient. The
+/// hypernetwork's half comes on top: 16 bytes for each of its weights (value, gradient, two moments). An immutable value.
 /// </summary>
 public sealed record TrainingMemoryEstimate
 {
@@ -19,9 +19,9 @@ public sealed record TrainingMemoryEstimate
     public required long BlockInputs { get; init; }
 
     /// <summary>
-    /// Bytes of the activations that the gradient of one block needs: the residual stream, the norms' outputs and what is written; queries, keys, values and attention's output; the
-    /// MLP's hidden features before and after the activation, on an accelerator also the activation before it is multiplied. The attention weights are saved only in bfloat16 on a
-    /// processor with AVX512-BF16 or AMX.
+    /// Bytes of the activations that the gradient of one block needs: the residual stream, the norms' outputs and what is written; queries,
+    /// keys, values and attention's output; the MLP's hidden features before and after the activation, on an accelerator also the
+    /// activation before it is multiplied. The attention weights are saved only in bfloat16 on a processor with AVX512-BF16 or AMX.
     /// </summary>
     public required long OneBlock { get; init; }
 
@@ -40,13 +40,6 @@ public sealed record TrainingMemoryEstimate
         ActivationCheckpointing.PerBlock => Weights + BlockInputs + OneBlock + Logits,
         _ => throw new ArgumentOutOfRangeException(nameof(checkpointing), checkpointing, "A step saves all activations or block inputs."),
     };
-
-    /// <summary>Counts a step's memory on the CPU.</summary>
-    /// <param name="spec">The model.</param>
-    /// <param name="type">The compute type.</param>
-    /// <param name="batch">Sequences in a forward pass.</param>
-    /// <param name="length">Tokens of a sequence.</param>
-    public static TrainingMemoryEstimate Estimate(DecoderSpec spec, torch.ScalarType type, long batch, long length) => Estimate(spec, type, batch, length, false);
 
     /// <summary>Counts a step's memory.</summary>
     /// <param name="spec">The model.</param>

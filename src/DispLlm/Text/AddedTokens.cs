@@ -30,8 +30,8 @@ internal sealed record AddedToken(string Content, int Id, bool IsNormalized = fa
 }
 
 /// <summary>
-/// Finds added tokens in a text: at every position the longest match, from left to right. Tokens that match the raw text come first, then those that match normalized text in what is
-/// left; so a special token wins over a run of spaces beside it. Immutable and thread-safe.
+/// Finds added tokens in a text: at every position the longest match, from left to right. Tokens that match the raw text come first, then
+/// those that match normalized text in what is left; so a special token wins over a run of spaces beside it. Immutable and thread-safe.
 /// </summary>
 internal sealed class AddedTokenSplitter
 {

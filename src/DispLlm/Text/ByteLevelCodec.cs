@@ -4,8 +4,8 @@ using Microsoft.ML.Tokenizers;
 namespace DispLlm;
 
 /// <summary>
-/// Byte-level BPE, as GPT-2, OPT, Phi and LLaMA 3 use it. Microsoft.ML.Tokenizers merges. Added tokens, pre-tokenization and decoding are here, since it splits text otherwise than
-/// tokenizer.json asks and fails on ids that end inside a character. Thread-safe.
+/// Byte-level BPE, as GPT-2, OPT, Phi and LLaMA 3 use it. Microsoft.ML.Tokenizers merges. Added tokens, pre-tokenization and decoding are
+/// here, since it splits text otherwise than tokenizer.json asks and fails on ids that end inside a character. Thread-safe.
 /// </summary>
 internal sealed class ByteLevelCodec : ITokenCodec
 {
@@ -38,8 +38,9 @@ internal sealed class ByteLevelCodec : ITokenCodec
             _bytes[token.Id] = Encoding.UTF8.GetBytes(token.Content);
         }
 
-        // Some vocabularies lack a few bytes that hardly any text has (SmolLM2's lacks six control characters and some lead bytes). Without an unknown token the original tokenizer
-        // drops those silently, and so does this one. A vocabulary that lacks most of them is of another kind.
+        // Some vocabularies lack a few bytes that hardly any text has (SmolLM2's lacks six control characters and some lead bytes). Without
+        // an unknown token the original tokenizer drops those silently, and so does this one. A vocabulary that lacks most of them is of
+        // another kind.
         int known = ByteToChar.Count(c => definition.Vocabulary.ContainsKey(c.ToString()));
         if (known < 192)
         {

@@ -37,9 +37,10 @@ internal static class CodePoints
     }
 
     /// <summary>
-    /// A text in which every code point is one character, for regular expressions: .NET's engine takes a code point beyond U+FFFF for two characters, neither of them a letter or a
-    /// number. Each such code point is replaced by a rare character of the same category. <paramref name="starts"/> is where in the text each code point begins;
-    /// <see langword="null"/> where the text has none of them and is returned itself.
+    /// A text in which every code point is one character, for regular expressions: .NET's engine takes a code point beyond U+FFFF for two
+    /// characters, neither of them a letter or a number. Each such code point is replaced by a rare character of the same category.
+    /// <paramref name="starts"/> is where in the text each code point begins; <see langword="null"/> where the text has none of them and is
+    /// returned itself.
     /// </summary>
     public static string Shadow(string text, out int[]? starts)
     {

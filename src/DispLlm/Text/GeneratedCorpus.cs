@@ -23,11 +23,14 @@ public sealed record GeneratedCorpusOptions
     public long Seed { get; init; }
 }
 
-/// <summary>Text that the model generates, each text from its begin-of-text token on: calibration where there is no data. Immutable.</summary>
+/// <summary>
+/// Text that the model generates, each text from its begin-of-text token on: calibration where there is no data. Immutable.
+/// </summary>
 internal sealed class GeneratedCorpus(GeneratedCorpusOptions options) : TokenCorpus
 {
     public override string Description => string.Create(
-        CultureInfo.InvariantCulture, $"{options.Tokens} tokens sampled from the model (temperature {options.Temperature}, seed {options.Seed})");
+        CultureInfo.InvariantCulture,
+            $"{options.Tokens} tokens sampled from the model (temperature {options.Temperature}, seed {options.Seed})");
 
     protected override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken)
     {

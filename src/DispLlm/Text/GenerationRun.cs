@@ -3,7 +3,9 @@ using static TorchSharp.torch;
 
 namespace DispLlm;
 
-/// <summary>Continues a batch of prompts, a token at a time. Shorter prompts are left-padded, and the padding is masked. Not thread-safe.</summary>
+/// <summary>
+/// Continues a batch of prompts, a token at a time. Shorter prompts are left-padded, and the padding is masked. Not thread-safe.
+/// </summary>
 internal sealed class GenerationRun : IDisposable
 {
     private readonly IPrunableModel _model;

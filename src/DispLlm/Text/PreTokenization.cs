@@ -4,8 +4,8 @@ using System.Text.RegularExpressions;
 namespace DispLlm;
 
 /// <summary>
-/// Splits text into words that merges do not cross, as tokenizer.json describes it. The pre-tokenizers of Microsoft.ML.Tokenizers drop what their expression does not match, cannot
-/// split digits, and see no letter beyond U+FFFF. Immutable and thread-safe.
+/// Splits text into words that merges do not cross, as tokenizer.json describes it. The pre-tokenizers of Microsoft.ML.Tokenizers drop what
+/// their expression does not match, cannot split digits, and see no letter beyond U+FFFF. Immutable and thread-safe.
 /// </summary>
 internal sealed class PreTokenization
 {

@@ -55,7 +55,8 @@ internal sealed class SentencePieceCodec : ITokenCodec
             throw JsonFiles.Unsupported(model.FilePath, "trainer_spec.byte_fallback", $"true with {bytePieces} byte pieces instead of 256");
         }
 
-        // Rows that fine-tuning added after the vocabulary. They have ids, but text is not searched for them: SentencePiece does not know them.
+        // Rows that fine-tuning added after the vocabulary. They have ids, but text is not searched for them: SentencePiece does not know
+        // them.
         foreach (var token in addedTokens)
         {
             while (_bytes.Count <= token.Id)
@@ -83,8 +84,9 @@ internal sealed class SentencePieceCodec : ITokenCodec
     public int? FindId(string token) => _ids.TryGetValue(token, out int id) ? id : null;
 
     /// <summary>
-    /// Encodes span by span. Two adjacent characters that no piece contains next to each other are never merged, so the text can be split between them with the same ids; in a natural
-    /// vocabulary that is before every word. Words recur and are cached, which makes this linear.
+    /// Encodes span by span. Two adjacent characters that no piece contains next to each other are never merged, so the text can be split
+    /// between them with the same ids; in a natural vocabulary that is before every word. Words recur and are cached, which makes this
+    /// linear.
     /// </summary>
     public void Encode(string text, List<int> ids)
     {

@@ -3,16 +3,17 @@ using TorchSharp;
 namespace DispLlm.Training;
 
 /// <summary>
-/// Splits a corpus into sequences of equal length and returns them in batches, without end. An epoch has the sequences of one random offset, which do not overlap, each once in random
-/// order; the next epoch has another offset, so that no token is always the first of its sequence. A batch follows from the seed and the step alone: a run that resumes at step 500
-/// needs nothing but that number. Thread-safe.
+/// Splits a corpus into sequences of equal length and returns them in batches, without end. An epoch has the sequences of one random
+/// offset, which do not overlap, each once in random order; the next epoch has another offset, so that no token is always the first of its
+/// sequence. A batch follows from the seed and the step alone: a run that resumes at step 500 needs nothing but that number. Thread-safe.
 /// </summary>
 public sealed class SequenceSampler
 {
     private readonly int[] _tokens;
     private readonly RandomSource _random;
 
-    // The epoch last asked for: steps come in order, and a shuffle of a large corpus is worth caching. One reference, so that two threads can at worst compute it twice.
+    // The epoch last asked for: steps come in order, and a shuffle of a large corpus is worth caching. One reference, so that two threads
+    // can at worst compute it twice.
     private volatile Epoch? _epoch;
 
     /// <summary>Prepares the sequences of a corpus.</summary>

@@ -16,7 +16,10 @@ public sealed record GenerationOptions
     /// <summary>Sample among this many likeliest tokens only. Default: all. At least 1; ignored at temperature 0.</summary>
     public int? TopK { get; init; }
 
-    /// <summary>Sample among the fewest likeliest tokens that together have this probability. Default: all. Above 0, at most 1; ignored at temperature 0.</summary>
+    /// <summary>
+    /// Sample among the fewest likeliest tokens that together have this probability. Default: all. Above 0, at most 1; ignored at
+    /// temperature 0.
+    /// </summary>
     public double? TopP { get; init; }
 
     /// <summary>Tokens that end a text, and are not part of it. Default: none.</summary>
@@ -28,7 +31,10 @@ public sealed record GenerationOptions
     /// <summary>Gates to generate under, for a dense model. Default: none.</summary>
     public Gates? Gates { get; init; }
 
-    /// <summary>Whether keys and values are cached from token to token. Default yes; without, the whole text is recomputed for every token, with the same result.</summary>
+    /// <summary>
+    /// Whether keys and values are cached from token to token. Default yes; without, the whole text is recomputed for every token, with the
+    /// same result.
+    /// </summary>
     public bool UseKeyValueCache { get; init; } = true;
 
     internal void Validate()
@@ -52,7 +58,8 @@ public static class TextGenerator
     /// <param name="cancellationToken">Looked at before each token.</param>
     /// <returns>The continuation, without the prompt.</returns>
     public static string Generate(
-        IPrunableModel model, TextTokenizer tokenizer, string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+        IPrunableModel model, TextTokenizer tokenizer, string prompt, GenerationOptions? options = null,
+            CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
         return tokenizer.Decode(Generate(model, Ids(tokenizer, prompt), WithEnd(options, tokenizer), cancellationToken));
@@ -64,7 +71,10 @@ public static class TextGenerator
     /// <param name="prompt">The text to continue.</param>
     /// <param name="options">How. The tokenizer's end-of-text token ends the text where no other token is named.</param>
     /// <param name="cancellationToken">Looked at before each token.</param>
-    /// <returns>Pieces that together are what <see cref="Generate(IPrunableModel, TextTokenizer, string, GenerationOptions?, CancellationToken)"/> returns.</returns>
+    /// <returns>
+    /// Pieces that together are what <see cref="Generate(IPrunableModel, TextTokenizer, string, GenerationOptions?, CancellationToken)"/>
+    /// returns.
+    /// </returns>
     public static async IAsyncEnumerable<string> GenerateStreamingAsync(
         IPrunableModel model,
         TextTokenizer tokenizer,
@@ -75,7 +85,8 @@ public static class TextGenerator
         ArgumentNullException.ThrowIfNull(tokenizer);
         var ids = new List<int>();
         string returned = string.Empty;
-        await foreach (int id in GenerateStreamingAsync(model, Ids(tokenizer, prompt), WithEnd(options, tokenizer), cancellationToken).ConfigureAwait(false))
+        await foreach (int id in GenerateStreamingAsync(model, Ids(tokenizer, prompt), WithEnd(options, tokenizer),
+            cancellationToken).ConfigureAwait(false))
         {
             ids.Add(id);
             string text = tokenizer.Decode(ids);
@@ -101,7 +112,8 @@ public static class TextGenerator
     /// <param name="options">How.</param>
     /// <param name="cancellationToken">Looked at before each token.</param>
     public static async IAsyncEnumerable<int> GenerateStreamingAsync(
-        IPrunableModel model, IReadOnlyList<int> prompt, GenerationOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        IPrunableModel model, IReadOnlyList<int> prompt, GenerationOptions? options = null,
+            [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         using var run = new GenerationRun(model, [prompt], options ?? new GenerationOptions());
 
@@ -119,7 +131,8 @@ public static class TextGenerator
     /// <param name="cancellationToken">Looked at before each token.</param>
     /// <returns>The new token ids, without the prompt.</returns>
     public static IReadOnlyList<int> Generate(
-        IPrunableModel model, IReadOnlyList<int> prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default) =>
+        IPrunableModel model, IReadOnlyList<int> prompt, GenerationOptions? options = null,
+            CancellationToken cancellationToken = default) =>
         Generate(model, [prompt], options, cancellationToken)[0];
 
     /// <summary>Continues a batch of prompts of any lengths.</summary>
@@ -128,9 +141,12 @@ public static class TextGenerator
     /// <param name="options">How. Each text ends at its own stop token.</param>
     /// <param name="cancellationToken">Looked at before each token.</param>
     /// <returns>The new token ids of each prompt.</returns>
-    /// <exception cref="ArgumentException">There is no prompt, an empty one, or prompt and new tokens are more than the model's positions.</exception>
+    /// <exception cref="ArgumentException">
+    /// There is no prompt, an empty one, or prompt and new tokens are more than the model's positions.
+    /// </exception>
     public static IReadOnlyList<IReadOnlyList<int>> Generate(
-        IPrunableModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+        IPrunableModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions? options = null,
+            CancellationToken cancellationToken = default)
     {
         using var run = new GenerationRun(model, prompts, options ?? new GenerationOptions());
         while (run.Next(cancellationToken))

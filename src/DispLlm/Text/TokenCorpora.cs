@@ -97,9 +97,12 @@ internal sealed class WikiTextCorpus(string path) : TokenCorpus
         var tokenizer = RequireTokenizer(context);
         string[] lines = TextFilesCorpus.Read(path).Split('\n');
 
-        // The dataset has a row for each line, with its line end, and an empty one where the line is blank. After the last line end there is no line.
+        // The dataset has a row for each line, with its line end, and an empty one where the line is blank. After the last line end there
+        // is no line.
         int count = lines[^1].Length == 0 ? lines.Length - 1 : lines.Length;
-        string joined = string.Join("\n\n", lines.Take(count).Select((line, i) => string.IsNullOrWhiteSpace(line) ? string.Empty : i < lines.Length - 1 ? line + '\n' : line));
+        string joined = string.Join("\n\n",
+            lines.Take(count).Select((line, i) =>
+            string.IsNullOrWhiteSpace(line) ? string.Empty : i < lines.Length - 1 ? line + '\n' : line));
         return [.. tokenizer.Encode(joined)];
     }
 }

@@ -36,8 +36,9 @@ public abstract class TokenCorpus
     }
 
     /// <summary>
-    /// A corpus of a WikiText file (<c>wiki.test.raw</c>) as published perplexities are measured on it: <c>"\n\n".join(rows)</c>, the rows being the lines of the file with their
-    /// line ends, blank ones empty, as the Hugging Face dataset has them. This gives more line ends than the file has, and other figures.
+    /// A corpus of a WikiText file (<c>wiki.test.raw</c>) as published perplexities are measured on it: <c>"\n\n".join(rows)</c>, the rows
+    /// being the lines of the file with their line ends, blank ones empty, as the Hugging Face dataset has them. This gives more line ends
+    /// than the file has, and other figures.
     /// </summary>
     /// <param name="path">The file. It is read when the corpus is tokenized.</param>
     public static TokenCorpus FromWikiTextFile(string path)
@@ -56,7 +57,8 @@ public abstract class TokenCorpus
 
     /// <summary>A corpus that the model generates: calibration where there is no data.</summary>
     /// <param name="options">How it is generated; null for defaults.</param>
-    public static TokenCorpus GeneratedByModel(GeneratedCorpusOptions? options = null) => new GeneratedCorpus(options ?? new GeneratedCorpusOptions());
+    public static TokenCorpus GeneratedByModel(GeneratedCorpusOptions? options = null) =>
+        new GeneratedCorpus(options ?? new GeneratedCorpusOptions());
 
     /// <summary>
     /// The corpus as token ids, checked: not empty, and every id known to the model. No special tokens are added: a corpus is one

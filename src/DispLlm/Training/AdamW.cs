@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// Adam with decoupled weight decay (Kingma and Ba, 2015; Loshchilov and Hutter, 2019), in TorchSharp's order of operations and to the same bits.
+/// Adam with decoupled weight decay (Kingma and Ba, 2015; Loshchilov and Hutter, 2019), in TorchSharp's order of operations and to the same
+/// bits.
 /// <code>
 /// w = w (1 - rate weight_decay)
 /// m = b1 m + (1 - b1) g          v = b2 v + (1 - b2) g^2
@@ -40,7 +41,8 @@ internal sealed class AdamW : IDisposable
     public int StepsDone { get; set; }
 
     /// <summary>The moments by name: with <see cref="StepsDone"/>, the optimizer's state. Not copies.</summary>
-    public IEnumerable<KeyValuePair<string, Tensor>> Moments(Func<int, string> prefix) => _parameters.SelectMany((_, i) => new KeyValuePair<string, Tensor>[]
+    public IEnumerable<KeyValuePair<string, Tensor>> Moments(Func<int, string> prefix) =>
+        _parameters.SelectMany((_, i) => new KeyValuePair<string, Tensor>[]
     {
         new(prefix(i) + ".exp_avg", _means[i]), new(prefix(i) + ".exp_avg_sq", _squares[i]),
     });

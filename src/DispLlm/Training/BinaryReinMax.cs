@@ -6,34 +6,27 @@ namespace DispLlm.Training;
 /// <summary>One sample of gates. The holder disposes both tensors.</summary>
 /// <param name="Gates"><c>[gates]</c>, float32: 0 or 1, or between them for soft gates.</param>
 /// <param name="Jacobian"><c>[gates]</c>, float32: the estimate of d gate / d logit.</param>
-public sealed record GateSample(Tensor Gates, Tensor Jacobian);
+internal sealed record GateSample(Tensor Gates, Tensor Jacobian);
 
 /// <summary>
-/// Hard gates from logits, with a second-order estimate of the gradient: ReinMax (Liu et al., 2023), written out for two classes (docs/method.md, ReinMax). Thread-safe.
+/// Hard gates from logits, with a second-order estimate of the gradient: ReinMax (Liu et al., 2023), written out for two classes
+/// (docs/method.md, ReinMax). Thread-safe.
 /// <code>
 /// z  = x + c                  p0 = sigmoid(z)
 /// B  ~ Bernoulli(p0)          p1 = (B + sigmoid(z / tau)) / 2
 /// s  = B    with    ds/dx = 2 p1 (1 - p1) - p0 (1 - p0) / 2
 /// </code>
 /// </summary>
-public static class BinaryReinMax
+internal static class BinaryReinMax
 {
-    /// <summary>Samples gates with c = 3 and tau = 1, as the paper does.</summary>
-    /// <param name="logits"><c>[gates]</c>, float32: x. No gradient flows through this call; the Jacobian is the gradient.</param>
-    /// <param name="uniforms"><c>[gates]</c>, uniform in [0, 1): a gate opens where its number is below p0.</param>
-    /// <returns>The sample; the caller disposes both tensors.</returns>
-    public static GateSample Sample(Tensor logits, Tensor uniforms) => Sample(logits, uniforms, 3, 1);
-
     /// <summary>Samples gates.</summary>
     /// <param name="logits"><c>[gates]</c>, float32: x. No gradient flows through this call; the Jacobian is the gradient.</param>
     /// <param name="uniforms"><c>[gates]</c>, uniform in [0, 1): a gate opens where its number is below p0.</param>
     /// <param name="offset">c: large enough that all gates open at the start.</param>
     /// <param name="temperature">tau, above 0.</param>
     /// <returns>The sample; the caller disposes both tensors.</returns>
-    public static GateSample Sample(Tensor logits, Tensor uniforms, double offset, double temperature)
+    public static GateSample Sample(Tensor logits, Tensor uniforms, double offset = 3, double temperature = 1)
     {
-        ArgumentNullException.ThrowIfNull(logits);
-        ArgumentNullException.ThrowIfNull(uniforms);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(temperature);
         using var noGradient = no_grad();
         using var scope = NewDisposeScope();

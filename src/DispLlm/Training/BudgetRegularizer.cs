@@ -4,10 +4,10 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// The budget loss: <c>R(T(s), target) = log(max(T, target) / min(T, target))</c>, with the parameter count <c>T(s)</c> differentiable in the gates (DISP-LLM, Eq. 6;
-/// docs/method.md, Objective and Parameter accounting). Immutable and thread-safe.
+/// The budget loss: <c>R(T(s), target) = log(max(T, target) / min(T, target))</c>, with the parameter count <c>T(s)</c> differentiable in
+/// the gates (DISP-LLM, Eq. 6; docs/method.md, Objective and Parameter accounting). Immutable and thread-safe.
 /// </summary>
-public sealed class BudgetRegularizer
+internal sealed class BudgetRegularizer
 {
     private readonly DecoderSpec _spec;
     private readonly ParameterScope _scope;
@@ -18,8 +18,6 @@ public sealed class BudgetRegularizer
     /// <param name="budget">What may be kept.</param>
     public BudgetRegularizer(DecoderSpec spec, PruningBudget budget)
     {
-        ArgumentNullException.ThrowIfNull(spec);
-        ArgumentNullException.ThrowIfNull(budget);
         _spec = spec;
         _scope = budget.Scope;
         var counter = new ParameterCounter(spec);
@@ -45,17 +43,8 @@ public sealed class BudgetRegularizer
 
     /// <summary>R: 0 where the gates keep just the target, symmetric above and below it.</summary>
     /// <param name="kept">What <see cref="KeptParameters"/> returned.</param>
-    /// <returns>A scalar in float64.</returns>
-    public Tensor Loss(Tensor kept) => Loss(kept, 1);
-
-    /// <summary>R for a budget that has not reached its target yet.</summary>
-    /// <param name="kept">What <see cref="KeptParameters"/> returned.</param>
     /// <param name="fraction">How far from the dense model towards the target the budget is: 1 is the target.</param>
-    internal Tensor Loss(Tensor kept, double fraction)
-    {
-        ArgumentNullException.ThrowIfNull(kept);
-        return kept.DivScalar(Dense - fraction * (Dense - Target)).log().abs();
-    }
+    public Tensor Loss(Tensor kept, double fraction = 1) => kept.DivScalar(Dense - fraction * (Dense - Target)).log().abs();
 
     private Tensor Gated(Tensor gates)
     {

@@ -12,7 +12,10 @@ public enum GateEstimator
     /// <summary>Hard gates with the derivative of their probability: <c>ds/dx = p0 (1 - p0)</c>.</summary>
     StraightThrough,
 
-    /// <summary>Soft gates between 0 and 1, a Gumbel-sigmoid: <c>s = sigmoid((x + c + g) / tau)</c> with their exact derivative (the authors' code's).</summary>
+    /// <summary>
+    /// Soft gates between 0 and 1, a Gumbel-sigmoid: <c>s = sigmoid((x + c + g) / tau)</c> with their exact derivative (the authors'
+    /// code's).
+    /// </summary>
     GumbelSigmoid,
 }
 
@@ -28,13 +31,13 @@ internal static class GateSampler
     /// <param name="uniforms"><c>[gates]</c>, uniform in [0, 1).</param>
     /// <param name="offset">c, added to every logit.</param>
     /// <param name="temperature">tau, above 0; of no meaning for <see cref="GateEstimator.StraightThrough"/>.</param>
-    /// <param name="inverseTemperature">A factor on <c>x + c</c>, above 0. With 1 it is the published estimator; larger ones bring the probabilities closer to 0 and 1.</param>
+    /// <param name="inverseTemperature">
+    /// A factor on <c>x + c</c>, above 0. With 1 it is the published estimator; larger ones bring the probabilities closer to 0 and 1.
+    /// </param>
     /// <returns>The sample; the caller disposes both tensors.</returns>
     public static GateSample Sample(
         GateEstimator estimator, Tensor logits, Tensor uniforms, double offset = 3, double temperature = 1, double inverseTemperature = 1)
     {
-        ArgumentNullException.ThrowIfNull(logits);
-        ArgumentNullException.ThrowIfNull(uniforms);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(temperature);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(inverseTemperature);
         using var noGradient = no_grad();
@@ -63,12 +66,13 @@ internal static class GateSampler
         return new GateSample(gates.MoveToOuterDisposeScope(), jacobian.MulScalar(inverseTemperature).MoveToOuterDisposeScope());
     }
 
-    /// <summary>Soft gates rounded to 0 or 1, with the Jacobian of the soft ones: what the authors' code computes its budget loss from.</summary>
+    /// <summary>
+    /// Soft gates rounded to 0 or 1, with the Jacobian of the soft ones: what the authors' code computes its budget loss from.
+    /// </summary>
     /// <param name="sample">A soft sample; it is not changed.</param>
     /// <returns>The rounded sample; the caller disposes both tensors.</returns>
     public static GateSample Round(GateSample sample)
     {
-        ArgumentNullException.ThrowIfNull(sample);
         using var noGradient = no_grad();
         return new GateSample(sample.Gates.round(), sample.Jacobian.alias());
     }

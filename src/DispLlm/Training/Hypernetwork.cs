@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// The network that learns the gates' logits (DISP-LLM, section 3.3; docs/method.md, Hypernetwork). One sequence position per selection site, in block order; a bidirectional GRU
-/// lets what one site removes depend on what the others keep. Not thread-safe.
+/// The network that learns the gates' logits (DISP-LLM, section 3.3; docs/method.md, Hypernetwork). One sequence position per selection
+/// site, in block order; a bidirectional GRU lets what one site removes depend on what the others keep. Not thread-safe.
 /// <code>
 /// z      : [N, 1, 32] ~ N(0, 1), fixed                N = 5 L
 /// h      = gelu(LayerNorm(biGRU(z)))                  [N, 128]
@@ -30,7 +30,8 @@ public sealed class Hypernetwork : nn.Module
     /// <param name="random">Where the fresh weights and the fixed input come from.</param>
     /// <param name="device">Where its tensors live.</param>
     public Hypernetwork(GateLayout layout, RandomSource random, Device device)
-        : this([.. (layout ?? throw new ArgumentNullException(nameof(layout))).Sites.Select(site => site.Size)], random, device, HypernetworkKind.Gru)
+        : this([.. (layout ?? throw new ArgumentNullException(nameof(layout))).Sites.Select(site => site.Size)], random, device,
+            HypernetworkKind.Gru)
     {
     }
 

@@ -1,8 +1,9 @@
 namespace DispLlm;
 
 /// <summary>
-/// How a selection is learned, by <see cref="HypernetworkSelection"/> or <see cref="HypernetworkTrainer"/>. The defaults are what measured best (docs/results.md);
-/// <see cref="HypernetworkSelection.Paper"/> and <see cref="HypernetworkSelection.ReferenceImplementation"/> have the published settings. An immutable value.
+/// How a selection is learned, by <see cref="HypernetworkSelection"/> or <see cref="HypernetworkTrainer"/>. The defaults are what measured
+/// best (docs/results.md); <see cref="HypernetworkSelection.Paper"/> and <see cref="HypernetworkSelection.ReferenceImplementation"/> have
+/// the published settings. An immutable value.
 /// </summary>
 public sealed record HypernetworkOptions
 {
@@ -12,16 +13,19 @@ public sealed record HypernetworkOptions
     /// <summary>AdamW's learning rate at the first step. Default 5e-3 (paper: 1e-3); above 0.</summary>
     public double LearningRate { get; init; } = 5e-3;
 
-    /// <summary>The last step's learning rate as a share of the first one's, on a cosine schedule. Default 0.05; 1 keeps it constant (paper). Above 0, at most 1.</summary>
+    /// <summary>
+    /// The last step's learning rate as a share of the first one's, on a cosine schedule. Default 0.05; 1 keeps it constant (paper). Above
+    /// 0, at most 1.
+    /// </summary>
     public double MinLearningRateRatio { get; init; } = 0.05;
 
     /// <summary>AdamW's weight decay. Default 0.05; at least 0. Not applied without a hypernetwork.</summary>
     public double WeightDecay { get; init; } = 0.05;
 
     /// <summary>
-    /// The learning rate of the feature scales at the first step. Where it is above 0, a feature that passes its gate is multiplied by a scale, which begins at 1 and is learned in
-    /// the same steps by the same gradient. Pruning multiplies the weights by it, so that the pruned model has nothing more to compute. Default 0.01; 0 holds all scales at 1 (paper).
-    /// At least 0.
+    /// The learning rate of the feature scales at the first step. Where it is above 0, a feature that passes its gate is multiplied by a
+    /// scale, which begins at 1 and is learned in the same steps by the same gradient. Pruning multiplies the weights by it, so that the
+    /// pruned model has nothing more to compute. Default 0.01; 0 holds all scales at 1 (paper). At least 0.
     /// </summary>
     public double ScaleLearningRate { get; init; } = 0.01;
 
@@ -38,24 +42,27 @@ public sealed record HypernetworkOptions
     public double Temperature { get; init; } = 1;
 
     /// <summary>
-    /// A factor on the logits that grows from 1 at the first step to this at the last, so that samples come closer to the selection that is pruned by in the end. Default 3; 1 leaves
-    /// it out (paper). Above 0.
+    /// A factor on the logits that grows from 1 at the first step to this at the last, so that samples come closer to the selection that is
+    /// pruned by in the end. Default 3; 1 leaves it out (paper). Above 0.
     /// </summary>
     public double FinalInverseTemperature { get; init; } = 3;
 
     /// <summary>
-    /// How much the initial scores count in the logits: <c>logit = network + weight * score</c>, scores centred and scaled to a deviation of 1 (docs/method.md, Starting scores).
-    /// Default 2.5; 0 starts from nothing (paper). At least 0.
+    /// How much the initial scores count in the logits: <c>logit = network + weight * score</c>, scores centred and scaled to a deviation
+    /// of 1 (docs/method.md, Starting scores). Default 2.5; 0 starts from nothing (paper). At least 0.
     /// </summary>
     public double InitialScoreWeight { get; init; } = 2.5;
 
     /// <summary>
-    /// The share of the loss that is the divergence from the dense model's predictions, instead of the text's cross-entropy: 0 (default, paper) to 1. It costs another forward pass
-    /// per step.
+    /// The share of the loss that is the divergence from the dense model's predictions, instead of the text's cross-entropy: 0 (default,
+    /// paper) to 1. It costs another forward pass per step.
     /// </summary>
     public double DistillationWeight { get; init; }
 
-    /// <summary>The share of the steps in which the budget shrinks from the dense model to its target. Default 0: the target holds from the first step. 0 to 1.</summary>
+    /// <summary>
+    /// The share of the steps in which the budget shrinks from the dense model to its target. Default 0: the target holds from the first
+    /// step. 0 to 1.
+    /// </summary>
     public double BudgetWarmupFraction { get; init; }
 
     /// <summary>Sequences in one forward pass. Default 1; at least 1.</summary>
@@ -64,7 +71,9 @@ public sealed record HypernetworkOptions
     /// <summary>Forward passes whose gate gradients make one step, all with the same gates. Default 1; at least 1.</summary>
     public int GradientAccumulationSteps { get; init; } = 1;
 
-    /// <summary>Which activations a step saves for its backward pass. Default: all where they fit, else block inputs; the gradients are the same.</summary>
+    /// <summary>
+    /// Which activations a step saves for its backward pass. Default: all where they fit, else block inputs; the gradients are the same.
+    /// </summary>
     public ActivationCheckpointing ActivationCheckpointing { get; init; }
 
     /// <summary>Sequence length in tokens. Default: 2,048 or what the model was made for, whichever is less. At least 2.</summary>
@@ -83,13 +92,16 @@ public sealed record HypernetworkOptions
         Require(double.IsFinite(InitialLogitBias), nameof(InitialLogitBias), InitialLogitBias, "finite");
         Require(Enum.IsDefined(Estimator), nameof(Estimator), (int)Estimator, "one of the three estimators");
         Require(Temperature > 0 && double.IsFinite(Temperature), nameof(Temperature), Temperature, "above 0");
-        Require(FinalInverseTemperature > 0 && double.IsFinite(FinalInverseTemperature), nameof(FinalInverseTemperature), FinalInverseTemperature, "above 0");
-        Require(InitialScoreWeight >= 0 && double.IsFinite(InitialScoreWeight), nameof(InitialScoreWeight), InitialScoreWeight, "at least 0");
+        Require(FinalInverseTemperature > 0 && double.IsFinite(FinalInverseTemperature), nameof(FinalInverseTemperature),
+            FinalInverseTemperature, "above 0");
+        Require(InitialScoreWeight >= 0 && double.IsFinite(InitialScoreWeight), nameof(InitialScoreWeight), InitialScoreWeight,
+            "at least 0");
         Require(DistillationWeight is >= 0 and <= 1, nameof(DistillationWeight), DistillationWeight, "from 0 to 1");
         Require(BudgetWarmupFraction is >= 0 and <= 1, nameof(BudgetWarmupFraction), BudgetWarmupFraction, "from 0 to 1");
         ArgumentOutOfRangeException.ThrowIfLessThan(BatchSize, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(GradientAccumulationSteps, 1);
-        Require(Enum.IsDefined(ActivationCheckpointing), nameof(ActivationCheckpointing), (int)ActivationCheckpointing, "one of the three ways");
+        Require(Enum.IsDefined(ActivationCheckpointing), nameof(ActivationCheckpointing), (int)ActivationCheckpointing,
+            "one of the three ways");
         Require(SequenceLength is null or >= 2, nameof(SequenceLength), SequenceLength ?? 0, "at least 2");
     }
 

@@ -3,9 +3,9 @@ using Microsoft.Extensions.Logging;
 namespace DispLlm;
 
 /// <summary>
-/// The paper's strategy: a hypernetwork learns which features the frozen model can do without, and its logits are projected onto the budget. With its defaults it starts from Fisher
-/// scores and lowers the temperature of its samples, which reaches in tens of steps what the published settings need hundreds for (docs/results.md). Immutable, so it can be used
-/// from many threads.
+/// The paper's strategy: a hypernetwork learns which features the frozen model can do without, and its logits are projected onto the
+/// budget. With its defaults it starts from Fisher scores and lowers the temperature of its samples, which reaches in tens of steps what
+/// the published settings need hundreds for (docs/results.md). Immutable, so it can be used from many threads.
 /// </summary>
 /// <param name="Options">How the selection is learned. The same options serve <see cref="HypernetworkTrainer"/>.</param>
 public sealed record HypernetworkSelection(HypernetworkOptions Options) : ScoreStrategy
@@ -29,8 +29,8 @@ public sealed record HypernetworkSelection(HypernetworkOptions Options) : ScoreS
     });
 
     /// <summary>
-    /// What the authors' code does: soft gates at temperature 0.4, lambda 16, the hidden gate applied twice, a sample for each loss. Its final selection is projected onto the budget
-    /// as any other; the code itself samples once more.
+    /// What the authors' code does: soft gates at temperature 0.4, lambda 16, the hidden gate applied twice, a sample for each loss. Its
+    /// final selection is projected onto the budget as any other; the code itself samples once more.
     /// </summary>
     public static HypernetworkSelection ReferenceImplementation { get; } = new(Paper.Options with
     {
@@ -70,8 +70,8 @@ public sealed record HypernetworkSelection(HypernetworkOptions Options) : ScoreS
     }
 
     /// <summary>
-    /// Where the logits start: a strategy whose scores need no learning. Default: <see cref="FisherSelection"/> in 4 rounds of 8 of this strategy's sequences, which costs what 32
-    /// steps cost. Ignored where <see cref="HypernetworkOptions.InitialScoreWeight"/> is 0.
+    /// Where the logits start: a strategy whose scores need no learning. Default: <see cref="FisherSelection"/> in 4 rounds of 8 of this
+    /// strategy's sequences, which costs what 32 steps cost. Ignored where <see cref="HypernetworkOptions.InitialScoreWeight"/> is 0.
     /// </summary>
     public ScoreStrategy? InitialScores { get; init; }
 
@@ -132,10 +132,13 @@ public sealed record HypernetworkSelection(HypernetworkOptions Options) : ScoreS
             length,
             tokens.Length);
 
-        using var store = request.RunDirectory is { } directory ? RunStore.Open(directory, RunIdentity.Describe(request, this, tokens), request.Logger) : null;
+        using var store = request.RunDirectory is { } directory
+            ? RunStore.Open(directory, RunIdentity.Describe(request, this, tokens), request.Logger) : null;
         bool resumes = store?.HasState == true;
-        var start = resumes ? null : InitialLogits(request with { Calibration = TokenCorpus.FromTokens(tokens) }, length, cancellationToken);
-        using var trainer = new HypernetworkTrainer(model, request.Budget, Options, Ablations, request.Constraints, request.Seed, request.NormOrder, start);
+        var start =
+            resumes ? null : InitialLogits(request with { Calibration = TokenCorpus.FromTokens(tokens) }, length, cancellationToken);
+        using var trainer =
+            new HypernetworkTrainer(model, request.Budget, Options, Ablations, request.Constraints, request.Seed, request.NormOrder, start);
         IReadOnlyList<PruningProgress> before = [];
         if (resumes)
         {

@@ -5,9 +5,10 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// Learns a selection: <c>min over the hypernetwork of L(next token; frozen weights, gates s) + lambda R(T(s), p T_total)</c> (DISP-LLM, Eq. 6; docs/method.md, Objective). The
-/// model's half of a step (<see cref="GateGradients"/>) turns gates into the gradient of the loss with respect to each gate; the hypernetwork's half takes that gradient to its
-/// weights. The same gradient teaches the scales of open gates, where <see cref="HypernetworkOptions.ScaleLearningRate"/> is above 0. Not thread-safe.
+/// Learns a selection: <c>min over the hypernetwork of L(next token; frozen weights, gates s) + lambda R(T(s), p T_total)</c> (DISP-LLM,
+/// Eq. 6; docs/method.md, Objective). The model's half of a step (<see cref="GateGradients"/>) turns gates into the gradient of the loss
+/// with respect to each gate; the hypernetwork's half takes that gradient to its weights. The same gradient teaches the scales of open
+/// gates, where <see cref="HypernetworkOptions.ScaleLearningRate"/> is above 0. Not thread-safe.
 /// </summary>
 public sealed class HypernetworkTrainer : IDisposable
 {
@@ -45,11 +46,13 @@ public sealed class HypernetworkTrainer : IDisposable
     /// <param name="seed">Seed of the hypernetwork's weights and of every sample.</param>
     /// <param name="normOrder">Norm or selection first; the pruned model has to use the same.</param>
     /// <param name="start">
-    /// Scores that the logits start from, standardized, times <see cref="HypernetworkOptions.InitialScoreWeight"/>; null to start from nothing.
+    /// Scores that the logits start from, standardized, times <see cref="HypernetworkOptions.InitialScoreWeight"/>; null to start from
+    /// nothing.
     /// </param>
     /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
     /// <exception cref="ModelAlreadyPrunedException">The model is pruned already.</exception>
-    public HypernetworkTrainer(IPrunableModel model, PruningBudget budget, HypernetworkOptions options, long seed, NormOrder normOrder, SelectionScores? start)
+    public HypernetworkTrainer(IPrunableModel model, PruningBudget budget, HypernetworkOptions options, long seed, NormOrder normOrder,
+        SelectionScores? start)
         : this(model, budget, options, new HypernetworkAblations(), BudgetConstraints.None, seed, normOrder, start)
     {
     }
@@ -86,7 +89,8 @@ public sealed class HypernetworkTrainer : IDisposable
         _siteOf = tensor(siteOf, ScalarType.Int64).to(device, copy: true).DetachFromDisposeScope();
         if (start is not null && options.InitialScoreWeight > 0)
         {
-            Tensor scores = tensor(GateScores.Standardised(start).Values.ToArray()).MulScalar(options.InitialScoreWeight).to(device, copy: true);
+            Tensor scores =
+                tensor(GateScores.Standardised(start).Values.ToArray()).MulScalar(options.InitialScoreWeight).to(device, copy: true);
             _start = (_shared?.Average(scores) ?? scores).DetachFromDisposeScope();
         }
     }
@@ -155,7 +159,10 @@ public sealed class HypernetworkTrainer : IDisposable
         return Step(batches, uniforms, null, cancellationToken);
     }
 
-    /// <summary>The hypernetwork, the scales, the optimizers' moments and the scores that the run started from, by name: with <see cref="StepsDone"/>, all that the next step depends on. Not copies.</summary>
+    /// <summary>
+    /// The hypernetwork, the scales, the optimizers' moments and the scores that the run started from, by name: with
+    /// <see cref="StepsDone"/>, all that the next step depends on. Not copies.
+    /// </summary>
     public IReadOnlyDictionary<string, Tensor> State()
     {
         var state = new Dictionary<string, Tensor>(Hypernetwork.state_dict(prefix: "hypernetwork"), StringComparer.Ordinal);
@@ -175,7 +182,9 @@ public sealed class HypernetworkTrainer : IDisposable
     /// <summary>Resumes from the state of another trainer with the same model and options.</summary>
     /// <param name="values">What its <see cref="State"/> returned. The scores that it started from are taken over.</param>
     /// <param name="stepsDone">Its <see cref="StepsDone"/>.</param>
-    /// <exception cref="ArgumentException">A name is missing or unknown, or a shape differs; it is named, and nothing is changed.</exception>
+    /// <exception cref="ArgumentException">
+    /// A name is missing or unknown, or a shape differs; it is named, and nothing is changed.
+    /// </exception>
     public void LoadState(IReadOnlyDictionary<string, Tensor> values, int stepsDone)
     {
         ArgumentNullException.ThrowIfNull(values);
@@ -188,7 +197,8 @@ public sealed class HypernetworkTrainer : IDisposable
             if (found is null || wanted is null || !found.SequenceEqual(wanted))
             {
                 static string Say(long[]? shape) => shape is null ? "missing" : $"[{string.Join(", ", shape)}]";
-                throw new ArgumentException($"'{name}' is {Say(found)} in the given state and {Say(wanted)} in this trainer's.", nameof(values));
+                throw new ArgumentException($"'{name}' is {Say(found)} in the given state and {Say(wanted)} in this trainer's.",
+                    nameof(values));
             }
         }
 
@@ -233,7 +243,8 @@ public sealed class HypernetworkTrainer : IDisposable
         Tensor gates = _scales is null ? s.Model.Gates : s.Model.Gates * _scales.Values;
 
         // L(s) and dL/ds: the forward and the backward pass of the frozen model (Eq. 6, first term).
-        using var loss = GateGradients.Compute(_model, gates, _normOrder, batches, _checkpointing, _options.DistillationWeight, cancellationToken);
+        using var loss =
+            GateGradients.Compute(_model, gates, _normOrder, batches, _checkpointing, _options.DistillationWeight, cancellationToken);
         if (!double.IsFinite(loss.CrossEntropy))
         {
             throw new NumericalException(_step + 1, "the cross-entropy");
@@ -272,9 +283,11 @@ public sealed class HypernetworkTrainer : IDisposable
     {
         var sites = _model.GateLayout.Sites;
         using var noGradient = no_grad();
-        float[] open = zeros(sites.Count, ScalarType.Float32, gates.device).IndexAdd(0, _siteOf, gates.round()).cpu().data<float>().ToArray();
+        float[] open =
+            zeros(sites.Count, ScalarType.Float32, gates.device).IndexAdd(0, _siteOf, gates.round()).cpu().data<float>().ToArray();
         return [.. sites.Where((_, index) => open[index] == 0)];
     }
 
-    private void ThrowIfNotFinite(Tensor values, string what) => NumericalException.ThrowIfNotFinite(values, _model.GateLayout, _step + 1, what);
+    private void ThrowIfNotFinite(Tensor values, string what) =>
+        NumericalException.ThrowIfNotFinite(values, _model.GateLayout, _step + 1, what);
 }

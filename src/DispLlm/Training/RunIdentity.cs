@@ -6,7 +6,8 @@ using System.Text.Json;
 namespace DispLlm.Training;
 
 /// <summary>
-/// What a run's outcome follows from, as names and values: model, calibration text, request and settings. A state is resumed only by a run of which all of it is equal.
+/// What a run's outcome follows from, as names and values: model, calibration text, request and settings. A state is resumed only by a run
+/// of which all of it is equal.
 /// </summary>
 internal static class RunIdentity
 {
@@ -44,7 +45,8 @@ internal static class RunIdentity
     public static IReadOnlyList<string> Differences(IReadOnlyDictionary<string, string> mine, IReadOnlyDictionary<string, string> stored) =>
     [
         .. mine.Keys.Union(stored.Keys).Where(key => stored.GetValueOrDefault(key) != mine.GetValueOrDefault(key))
-            .Select(key => $"{key} is {mine.GetValueOrDefault(key) ?? "not set"} here and {stored.GetValueOrDefault(key) ?? "not set"} there"),
+            .Select(key =>
+                $"{key} is {mine.GetValueOrDefault(key) ?? "not set"} here and {stored.GetValueOrDefault(key) ?? "not set"} there"),
     ];
 
     private static string HashTokens(int[] tokens) => Hash(MemoryMarshal.AsBytes<int>(tokens));

@@ -7,8 +7,9 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// A run on disk: <c>state.safetensors</c>, replaced as a whole every few steps, and <c>steps.jsonl</c>, one line per step. A killed run leaves both as they were after some step;
-/// lines after the state's step are dropped when the run resumes, and written again. Not thread-safe.
+/// A run on disk: <c>state.safetensors</c>, replaced as a whole every few steps, and <c>steps.jsonl</c>, one line per step. A killed run
+/// leaves both as they were after some step; lines after the state's step are dropped when the run resumes, and written again. Not
+/// thread-safe.
 /// </summary>
 internal sealed class RunStore : IDisposable
 {
@@ -26,7 +27,8 @@ internal sealed class RunStore : IDisposable
     private bool _stateFails;
     private bool _logFails;
 
-    private RunStore(string state, int everySteps, IReadOnlyDictionary<string, string> identity, ILogger logger, FileStream own, FileStream log)
+    private RunStore(string state, int everySteps, IReadOnlyDictionary<string, string> identity, ILogger logger, FileStream own,
+        FileStream log)
     {
         _lock = own;
         _state = state;
@@ -68,7 +70,8 @@ internal sealed class RunStore : IDisposable
             }
 
             throw new CheckpointException(
-                path, null, $"the run cannot keep its state here: {e.Message} Is another run using the folder? Give each run a folder of its own that can be written.", e);
+                path, null,
+                    $"the run cannot keep its state here: {e.Message} Is another run using the folder? Give each run a folder of its own that can be written.", e);
         }
     }
 
@@ -149,8 +152,10 @@ internal sealed class RunStore : IDisposable
             [StepKey] = trainer.StepsDone.ToString(CultureInfo.InvariantCulture),
         };
         using var scope = NewDisposeScope();
-        var tensors = trainer.State().ToDictionary(entry => entry.Key, entry => entry.Value.detach().cpu().contiguous(), StringComparer.Ordinal);
-        using var writer = SafetensorsWriter.Create(_state, tensors.Select(entry => new TensorInfo(entry.Key, entry.Value.dtype, entry.Value.shape)), metadata);
+        var tensors =
+            trainer.State().ToDictionary(entry => entry.Key, entry => entry.Value.detach().cpu().contiguous(), StringComparer.Ordinal);
+        using var writer = SafetensorsWriter.Create(_state,
+            tensors.Select(entry => new TensorInfo(entry.Key, entry.Value.dtype, entry.Value.shape)), metadata);
         foreach (var (name, value) in tensors)
         {
             writer.Write(name, value);
@@ -168,12 +173,15 @@ internal sealed class RunStore : IDisposable
 
         using var file = SafetensorsFile.Open(_state);
         string? format = file.Metadata.GetValueOrDefault(FormatKey);
-        if (format != Format || !int.TryParse(file.Metadata.GetValueOrDefault(StepKey), NumberStyles.None, CultureInfo.InvariantCulture, out _))
+        if (format != Format
+            || !int.TryParse(file.Metadata.GetValueOrDefault(StepKey), NumberStyles.None, CultureInfo.InvariantCulture, out _))
         {
-            throw new CheckpointException(_state, FormatKey, $"this is no state of a run that this version can resume ('{format}', not '{Format}'). Use another folder.");
+            throw new CheckpointException(_state, FormatKey,
+                $"this is no state of a run that this version can resume ('{format}', not '{Format}'). Use another folder.");
         }
 
-        var differences = RunIdentity.Differences(_identity, file.Metadata.Where(entry => entry.Key is not (FormatKey or StepKey)).ToDictionary(StringComparer.Ordinal));
+        var differences = RunIdentity.Differences(_identity,
+            file.Metadata.Where(entry => entry.Key is not (FormatKey or StepKey)).ToDictionary(StringComparer.Ordinal));
         if (differences.Count > 0)
         {
             throw new CheckpointException(
@@ -194,7 +202,8 @@ internal sealed class RunStore : IDisposable
         {
             if (!fails)
             {
-                _logger.LogWarning(e, "The run in {Folder} cannot be saved at present and continues; what was saved before is kept", Folder);
+                _logger.LogWarning(e, "The run in {Folder} cannot be saved at present and continues; what was saved before is kept",
+                    Folder);
                 fails = true;
             }
         }

@@ -5,8 +5,9 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// Learns what each open gate multiplies its feature by (docs/method.md, Feature scales). The model's half of a step gives <c>g = d loss / d (gate x scale)</c>: <c>g x scale</c> is
-/// the gate's gradient and <c>g x gate</c> the scale's, so that scales need no forward or backward pass of their own.
+/// Learns what each open gate multiplies its feature by (docs/method.md, Feature scales). The model's half of a step gives
+/// <c>g = d loss / d (gate x scale)</c>: <c>g x scale</c> is the gate's gradient and <c>g x gate</c> the scale's, so that scales need no
+/// forward or backward pass of their own.
 /// </summary>
 internal sealed class ScaleLearning : IDisposable
 {

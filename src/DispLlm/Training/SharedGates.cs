@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// Regular structural pruning, for comparison (DISP-LLM, Fig. 1): one vector of gates for S1, S2, S3 and S5 of all blocks, and one for each block's S4. That short vector is learned
-/// and expanded over all gates of the model.
+/// Regular structural pruning, for comparison (DISP-LLM, Fig. 1): one vector of gates for S1, S2, S3 and S5 of all blocks, and one for each
+/// block's S4. That short vector is learned and expanded over all gates of the model.
 /// </summary>
 internal sealed class SharedGates : IDisposable
 {
@@ -21,7 +21,8 @@ internal sealed class SharedGates : IDisposable
         long[] place = new long[layout.Count];
         foreach (var site in layout.Sites)
         {
-            int first = site.Site == SelectionSite.MlpHidden ? stream + hidden.Where(other => other.Block < site.Block).Sum(other => other.Size) : 0;
+            int first = site.Site == SelectionSite.MlpHidden
+                ? stream + hidden.Where(other => other.Block < site.Block).Sum(other => other.Size) : 0;
             for (int i = 0; i < site.Size; i++)
             {
                 place[site.Offset + i] = first + i;

@@ -21,7 +21,8 @@ internal static class StepLog
         };
         if (report.CollapsedSites.Count > 0)
         {
-            line["collapsed"] = new JsonArray([.. report.CollapsedSites.Select(site => (JsonNode)new JsonArray(site.Block, (int)site.Site))]);
+            line["collapsed"] =
+                new JsonArray([.. report.CollapsedSites.Select(site => (JsonNode)new JsonArray(site.Block, (int)site.Site))]);
         }
 
         return line.ToJsonString();
@@ -54,7 +55,8 @@ internal static class StepLog
         {
             var json = (JsonObject)JsonNode.Parse(line).Present();
             T Get<T>(string key) => json[key].Present().GetValue<T>();
-            return new PruningProgress(PruningPhase.Learning, Get<int>("step"), Get<int>("steps"), TimeSpan.FromSeconds(Get<double>("seconds")))
+            return new PruningProgress(PruningPhase.Learning, Get<int>("step"), Get<int>("steps"),
+                TimeSpan.FromSeconds(Get<double>("seconds")))
             {
                 CrossEntropy = Get<double>("cross_entropy"),
                 BudgetLoss = Get<double>("budget_loss"),

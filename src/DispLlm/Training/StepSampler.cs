@@ -19,7 +19,8 @@ internal sealed class StepSampler : IDisposable
     private readonly Tensor? _free;         // [gates]: 0 where a gate is held open
     private readonly int _count;
 
-    public StepSampler(IPrunableModel model, HypernetworkOptions options, bool quirks, BudgetConstraints constraints, SharedGates? shared, RandomSource random)
+    public StepSampler(IPrunableModel model, HypernetworkOptions options, bool quirks, BudgetConstraints constraints, SharedGates? shared,
+        RandomSource random)
     {
         _options = options;
         _random = random;
@@ -27,7 +28,8 @@ internal sealed class StepSampler : IDisposable
         _count = model.GateLayout.Count;
         using var scope = NewDisposeScope();
         Tensor PerSite(Func<GateRange, bool> isOne) =>
-            cat([.. model.GateLayout.Sites.Select(site => ScalarOps.Full([site.Size], isOne(site) ? 1 : 0, ScalarType.Float32))]).to(model.Backend.Device, copy: true);
+            cat([.. model.GateLayout.Sites.Select(site =>
+                ScalarOps.Full([site.Size], isOne(site) ? 1 : 0, ScalarType.Float32))]).to(model.Backend.Device, copy: true);
         if (!constraints.IsEmpty)
         {
             _free = PerSite(site => !constraints.Excludes(site.Block, site.Site, model.Spec.NumLayers)).DetachFromDisposeScope();
@@ -40,8 +42,11 @@ internal sealed class StepSampler : IDisposable
         }
     }
 
-    /// <summary>A step's random numbers: <c>[gates]</c>, uniform in [0, 1), and a second vector where the budget loss has a sample of its own.</summary>
-    public (Tensor Model, Tensor? Budget) Uniforms(int step) => (Uniforms("gates", step), _squared is null ? null : Uniforms("gates.budget", step));
+    /// <summary>
+    /// A step's random numbers: <c>[gates]</c>, uniform in [0, 1), and a second vector where the budget loss has a sample of its own.
+    /// </summary>
+    public (Tensor Model, Tensor? Budget) Uniforms(int step) =>
+        (Uniforms("gates", step), _squared is null ? null : Uniforms("gates.budget", step));
 
     /// <summary>Samples the gates of a step.</summary>
     /// <param name="logits"><c>[gates]</c>.</param>
@@ -77,7 +82,8 @@ internal sealed class StepSampler : IDisposable
 
         // Gates that are shared are sampled once.
         uniforms = _shared?.Expand(uniforms.narrow(0, 0, _shared.Count)) ?? uniforms;
-        var sample = GateSampler.Sample(_options.Estimator, logits, uniforms, _options.InitialLogitBias, _options.Temperature, _options.InverseTemperatureAt(step));
+        var sample = GateSampler.Sample(_options.Estimator, logits, uniforms, _options.InitialLogitBias, _options.Temperature,
+            _options.InverseTemperatureAt(step));
         if (_free is null)
         {
             return sample;

@@ -5,11 +5,13 @@ using TorchSharp;
 namespace DispLlm.Training;
 
 /// <summary>Runs step after step until the last one: reports each, saves the run, and warns where a site of gates collapses.</summary>
-internal sealed class TrainingLoop(HypernetworkTrainer trainer, int steps, RunStore? store, IProgress<PruningProgress>? progress, ILogger logger)
+internal sealed class TrainingLoop(HypernetworkTrainer trainer, int steps, RunStore? store, IProgress<PruningProgress>? progress,
+    ILogger logger)
 {
     private readonly HashSet<GateRange> _collapsed = [];
 
-    public IReadOnlyList<PruningProgress> Run(SequenceSampler sequences, IReadOnlyList<PruningProgress> before, CancellationToken cancellation)
+    public IReadOnlyList<PruningProgress> Run(SequenceSampler sequences, IReadOnlyList<PruningProgress> before,
+        CancellationToken cancellation)
     {
         var history = new List<PruningProgress>(before);
         long tokens = before.Count > 0 ? before[^1].Tokens : 0;

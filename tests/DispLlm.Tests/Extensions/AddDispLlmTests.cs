@@ -41,7 +41,8 @@ public sealed class AddDispLlmTests
         Assert.Contains(logs.Lines, line => line.Contains("gpt-neox", StringComparison.Ordinal));
 
         int before = logs.Lines.Count;
-        var result = await pruner.Prune(model).WithPruningRatio(0.4).WithStrategy(new Talkative()).RunAsync(TestContext.Current.CancellationToken);
+        var result =
+            await pruner.Prune(model).WithPruningRatio(0.4).WithStrategy(new Talkative()).RunAsync(TestContext.Current.CancellationToken);
         Assert.InRange(result.KeptFraction(), 0.5, 0.6);
         Assert.Contains("the strategy speaks", logs.Lines.Skip(before));
     }
@@ -61,8 +62,12 @@ public sealed class AddDispLlmTests
     public void A_missing_option_is_refused_where_it_is_given()
     {
         var services = new ServiceCollection();
-        Assert.Contains("Backend", Assert.Throws<ArgumentNullException>(() => services.AddDispLlm(options => options.Backend = null!)).ParamName, StringComparison.Ordinal);
-        Assert.Contains("Families", Assert.Throws<ArgumentNullException>(() => services.AddDispLlm(options => options.Families = null!)).ParamName, StringComparison.Ordinal);
+        Assert.Contains("Backend",
+            Assert.Throws<ArgumentNullException>(() => services.AddDispLlm(options => options.Backend = null!)).ParamName,
+            StringComparison.Ordinal);
+        Assert.Contains("Families",
+            Assert.Throws<ArgumentNullException>(() => services.AddDispLlm(options => options.Families = null!)).ParamName,
+            StringComparison.Ordinal);
         Assert.Throws<ArgumentNullException>(() => services.AddDispLlm(null!));
         Assert.Empty(services);
     }
@@ -101,7 +106,8 @@ public sealed class AddDispLlmTests
 
         public bool IsEnabled(LogLevel logLevel) => true;
 
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?,
+            string> formatter) =>
             Lines.Add(formatter(state, exception));
 
         public void Dispose()

@@ -17,14 +17,17 @@ public sealed class WeightReconstructionTests
         CopyWithTwins(folder.Below("twins"));
         using var model = PrunableModel.Load(folder.Below("twins"));
         var dense = SelectionPlan.Dense(model.Spec);
-        var plan = new SelectionPlan(dense.Model, [.. dense.Blocks.Select((block, i) => i == 1 ? block with { MlpHidden = [.. block.MlpHidden.Where(index => index != 5)] } : block)])
+        var plan = new SelectionPlan(dense.Model,
+            [.. dense.Blocks.Select((block, i) =>
+            i == 1 ? block with { MlpHidden = [.. block.MlpHidden.Where(index => index != 5)] } : block)])
         {
             Family = model.Family.Name,
         };
 
         // Text of the model's own: what changes the model makes it less likely.
         int[][] starts = [.. Enumerable.Range(3, 32).Select(id => new[] { id })];
-        int[] text = [.. TextGenerator.Generate(model, starts, new GenerationOptions { MaxNewTokens = 63, Temperature = 1, Seed = 1 }).SelectMany(ids => ids)];
+        int[] text = [.. TextGenerator.Generate(model, starts,
+            new GenerationOptions { MaxNewTokens = 63, Temperature = 1, Seed = 1 }).SelectMany(ids => ids)];
         using var reconstruction = WeightReconstruction.Fit(model, plan, TokenCorpus.FromTokens(text), s_options with { Ridges = [1e-9] });
         new PrunedModelBuilder(model.Folder, plan).Build(folder.Below("plain"));
         new PrunedModelBuilder(model.Folder, null, plan, reconstruction).Build(folder.Below("corrected"));
@@ -51,14 +54,19 @@ public sealed class WeightReconstructionTests
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = SampleModel.Tokens(model);
         var result = await PruningPipeline.For(model).WithPruningRatio(0.5).WithCalibration(TokenCorpus.FromTokens(tokens))
-            .WithStrategy(new FisherSelection { Rounds = 1, SequencesPerRound = 8, SequenceLength = 64 }).RunAsync(TestContext.Current.CancellationToken);
+            .WithStrategy(new FisherSelection { Rounds = 1, SequencesPerRound = 8,
+                SequenceLength = 64 }).RunAsync(TestContext.Current.CancellationToken);
         var seen = new List<PruningProgress>();
         using var reconstruction = await WeightReconstruction.FitAsync(
-            model, result.Plan, TokenCorpus.FromTokens(tokens), s_options, new Callback<PruningProgress>(seen.Add), TestContext.Current.CancellationToken);
+            model, result.Plan, TokenCorpus.FromTokens(tokens), s_options, new Callback<PruningProgress>(seen.Add),
+                TestContext.Current.CancellationToken);
         Assert.Equal(Enumerable.Range(0, model.Spec.NumLayers), reconstruction.Blocks.Select(block => block.Block));
-        Assert.Equal(reconstruction.Blocks.Select(block => (PruningPhase.Reconstructing, block.Block + 1, block.LossAfter)), seen.Select(step => (step.Phase, step.Step, step.CrossEntropy)));
-        Assert.All(reconstruction.Blocks, block => Assert.True(block.LossAfter <= block.LossBefore && (block.Ridge is null) == (block.LossAfter == block.LossBefore)));
-        Assert.True(reconstruction.Blocks[^1].LossAfter < reconstruction.Blocks[0].LossBefore - 0.05, $"{reconstruction.Blocks[0]} {reconstruction.Blocks[^1]}");
+        Assert.Equal(reconstruction.Blocks.Select(block => (PruningPhase.Reconstructing, block.Block + 1, block.LossAfter)),
+            seen.Select(step => (step.Phase, step.Step, step.CrossEntropy)));
+        Assert.All(reconstruction.Blocks, block =>
+            Assert.True(block.LossAfter <= block.LossBefore && (block.Ridge is null) == (block.LossAfter == block.LossBefore)));
+        Assert.True(reconstruction.Blocks[^1].LossAfter < reconstruction.Blocks[0].LossBefore - 0.05,
+            $"{reconstruction.Blocks[0]} {reconstruction.Blocks[^1]}");
         if (save)
         {
             // The reported loss is that of the saved checkpoint.
@@ -82,14 +90,17 @@ public sealed class WeightReconstructionTests
         using var scope = NewDisposeScope();
         Copy(fixture, folder.Below("dense"), (name, tensor) =>
         {
-            if (name.Contains("layers.0.", StringComparison.Ordinal) && (name.EndsWith("down_proj.weight", StringComparison.Ordinal) || name.EndsWith("fc2.weight", StringComparison.Ordinal)))
+            if (name.Contains("layers.0.", StringComparison.Ordinal)
+                && (name.EndsWith("down_proj.weight", StringComparison.Ordinal) || name.EndsWith("fc2.weight", StringComparison.Ordinal)))
             {
                 tensor.narrow(1, 5, 1).zero_();
             }
         });
         using var model = PrunableModel.Load(folder.Below("dense"));
         var dense = SelectionPlan.Dense(model.Spec);
-        var plan = new SelectionPlan(dense.Model, [.. dense.Blocks.Select((block, i) => i == 0 ? block with { MlpHidden = [.. block.MlpHidden.Where(index => index != 5)] } : block)])
+        var plan = new SelectionPlan(dense.Model,
+            [.. dense.Blocks.Select((block, i) =>
+            i == 0 ? block with { MlpHidden = [.. block.MlpHidden.Where(index => index != 5)] } : block)])
         {
             Family = model.Family.Name,
         };
@@ -97,7 +108,8 @@ public sealed class WeightReconstructionTests
         foreach (var target in Enum.GetValues<ReconstructionTarget>())
         {
             using var reconstruction = WeightReconstruction.Fit(
-                model, plan, text, new ReconstructionOptions { Sequences = 8, HeldOutSequences = 0, SequenceLength = 32, Target = target }, cancellationToken: TestContext.Current.CancellationToken);
+                model, plan, text, new ReconstructionOptions { Sequences = 8, HeldOutSequences = 0, SequenceLength = 32, Target = target },
+                    cancellationToken: TestContext.Current.CancellationToken);
             Assert.All(reconstruction.Blocks, block => Assert.Equal(0.01, block.Ridge));
             new PrunedModelBuilder(model.Folder, model.Family, plan, reconstruction).Build(folder.Below($"{target}"));
             using var pruned = PrunableModel.Load(folder.Below($"{target}"));
@@ -114,9 +126,11 @@ public sealed class WeightReconstructionTests
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = SampleModel.Tokens(model);
         var result = await PruningPipeline.For(model).WithPruningRatio(0.5).WithCalibration(TokenCorpus.FromTokens(tokens))
-            .WithStrategy(new HypernetworkSelection(new HypernetworkOptions { Steps = 12, SequenceLength = 64, ScaleLearningRate = 0.05 })).RunAsync(TestContext.Current.CancellationToken);
+            .WithStrategy(new HypernetworkSelection(new HypernetworkOptions { Steps = 12, SequenceLength = 64,
+                ScaleLearningRate = 0.05 })).RunAsync(TestContext.Current.CancellationToken);
         Assert.NotNull(result.Plan.Scales);
-        using var reconstruction = WeightReconstruction.Fit(model, result.Plan, TokenCorpus.FromTokens(tokens), s_options, cancellationToken: TestContext.Current.CancellationToken);
+        using var reconstruction = WeightReconstruction.Fit(model, result.Plan, TokenCorpus.FromTokens(tokens), s_options,
+            cancellationToken: TestContext.Current.CancellationToken);
         var windows = new SequenceSampler(tokens, 64, 1, model.Backend.Random(0));
         double Loss(PrunableModel judged, Gates? gates)
         {
@@ -138,10 +152,12 @@ public sealed class WeightReconstructionTests
         using var model = PrunableModel.Load(SampleModel.Folder);
         var text = TokenCorpus.FromTokens(SampleModel.Tokens(model));
         var plan = new FisherSelection { SequencesPerRound = 4, SequenceLength = 64, ScaleStep = 0 }
-            .Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5), Calibration = text }, TestContext.Current.CancellationToken).Plan;
+            .Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5), Calibration = text },
+                TestContext.Current.CancellationToken).Plan;
         double Loss(ReconstructionTarget target)
         {
-            using var reconstruction = WeightReconstruction.Fit(model, plan, text, s_options with { Target = target }, cancellationToken: TestContext.Current.CancellationToken);
+            using var reconstruction = WeightReconstruction.Fit(model, plan, text, s_options with { Target = target },
+                cancellationToken: TestContext.Current.CancellationToken);
             return reconstruction.Blocks[^1].LossAfter;
         }
 
@@ -167,7 +183,8 @@ public sealed class WeightReconstructionTests
 
         Assert.Equal(tensors, Tensor.TotalCount);
         Assert.True(before.equal(model.Weight(WeightRole.MlpDown, 0)).all().ToBoolean());
-        Assert.Equal(File.ReadAllBytes(Path.Combine(folder.Below("a"), "model.safetensors")), File.ReadAllBytes(Path.Combine(folder.Below("b"), "model.safetensors")));
+        Assert.Equal(File.ReadAllBytes(Path.Combine(folder.Below("a"), "model.safetensors")),
+            File.ReadAllBytes(Path.Combine(folder.Below("b"), "model.safetensors")));
     }
 
     [Fact]
@@ -176,8 +193,10 @@ public sealed class WeightReconstructionTests
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = SampleModel.Tokens(model)[..1024];
         var plan = new MagnitudeSelection().Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.3) }).Plan;
-        using var all = WeightReconstruction.Fit(model, plan, TokenCorpus.FromTokens(tokens), new ReconstructionOptions { SequenceLength = 64 });
-        using var told = WeightReconstruction.Fit(model, plan, TokenCorpus.FromTokens(tokens), new ReconstructionOptions { SequenceLength = 64, Sequences = ((1024 - 64 + 1) / 64) - 8 });
+        using var all =
+            WeightReconstruction.Fit(model, plan, TokenCorpus.FromTokens(tokens), new ReconstructionOptions { SequenceLength = 64 });
+        using var told = WeightReconstruction.Fit(model, plan, TokenCorpus.FromTokens(tokens),
+            new ReconstructionOptions { SequenceLength = 64, Sequences = ((1024 - 64 + 1) / 64) - 8 });
         Assert.Equal(told.Blocks, all.Blocks);
         Assert.Contains(all.Blocks, block => block.Ridge is not null);
     }
@@ -190,11 +209,15 @@ public sealed class WeightReconstructionTests
         var text = TokenCorpus.FromTokens([.. Enumerable.Range(0, 300).Select(i => 3 + i % 50)]);
         Assert.Throws<SelectionException>(() => WeightReconstruction.Fit(model, plan, text, s_options));
         plan = SelectionPlan.Dense(model.Spec);
-        Assert.Contains("sequences", Assert.Throws<CorpusException>(() => WeightReconstruction.Fit(model, plan, text, s_options)).Message, StringComparison.Ordinal);
+        Assert.Contains("sequences", Assert.Throws<CorpusException>(() => WeightReconstruction.Fit(model, plan, text, s_options)).Message,
+            StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>(() => WeightReconstruction.Fit(model, plan, text, s_options with { Ridges = [0] }));
-        Assert.Throws<ArgumentOutOfRangeException>(() => WeightReconstruction.Fit(model, plan, text, s_options with { HeldOutSequences = -1 }));
-        Assert.Throws<ArgumentOutOfRangeException>(() => WeightReconstruction.Fit(model, plan, text, s_options with { Target = (ReconstructionTarget)7 }));
-        using var reconstruction = WeightReconstruction.Fit(model, plan, text, new ReconstructionOptions { Sequences = 2, HeldOutSequences = 1, SequenceLength = 32 });
+        Assert.Throws<ArgumentOutOfRangeException>(() =>
+            WeightReconstruction.Fit(model, plan, text, s_options with { HeldOutSequences = -1 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() =>
+            WeightReconstruction.Fit(model, plan, text, s_options with { Target = (ReconstructionTarget)7 }));
+        using var reconstruction = WeightReconstruction.Fit(model, plan, text,
+            new ReconstructionOptions { Sequences = 2, HeldOutSequences = 1, SequenceLength = 32 });
         Assert.All(reconstruction.Blocks, block => Assert.Null(block.Ridge));
         var other = TestPlans.FromGates(model, ones(model.GateLayout.Count), NormOrder.NormThenSelect) with { Family = "another" };
         Assert.Throws<ArgumentException>(() => new PrunedModelBuilder(model.Folder, null, other, reconstruction));

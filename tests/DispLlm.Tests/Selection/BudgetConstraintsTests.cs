@@ -7,10 +7,13 @@ public sealed class BudgetConstraintsTests
 {
     private static readonly SelectionSite[] s_sites = Enum.GetValues<SelectionSite>();
 
-    private static readonly Gen<BudgetConstraints> s_constraints = Gen.Select(Gen.Int[0, 7], Gen.Int[0, 31], Gen.Int[0, 4], Gen.Int[0, 100], Gen.Int[0, 100])
+    private static readonly Gen<BudgetConstraints> s_constraints = Gen.Select(Gen.Int[0, 7], Gen.Int[0, 31], Gen.Int[0, 4],
+        Gen.Int[0, 100], Gen.Int[0, 100])
         .Select((blocks, sites, kind, ratio, single) => new BudgetConstraints
         {
-            ExcludedBlocks = kind > 1 ? [] : [.. Enumerable.Range(0, 1).Where(_ => (blocks & 1) == 1).Select(_ => (Index)0), .. Enumerable.Range(0, 1).Where(_ => (blocks & 2) == 2).Select(_ => ^1)],
+            ExcludedBlocks = kind > 1 ? []
+                : [.. Enumerable.Range(0, 1).Where(_ => (blocks & 1) == 1).Select(_ => (Index)0),
+                .. Enumerable.Range(0, 1).Where(_ => (blocks & 2) == 2).Select(_ => ^1)],
             ExcludedSites = kind > 2 ? [] : [.. s_sites.Where((_, i) => (sites & (1 << i)) != 0 && (blocks & 4) == 4)],
             MaxBlockRatio = kind == 0 ? 1 : ratio / 100.0,
             MaxBlockRatios = kind == 4 ? new Dictionary<int, double> { [0] = single / 100.0 } : new Dictionary<int, double>(),
@@ -32,7 +35,9 @@ public sealed class BudgetConstraintsTests
                 {
                     // The smallest count that the error names can be asked for, and nothing below it.
                     budget = PruningBudget.FromParameters(error.SmallestReachable!.Value) with { Scope = scope };
-                    Assert.Throws<BudgetException>(() => BudgetProjection.EnsureReachable(spec, PruningBudget.FromParameters(error.SmallestReachable!.Value - 1) with { Scope = scope }, options));
+                    Assert.Throws<BudgetException>(() =>
+                        BudgetProjection.EnsureReachable(spec,
+                        PruningBudget.FromParameters(error.SmallestReachable!.Value - 1) with { Scope = scope }, options));
                 }
 
                 var counter = new ParameterCounter(spec);
@@ -46,7 +51,8 @@ public sealed class BudgetConstraintsTests
                     {
                         int width = widths[block][site], size = plan.Model.SiteSize(site);
                         Assert.True(width > 0 && (width % multiple == 0 || width == size), $"block {block} {site}: {width}");
-                        bool excluded = constraints.ExcludedSites.Contains(site) || constraints.ExcludedBlocks.Any(index => index.GetOffset(spec.NumLayers) == block);
+                        bool excluded = constraints.ExcludedSites.Contains(site)
+                            || constraints.ExcludedBlocks.Any(index => index.GetOffset(spec.NumLayers) == block);
                         Assert.True(!excluded || width == size, $"block {block} {site} is excluded, and keeps {width} of {size}");
 
                         // What is left of the budget is less than one more chunk.
@@ -56,7 +62,8 @@ public sealed class BudgetConstraintsTests
                     }
 
                     var single = new ParameterCounter(spec with { NumLayers = 1 });
-                    long dense = single.Dense[scope] - single.Count([SiteMap.Create(_ => 0)])[scope], removed = single.Dense[scope] - single.Count([widths[block]])[scope];
+                    long dense = single.Dense[scope] - single.Count([SiteMap.Create(_ =>
+                        0)])[scope], removed = single.Dense[scope] - single.Count([widths[block]])[scope];
                     double limit = constraints.MaxBlockRatios.TryGetValue(block, out double own) ? own : constraints.MaxBlockRatio;
                     Assert.True(removed <= dense * (decimal)limit, $"block {block} loses {removed} of {dense}, more than {limit}");
                 }
@@ -68,16 +75,19 @@ public sealed class BudgetConstraintsTests
         var spec = SelectionModels.LlamaMha;
         var scores = SelectionModels.RandomScores(spec, 1);
         var plain = BudgetProjection.Project(spec, scores, PruningBudget.FromRatio(0.3));
-        var none = BudgetProjection.Project(spec, scores, PruningBudget.FromRatio(0.3), new BudgetProjectionOptions { Constraints = new BudgetConstraints() });
+        var none = BudgetProjection.Project(spec, scores, PruningBudget.FromRatio(0.3),
+            new BudgetProjectionOptions { Constraints = new BudgetConstraints() });
         Assert.Equal(plain.ToJson(), none.ToJson());
         var constraints = new BudgetConstraints
         {
-            ExcludedBlocks = [0, ^1], ExcludedSites = [SelectionSite.AttentionInput], MaxBlockRatio = 0.6, MaxBlockRatios = new Dictionary<int, double> { [1] = 0.5 },
+            ExcludedBlocks = [0, ^1], ExcludedSites = [SelectionSite.AttentionInput], MaxBlockRatio = 0.6,
+                MaxBlockRatios = new Dictionary<int, double> { [1] = 0.5 },
         };
         Assert.Equal("excluded blocks 0, ^1; excluded sites AttentionInput; at most 0.6 of a block removed; at most 0.5 of block 1 removed", constraints.ToString());
         Assert.Equal(constraints, constraints with { MaxBlockRatio = 0.6 });
         Assert.NotEqual(constraints, constraints with { MaxBlockRatio = 0.7 });
-        var limited = BudgetProjection.Project(spec, scores, PruningBudget.FromRatio(0.1), new BudgetProjectionOptions { Constraints = constraints with { ExcludedBlocks = [] }, Notes = "mine" });
+        var limited = BudgetProjection.Project(spec, scores, PruningBudget.FromRatio(0.1),
+            new BudgetProjectionOptions { Constraints = constraints with { ExcludedBlocks = [] }, Notes = "mine" });
         Assert.StartsWith("mine; excluded sites", limited.Provenance.Notes, StringComparison.Ordinal);
     }
 
@@ -87,12 +97,16 @@ public sealed class BudgetConstraintsTests
         var spec = SelectionModels.LlamaMha;
         void Project(BudgetConstraints constraints, bool shared = false) => BudgetProjection.EnsureReachable(
             spec, PruningBudget.FromRatio(0.3), new BudgetProjectionOptions { Constraints = constraints, SharedStream = shared });
-        Assert.Contains("block 2", Assert.Throws<BudgetException>(() => Project(new BudgetConstraints { ExcludedBlocks = [2] })).Message, StringComparison.Ordinal);
-        Assert.Throws<BudgetException>(() => Project(new BudgetConstraints { MaxBlockRatios = new Dictionary<int, double> { [-1] = 0.5 } }));
+        Assert.Contains("block 2", Assert.Throws<BudgetException>(() => Project(new BudgetConstraints { ExcludedBlocks = [2] })).Message,
+            StringComparison.Ordinal);
+        Assert.Throws<BudgetException>(() =>
+            Project(new BudgetConstraints { MaxBlockRatios = new Dictionary<int, double> { [-1] = 0.5 } }));
         Assert.Throws<BudgetException>(() => Project(new BudgetConstraints { ExcludedSites = [(SelectionSite)9] }));
         Assert.Throws<BudgetException>(() => new BudgetConstraints { MaxBlockRatio = 1.5 });
         Assert.Throws<BudgetException>(() => new BudgetConstraints { MaxBlockRatios = new Dictionary<int, double> { [0] = double.NaN } });
         Assert.Throws<BudgetException>(() => Project(new BudgetConstraints { ExcludedBlocks = [0] }, shared: true));
-        Assert.Contains("excluded blocks 0, 1", Assert.Throws<BudgetException>(() => Project(new BudgetConstraints { ExcludedBlocks = [0, 1] })).Message, StringComparison.Ordinal);
+        Assert.Contains("excluded blocks 0, 1",
+            Assert.Throws<BudgetException>(() => Project(new BudgetConstraints { ExcludedBlocks = [0, 1] })).Message,
+            StringComparison.Ordinal);
     }
 }

@@ -37,7 +37,8 @@ public sealed class ResumeTests : IDisposable
                 cancellation.Cancel();
             }
         });
-        await Assert.ThrowsAnyAsync<Exception>(() => Run(model).WithRunDirectory(_folder.Path, 3).WithProgress(listener).RunAsync(cancellation.Token));
+        await Assert.ThrowsAnyAsync<Exception>(() =>
+            Run(model).WithRunDirectory(_folder.Path, 3).WithProgress(listener).RunAsync(cancellation.Token));
 
         var seen = new Steps();
         var result = await Run(model).WithRunDirectory(_folder.Path, 3).WithProgress(seen).RunAsync(TestContext.Current.CancellationToken);
@@ -77,7 +78,8 @@ public sealed class ResumeTests : IDisposable
 
     public static TheoryData<string, string> Strangers => new()
     {
-        { "settings.LearningRate", "0.004" }, { "settings.InitialScores.Rounds", "2" }, { "budget", "0.6" }, { "seed", "1" }, { "norm_order", "SelectThenNorm" },
+        { "settings.LearningRate", "0.004" }, { "settings.InitialScores.Rounds", "2" }, { "budget", "0.6" }, { "seed", "1" },
+            { "norm_order", "SelectThenNorm" },
         { "text.ids", "here" }, { "model.weights", "here" }, { "width_multiple", "4" },
     };
 
@@ -101,8 +103,10 @@ public sealed class ResumeTests : IDisposable
             number.fill_(0.25f);
         }
 
-        var strategy = Quick with { InitialScores = new FisherSelection { Rounds = key.EndsWith("Rounds", StringComparison.Ordinal) ? 2 : 1, SequenceLength = 32 } };
-        var run = Run(other, key == "settings.LearningRate" ? strategy with { Options = strategy.Options with { LearningRate = 0.004 } } : strategy).WithRunDirectory(_folder.Path);
+        var strategy = Quick with { InitialScores = new FisherSelection { Rounds = key.EndsWith("Rounds", StringComparison.Ordinal) ? 2
+            : 1, SequenceLength = 32 } };
+        var run = Run(other, key == "settings.LearningRate" ? strategy with { Options = strategy.Options with { LearningRate = 0.004 } }
+            : strategy).WithRunDirectory(_folder.Path);
         run = key switch
         {
             "budget" => run.WithPruningRatio(0.6),
@@ -125,7 +129,8 @@ public sealed class ResumeTests : IDisposable
         var seen = new Steps();
         string file = _folder.Below("file");
         await File.WriteAllTextAsync(file, "x", TestContext.Current.CancellationToken);
-        await Assert.ThrowsAsync<CheckpointException>(() => Run(model).WithRunDirectory(Path.Combine(file, "run")).WithProgress(seen).RunAsync());
+        await Assert.ThrowsAsync<CheckpointException>(() =>
+            Run(model).WithRunDirectory(Path.Combine(file, "run")).WithProgress(seen).RunAsync());
 
         string used = _folder.Below("used");
         Exception? refused = null;
@@ -140,7 +145,8 @@ public sealed class ResumeTests : IDisposable
         File.Copy(Path.Combine(Fixture.GetFolder("llama-mha"), "model.safetensors"), Path.Combine(weights, "state.safetensors"));
         Assert.Contains(
             "no state of a run",
-            (await Assert.ThrowsAsync<CheckpointException>(() => Run(model).WithRunDirectory(weights).WithProgress(seen).RunAsync())).Message,
+            (await Assert.ThrowsAsync<CheckpointException>(() =>
+                Run(model).WithRunDirectory(weights).WithProgress(seen).RunAsync())).Message,
             StringComparison.Ordinal);
 
         string torn = _folder.Below("torn");
@@ -164,7 +170,8 @@ public sealed class ResumeTests : IDisposable
                 Directory.Delete(folder, recursive: true);
             }
         });
-        var result = await Run(model).WithRunDirectory(folder, 3).WithProgress(listener).WithLogger(warnings).RunAsync(TestContext.Current.CancellationToken);
+        var result = await Run(model).WithRunDirectory(folder,
+            3).WithProgress(listener).WithLogger(warnings).RunAsync(TestContext.Current.CancellationToken);
         Assert.Equal(whole, Bytes(result));
         Assert.Single(warnings.Seen, text => text.Contains("cannot be saved at present", StringComparison.Ordinal));
     }
@@ -212,7 +219,8 @@ public sealed class ResumeTests : IDisposable
                 // Some way into its learning, by the log; then at any moment.
                 long target = before + random.Next(200, 150 * steps / kills);
                 var limit = Stopwatch.StartNew();
-                while (!child.HasExited && (!File.Exists(log) || new FileInfo(log).Length < target) && limit.Elapsed < TimeSpan.FromSeconds(20))
+                while (!child.HasExited && (!File.Exists(log) || new FileInfo(log).Length < target)
+                    && limit.Elapsed < TimeSpan.FromSeconds(20))
                 {
                     await Task.Delay(1, TestContext.Current.CancellationToken);
                 }
@@ -231,7 +239,8 @@ public sealed class ResumeTests : IDisposable
         Assert.True(reached.Distinct().Count() > kills / 2, $"It hardly resumed: {string.Join(", ", reached)}");
         using (var child = Start(_folder.Path, steps))
         {
-            await child.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromMinutes(10), TestContext.Current.CancellationToken);
+            await child.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromMinutes(10),
+                TestContext.Current.CancellationToken);
             Assert.Equal(0, child.ExitCode);
         }
 
@@ -243,14 +252,17 @@ public sealed class ResumeTests : IDisposable
     [Fact(Explicit = true)]
     public async Task The_run_that_is_killed()
     {
-        string folder = Environment.GetEnvironmentVariable(FolderVariable) ?? throw new InvalidOperationException($"{FolderVariable} is not set.");
+        string folder =
+            Environment.GetEnvironmentVariable(FolderVariable) ?? throw new InvalidOperationException($"{FolderVariable} is not set.");
         int steps = int.Parse(Environment.GetEnvironmentVariable(StepsVariable)!, System.Globalization.CultureInfo.InvariantCulture);
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var result = await Run(model, Quick with { Steps = steps }).WithRunDirectory(folder, 2).RunAsync();
         result.Plan.Save(Path.Combine(folder, "plan.json"));
     }
 
-    private static HypernetworkSelection Quick => new() { Steps = 12, SequenceLength = 32, BatchSize = 2, InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 2, SequenceLength = 32 } };
+    private static HypernetworkSelection Quick =>
+        new() { Steps = 12, SequenceLength = 32, BatchSize = 2,
+        InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 2, SequenceLength = 32 } };
 
     private static PruningPipeline Run(IPrunableModel model, HypernetworkSelection? strategy = null) => PruningPipeline.For(model)
         .WithPruningRatio(0.4)
@@ -261,7 +273,8 @@ public sealed class ResumeTests : IDisposable
     {
         string program = Path.ChangeExtension(typeof(ResumeTests).Assembly.Location, null);
         string test = $"{typeof(ResumeTests).FullName}.{nameof(The_run_that_is_killed)}";
-        var start = new ProcessStartInfo(program, ["-explicit", "on", "-method", test, "-noLogo", "-noColor"]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        var start = new ProcessStartInfo(program,
+            ["-explicit", "on", "-method", test, "-noLogo", "-noColor"]) { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment[FolderVariable] = folder;
         start.Environment[StepsVariable] = steps.ToString(System.Globalization.CultureInfo.InvariantCulture);
         var process = Process.Start(start)!;
@@ -296,7 +309,8 @@ public sealed class ResumeTests : IDisposable
 
         public bool IsEnabled(LogLevel logLevel) => true;
 
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?,
+            string> formatter)
         {
             if (logLevel == LogLevel.Warning)
             {

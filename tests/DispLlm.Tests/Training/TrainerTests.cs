@@ -45,7 +45,8 @@ public sealed class TrainerTests
     [Fact]
     public void A_parameter_takes_over_the_memory_of_its_source_which_is_counted_as_live_for_ever()
     {
-        // What the tests above subtract: TorchSharp counts the tensor that a Parameter was made of as live, although it holds no memory any more.
+        // What the tests above subtract: TorchSharp counts the tensor that a Parameter was made of as live, although it holds no memory any
+        // more.
         long before = LiveTensors.Before();
         using var source = zeros(1000);
         var parameter = new TorchSharp.Modules.Parameter(source);
@@ -152,7 +153,8 @@ public sealed class TrainerTests
     [Fact]
     public void Schedules_start_and_end_where_they_say()
     {
-        var options = new HypernetworkOptions { Steps = 100, LearningRate = 0.01, MinLearningRateRatio = 0.1, FinalInverseTemperature = 3, BudgetWarmupFraction = 0.5 };
+        var options = new HypernetworkOptions { Steps = 100, LearningRate = 0.01, MinLearningRateRatio = 0.1, FinalInverseTemperature = 3,
+            BudgetWarmupFraction = 0.5 };
         Assert.Equal(0.01, options.LearningRateAt(0), 1e-12);
         Assert.Equal(0.0055, options.LearningRateAt(50), 1e-12);
         Assert.Equal(0.001, options.LearningRateAt(100), 1e-12);
@@ -160,7 +162,8 @@ public sealed class TrainerTests
         Assert.Equal([1, 2, 3], new[] { 0, 50, 100 }.Select(options.InverseTemperatureAt));
         Assert.Equal([0.02, 0.5, 1, 1], new[] { 0, 24, 49, 80 }.Select(options.BudgetFractionAt));
         var paper = HypernetworkSelection.Paper.Options;
-        Assert.All(new[] { 0, 17, 9999 }, step => Assert.Equal((1e-3, 1.0, 1.0), (paper.LearningRateAt(step), paper.InverseTemperatureAt(step), paper.BudgetFractionAt(step))));
+        Assert.All(new[] { 0, 17, 9999 }, step =>
+            Assert.Equal((1e-3, 1.0, 1.0), (paper.LearningRateAt(step), paper.InverseTemperatureAt(step), paper.BudgetFractionAt(step))));
     }
 
     [Fact]
@@ -168,10 +171,12 @@ public sealed class TrainerTests
     {
         var paper = HypernetworkSelection.Paper.Options;
         Assert.Equal(new HypernetworkAblations(), HypernetworkSelection.Paper.Ablations);
-        Assert.Equal((10_000, 6.0, 3.0, 1.0, 0.05), (paper.Steps, paper.BudgetLossWeight, paper.InitialLogitBias, paper.Temperature, paper.WeightDecay));
+        Assert.Equal((10_000, 6.0, 3.0, 1.0, 0.05),
+            (paper.Steps, paper.BudgetLossWeight, paper.InitialLogitBias, paper.Temperature, paper.WeightDecay));
         Assert.Equal((GateEstimator.ReinMax, 0.0), (paper.Estimator, paper.InitialScoreWeight));
         var released = HypernetworkSelection.ReferenceImplementation.Options;
-        Assert.Equal(new HypernetworkAblations { ReferenceImplementationQuirks = true }, HypernetworkSelection.ReferenceImplementation.Ablations);
+        Assert.Equal(new HypernetworkAblations { ReferenceImplementationQuirks = true },
+            HypernetworkSelection.ReferenceImplementation.Ablations);
         Assert.Equal((16.0, 0.4, GateEstimator.GumbelSigmoid), (released.BudgetLossWeight, released.Temperature, released.Estimator));
         Assert.Equal((0.0, 0.0), (paper.ScaleLearningRate, released.ScaleLearningRate));
         Assert.Equal((1e-3, 0.0, 1.0), (released.LearningRate, released.InitialScoreWeight, released.FinalInverseTemperature));
@@ -187,7 +192,8 @@ public sealed class TrainerTests
         Assert.Contains("-1", error.Message, StringComparison.Ordinal);
     }
 
-    private static void Learn(IPrunableModel model, IProgress<PruningProgress>? progress = null, CancellationToken cancellation = default) =>
+    private static void Learn(IPrunableModel model, IProgress<PruningProgress>? progress = null,
+        CancellationToken cancellation = default) =>
         new HypernetworkSelection(new HypernetworkOptions { Steps = 4, SequenceLength = 32, BatchSize = 2, InitialScoreWeight = 0 }).Select(
             new SelectionRequest
             {
@@ -198,7 +204,8 @@ public sealed class TrainerTests
             },
             cancellation);
 
-    private static HypernetworkTrainer NewTrainer(IPrunableModel model) => new(model, PruningBudget.FromRatio(0.4), new HypernetworkOptions { Steps = 1 });
+    private static HypernetworkTrainer NewTrainer(IPrunableModel model) =>
+        new(model, PruningBudget.FromRatio(0.4), new HypernetworkOptions { Steps = 1 });
 
     private static long MeasureGrowth(Action action)
     {

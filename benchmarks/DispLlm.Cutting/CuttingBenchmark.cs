@@ -1,9 +1,9 @@
 namespace DispLlm.Cutting;
 
 /// <summary>
-/// The builder compared with <c>cp</c> of the bytes that it writes, in turns, both from cold files or both from the system's cache. The builder returns when
-/// everything is on the disk; <c>cp</c> does not wait for that, so the copy is also measured with a flush. The builder reads the whole checkpoint, the copy only
-/// the kept bytes: the last ratio compares the bytes read and written per second.
+/// The builder compared with <c>cp</c> of the bytes that it writes, in turns, both from cold files or both from the system's cache. The
+/// builder returns when everything is on the disk; <c>cp</c> does not wait for that, so the copy is also measured with a flush. The builder
+/// reads the whole checkpoint, the copy only the kept bytes: the last ratio compares the bytes read and written per second.
 /// </summary>
 internal sealed class CuttingBenchmark(Settings settings)
 {
@@ -45,14 +45,17 @@ internal sealed class CuttingBenchmark(Settings settings)
             if (run == 0)
             {
                 output.WriteLine($"From {Describe(source)} to {Describe(target)}, {(settings.IsWarm ? "warm" : "cold")}.\n");
-                output.WriteLine("| run | cut / cp | cut / (cp and its flush) | bytes a second, cut / (cp and its flush) | peak resident memory of the cut, MB |");
+                output.WriteLine(
+                    "| run | cut / cp | cut / (cp and its flush) | bytes a second, cut / (cp and its flush) | peak resident memory of the "
+                        + "cut, MB |");
                 output.WriteLine("|---|---|---|---|---|");
             }
 
             toCopy.Add(cut.Seconds / copied);
             toFlushed.Add(cut.Seconds / flushed);
             double moved = (double)(Disk.MeasureSize(source) + Disk.MeasureSize(target)) / (2 * Disk.MeasureSize(target));
-            output.WriteLine($"| {run + 1} | {toCopy[^1]:F2} | {toFlushed[^1]:F2} | {moved / toFlushed[^1]:F2} | {cut.PeakBytes / 1e6:F0} |");
+            output.WriteLine(
+                $"| {run + 1} | {toCopy[^1]:F2} | {toFlushed[^1]:F2} | {moved / toFlushed[^1]:F2} | {cut.PeakBytes / 1e6:F0} |");
             Directory.Delete(copy, recursive: true);
             Directory.Delete(target, recursive: true);
         }

@@ -12,7 +12,8 @@ internal static class Disk
         long free = new DriveInfo(folder).AvailableFreeSpace;
         if (free < bytes * 1.2)
         {
-            throw new IOException($"{folder} has {free / 1e9:F1} GB free, and {bytes * 1.2 / 1e9:F1} GB are needed: use fewer blocks, or another folder.");
+            throw new IOException(
+                $"{folder} has {free / 1e9:F1} GB free, and {bytes * 1.2 / 1e9:F1} GB are needed: use fewer blocks, or another folder.");
         }
     }
 

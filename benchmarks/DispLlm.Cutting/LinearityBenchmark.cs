@@ -5,8 +5,9 @@ using static TorchSharp.torch;
 namespace DispLlm.Cutting;
 
 /// <summary>
-/// The time of a training run on a small model without initial scores, with a growing number of steps, tokens per step or parameters. Deviations from a straight
-/// line show whether the cost is linear. Processor time on one thread is measured, which other work disturbs least.
+/// The time of a training run on a small model without initial scores, with a growing number of steps, tokens per step or parameters.
+/// Deviations from a straight line show whether the cost is linear. Processor time on one thread is measured, which other work disturbs
+/// least.
 /// </summary>
 internal sealed class LinearityBenchmark(Settings settings)
 {
@@ -20,7 +21,9 @@ internal sealed class LinearityBenchmark(Settings settings)
         Run(blocks: 2, steps: 2, batch: 1);
         Print(output, "steps", [.. s_growth.Select(n => Measure(5 * n, () => Run(blocks: 2, steps: 5 * n, batch: 1)))]);
         Print(output, "tokens of a step", [.. s_growth.Select(n => Measure(n * Length, () => Run(blocks: 2, steps: 5, batch: n)))]);
-        Print(output, "parameters in blocks", [.. s_growth.Select(n => Measure(Parameters(2 * n), () => Run(blocks: 2 * n, steps: 5, batch: 1)))]);
+        Print(
+            output, "parameters in blocks",
+            [.. s_growth.Select(n => Measure(Parameters(2 * n), () => Run(blocks: 2 * n, steps: 5, batch: 1)))]);
     }
 
     /// <summary>The fastest of the repeats: disturbances only make a run slower.</summary>
@@ -33,16 +36,19 @@ internal sealed class LinearityBenchmark(Settings settings)
         double meanX = points.Average(p => p.Size), meanY = points.Average(p => p.Seconds);
         double slope = points.Sum(p => (p.Size - meanX) * (p.Seconds - meanY)) / points.Sum(p => (p.Size - meanX) * (p.Size - meanX));
         double start = meanY - (slope * meanX);
-        double explained = 1 - (points.Sum(p => Math.Pow(p.Seconds - start - (slope * p.Size), 2)) / points.Sum(p => Math.Pow(p.Seconds - meanY, 2)));
+        double explained =
+            1 - (points.Sum(p => Math.Pow(p.Seconds - start - (slope * p.Size), 2)) / points.Sum(p => Math.Pow(p.Seconds - meanY, 2)));
         output.WriteLine($"| {what} | time / time of the first | the line / time of the first | off the line |");
         output.WriteLine("|---|---|---|---|");
         foreach (var (size, seconds) in points)
         {
             double line = start + (slope * size);
-            output.WriteLine($"| {size:N0} | {seconds / points[0].Seconds:F2} | {line / points[0].Seconds:F2} | {(seconds / line) - 1:+0.0 %;-0.0 %} |");
+            output.WriteLine(
+                $"| {size:N0} | {seconds / points[0].Seconds:F2} | {line / points[0].Seconds:F2} | {(seconds / line) - 1:+0.0 %;-0.0 %} |");
         }
 
-        output.WriteLine($"\nThe line explains {explained:P2} of the variance; {start / points[^1].Seconds:P1} of the last time is constant.\n");
+        output.WriteLine(
+            $"\nThe line explains {explained:P2} of the variance; {start / points[^1].Seconds:P1} of the last time is constant.\n");
     }
 
     private static double Run(int blocks, int steps, int batch)

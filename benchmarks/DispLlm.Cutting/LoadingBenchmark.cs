@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Cutting;
 
 /// <summary>
-/// Loading cold folders of LLaMA-2 7B's shape compared with reading their headers; and a forward pass over mapped weights compared with copied ones, once they are
-/// in memory.
+/// Loading cold folders of LLaMA-2 7B's shape compared with reading their headers; and a forward pass over mapped weights compared with
+/// copied ones, once they are in memory.
 /// </summary>
 internal sealed class LoadingBenchmark(Settings settings)
 {
@@ -15,12 +15,15 @@ internal sealed class LoadingBenchmark(Settings settings)
 
     public void Print(TextWriter output)
     {
-        output.WriteLine("| weights, GB | reading headers, ms | loading mapped / reading headers | loading copied / loading mapped | pass mapped / pass copied |");
+        output.WriteLine(
+            "| weights, GB | reading headers, ms | loading mapped / reading headers | loading copied / loading mapped | pass mapped / "
+                + "pass copied |");
         output.WriteLine("|---|---|---|---|---|");
         foreach (int blocks in settings.Blocks)
         {
             Disk.EnsureFree(settings.Place, SyntheticFolder.Bytes(blocks));
-            using var folder = new SyntheticFolder(Path.Combine(settings.Place, $"displlm-loading-{Guid.NewGuid():N}"), blocks, settings.ShardBytes);
+            using var folder =
+                new SyntheticFolder(Path.Combine(settings.Place, $"displlm-loading-{Guid.NewGuid():N}"), blocks, settings.ShardBytes);
             var backend = TorchBackend.Cpu(ScalarType.BFloat16);
 
             void ReadHeaders()
@@ -62,7 +65,8 @@ internal sealed class LoadingBenchmark(Settings settings)
         using var noGradient = no_grad();
         using Tensor tokens = arange(Tokens, ScalarType.Int64).view(1, Tokens);
         double Pass(PrunableModel model) => Disk.Seconds(() => model.Logits(tokens).Dispose());
-        (double First, double Second)[] passes = [.. Enumerable.Range(0, 1 + settings.Repeats).Select(_ => (Pass(first), Pass(second))).Skip(1)];
+        (double First, double Second)[] passes =
+            [.. Enumerable.Range(0, 1 + settings.Repeats).Select(_ => (Pass(first), Pass(second))).Skip(1)];
         return passes.Min(pass => pass.First) / passes.Min(pass => pass.Second);
     }
 }

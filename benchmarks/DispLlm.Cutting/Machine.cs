@@ -8,9 +8,12 @@ internal static class Machine
     public static void Print(TextWriter output)
     {
         string processor = File.Exists("/proc/cpuinfo")
-            ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim() ?? "unknown processor"
+            ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(
+                line => line.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim() ?? "unknown processor"
             : RuntimeInformation.ProcessArchitecture.ToString();
-        string load = File.Exists("/proc/loadavg") ? $", load average {string.Join(' ', File.ReadAllText("/proc/loadavg").Split(' ')[..3])}" : string.Empty;
+        string load = File.Exists("/proc/loadavg")
+            ? $", load average {string.Join(' ', File.ReadAllText("/proc/loadavg").Split(' ')[..3])}"
+            : string.Empty;
         output.WriteLine(
             $"{processor}, {Environment.ProcessorCount} cores, {GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1e9:F0} GB, "
             + $"{RuntimeInformation.OSDescription}, {RuntimeInformation.FrameworkDescription}{load}.\n");

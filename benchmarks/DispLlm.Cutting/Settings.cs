@@ -51,7 +51,11 @@ internal sealed record Settings
         var settings = new Settings
         {
             Measurement = args[0],
-            Blocks = [.. Take("--blocks", args[0] == "cut" ? "32" : "1,2,4,8").Split(',').Select(text => int.Parse(text, CultureInfo.InvariantCulture))],
+            Blocks =
+            [
+                .. Take("--blocks", args[0] == "cut" ? "32" : "1,2,4,8").Split(',').Select(
+                    text => int.Parse(text, CultureInfo.InvariantCulture)),
+            ],
             Ratio = Number("--ratio", "0.5"),
             IsWarm = Take("--cache", "cold") == "warm",
             ShardBytes = Number("--shard", "5") * 1e9,

@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Cutting;
 
 /// <summary>
-/// A checkpoint folder of LLaMA-2 7B's shape in bfloat16, with any number of blocks, in shards with an index. Its weights are small random numbers. It is deleted
-/// when this is disposed.
+/// A checkpoint folder of LLaMA-2 7B's shape in bfloat16, with any number of blocks, in shards with an index. Its weights are small random
+/// numbers. It is deleted when this is disposed.
 /// </summary>
 internal sealed class SyntheticFolder : IDisposable
 {
@@ -33,7 +33,12 @@ internal sealed class SyntheticFolder : IDisposable
         });
         File.WriteAllText(Path.Combine(path, "config.json"), json);
         using var model = PrunableModel.FromConfig(ModelConfig.Parse(json, path));
-        Write([.. ParameterCatalog.CheckpointParameters(model.Spec, model.Family).Select(slot => new TensorInfo(slot.Name, ScalarType.BFloat16, slot.Shape))], shardBytes);
+        Write(
+            [
+                .. ParameterCatalog.CheckpointParameters(model.Spec, model.Family).Select(
+                    slot => new TensorInfo(slot.Name, ScalarType.BFloat16, slot.Shape)),
+            ],
+            shardBytes);
         Disk.Flush(path);
         Disk.Drop(path);
     }

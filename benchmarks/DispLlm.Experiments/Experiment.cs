@@ -30,8 +30,10 @@ internal sealed class Experiment : IDisposable
     /// <summary>The conditions of the experiment, as the head of the tables.</summary>
     public string Conditions() => string.Create(
         CultureInfo.InvariantCulture,
-        $"{Path.GetFileName(Path.TrimEndingDirectorySeparator(_settings.Model))}, {Model.Spec.NumLayers} blocks of {Model.Spec.HiddenSize} features, {_settings.Type}; calibrated on "
-        + $"`{Path.GetFileName(_settings.Calibration)}` with sequences of {_settings.Window} tokens, one per step; evaluated on the first {_settings.HeldoutWindows} windows of {_settings.Window} "
+        $"{Path.GetFileName(Path.TrimEndingDirectorySeparator(_settings.Model))}, {Model.Spec.NumLayers} blocks of "
+            + $"{Model.Spec.HiddenSize} features, {_settings.Type}; calibrated on "
+        + $"`{Path.GetFileName(_settings.Calibration)}` with sequences of {_settings.Window} tokens, one per step; evaluated on the first "
+        + $"{_settings.HeldoutWindows} windows of {_settings.Window} "
         + $"tokens of `{Path.GetFileName(_settings.Heldout)}`. Dense perplexity: {Perplexity(null):F2}.");
 
     /// <summary>Perplexity of a plan, or of the dense model for null.</summary>
@@ -82,7 +84,9 @@ internal sealed class Experiment : IDisposable
         using var reconstruction = WeightReconstruction.FitAsync(Model, plan, Text, new ReconstructionOptions { SequenceLength = _settings.Window }).GetAwaiter().GetResult();
         using var pruned = Prune(plan, reconstruction);
         var options = new PerplexityOptions { WindowLength = _settings.Window, MaxWindows = _settings.HeldoutWindows };
-        return (DispLlm.Evaluation.Perplexity.Evaluate(pruned, _heldout, options, null).Perplexity, reconstruction.Blocks.Count(block => block.Ridge is not null));
+        return (
+            DispLlm.Evaluation.Perplexity.Evaluate(pruned, _heldout, options, null).Perplexity,
+            reconstruction.Blocks.Count(block => block.Ridge is not null));
     }
 
     /// <summary>Prunes the model by a strategy.</summary>

@@ -6,8 +6,8 @@ using System.Text;
 namespace DispLlm.Experiments;
 
 /// <summary>
-/// Caches selections in a folder, since some take hours. The key is everything that determines a selection: the strategy with its options, the fraction, the seed,
-/// the model, the text and the compute type. The seconds of a cached row are those of reading it.
+/// Caches selections in a folder, since some take hours. The key is everything that determines a selection: the strategy with its options,
+/// the fraction, the seed, the model, the text and the compute type. The seconds of a cached row are those of reading it.
 /// </summary>
 internal sealed class SelectionCache
 {
@@ -24,7 +24,9 @@ internal sealed class SelectionCache
     {
         string name = Name(strategy, keep, seed);
         return File.Exists(name + ".json") && File.Exists(name + ".scores")
-            ? new SelectionOutcome(SelectionPlan.Load(name + ".json"), new SelectionScores(layout, MemoryMarshal.Cast<byte, float>(File.ReadAllBytes(name + ".scores"))), [])
+            ? new SelectionOutcome(
+                SelectionPlan.Load(name + ".json"),
+                new SelectionScores(layout, MemoryMarshal.Cast<byte, float>(File.ReadAllBytes(name + ".scores"))), [])
             : null;
     }
 
@@ -39,7 +41,8 @@ internal sealed class SelectionCache
     {
         string key = string.Create(
             CultureInfo.InvariantCulture,
-            $"{strategy} | {keep} | {seed} | {Path.GetFullPath(_settings.Model)} | {Path.GetFullPath(_settings.Calibration)} | {_settings.Type}");
+            $"{strategy} | {keep} | {seed} | {Path.GetFullPath(_settings.Model)} | {Path.GetFullPath(_settings.Calibration)} | "
+                + $"{_settings.Type}");
         return Path.Combine(_folder, Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(key)))[..16]);
     }
 }

@@ -68,7 +68,9 @@ internal sealed class Tables(Settings settings, TextWriter output)
             if (settings.Published > 0)
             {
                 Reference(experiment, keep);
-                Row(experiment, $"paper, {settings.Published} steps", HypernetworkSelection.Paper with { Steps = settings.Published, SequenceLength = settings.Window }, keep);
+                Row(
+                    experiment, $"paper, {settings.Published} steps",
+                    HypernetworkSelection.Paper with { Steps = settings.Published, SequenceLength = settings.Window }, keep);
             }
 
             foreach (int steps in settings.Started)
@@ -129,14 +131,17 @@ internal sealed class Tables(Settings settings, TextWriter output)
             Row(experiment, "distillation weight 0.5", Ours(options => options with { DistillationWeight = 0.5 }), keep);
             Row(experiment, "two sequences per step", Ours(options => options with { GradientAccumulationSteps = 2 }), keep);
             Row(experiment, "initial scores in one round of 16 sequences", Ours() with { InitialScores = Fisher(1) }, keep);
-            Row(experiment, "initial scores in 4 rounds of 4 sequences", Ours() with { InitialScores = Fisher(4) with { SequencesPerRound = 4 } }, keep);
+            Row(
+                experiment, "initial scores in 4 rounds of 4 sequences",
+                Ours() with { InitialScores = Fisher(4) with { SequencesPerRound = 4 } }, keep);
             Row(experiment, "initial scores in 8 rounds of 16 sequences", Ours() with { InitialScores = Fisher(8) }, keep);
         }
     }
 
     private void Ratios(Experiment experiment)
     {
-        output.WriteLine("| kept | run of its own | " + string.Join(" | ", settings.Keep.Select(keep => $"projected from the run at {keep:P0}")) + " |");
+        output.WriteLine(
+            "| kept | run of its own | " + string.Join(" | ", settings.Keep.Select(keep => $"projected from the run at {keep:P0}")) + " |");
         output.WriteLine("|---|---|" + string.Concat(settings.Keep.Select(_ => "---|")));
         var runs = settings.Keep.Select(keep => experiment.Run(Ours(), keep, 0)).ToArray();
         for (int i = 0; i < settings.Keep.Length; i++)
@@ -152,7 +157,8 @@ internal sealed class Tables(Settings settings, TextWriter output)
     {
         var context = CorpusContext.For(experiment.Model);
         int[] given = experiment.Text.Tokenize(context);
-        int[] generated = TokenCorpus.GeneratedByModel(new GeneratedCorpusOptions { Tokens = 32_768, SequenceLength = 256, BatchSize = 32 }).Tokenize(context);
+        int[] generated = TokenCorpus.GeneratedByModel(
+            new GeneratedCorpusOptions { Tokens = 32_768, SequenceLength = 256, BatchSize = 32 }).Tokenize(context);
         output.WriteLine(Head);
         foreach (double keep in settings.Keep)
         {
@@ -183,7 +189,9 @@ internal sealed class Tables(Settings settings, TextWriter output)
 
                 var plan = experiment.Run(strategy, keep, 0).Plan;
                 var (reconstructed, blocks) = experiment.EvaluateReconstructed(plan);
-                output.WriteLine($"| {name} | {keep:P0} | {Experiment.Format([experiment.Perplexity(plan)])} | {Experiment.Format([reconstructed])} | {blocks} of {plan.Blocks.Count} |");
+                output.WriteLine(
+                    $"| {name} | {keep:P0} | {Experiment.Format([experiment.Perplexity(plan)])} | {Experiment.Format([reconstructed])} | "
+                        + $"{blocks} of {plan.Blocks.Count} |");
                 output.Flush();
             }
 
@@ -199,18 +207,24 @@ internal sealed class Tables(Settings settings, TextWriter output)
     /// <summary>Speed of pruned and dense models, measured in turns; widths are multiples of 32.</summary>
     private void Speed(Experiment experiment)
     {
-        output.WriteLine("| kept | parameters, whole model: dense / pruned | prefill 512 | prefill 2,048 | decode, batch 1 | decode, batch 16 |\n|---|---|---|---|---|---|");
+        output.WriteLine(
+            "| kept | parameters, whole model: dense / pruned | prefill 512 | prefill 2,048 | decode, batch 1 | decode, batch 16 "
+                + "|\n|---|---|---|---|---|---|");
         foreach (double keep in settings.Keep)
         {
-            using var pruned = experiment.Prune(new FisherSelection { Rounds = 1, SequencesPerRound = 4, SequenceLength = settings.Window }, keep, widthMultiple: 32);
+            using var pruned = experiment.Prune(
+                new FisherSelection { Rounds = 1, SequencesPerRound = 4, SequenceLength = settings.Window }, keep, widthMultiple: 32);
             var counter = new ParameterCounter(experiment.Model.Spec);
             double parameters = (double)counter.Dense.WholeModel / counter.Count(pruned.Plan!).WholeModel;
             IPrunableModel[] pair = [experiment.Model, pruned];
             string Ratio(IReadOnlyList<double> speeds) => (speeds[1] / speeds[0]).ToString("F2", CultureInfo.InvariantCulture);
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                $"| {keep:P0} | {parameters:F2} | {Ratio(Throughput.MeasurePrefill(pair, new ThroughputOptions { SequenceLength = 512 }))} | {Ratio(Throughput.MeasurePrefill(pair, new ThroughputOptions { SequenceLength = 2048 }))} | "
-                + $"{Ratio(Throughput.MeasureDecode(pair))} | {Ratio(Throughput.MeasureDecode(pair, new ThroughputOptions { BatchSize = 16 }))} |"));
+                $"| {keep:P0} | {parameters:F2} | "
+                    + $"{Ratio(Throughput.MeasurePrefill(pair, new ThroughputOptions { SequenceLength = 512 }))} | "
+                    + $"{Ratio(Throughput.MeasurePrefill(pair, new ThroughputOptions { SequenceLength = 2048 }))} | "
+                + $"{Ratio(Throughput.MeasureDecode(pair))} | "
+                + $"{Ratio(Throughput.MeasureDecode(pair, new ThroughputOptions { BatchSize = 16 }))} |"));
         }
     }
 

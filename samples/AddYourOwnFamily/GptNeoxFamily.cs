@@ -4,8 +4,8 @@ using DispLlm.Modeling;
 namespace AddYourOwnFamily;
 
 /// <summary>
-/// GPT-NeoX-20B and the Pythia models: attention and MLP in parallel, each with its own norm; a quarter of each head rotated; queries, keys and values fused
-/// into one projection, head by head.
+/// GPT-NeoX-20B and the Pythia models: attention and MLP in parallel, each with its own norm; a quarter of each head rotated; queries, keys
+/// and values fused into one projection, head by head.
 /// </summary>
 public sealed class GptNeoxFamily : HuggingFaceDecoderFamily
 {
@@ -46,7 +46,8 @@ public sealed class GptNeoxFamily : HuggingFaceDecoderFamily
     };
 
     // The published checkpoints hold the causal mask and the rotary table, which are computed.
-    protected override IReadOnlyCollection<string> IgnorableSuffixes => [".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"];
+    protected override IReadOnlyCollection<string> IgnorableSuffixes =>
+        [".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"];
 
     public override DecoderSpec ReadSpec(ModelConfig config)
     {

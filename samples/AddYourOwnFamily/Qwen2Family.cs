@@ -3,7 +3,9 @@ using DispLlm.Modeling;
 
 namespace AddYourOwnFamily;
 
-/// <summary>Qwen2 and Qwen2.5: built like LLaMA, but with biases on queries, keys and values. A family that is nearly another one says what differs.</summary>
+/// <summary>
+/// Qwen2 and Qwen2.5: built like LLaMA, but with biases on queries, keys and values. A family that is nearly another one says what differs.
+/// </summary>
 public sealed class Qwen2Family : LlamaFamily
 {
     public override string Name => "qwen2";

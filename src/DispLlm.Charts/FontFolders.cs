@@ -13,7 +13,8 @@ internal sealed class FontFolders : ITypefaceProvider
     private readonly string[] _files = [.. FindFolders().SelectMany(FindFonts).Where(IsSansSerif).Order(StringComparer.Ordinal)];
 
     /// <summary>Returns a sans-serif font of the weight, whatever the family; null if there is none.</summary>
-    public SKTypeface? FromFamilyName(string fontFamily, SKFontStyleWeight fontWeight, SKFontStyleWidth fontWidth, SKFontStyleSlant fontStyle)
+    public SKTypeface? FromFamilyName(
+        string fontFamily, SKFontStyleWeight fontWeight, SKFontStyleWidth fontWidth, SKFontStyleSlant fontStyle)
     {
         bool bold = fontWeight >= SKFontStyleWeight.SemiBold;
         return _files.OrderBy(file => Mismatch(file, bold)).Select(SKTypeface.FromFile).OfType<SKTypeface>().FirstOrDefault(HasLatin);
@@ -28,7 +29,8 @@ internal sealed class FontFolders : ITypefaceProvider
     private static IEnumerable<string> FindFolders()
     {
         string home = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile);
-        string[] folders = ["/usr/share/fonts", "/usr/local/share/fonts", Path.Combine(home, ".local/share/fonts"), Path.Combine(home, ".fonts")];
+        string[] folders =
+            ["/usr/share/fonts", "/usr/local/share/fonts", Path.Combine(home, ".local/share/fonts"), Path.Combine(home, ".fonts")];
         return folders.Where(Directory.Exists);
     }
 
@@ -39,7 +41,8 @@ internal sealed class FontFolders : ITypefaceProvider
     private static bool IsSansSerif(string file)
     {
         string name = Path.GetFileName(file);
-        return name.Contains("Sans", StringComparison.OrdinalIgnoreCase) && !s_excluded.Any(word => name.Contains(word, StringComparison.OrdinalIgnoreCase));
+        return name.Contains("Sans", StringComparison.OrdinalIgnoreCase)
+            && !s_excluded.Any(word => name.Contains(word, StringComparison.OrdinalIgnoreCase));
     }
 
     /// <summary>0 if the file name says the wanted weight, otherwise 1.</summary>

@@ -31,7 +31,8 @@ public static class PngCharts
         float scale = (float)options.Scale;
         return svg.Save(stream, SKColors.White, SKEncodedImageFormat.Png, scaleX: scale, scaleY: scale)
             ? stream.ToArray()
-            : throw new InvalidOperationException($"The chart '{chart.Name}' cannot be rendered at a scale of {scale}. Use a smaller scale.");
+            : throw new InvalidOperationException(
+                $"The chart '{chart.Name}' cannot be rendered at a scale of {scale}. Use a smaller scale.");
     }
 
     /// <summary>Saves a chart as a PNG file. A crash leaves the old file or the new one, never a part.</summary>

@@ -27,7 +27,14 @@ internal static class DispLlmCli
         }
 
         // The commands handle signals themselves: a run is saved, however long the current step takes.
-        return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null, Output = output, Error = error });
+        return await parsed.InvokeAsync(
+            new InvocationConfiguration
+            {
+                EnableDefaultExceptionHandler = false,
+                ProcessTerminationTimeout = null,
+                Output = output,
+                Error = error,
+            });
     }
 
     private static Command Create(IReadOnlyList<string> args) =>

@@ -12,6 +12,8 @@ internal sealed class CudaDecodeAttention(CudaDecodeKernels kernels, IKeyValueMe
     public Tensor Attend(Tensor query, Tensor key, Tensor value, (Tensor Cosine, Tensor Sine)? rotary, (Tensor Key, Tensor Value) held)
     {
         Tensor? padding = memory.Padding is { } counts ? CudaDecodeState.For(memory).PaddingOn(query.device, counts) : null;
-        return kernels.Attend(query.contiguous(), key.contiguous(), value.contiguous(), rotary, padding, held, memory.Length + 1, length);
+        return kernels.Attend(Contiguous(query), Contiguous(key), Contiguous(value), rotary, padding, held, memory.Length + 1, length);
     }
+
+    private static Tensor Contiguous(Tensor x) => x.is_contiguous() ? x : x.contiguous();
 }

@@ -11,7 +11,7 @@ internal sealed class HostDecodeAttention(long position, IReadOnlyList<int>? pad
     /// <inheritdoc/>
     public Tensor Attend(Tensor query, Tensor key, Tensor value, (Tensor Cosine, Tensor Sine)? rotary, (Tensor Key, Tensor Value) held)
     {
-        (query, key, value) = (query.contiguous(), key.contiguous(), value.contiguous());
+        (query, key, value) = (Contiguous(query), Contiguous(key), Contiguous(value));
         Tensor result = DeviceKernels.EmptyLike(query, query.size(-1));
         HostMatrix queries = HostMatrix.FromTensor(query), keys = HostMatrix.FromTensor(key);
         var caches = (Keys: HostHeads.FromTensor(held.Key), Values: HostHeads.FromTensor(held.Value));
@@ -37,4 +37,6 @@ internal sealed class HostDecodeAttention(long position, IReadOnlyList<int>? pad
         GC.KeepAlive(mask);
         return result;
     }
+
+    private static Tensor Contiguous(Tensor x) => x.is_contiguous() ? x : x.contiguous();
 }

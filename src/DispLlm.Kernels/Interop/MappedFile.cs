@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// A whole file mapped into memory, as spans or as tensors over it. The memory lives until this is disposed and the last tensor over it is gone. Safe from
-/// several threads; no span may be used during or after <see cref="Dispose"/>.
+/// A whole file mapped into memory, as spans or as tensors over it. The memory lives until this is disposed and the last tensor over it is
+/// gone. Safe from several threads; no span may be used during or after <see cref="Dispose"/>.
 /// </summary>
 internal sealed unsafe class MappedFile : IDisposable
 {
@@ -15,8 +15,8 @@ internal sealed unsafe class MappedFile : IDisposable
     /// <summary>Maps a file.</summary>
     /// <param name="stream">The open file; it stays open when the map is disposed.</param>
     /// <param name="access">
-    /// <see cref="MemoryMappedFileAccess.Read"/> for spans. <see cref="MemoryMappedFileAccess.CopyOnWrite"/> for tensors: who changes a weight changes a private
-    /// copy of its page, and neither crashes nor touches the file.
+    /// <see cref="MemoryMappedFileAccess.Read"/> for spans. <see cref="MemoryMappedFileAccess.CopyOnWrite"/> for tensors: who changes a
+    /// weight changes a private copy of its page, and neither crashes nor touches the file.
     /// </param>
     /// <exception cref="IOException">The file cannot be mapped.</exception>
     /// <exception cref="OutOfMemoryException">The system has too little address space or memory to reserve.</exception>

@@ -24,7 +24,8 @@ internal sealed class ApplyCommand : ToolCommand
         HelpName = "tokens",
     }.AtLeast(2);
 
-    private readonly Option<long> _seed = new("--seed") { Description = "Seed of generated text", HelpName = "n", DefaultValueFactory = _ => 0 };
+    private readonly Option<long> _seed =
+        new("--seed") { Description = "Seed of generated text", HelpName = "n", DefaultValueFactory = _ => 0 };
 
     public ApplyCommand()
         : base(
@@ -62,7 +63,9 @@ internal sealed class ApplyCommand : ToolCommand
         string output = arguments.GetValue(_output) ?? OutputPaths.GetModelFolder(folder, plan);
         OutputPaths.EnsureAvailable(output);
 
-        using var reconstruction = arguments.GetValue(_reconstruction.Enabled) ? await ReconstructAsync(arguments, folder, plan, terminal, cancellationToken) : null;
+        using var reconstruction = arguments.GetValue(_reconstruction.Enabled)
+            ? await ReconstructAsync(arguments, folder, plan, terminal, cancellationToken)
+            : null;
         var builder = new PrunedModelBuilder(folder, null, plan, reconstruction);
         await terminal.ShowAsync($"Writing {output}", display =>
         {

@@ -24,9 +24,11 @@ internal sealed class GenerateCommand : ToolCommand
         DefaultValueFactory = _ => 0,
     }.AtLeast(0.0);
 
-    private readonly Option<int?> _topK = new Option<int?>("--top-k") { Description = "Sample from the k most likely tokens. Default: all", HelpName = "n" }.AtLeast(1);
+    private readonly Option<int?> _topK =
+        new Option<int?>("--top-k") { Description = "Sample from the k most likely tokens. Default: all", HelpName = "n" }.AtLeast(1);
 
-    private readonly Option<double?> _topP = new("--top-p") { Description = "Sample from the smallest set of tokens with this total probability. Default: all", HelpName = "p" };
+    private readonly Option<double?> _topP =
+        new("--top-p") { Description = "Sample from the smallest set of tokens with this total probability. Default: all", HelpName = "p" };
 
     private readonly Option<long> _seed = new("--seed") { Description = "Seed of sampling", HelpName = "n", DefaultValueFactory = _ => 0 };
 
@@ -78,7 +80,8 @@ internal sealed class GenerateCommand : ToolCommand
         var text = new StringBuilder();
         try
         {
-            await foreach (string piece in TextGenerator.GenerateStreamingAsync(model, TextTokenizer.FromFolder(folder), prompt, options, cancellationToken))
+            var tokenizer = TextTokenizer.FromFolder(folder);
+            await foreach (string piece in TextGenerator.GenerateStreamingAsync(model, tokenizer, prompt, options, cancellationToken))
             {
                 text.Append(piece);
                 terminal.Stream(piece);
@@ -90,6 +93,8 @@ internal sealed class GenerateCommand : ToolCommand
             throw new ToolException(e.Message, e);
         }
 
-        terminal.Result(new JsonObject { ["model"] = folder, ["prompt"] = prompt, ["continuation"] = text.ToString() }, console => console.WriteUnwrapped());
+        terminal.Result(
+            new JsonObject { ["model"] = folder, ["prompt"] = prompt, ["continuation"] = text.ToString() },
+            console => console.WriteUnwrapped());
     }
 }

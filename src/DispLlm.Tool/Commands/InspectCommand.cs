@@ -99,7 +99,9 @@ internal sealed class InspectCommand : ToolCommand
         var origin = plan.Provenance;
         console.WriteUnwrapped();
         string seed = origin.Seed?.ToString(CultureInfo.InvariantCulture) ?? "unknown";
-        console.WriteUnwrapped($"Selected by {origin.Strategy ?? "unknown"} for {origin.Budget?.ToString() ?? "an unknown budget"}, seed {seed}, {plan.NormOrder}.");
+        console.WriteUnwrapped(
+            $"Selected by {origin.Strategy ?? "unknown"} for {origin.Budget?.ToString() ?? "an unknown budget"}, seed {seed}, "
+                + $"{plan.NormOrder}.");
         new PlanSummary(plan).Draw(console);
     }
 

@@ -45,10 +45,16 @@ internal sealed class PlanComparison(string firstName, SelectionPlan first, stri
         foreach (var site in WidthTable.Sites)
         {
             var differences = _diff.Sites.Where(difference => difference.Site == site);
-            int removed = differences.Sum(difference => difference.Removed.Count), added = differences.Sum(difference => difference.Added.Count);
+            int removed = differences.Sum(difference => difference.Removed.Count);
+            int added = differences.Sum(difference => difference.Added.Count);
             int kept = first.Blocks.Sum(block => block[site].Count);
             table.AddRow(
-                WidthTable.GetName(site), WidthTable.DrawBars(first, site), WidthTable.DrawBars(second, site), Number(kept - removed), Number(removed), Number(added));
+                WidthTable.GetName(site),
+                WidthTable.DrawBars(first, site),
+                WidthTable.DrawBars(second, site),
+                Number(kept - removed),
+                Number(removed),
+                Number(added));
         }
 
         console.Write(table);

@@ -43,12 +43,14 @@ internal sealed class PruneCommand : SelectionCommand
         using var model = await LoadDenseAsync(folder, Selection.Backend.Create(arguments, terminal), terminal, cancellationToken);
         EnsureReachable(settings, model);
 
+        int sequenceLength = SelectionOptions.GetSequenceLength(settings.SequenceLength, model);
         bool reconstruct = arguments.GetValue(_reconstruction.Enabled);
-        var text = settings.Strategy.NeedsCalibration || reconstruct ? await settings.ReadTextAsync(terminal, model, cancellationToken) : null;
+        var text = settings.Strategy.NeedsCalibration || reconstruct
+            ? await settings.ReadTextAsync(terminal, model, cancellationToken)
+            : null;
         var result = await SelectAsync(arguments, model, text, terminal, cancellationToken);
         using var reconstruction = reconstruct
-            ? await ReconstructionOption.FitAsync(
-                model, result.Plan, text!, SelectionOptions.GetSequenceLength(settings.SequenceLength, model), settings.Seed, terminal, cancellationToken)
+            ? await ReconstructionOption.FitAsync(model, result.Plan, text!, sequenceLength, settings.Seed, terminal, cancellationToken)
             : null;
         await terminal.ShowAsync($"Writing {output}", display =>
         {
@@ -58,7 +60,8 @@ internal sealed class PruneCommand : SelectionCommand
         RemoveTemporaryRun(arguments);
         string? report = await _report.WriteAsync(arguments, result, model, output, settings, terminal, cancellationToken);
 
-        var summary = new PruningSummary(folder, output, result.Plan) { Reconstruction = reconstruction, Report = report, Time = clock.Elapsed };
+        var summary =
+            new PruningSummary(folder, output, result.Plan) { Reconstruction = reconstruction, Report = report, Time = clock.Elapsed };
         terminal.Result(summary.ToJson(), console =>
         {
             summary.Draw(console);

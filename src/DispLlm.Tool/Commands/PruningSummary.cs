@@ -22,10 +22,12 @@ internal sealed record PruningSummary(string Model, string Output, SelectionPlan
         var json = new PlanSummary(Plan).ToJson();
         json.Insert(0, "model", Model);
         json.Insert(1, "output", Output);
-        json["bytes"] = new JsonObject { ["dense"] = RunReport.MeasureWeightBytes(Model), ["pruned"] = RunReport.MeasureWeightBytes(Output) };
+        json["bytes"] =
+            new JsonObject { ["dense"] = RunReport.MeasureWeightBytes(Model), ["pruned"] = RunReport.MeasureWeightBytes(Output) };
         if (Reconstruction is { } reconstruction)
         {
-            json["compensated_blocks"] = new JsonArray([.. reconstruction.Blocks.Where(block => block.Ridge is not null).Select(block => (JsonNode)block.Block)]);
+            json["compensated_blocks"] =
+                new JsonArray([.. reconstruction.Blocks.Where(block => block.Ridge is not null).Select(block => (JsonNode)block.Block)]);
         }
 
         if (Report is not null)
@@ -45,10 +47,12 @@ internal sealed record PruningSummary(string Model, string Output, SelectionPlan
             int improved = reconstruction.Blocks.Count(block => block.Ridge is not null);
             console.WriteUnwrapped(string.Create(
                 CultureInfo.InvariantCulture,
-                $"Reconstructed {improved} of {reconstruction.Blocks.Count} blocks: held-out loss {reconstruction.Blocks[0].LossBefore:F3} before, {reconstruction.Blocks[^1].LossAfter:F3} after."));
+                $"Reconstructed {improved} of {reconstruction.Blocks.Count} blocks: held-out loss "
+                    + $"{reconstruction.Blocks[0].LossBefore:F3} before, {reconstruction.Blocks[^1].LossAfter:F3} after."));
         }
 
-        string bytes = Formatting.Bytes(RunReport.MeasureWeightBytes(Output)), denseBytes = Formatting.Bytes(RunReport.MeasureWeightBytes(Model));
+        string bytes = Formatting.Bytes(RunReport.MeasureWeightBytes(Output));
+        string denseBytes = Formatting.Bytes(RunReport.MeasureWeightBytes(Model));
         console.WriteUnwrapped($"The pruned model is in {Output}: {bytes} of {denseBytes}, in {Formatting.Duration(Time)}.");
         if (Report is not null)
         {

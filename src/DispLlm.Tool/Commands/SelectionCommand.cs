@@ -20,7 +20,8 @@ internal abstract class SelectionCommand : ToolCommand
         Arguments.Add(Model);
     }
 
-    protected Argument<string> Model { get; } = new("model") { Description = "Checkpoint folder of the dense model: config.json, weights, tokenizer" };
+    protected Argument<string> Model { get; } =
+        new("model") { Description = "Checkpoint folder of the dense model: config.json, weights, tokenizer" };
 
     protected SelectionOptions Selection { get; } = new();
 
@@ -28,7 +29,8 @@ internal abstract class SelectionCommand : ToolCommand
     protected RunDirectory ReadRunDirectory(ParseResult arguments)
     {
         var settings = Selection.Read(arguments);
-        return new RunDirectory(settings.Run ?? OutputPaths.GetRunFolder(OutputPaths.GetModelFolder(arguments.GetRequiredValue(Model), settings.Budget)));
+        return new RunDirectory(
+            settings.Run ?? OutputPaths.GetRunFolder(OutputPaths.GetModelFolder(arguments.GetRequiredValue(Model), settings.Budget)));
     }
 
     /// <summary>Selects the features of a model.</summary>
@@ -37,7 +39,8 @@ internal abstract class SelectionCommand : ToolCommand
     /// <param name="text">The calibration text; null for a strategy that needs none.</param>
     /// <param name="terminal">Shows the progress.</param>
     /// <param name="cancellationToken">Stops and saves the run.</param>
-    protected Task<PruningResult> SelectAsync(ParseResult arguments, IPrunableModel model, TokenCorpus? text, Terminal terminal, CancellationToken cancellationToken)
+    protected Task<PruningResult> SelectAsync(
+        ParseResult arguments, IPrunableModel model, TokenCorpus? text, Terminal terminal, CancellationToken cancellationToken)
     {
         var settings = Selection.Read(arguments);
         var strategy = settings.Strategy.WithLengths(settings.Steps, SelectionOptions.GetSequenceLength(settings.SequenceLength, model));
@@ -66,7 +69,9 @@ internal abstract class SelectionCommand : ToolCommand
     protected static void EnsureReachable(SelectionSettings settings, IPrunableModel model)
     {
         BudgetProjection.EnsureReachable(
-            model.Spec, settings.Budget, new BudgetProjectionOptions { WidthMultiple = settings.WidthMultiple, NormOrder = settings.NormOrder });
+            model.Spec,
+            settings.Budget,
+            new BudgetProjectionOptions { WidthMultiple = settings.WidthMultiple, NormOrder = settings.NormOrder });
         SelectionOptions.GetSequenceLength(settings.SequenceLength, model);
     }
 
@@ -87,7 +92,9 @@ internal abstract class SelectionCommand : ToolCommand
             return "Stopped before the first step. Nothing was saved.";
         }
 
-        string steps = _last is { } last ? string.Create(CultureInfo.InvariantCulture, $" after {last.Step} of {last.Steps} steps") : string.Empty;
+        string steps = _last is { } last
+            ? string.Create(CultureInfo.InvariantCulture, $" after {last.Step} of {last.Steps} steps")
+            : string.Empty;
         return $"Stopped{steps}. The run is saved in {run.Path}. Resume it with:{Environment.NewLine}  {ShellCommand.Format(_args)}";
     }
 }

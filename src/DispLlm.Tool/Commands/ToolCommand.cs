@@ -7,9 +7,13 @@ namespace DispLlm.Tool;
 /// </summary>
 internal abstract class ToolCommand : Command
 {
-    private readonly Option<bool> _json = new("--json") { Description = "Write the result as one JSON object to the standard output; everything else goes to the standard error" };
+    private readonly Option<bool> _json = new("--json")
+    {
+        Description = "Write the result as one JSON object to the standard output; everything else goes to the standard error",
+    };
     private readonly Option<bool> _quiet = new("--quiet", "-q") { Description = "Write only the result, warnings and errors" };
-    private readonly Option<bool> _verbose = new("--verbose", "-v") { Description = "Write the log of the library, and stack traces of errors" };
+    private readonly Option<bool> _verbose =
+        new("--verbose", "-v") { Description = "Write the log of the library, and stack traces of errors" };
 
     protected ToolCommand(string name, string description, params IReadOnlyList<string> examples)
         : base(name, description)
@@ -44,11 +48,14 @@ internal abstract class ToolCommand : Command
     protected virtual string AfterInterruption(ParseResult arguments) => "Stopped. Nothing was saved.";
 
     /// <summary>Loads a model and shows the progress.</summary>
-    protected static Task<PrunableModel> LoadAsync(string folder, ITensorBackend backend, Terminal terminal, CancellationToken cancellationToken) =>
-        terminal.ShowAsync($"Loading {folder}", _ => PrunableModel.Load(folder, backend, new LoadOptions { Logger = terminal.Logger }, cancellationToken));
+    protected static Task<PrunableModel> LoadAsync(
+        string folder, ITensorBackend backend, Terminal terminal, CancellationToken cancellationToken) =>
+        terminal.ShowAsync(
+            $"Loading {folder}", _ => PrunableModel.Load(folder, backend, new LoadOptions { Logger = terminal.Logger }, cancellationToken));
 
     /// <summary>Loads a model that is to be pruned.</summary>
-    protected static async Task<PrunableModel> LoadDenseAsync(string folder, ITensorBackend backend, Terminal terminal, CancellationToken cancellationToken)
+    protected static async Task<PrunableModel> LoadDenseAsync(
+        string folder, ITensorBackend backend, Terminal terminal, CancellationToken cancellationToken)
     {
         var model = await LoadAsync(folder, backend, terminal, cancellationToken);
         if (model.Plan is null)
@@ -63,7 +70,8 @@ internal abstract class ToolCommand : Command
     private async Task<int> InvokeAsync(ParseResult arguments, CancellationToken cancellationToken)
     {
         var verbosity = arguments.GetValue(_quiet) ? Verbosity.Quiet : arguments.GetValue(_verbose) ? Verbosity.Verbose : Verbosity.Normal;
-        var terminal = new Terminal(verbosity, arguments.GetValue(_json), arguments.InvocationConfiguration.Output, arguments.InvocationConfiguration.Error);
+        var terminal = new Terminal(
+            verbosity, arguments.GetValue(_json), arguments.InvocationConfiguration.Output, arguments.InvocationConfiguration.Error);
         using var signals = new SignalHandler(() => terminal.Note("Stopping at the next step. A second signal stops at once."));
         try
         {

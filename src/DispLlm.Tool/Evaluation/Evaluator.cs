@@ -26,7 +26,8 @@ internal sealed record Metric(string Key, string Name, string Format, IReadOnlyL
 internal abstract class Evaluator
 {
     /// <summary>Creates all evaluators, in the order of the output.</summary>
-    public static IReadOnlyList<Evaluator> CreateAll() => [new PerplexityEvaluator(), new AgreementEvaluator(), new ZeroShotEvaluator(), new ThroughputEvaluator()];
+    public static IReadOnlyList<Evaluator> CreateAll() =>
+        [new PerplexityEvaluator(), new AgreementEvaluator(), new ZeroShotEvaluator(), new ThroughputEvaluator()];
 
     /// <summary>Its name on the command line.</summary>
     public abstract string Name { get; }
@@ -42,7 +43,8 @@ internal abstract class Evaluator
     /// <param name="arguments">The parsed command line.</param>
     /// <param name="display">Shows the progress.</param>
     /// <param name="cancellationToken">Cancels the evaluation.</param>
-    public abstract IReadOnlyList<Metric> Evaluate(EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken);
+    public abstract IReadOnlyList<Metric> Evaluate(
+        EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken);
 }
 
 /// <summary>Perplexity of each model.</summary>
@@ -52,7 +54,8 @@ internal sealed class PerplexityEvaluator : Evaluator
 
     public override string Summary => "perplexity on the text";
 
-    public override IReadOnlyList<Metric> Evaluate(EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)
+    public override IReadOnlyList<Metric> Evaluate(
+        EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)
     {
         PerplexityResult[] results =
         [
@@ -75,7 +78,8 @@ internal sealed class AgreementEvaluator : Evaluator
 
     public override string Summary => "KL divergence and top-1 agreement with the first model";
 
-    public override IReadOnlyList<Metric> Evaluate(EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)
+    public override IReadOnlyList<Metric> Evaluate(
+        EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)
     {
         var others = input.Models.Skip(1).ToArray();
         if (others.Length == 0)
@@ -91,8 +95,12 @@ internal sealed class AgreementEvaluator : Evaluator
         ];
         return
         [
-            new Metric("divergence", "KL divergence from the first, nats per token", "F4", [.. results.Select(result => result.KlDivergence)]) { ShowsRatio = false },
-            new Metric("top_match", "top-1 agreement with the first", "P1", [.. results.Select(result => result.Top1Agreement)]) { ShowsRatio = false },
+            new Metric(
+                "divergence", "KL divergence from the first, nats per token", "F4",
+                [.. results.Select(result => result.KlDivergence)]) { ShowsRatio = false },
+            new Metric(
+                "top_match", "top-1 agreement with the first", "P1",
+                [.. results.Select(result => result.Top1Agreement)]) { ShowsRatio = false },
         ];
     }
 }
@@ -104,16 +112,23 @@ internal sealed class ThroughputEvaluator : Evaluator
 
     public override string Summary => "prefill and decode speed, measured in turns";
 
-    public override IReadOnlyList<Metric> Evaluate(EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)
+    public override IReadOnlyList<Metric> Evaluate(
+        EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)
     {
         int prompt = Math.Max(1, input.WindowLength / 2);
-        var options = new ThroughputOptions { SequenceLength = input.WindowLength, PromptLength = prompt, NewTokens = Math.Min(16, input.WindowLength - prompt) };
+        var options = new ThroughputOptions
+        {
+            SequenceLength = input.WindowLength,
+            PromptLength = prompt,
+            NewTokens = Math.Min(16, input.WindowLength - prompt),
+        };
         var prefill = Throughput.MeasurePrefill(input.Models, options, cancellationToken);
         display.Report(0.5);
         var decode = Throughput.MeasureDecode(input.Models, options, cancellationToken);
         return
         [
-            new Metric("read_tokens_per_second", FormattableString.Invariant($"prefill, tokens/s, {input.WindowLength:N0} tokens"), "N0", prefill),
+            new Metric(
+                "read_tokens_per_second", FormattableString.Invariant($"prefill, tokens/s, {input.WindowLength:N0} tokens"), "N0", prefill),
             new Metric("written_tokens_per_second", "decode, tokens/s, one sequence", "N0", decode),
         ];
     }

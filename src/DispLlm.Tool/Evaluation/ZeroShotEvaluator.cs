@@ -9,7 +9,8 @@ internal sealed class ZeroShotEvaluator : Evaluator
 
     private readonly Option<string[]> _tasks = new("--task")
     {
-        Description = $"A zero-shot task and its file, such as arc_easy=ARC-Easy-Test.jsonl; repeat it for more. Tasks: {s_names}. Default: none",
+        Description =
+            $"A zero-shot task and its file, such as arc_easy=ARC-Easy-Test.jsonl; repeat it for more. Tasks: {s_names}. Default: none",
         HelpName = "name=file",
         DefaultValueFactory = _ => [],
     };
@@ -22,9 +23,12 @@ internal sealed class ZeroShotEvaluator : Evaluator
 
     public ZeroShotEvaluator() => _tasks.Validators.Add(result =>
     {
-        foreach (string text in result.Tokens.Select(token => token.Value).Where(text => text.Split('=', 2) is not [var name, _] || !ZeroShotTask.KnownNames.Contains(name)))
+        foreach (var token in result.Tokens)
         {
-            result.AddError($"'--task {text}': a task is written as name=file, with one of {s_names}.");
+            if (token.Value.Split('=', 2) is not [var name, _] || !ZeroShotTask.KnownNames.Contains(name))
+            {
+                result.AddError($"'--task {token.Value}': a task is written as name=file, with one of {s_names}.");
+            }
         }
     });
 
@@ -34,9 +38,11 @@ internal sealed class ZeroShotEvaluator : Evaluator
 
     public override IEnumerable<Option> Options => [_tasks, _maxItems];
 
-    public override IReadOnlyList<Metric> Evaluate(EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)
+    public override IReadOnlyList<Metric> Evaluate(
+        EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)
     {
-        var tasks = arguments.GetRequiredValue(_tasks).Select(text => text.Split('=', 2)).Select(parts => ZeroShotTask.FromFile(parts[0], parts[1])).ToArray();
+        var files = arguments.GetRequiredValue(_tasks).Select(text => text.Split('=', 2));
+        ZeroShotTask[] tasks = [.. files.Select(parts => ZeroShotTask.FromFile(parts[0], parts[1]))];
         var options = new ZeroShotOptions { MaxItems = arguments.GetValue(_maxItems) };
         var metrics = new List<Metric>();
         int done = 0, total = tasks.Length * input.Models.Count;
@@ -47,10 +53,16 @@ internal sealed class ZeroShotEvaluator : Evaluator
                 .. input.Models.Select(model => ZeroShot.Evaluate(
                     model, TextTokenizer.FromFolder(model.Folder), task, options, display.Part(done++, total), cancellationToken)),
             ];
-            metrics.Add(new Metric(task.Name, FormattableString.Invariant($"{task.Name}, {scores[0].Items:N0} items"), "P1", [.. scores.Select(score => score.Accuracy)]));
+            metrics.Add(
+                new Metric(
+                    task.Name, FormattableString.Invariant($"{task.Name}, {scores[0].Items:N0} items"), "P1",
+                    [.. scores.Select(score => score.Accuracy)]));
             if (task.IsNormalized)
             {
-                metrics.Add(new Metric($"{task.Name}_norm", $"{task.Name}, normalized by length", "P1", [.. scores.Select(score => score.NormalizedAccuracy!.Value)]));
+                metrics.Add(
+                    new Metric(
+                        $"{task.Name}_norm", $"{task.Name}, normalized by length", "P1",
+                        [.. scores.Select(score => score.NormalizedAccuracy!.Value)]));
             }
         }
 

@@ -50,6 +50,7 @@ internal sealed class BackendOptions
     }
 
     private static int? ParseCudaIndex(string device) => device == "cuda" ? 0
-        : device.StartsWith("cuda:", StringComparison.Ordinal) && int.TryParse(device.AsSpan(5), NumberStyles.None, CultureInfo.InvariantCulture, out int index) ? index
+        : device.StartsWith("cuda:", StringComparison.Ordinal)
+            && int.TryParse(device.AsSpan(5), NumberStyles.None, CultureInfo.InvariantCulture, out int index) ? index
         : null;
 }

@@ -23,7 +23,8 @@ internal sealed class BudgetOptions
 
     private readonly ChoiceOption<ParameterScope> _scope = new(
         "--scope",
-        "The parameters that are counted: block-weights (projections of the blocks), block-weights-and-biases, or whole-model (with embeddings and head)",
+        "The parameters that are counted: block-weights (projections of the blocks), block-weights-and-biases, or whole-model (with "
+            + "embeddings and head)",
         ("block-weights", ParameterScope.BlockWeights),
         ("block-weights-and-biases", ParameterScope.BlockWeightsAndBiases),
         ("whole-model", ParameterScope.WholeModel));

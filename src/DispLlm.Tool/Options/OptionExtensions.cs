@@ -37,9 +37,10 @@ internal static class OptionExtensions
     {
         option.Validators.Add(result =>
         {
-            if (result.Tokens is [var token] && double.TryParse(token.Value, CultureInfo.InvariantCulture, out double value) && value < minimum)
+            string text = result.Tokens is [var token] ? token.Value : string.Empty;
+            if (double.TryParse(text, CultureInfo.InvariantCulture, out double value) && value < minimum)
             {
-                result.AddError($"'{option.Name} {token.Value}': the minimum is {minimum}.");
+                result.AddError($"'{option.Name} {text}': the minimum is {minimum}.");
             }
         });
         return option;

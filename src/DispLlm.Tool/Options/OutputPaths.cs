@@ -6,10 +6,12 @@ namespace DispLlm.Tool;
 internal static class OutputPaths
 {
     /// <summary><c>./model-pruned-30</c> for <c>./model</c> and a ratio of 0.3.</summary>
-    public static string GetModelFolder(string model, PruningBudget budget) => CreateName(model, budget.Kind == BudgetKind.Ratio ? budget.Value : 1 - budget.Value);
+    public static string GetModelFolder(string model, PruningBudget budget) =>
+        CreateName(model, budget.Kind == BudgetKind.Ratio ? budget.Value : 1 - budget.Value);
 
     /// <summary>The same for a plan, by its budget or kept fraction.</summary>
-    public static string GetModelFolder(string model, SelectionPlan plan) => plan.Provenance.Budget is { Kind: not BudgetKind.Parameters } budget
+    public static string GetModelFolder(string model, SelectionPlan plan) =>
+        plan.Provenance.Budget is { Kind: not BudgetKind.Parameters } budget
         ? GetModelFolder(model, budget)
         : CreateName(model, 1 - (decimal)plan.KeptFraction());
 

@@ -12,7 +12,8 @@ internal sealed class SelectionOptions
 
     private readonly ChoiceOption<ISelectionStrategy> _strategy = new(
         "--strategy",
-        "How features are selected: hypernetwork, paper and reference train (the last two as published); fisher, first-order and activation measure on text; "
+        "How features are selected: hypernetwork, paper and reference train (the last two as published); fisher, first-order and "
+            + "activation measure on text; "
         + "magnitude uses the weights alone; random is a baseline",
         StrategyNames.All);
 
@@ -50,7 +51,8 @@ internal sealed class SelectionOptions
 
     private readonly Option<string?> _run = new("--run")
     {
-        Description = "Folder for the state and the log of the run, from which a stopped run resumes. Default: next to the output, until the result is written",
+        Description = "Folder for the state and the log of the run, from which a stopped run resumes. Default: next to the output, until "
+            + "the result is written",
         HelpName = "folder",
     };
 
@@ -102,7 +104,8 @@ internal sealed class SelectionOptions
         WidthMultiple = arguments.GetRequiredValue(_widthMultiple),
         NormOrder = _normOrder.Read(arguments),
         Run = arguments.GetValue(_run),
-        ReadTextAsync = (terminal, model, cancellationToken) => _text.ReadAsync(arguments, terminal, model, arguments.GetValue(_seed), cancellationToken),
+        ReadTextAsync = (terminal, model, cancellationToken) =>
+            _text.ReadAsync(arguments, terminal, model, arguments.GetValue(_seed), cancellationToken),
     };
 
     /// <summary>The sequence length for a model: the requested one, if the model has as many positions.</summary>

@@ -25,7 +25,8 @@ internal enum Verbosity
 /// </summary>
 internal sealed class Terminal
 {
-    private static readonly JsonSerializerOptions s_indented = new() { WriteIndented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions s_indented =
+        new() { WriteIndented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>A width at which no path or command wraps.</summary>
     private const int Unwrapped = 10_000;

@@ -8,9 +8,11 @@ internal sealed class TerminalLogger(Terminal terminal) : ILogger
     public IDisposable? BeginScope<TState>(TState state)
         where TState : notnull => null;
 
-    public bool IsEnabled(LogLevel logLevel) => logLevel >= (terminal.Verbosity == Verbosity.Verbose ? LogLevel.Information : LogLevel.Warning);
+    public bool IsEnabled(LogLevel logLevel) =>
+        logLevel >= (terminal.Verbosity == Verbosity.Verbose ? LogLevel.Information : LogLevel.Warning);
 
-    public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+    public void Log<TState>(
+        LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
     {
         if (!IsEnabled(logLevel))
         {

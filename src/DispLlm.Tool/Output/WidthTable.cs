@@ -22,7 +22,8 @@ internal static class WidthTable
 
     public static void Draw(IAnsiConsole console, SelectionPlan plan)
     {
-        var table = new Table { Border = TableBorder.Simple }.AddColumns("kept widths", "blocks, the first one left", "min", "mean", "max", "of");
+        var table = new Table { Border = TableBorder.Simple }.AddColumns(
+            "kept widths", "blocks, the first one left", "min", "mean", "max", "of");
         foreach (var column in table.Columns.Skip(2))
         {
             column.Alignment = Justify.Right;

@@ -6,9 +6,9 @@ using Microsoft.Win32.SafeHandles;
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// A file that appears whole or not at all. It is written beside its target under another name, flushed to the disk, and renamed over the target by
-/// <see cref="Complete"/>. A run that is killed before leaves the old file and at most one <c>*.part</c> file, which nothing reads and anyone may delete. Not
-/// thread-safe.
+/// A file that appears whole or not at all. It is written beside its target under another name, flushed to the disk, and renamed over the
+/// target by <see cref="Complete"/>. A run that is killed before leaves the old file and at most one <c>*.part</c> file, which nothing
+/// reads and anyone may delete. Not thread-safe.
 /// </summary>
 internal sealed class AtomicFile : IDisposable
 {
@@ -42,8 +42,8 @@ internal sealed class AtomicFile : IDisposable
     public Stream Stream => _stream;
 
     /// <summary>
-    /// Starts to flush what is written so far to the disk, on another thread, unless a flush is running. An operating system keeps gigabytes in its cache
-    /// before it starts by itself; then everything waits for the disk at the end.
+    /// Starts to flush what is written so far to the disk, on another thread, unless a flush is running. An operating system keeps
+    /// gigabytes in its cache before it starts by itself; then everything waits for the disk at the end.
     /// </summary>
     public void FlushAhead()
     {

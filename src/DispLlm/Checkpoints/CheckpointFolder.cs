@@ -9,9 +9,10 @@ namespace DispLlm.Checkpoints;
 public sealed record CheckpointShard(string FileName, IReadOnlyList<string> TensorNames);
 
 /// <summary>
-/// A model's folder as it is downloaded: <c>config.json</c>, weights (safetensors or <c>pytorch_model.bin</c>, one file, or shards and their index), and the
-/// tokenizer's files. Where both formats are present, safetensors are read. Opening reads the config and the names; a shard is opened when a tensor of it is
-/// first read. Reading is safe from several threads; nothing may be read during or after <see cref="Dispose"/>.
+/// A model's folder as it is downloaded: <c>config.json</c>, weights (safetensors or <c>pytorch_model.bin</c>, one file, or shards and
+/// their index), and the tokenizer's files. Where both formats are present, safetensors are read. Opening reads the config and the names; a
+/// shard is opened when a tensor of it is first read. Reading is safe from several threads; nothing may be read during or after
+/// <see cref="Dispose"/>.
 /// </summary>
 public sealed class CheckpointFolder : IDisposable
 {
@@ -64,7 +65,9 @@ public sealed class CheckpointFolder : IDisposable
 
     /// <summary>Opens a folder.</summary>
     /// <param name="path">Path of the folder.</param>
-    /// <exception cref="CheckpointException">The folder, its config or its weights are missing, damaged, or in a format that is not read.</exception>
+    /// <exception cref="CheckpointException">
+    /// The folder, its config or its weights are missing, damaged, or in a format that is not read.
+    /// </exception>
     public static CheckpointFolder Open(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
@@ -72,7 +75,9 @@ public sealed class CheckpointFolder : IDisposable
         if (!Directory.Exists(path))
         {
             throw new CheckpointException(
-                path, null, File.Exists(path) ? "this is a file. Give the folder that holds config.json and the weights." : "there is no such folder.");
+                path, null, File.Exists(path)
+                    ? "this is a file. Give the folder that holds config.json and the weights."
+                    : "there is no such folder.");
         }
 
         var config = ModelConfig.Load(Path.Combine(path, ConfigFile));
@@ -91,7 +96,8 @@ public sealed class CheckpointFolder : IDisposable
 
             if (File.Exists(Path.Combine(path, format.IndexFile)))
             {
-                return new CheckpointFolder(path, config, format, ShardIndex.Load(Path.Combine(path, format.IndexFile)), new(StringComparer.Ordinal));
+                return new CheckpointFolder(
+                    path, config, format, ShardIndex.Load(Path.Combine(path, format.IndexFile)), new(StringComparer.Ordinal));
             }
         }
 
@@ -125,6 +131,9 @@ public sealed class CheckpointFolder : IDisposable
     /// <summary>A tensor's bytes in the mapped shard, not copied, valid until <see cref="Dispose"/>.</summary>
     internal ReadOnlySpan<byte> Bytes(string name) => FindFile(name).Bytes(name);
 
+    /// <summary>A slice of a tensor's bytes in the mapped shard, not copied, valid until <see cref="Dispose"/>.</summary>
+    internal ReadOnlySpan<byte> Bytes(string name, long offset, int count) => FindFile(name).Bytes(name, offset, count);
+
     /// <summary>Opens every shard now, so that a damaged download is found before hours of work.</summary>
     /// <exception cref="CheckpointException">A shard is missing, damaged, or does not hold what the index says.</exception>
     public void OpenAll()
@@ -156,7 +165,8 @@ public sealed class CheckpointFolder : IDisposable
         return _shardOf.TryGetValue(name, out string? shard)
             ? OpenShard(shard)
             : throw new CheckpointException(
-                FolderPath, name, $"the checkpoint holds no tensor of that name among its {_shardOf.Count}. Do its weights belong to its config.json?");
+                FolderPath, name, $"the checkpoint holds no tensor of that name among its {_shardOf.Count}. Do its weights belong to its "
+                    + "config.json?");
     }
 
     private WeightsFile OpenShard(string shard)
@@ -191,7 +201,9 @@ public sealed class CheckpointFolder : IDisposable
         {
             if (!file.Contains(name))
             {
-                throw new CheckpointException(file.FilePath, name, $"{_format.IndexFile} says that this file holds the tensor, but it does not. Fetch both files again.");
+                throw new CheckpointException(
+                    file.FilePath, name,
+                    $"{_format.IndexFile} says that this file holds the tensor, but it does not. Fetch both files again.");
             }
         }
 
@@ -200,7 +212,9 @@ public sealed class CheckpointFolder : IDisposable
             if (!_shardOf.TryGetValue(tensor.Name, out string? indexed) || indexed != shard)
             {
                 string elsewhere = indexed is null ? "does not list it" : $"says that {indexed} holds it";
-                throw new CheckpointException(file.FilePath, tensor.Name, $"this file holds the tensor, but {_format.IndexFile} {elsewhere}. Fetch both files again.");
+                throw new CheckpointException(
+                    file.FilePath, tensor.Name,
+                    $"this file holds the tensor, but {_format.IndexFile} {elsewhere}. Fetch both files again.");
             }
         }
     }

@@ -4,8 +4,9 @@ using static TorchSharp.torch;
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// The bytes of an open file: copied into the caller's memory, which suits what is read once; as spans over the mapped file; and as tensors over it. A map
-/// is made when it is first asked for, and lives until this is disposed and the last tensor over it is freed. Safe from several threads.
+/// The bytes of an open file: copied into the caller's memory, which suits what is read once; as spans over the mapped file; and as tensors
+/// over it. A map is made when it is first asked for, and lives until this is disposed and the last tensor over it is freed. Safe from
+/// several threads.
 /// </summary>
 internal sealed class FileBytes(FileStream stream, string path) : IDisposable
 {
@@ -92,7 +93,8 @@ internal sealed class FileBytes(FileStream stream, string path) : IDisposable
             int read = RandomAccess.Read(stream.SafeFileHandle, bytes, offset);
             return read > 0
                 ? read
-                : throw new CheckpointException(path, null, $"the file ends at byte {offset}: it became shorter while it was open. Fetch it again.");
+                : throw new CheckpointException(
+                    path, null, $"the file ends at byte {offset}: it became shorter while it was open. Fetch it again.");
         }
         catch (IOException e)
         {

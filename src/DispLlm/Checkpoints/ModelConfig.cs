@@ -5,8 +5,9 @@ using System.Text.Json.Nodes;
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// A model's <c>config.json</c>, or one nested object of it. A value of the wrong kind is an error that names file, key and value, never a default. Unknown keys
-/// are allowed. A key whose value is <c>null</c> counts as absent, as in transformers. Immutable and safe from several threads.
+/// A model's <c>config.json</c>, or one nested object of it. A value of the wrong kind is an error that names file, key and value, never a
+/// default. Unknown keys are allowed. A key whose value is <c>null</c> counts as absent, as in transformers. Immutable and safe from
+/// several threads.
 /// </summary>
 public sealed class ModelConfig
 {
@@ -24,11 +25,14 @@ public sealed class ModelConfig
     public string File { get; }
 
     /// <summary>The keys that have a value, in the order of the file.</summary>
-    public IEnumerable<string> Keys => _json.EnumerateObject().Where(property => property.Value.ValueKind != JsonValueKind.Null).Select(property => property.Name);
+    public IEnumerable<string> Keys =>
+        _json.EnumerateObject().Where(property => property.Value.ValueKind != JsonValueKind.Null).Select(property => property.Name);
 
     /// <summary>Reads a file.</summary>
     /// <param name="path">Path of the file.</param>
-    /// <exception cref="CheckpointException">There is no such file, it cannot be read, or it is not one JSON object with unique keys.</exception>
+    /// <exception cref="CheckpointException">
+    /// There is no such file, it cannot be read, or it is not one JSON object with unique keys.
+    /// </exception>
     public static ModelConfig Load(string path) => new(StrictJson.LoadObject(path, out string full), full, "");
 
     /// <summary>Reads a text.</summary>
@@ -57,7 +61,9 @@ public sealed class ModelConfig
     /// <summary>A whole number of 32 bits.</summary>
     /// <param name="key">The key.</param>
     /// <param name="fallback">What an absent key means; null if the key is required.</param>
-    /// <exception cref="CheckpointException">The key is absent without a fallback, or its value is not a whole number of 32 bits.</exception>
+    /// <exception cref="CheckpointException">
+    /// The key is absent without a fallback, or its value is not a whole number of 32 bits.
+    /// </exception>
     public int GetInt(string key, int? fallback = null) => Find(key) is { } value
         ? ToInt(key, value)
         : fallback ?? throw Missing(key, "a whole number");
@@ -95,9 +101,13 @@ public sealed class ModelConfig
     /// <summary>A truth value.</summary>
     /// <param name="key">The key.</param>
     /// <param name="fallback">What an absent key means; null if the key is required.</param>
-    /// <exception cref="CheckpointException">The key is absent without a fallback, or its value is not <c>true</c> or <c>false</c>.</exception>
+    /// <exception cref="CheckpointException">
+    /// The key is absent without a fallback, or its value is not <c>true</c> or <c>false</c>.
+    /// </exception>
     public bool GetBool(string key, bool? fallback = null) => Find(key) is { } value
-        ? value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean() : throw Invalid(key, "true or false is expected.")
+        ? value.ValueKind is JsonValueKind.True or JsonValueKind.False
+            ? value.GetBoolean()
+            : throw Invalid(key, "true or false is expected.")
         : fallback ?? throw Missing(key, "true or false");
 
     /// <summary>A list of texts.</summary>
@@ -119,7 +129,9 @@ public sealed class ModelConfig
     /// <summary>A list of whole numbers; a number by itself is a list of one, as in <c>eos_token_id</c>.</summary>
     /// <param name="key">The key.</param>
     /// <param name="fallback">What an absent key means; null if the key is required.</param>
-    /// <exception cref="CheckpointException">The key is absent without a fallback, or its value is not a whole number or a list of them.</exception>
+    /// <exception cref="CheckpointException">
+    /// The key is absent without a fallback, or its value is not a whole number or a list of them.
+    /// </exception>
     public IReadOnlyList<int> GetInts(string key, IReadOnlyList<int>? fallback = null) => Find(key) switch
     {
         null => fallback ?? throw Missing(key, "a list of whole numbers"),
@@ -132,7 +144,9 @@ public sealed class ModelConfig
     /// <returns>The object, or null if the key is absent.</returns>
     /// <exception cref="CheckpointException">The value is not an object.</exception>
     public ModelConfig? TryGetSection(string key) => Find(key) is { } value
-        ? value.ValueKind == JsonValueKind.Object ? new ModelConfig(value, File, $"{_prefix}{key}.") : throw Invalid(key, "An object is expected.")
+        ? value.ValueKind == JsonValueKind.Object
+            ? new ModelConfig(value, File, $"{_prefix}{key}.")
+            : throw Invalid(key, "An object is expected.")
         : null;
 
     /// <summary>A copy without a key, for a reader that passes the configuration on to another that would refuse the key.</summary>
@@ -170,7 +184,8 @@ public sealed class ModelConfig
 
     private int ToInt(string key, JsonElement value) => value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int number)
         ? number
-        : throw Invalid(key, string.Create(CultureInfo.InvariantCulture, $"A whole number from {int.MinValue} to {int.MaxValue} is expected."));
+        : throw Invalid(
+            key, string.Create(CultureInfo.InvariantCulture, $"A whole number from {int.MinValue} to {int.MaxValue} is expected."));
 
     private string Shown(string key)
     {

@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// The JSON at the start of a safetensors file. Here untrusted bytes decide about memory, so everything is checked: a header that is accepted describes every
-/// byte of the file exactly once.
+/// The JSON at the start of a safetensors file. Here untrusted bytes decide about memory, so everything is checked: a header that is
+/// accepted describes every byte of the file exactly once.
 /// </summary>
 internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IReadOnlyDictionary<string, string> Metadata)
 {
@@ -26,7 +26,8 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
     {
         if (json.IsEmpty || json[0] != (byte)'{')
         {
-            throw new CheckpointException(file, null, "the header does not begin with '{'. This is not a safetensors file, or it is damaged.");
+            throw new CheckpointException(
+                file, null, "the header does not begin with '{'. This is not a safetensors file, or it is damaged.");
         }
 
         if (!Utf8.IsValid(json))
@@ -47,7 +48,8 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
                 key = reader.GetString()!;
                 if (!names.Add(key))
                 {
-                    throw new CheckpointException(file, key, "the header names it twice; which one counts is undefined. Write the file again.");
+                    throw new CheckpointException(
+                        file, key, "the header names it twice; which one counts is undefined. Write the file again.");
                 }
 
                 reader.Read();
@@ -102,7 +104,8 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
                 case "dtype":
                     string text = reader.TokenType == JsonTokenType.String ? reader.GetString()! : Describe(ref reader);
                     type = SafetensorsType.Parse(text) ?? throw new CheckpointException(
-                        file, name, $"its dtype {CheckpointException.Quote(text)} is not supported. Supported are {SafetensorsType.Known}; convert the file to one of them.");
+                        file, name, $"its dtype {CheckpointException.Quote(text)} is not supported. Supported "
+                            + $"are {SafetensorsType.Known}; convert the file to one of them.");
                     break;
                 case "shape":
                     shape = ReadNumbers(ref reader, name, field, file);
@@ -112,7 +115,9 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
                     break;
                 default:
                     // A field that nobody reads may change what the bytes mean (a scale, an encoding): refuse rather than guess.
-                    throw new CheckpointException(file, name, $"the header gives it an unknown field {CheckpointException.Quote(field)}; known are dtype, shape, data_offsets.");
+                    throw new CheckpointException(
+                        file, name,
+                        $"the header gives it an unknown field {CheckpointException.Quote(field)}; known are dtype, shape, data_offsets.");
             }
         }
 
@@ -143,7 +148,8 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
         {
             if (reader.TokenType != JsonTokenType.Number || !reader.TryGetInt64(out long number) || number < 0)
             {
-                throw new CheckpointException(file, name, $"its {field} holds {Describe(ref reader)}, which is not a whole number from 0 to 2^63 - 1.");
+                throw new CheckpointException(
+                    file, name, $"its {field} holds {Describe(ref reader)}, which is not a whole number from 0 to 2^63 - 1.");
             }
 
             numbers.Add(number);
@@ -165,7 +171,8 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
             reader.Read();
             if (reader.TokenType != JsonTokenType.String)
             {
-                throw new CheckpointException(file, MetadataKey, $"its {CheckpointException.Quote(name)} is {Describe(ref reader)} instead of a string.");
+                throw new CheckpointException(
+                    file, MetadataKey, $"its {CheckpointException.Quote(name)} is {Describe(ref reader)} instead of a string.");
             }
 
             if (!metadata.TryAdd(name, reader.GetString()!))
@@ -184,13 +191,15 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
         }
         catch (OverflowException e)
         {
-            throw new CheckpointException(file, tensor.Name, $"its shape [{string.Join(", ", tensor.Shape.Take(16))}] has more bytes than 64 bits can count.", e);
+            throw new CheckpointException(
+                file, tensor.Name, $"its shape [{string.Join(", ", tensor.Shape.Take(16))}] has more bytes than 64 bits can count.", e);
         }
 
         if (size != end - tensor.Offset)
         {
             throw new CheckpointException(
-                file, tensor.Name, $"its shape and dtype {tensor} take {size} bytes, but its data_offsets [{tensor.Offset}, {end}] hold {end - tensor.Offset}.");
+                file, tensor.Name, $"its shape and dtype {tensor} take {size} bytes, but its data_offsets [{tensor.Offset}, {end}] "
+                    + $"hold {end - tensor.Offset}.");
         }
     }
 
@@ -213,7 +222,8 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
             if (covered > dataLength)
             {
                 throw new CheckpointException(
-                    file, tensor.Name, $"it ends at byte {covered} of the data, but the file holds {dataLength}. The file is cut short: fetch it again.");
+                    file, tensor.Name, $"it ends at byte {covered} of the data, but the file holds {dataLength}. The file is cut short: "
+                        + "fetch it again.");
             }
 
             before = CheckpointException.Quote(tensor.Name);

@@ -6,9 +6,9 @@ using static TorchSharp.torch;
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// Writes a safetensors file in one pass. The tensors are declared first, because the header with their offsets comes first in the file; then their bytes follow
-/// in the same order, as tensors or as spans. The target is replaced by <see cref="Complete"/> only; until then, and after a crash, the old file is there. The
-/// same input gives the same bytes. Not thread-safe.
+/// Writes a safetensors file in one pass. The tensors are declared first, because the header with their offsets comes first in the file;
+/// then their bytes follow in the same order, as tensors or as spans. The target is replaced by <see cref="Complete"/> only; until then,
+/// and after a crash, the old file is there. The same input gives the same bytes. Not thread-safe.
 /// </summary>
 public sealed class SafetensorsWriter : IDisposable
 {
@@ -16,7 +16,8 @@ public sealed class SafetensorsWriter : IDisposable
     private const long FlushedTogether = 64 << 20;
 
     /// <summary>
-    /// What the data begin at a multiple of, in bytes: a cache line, so that SIMD kernels on mapped weights do not read across two. The format asks for 8.
+    /// What the data begin at a multiple of, in bytes: a cache line, so that SIMD kernels on mapped weights do not read across two. The
+    /// format asks for 8.
     /// </summary>
     private const int Alignment = 64;
 
@@ -33,7 +34,9 @@ public sealed class SafetensorsWriter : IDisposable
         _tensors = tensors;
     }
 
-    /// <summary>The metadata that a file gets if none is given: <c>format</c> is <c>pt</c>, as loaders expect for PyTorch's layout.</summary>
+    /// <summary>
+    /// The metadata that a file gets if none is given: <c>format</c> is <c>pt</c>, as loaders expect for PyTorch's layout.
+    /// </summary>
     public static IReadOnlyDictionary<string, string> DefaultMetadata { get; } =
         new ReadOnlyDictionary<string, string>(new Dictionary<string, string> { ["format"] = "pt" });
 
@@ -43,7 +46,8 @@ public sealed class SafetensorsWriter : IDisposable
     /// <param name="metadata">Texts to carry beside the tensors; <see cref="DefaultMetadata"/> if null.</param>
     /// <exception cref="ArgumentException">A name is empty, reserved or given twice; a type or shape cannot be stored.</exception>
     /// <exception cref="IOException">The file cannot be written.</exception>
-    public static SafetensorsWriter Create(string path, IEnumerable<TensorInfo> tensors, IReadOnlyDictionary<string, string>? metadata = null)
+    public static SafetensorsWriter Create(
+        string path, IEnumerable<TensorInfo> tensors, IReadOnlyDictionary<string, string>? metadata = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         ArgumentNullException.ThrowIfNull(tensors);
@@ -52,7 +56,8 @@ public sealed class SafetensorsWriter : IDisposable
         byte[] header = WriteHeader(declared, metadata ?? DefaultMetadata);
         if (header.Length - 8 > SafetensorsHeader.LongestHeader)
         {
-            throw new ArgumentException($"The header would take {header.Length} bytes; the format allows {SafetensorsHeader.LongestHeader}.", nameof(tensors));
+            throw new ArgumentException(
+                $"The header would take {header.Length} bytes; the format allows {SafetensorsHeader.LongestHeader}.", nameof(tensors));
         }
 
         var file = new AtomicFile(path);
@@ -80,7 +85,9 @@ public sealed class SafetensorsWriter : IDisposable
         {
             string found = $"{SafetensorsType.ToName(tensor.dtype)}[{string.Join(", ", tensor.shape)}]";
             throw new ArgumentException(
-                _written != 0 ? $"Tensor '{name}' was begun or written already." : $"Tensor '{name}' was declared as {info}, but is {found}.", nameof(tensor));
+                _written != 0
+                    ? $"Tensor '{name}' was begun or written already."
+                    : $"Tensor '{name}' was declared as {info}, but is {found}.", nameof(tensor));
         }
 
         // A copy to the CPU or into row order is freed here: there are many tensors.
@@ -113,7 +120,8 @@ public sealed class SafetensorsWriter : IDisposable
         {
             var info = _tensors[_current];
             throw new InvalidOperationException(
-                $"{_file.Target}: tensor '{info.Name}' has {_written} of its {info.ByteCount} bytes; write all {_tensors.Length} declared tensors first.");
+                $"{_file.Target}: tensor '{info.Name}' has {_written} of its {info.ByteCount} bytes; write "
+                    + $"all {_tensors.Length} declared tensors first.");
         }
 
         _file.Complete();
@@ -123,7 +131,9 @@ public sealed class SafetensorsWriter : IDisposable
     /// <summary>Deletes the new file and leaves the target as it was, unless <see cref="Complete"/> was called.</summary>
     public void Dispose() => _file.Dispose();
 
-    /// <summary>The header of tensors that follow each other in the order given: length, JSON, and padding to <see cref="Alignment"/>.</summary>
+    /// <summary>
+    /// The header of tensors that follow each other in the order given: length, JSON, and padding to <see cref="Alignment"/>.
+    /// </summary>
     internal static byte[] WriteHeader(IEnumerable<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
     {
         using var json = new MemoryStream();
@@ -188,7 +198,8 @@ public sealed class SafetensorsWriter : IDisposable
 
             if (tensor.Shape.Any(size => size < 0) || SafetensorsType.Parse(SafetensorsType.ToName(tensor.Type)) is null)
             {
-                throw new ArgumentException($"Tensor {tensor} cannot be stored: sizes are 0 or more, types are {SafetensorsType.Known}.", nameof(tensors));
+                throw new ArgumentException(
+                    $"Tensor {tensor} cannot be stored: sizes are 0 or more, types are {SafetensorsType.Known}.", nameof(tensors));
             }
 
             try
@@ -224,7 +235,8 @@ public sealed class SafetensorsWriter : IDisposable
         var info = _tensors[due];
         if (info.Name != name)
         {
-            throw new ArgumentException($"Tensor '{name}' is not due: '{info.Name}' is, with {written} of its {info.ByteCount} bytes written.", nameof(name));
+            throw new ArgumentException(
+                $"Tensor '{name}' is not due: '{info.Name}' is, with {written} of its {info.ByteCount} bytes written.", nameof(name));
         }
 
         (_current, _written) = (due, written);
@@ -235,7 +247,9 @@ public sealed class SafetensorsWriter : IDisposable
     {
         if (bytes.Length > info.ByteCount - _written)
         {
-            throw new ArgumentException($"Tensor {info} takes {info.ByteCount} bytes; {_written} are written, and {bytes.Length} more are too many.", nameof(bytes));
+            throw new ArgumentException(
+                $"Tensor {info} takes {info.ByteCount} bytes; {_written} are written, and {bytes.Length} more are too many.",
+                nameof(bytes));
         }
 
         _file.Stream.Write(bytes);

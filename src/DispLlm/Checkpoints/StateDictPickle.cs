@@ -4,9 +4,9 @@ using Meaning = DispLlm.Checkpoints.PickledGlobal.Meaning;
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// Reads the pickle of a state dict. A pickle is a program; this machine runs the part of the language that makes tensors, storages, dictionaries and plain
-/// values, and knows no other. It looks nothing up and calls nothing: an opcode that would is an error that names its place. Memory is proportional to the
-/// pickle's length, whatever sizes the pickle declares.
+/// Reads the pickle of a state dict. A pickle is a program; this machine runs the part of the language that makes tensors, storages,
+/// dictionaries and plain values, and knows no other. It looks nothing up and calls nothing: an opcode that would is an error that names
+/// its place. Memory is proportional to the pickle's length, whatever sizes the pickle declares.
 /// </summary>
 internal sealed class StateDictPickle
 {
@@ -27,9 +27,12 @@ internal sealed class StateDictPickle
     /// <param name="pickle">Its bytes.</param>
     /// <param name="file">Path of the file, for errors.</param>
     /// <param name="entry">The pickle's name in the file, for errors.</param>
-    /// <returns>What it makes: null, a bool, a long, a double, a string, an array (a tuple), a list, or one of the pickled records.</returns>
+    /// <returns>
+    /// What it makes: null, a bool, a long, a double, a string, an array (a tuple), a list, or one of the pickled records.
+    /// </returns>
     /// <exception cref="CheckpointException">The pickle is damaged, or wants something that a state dict does not need.</exception>
-    public static object? Read(byte[] pickle, string file, string entry) => new StateDictPickle(new PickleReader(pickle, file, entry)).Run();
+    public static object? Read(byte[] pickle, string file, string entry) =>
+        new StateDictPickle(new PickleReader(pickle, file, entry)).Run();
 
     private object? Run()
     {
@@ -110,12 +113,14 @@ internal sealed class StateDictPickle
             default:
                 throw _reader.Fault(Enum.IsDefined(opcode)
                     ? $"the opcode {Name(opcode)} would run code that the file names, and no weights need that. Do not trust this file."
-                    : $"the opcode 0x{(byte)opcode:x2} has no place in a dictionary of tensors. The file is damaged, or holds something else.");
+                    : $"the opcode 0x{(byte)opcode:x2} has no place in a dictionary of tensors. The file is damaged, or holds something "
+                        + "else.");
         }
     }
 
     private PickledGlobal Global(string module, string name) => PickledGlobal.Find(module, name) ?? throw _reader.Fault(
-        $"the global {CheckpointException.Quote($"{module}.{name}")} is neither a tensor, a storage nor a dictionary, and nothing else is read. "
+        $"the global {CheckpointException.Quote($"{module}.{name}")} is neither a tensor, a storage nor a dictionary, and nothing else "
+            + "is read. "
         + "If you trust the file, save the model's state dict alone in Python: torch.save(model.state_dict(), file).");
 
     private void StackGlobal()
@@ -139,14 +144,19 @@ internal sealed class StateDictPickle
         {
             (Meaning.OrderedDictionary, []) => new PickledDictionary(Ordered: true),
             (Meaning.Parameter, [PickledTensor data, bool, PickledDictionary { Items.Count: 0 }]) => data,
-            (Meaning.Tensor, [PickledStorage storage, long offset, object?[] shape, object?[] strides, bool, PickledDictionary { Items.Count: 0 }, .. var metadata])
-                when Integers(shape) is { } sizes && Integers(strides) is { } steps && IsPlain(metadata) => new PickledTensor(storage, offset, sizes, steps),
-            _ => throw _reader.Fault($"REDUCE gives {global.Kind} arguments that it does not take: {CheckpointException.Quote(string.Join(", ", arguments.Take(8).Select(Describe)))}. "
+            (Meaning.Tensor, [PickledStorage storage, long offset, object?[] shape, object?[] strides, bool, PickledDictionary hooks, .. var rest])
+                when hooks.Items.Count == 0 && Integers(shape) is { } sizes && Integers(strides) is { } steps && IsPlain(rest) =>
+                    new PickledTensor(storage, offset, sizes, steps),
+            _ => throw _reader.Fault(
+                $"REDUCE gives {global.Kind} arguments that it does not take: "
+                + $"{CheckpointException.Quote(string.Join(", ", arguments.Take(8).Select(Describe)))}. "
                 + "The file is damaged, or of a later PyTorch."),
         });
     }
 
-    /// <summary>Whether what follows a tensor's hooks leaves its numbers as they are. Metadata may say that they are to be negated or conjugated.</summary>
+    /// <summary>
+    /// Whether what follows a tensor's hooks leaves its numbers as they are. Metadata may say that they are to be negated or conjugated.
+    /// </summary>
     private static bool IsPlain(object?[] metadata) => metadata is [] or [null] or [PickledDictionary { Items.Count: 0 }];
 
     /// <summary>PyTorch hangs the versions of modules on a state dict; they say nothing about the tensors.</summary>
@@ -158,7 +168,9 @@ internal sealed class StateDictPickle
             && attributes.Items is [{ Key: "_metadata", Value: PickledDictionary }];
         if (!known)
         {
-            throw _reader.Fault($"BUILD gives {Describe(state)} to {Describe(Peek())}; only an OrderedDict's '_metadata' is known. Do not trust this file.");
+            throw _reader.Fault(
+                $"BUILD gives {Describe(state)} to {Describe(Peek())}; only an OrderedDict's '_metadata' is known. Do not trust this "
+                    + "file.");
         }
     }
 

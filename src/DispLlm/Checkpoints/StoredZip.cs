@@ -5,13 +5,15 @@ using static System.Buffers.Binary.BinaryPrimitives;
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// The directory of a zip archive whose entries are not compressed, so that each is a range of the file that can be mapped. System.IO.Compression does not give
-/// the ranges. Everything is checked: each range is within the file, and no two overlap.
+/// The directory of a zip archive whose entries are not compressed, so that each is a range of the file that can be mapped.
+/// System.IO.Compression does not give the ranges. Everything is checked: each range is within the file, and no two overlap.
 /// </summary>
 internal sealed class StoredZip
 {
-    private const uint LocalSignature = 0x04034b50, EntrySignature = 0x02014b50, EndSignature = 0x06054b50, End64Signature = 0x06064b50, Locator64Signature = 0x07064b50;
-    private const int LocalLength = 30, EntryLength = 46, EndLength = 22, End64Length = 56, Locator64Length = 20, LongestComment = ushort.MaxValue;
+    private const uint LocalSignature = 0x04034b50, EntrySignature = 0x02014b50, EndSignature = 0x06054b50;
+    private const uint End64Signature = 0x06064b50, Locator64Signature = 0x07064b50;
+    private const int LocalLength = 30, EntryLength = 46, EndLength = 22, End64Length = 56, Locator64Length = 20;
+    private const int LongestComment = ushort.MaxValue;
     private const int LongestDirectory = 64 << 20;
     private const int Encrypted = 1 | 1 << 6 | 1 << 13;
 
@@ -29,7 +31,9 @@ internal sealed class StoredZip
     public IReadOnlyCollection<string> Names => _entries.Keys;
 
     /// <summary>Reads and checks the directory of an archive.</summary>
-    /// <exception cref="CheckpointException">This is no zip archive, it is damaged, or an entry is compressed, encrypted, or named so that it leaves the archive.</exception>
+    /// <exception cref="CheckpointException">
+    /// This is no zip archive, it is damaged, or an entry is compressed, encrypted, or named so that it leaves the archive.
+    /// </exception>
     public static StoredZip Read(FileStream stream, string file)
     {
         var zip = new StoredZip(stream, file);
@@ -44,7 +48,10 @@ internal sealed class StoredZip
     /// <summary>Reads an entry that must not be longer than a limit.</summary>
     public byte[] ReadAll(string name, Range range, int longest) => range.Length <= longest
         ? ReadAt(range.Offset, (int)range.Length)
-        : throw new CheckpointException(_file, name, $"this entry of the archive has {range.Length} bytes, and {longest} at most are read. The file is damaged, or not what its name says.");
+        : throw new CheckpointException(
+            _file, name,
+            $"this entry of the archive has {range.Length} bytes, and {longest} at most are read. The file is damaged, or not what its "
+                + "name says.");
 
     private (long Offset, long Size, long Count) FindDirectory()
     {
@@ -52,7 +59,9 @@ internal sealed class StoredZip
         long tailAt = Math.Max(0, length - EndLength - LongestComment);
         byte[] tail = ReadAt(tailAt, (int)(length - tailAt));
         int at = tail.Length - EndLength;
-        while (at >= 0 && (ReadUInt32LittleEndian(tail.AsSpan(at)) != EndSignature || ReadUInt16LittleEndian(tail.AsSpan(at + 20)) != tail.Length - at - EndLength))
+        while (at >= 0
+            && (ReadUInt32LittleEndian(tail.AsSpan(at)) != EndSignature
+                || ReadUInt16LittleEndian(tail.AsSpan(at + 20)) != tail.Length - at - EndLength))
         {
             at--;
         }
@@ -63,7 +72,8 @@ internal sealed class StoredZip
         }
 
         long end = tailAt + at;
-        ulong count = ReadUInt16LittleEndian(tail.AsSpan(at + 10)), size = ReadUInt32LittleEndian(tail.AsSpan(at + 12)), offset = ReadUInt32LittleEndian(tail.AsSpan(at + 16));
+        ulong count = ReadUInt16LittleEndian(tail.AsSpan(at + 10));
+        ulong size = ReadUInt32LittleEndian(tail.AsSpan(at + 12)), offset = ReadUInt32LittleEndian(tail.AsSpan(at + 16));
         byte[] locator = end < Locator64Length ? [] : ReadAt(end - Locator64Length, Locator64Length);
         if (locator.Length > 0 && ReadUInt32LittleEndian(locator) == Locator64Signature)
         {
@@ -80,12 +90,16 @@ internal sealed class StoredZip
                 throw Damaged($"the zip64 directory's end is not at byte {end}, where it is said to be.");
             }
 
-            (count, size, offset) = (ReadUInt64LittleEndian(record.AsSpan(32)), ReadUInt64LittleEndian(record.AsSpan(40)), ReadUInt64LittleEndian(record.AsSpan(48)));
+            count = ReadUInt64LittleEndian(record.AsSpan(32));
+            size = ReadUInt64LittleEndian(record.AsSpan(40));
+            offset = ReadUInt64LittleEndian(record.AsSpan(48));
         }
 
         if (offset > (ulong)end || size != (ulong)end - offset || size > LongestDirectory || count > size / EntryLength)
         {
-            throw Damaged($"the zip directory is said to have {count} entries in {size} bytes from byte {offset}, which does not fit what ends at byte {end}.");
+            throw Damaged(
+                $"the zip directory is said to have {count} entries in {size} bytes from byte {offset}, which does not fit what ends at "
+                    + $"byte {end}.");
         }
 
         return ((long)offset, (long)size, (long)count);
@@ -117,7 +131,8 @@ internal sealed class StoredZip
             long begin = FindData(name, nameBytes, header, size, directoryAt);
             if (!_entries.TryAdd(name, new Range(begin, (long)size)))
             {
-                throw new CheckpointException(_file, name, "the zip directory names this entry twice; which one counts is undefined. Do not trust this file.");
+                throw new CheckpointException(
+                    _file, name, "the zip directory names this entry twice; which one counts is undefined. Do not trust this file.");
             }
 
             extents.Add(((long)header, begin + (long)size, name));
@@ -134,7 +149,9 @@ internal sealed class StoredZip
         {
             if (next.Begin < before.End)
             {
-                throw new CheckpointException(_file, next.Name, $"this entry of the archive overlaps {CheckpointException.Quote(before.Name)}. Do not trust this file.");
+                throw new CheckpointException(
+                    _file, next.Name,
+                    $"this entry of the archive overlaps {CheckpointException.Quote(before.Name)}. Do not trust this file.");
             }
         }
     }
@@ -147,7 +164,8 @@ internal sealed class StoredZip
         }
 
         string name = Encoding.UTF8.GetString(bytes);
-        bool leaves = name.Length == 0 || name[0] == '/' || name.AsSpan().IndexOfAny("\\:\0") >= 0 || name.Split('/').Any(part => part is "." or "..");
+        bool leaves = name.Length == 0 || name[0] == '/' || name.AsSpan().IndexOfAny("\\:\0") >= 0
+            || name.Split('/').Any(part => part is "." or "..");
         return leaves
             ? throw new CheckpointException(_file, name, "the name of this entry leaves the archive. Do not trust this file.")
             : name;
@@ -163,14 +181,18 @@ internal sealed class StoredZip
         if (ReadUInt16LittleEndian(entry[10..]) is var method and not 0)
         {
             throw new CheckpointException(
-                _file, name, $"this entry of the archive is compressed (method {method}). PyTorch stores; write the file anew with torch.save(torch.load(file, weights_only=True), file).");
+                _file, name, $"this entry of the archive is compressed (method {method}). PyTorch stores; write the file anew with "
+                    + "torch.save(torch.load(file, weights_only=True), file).");
         }
     }
 
-    /// <summary>An entry's local header and size; what does not fit 32 bits is in the zip64 field, in this order: size, stored size, header.</summary>
+    /// <summary>
+    /// An entry's local header and size; what does not fit 32 bits is in the zip64 field, in this order: size, stored size, header.
+    /// </summary>
     private (ulong Header, ulong Size) PlaceOf(ReadOnlySpan<byte> entry, ReadOnlySpan<byte> extra, string name)
     {
-        ulong stored = ReadUInt32LittleEndian(entry[20..]), size = ReadUInt32LittleEndian(entry[24..]), header = ReadUInt32LittleEndian(entry[42..]);
+        ulong stored = ReadUInt32LittleEndian(entry[20..]), size = ReadUInt32LittleEndian(entry[24..]);
+        ulong header = ReadUInt32LittleEndian(entry[42..]);
         bool wide = stored == uint.MaxValue || size == uint.MaxValue || header == uint.MaxValue;
         while (wide && extra.Length >= 4)
         {
@@ -192,7 +214,9 @@ internal sealed class StoredZip
         }
 
         return wide || stored != size
-            ? throw CheckpointException.Damaged(_file, name, $"the zip directory gives this entry {size} bytes, {stored} of them stored, from byte {header}: one of them is wrong.")
+            ? throw CheckpointException.Damaged(
+                _file, name,
+                $"the zip directory gives this entry {size} bytes, {stored} of them stored, from byte {header}: one of them is wrong.")
             : (header, size);
     }
 
@@ -230,7 +254,8 @@ internal sealed class StoredZip
             && nameBytes.SequenceEqual(local.AsSpan(LocalLength));
         if (!same)
         {
-            throw CheckpointException.Damaged(_file, name, $"at byte {header}, where the zip directory says that this entry is, there is another or none.");
+            throw CheckpointException.Damaged(
+                _file, name, $"at byte {header}, where the zip directory says that this entry is, there is another or none.");
         }
 
         long begin = (long)header + local.Length + ReadUInt16LittleEndian(local.AsSpan(28));

@@ -6,8 +6,9 @@ using System.Text.Unicode;
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// Reads the JSON files that this library writes and people edit. System.Text.Json does it in its strict mode: a key that is unknown, missing or there twice
-/// is an error, since a typing error that is ignored in silence would cut the wrong weights. Memory is proportional to the file.
+/// Reads the JSON files that this library writes and people edit. System.Text.Json does it in its strict mode: a key that is unknown,
+/// missing or there twice is an error, since a typing error that is ignored in silence would cut the wrong weights. Memory is proportional
+/// to the file.
 /// </summary>
 internal static class StrictJsonFile
 {
@@ -69,11 +70,13 @@ internal static class StrictJsonFile
         const string Missing = "was missing required properties including: ";
         string fault = message switch
         {
-            _ when message.StartsWith("The JSON value could not be converted", StringComparison.Ordinal) => "it has the wrong type or is out of range.",
+            _ when message.StartsWith("The JSON value could not be converted", StringComparison.Ordinal) =>
+                "it has the wrong type or is out of range.",
             _ when message.Contains("could not be mapped to any .NET member", StringComparison.Ordinal) => "no such key is known.",
             _ when message.Contains("null values", StringComparison.Ordinal) => "it must not be null.",
             _ when message.StartsWith("Duplicate property", StringComparison.Ordinal) => "the key is there twice.",
-            _ when message.IndexOf(Missing, StringComparison.Ordinal) is var at and >= 0 => $"keys are missing: {message[(at + Missing.Length)..]}",
+            _ when message.IndexOf(Missing, StringComparison.Ordinal) is var at and >= 0 =>
+                $"keys are missing: {message[(at + Missing.Length)..]}",
             _ => message,
         };
         string key = error.Path is { } path && path.StartsWith("$.", StringComparison.Ordinal) ? path[2..] : "the file";
@@ -130,7 +133,8 @@ internal static class StrictJsonFile
                     ? value
                     : throw new JsonException($"it must be one of {string.Join(", ", s_values.Keys.Select(word => $"\"{word}\""))}.");
 
-            public override void Write(Utf8JsonWriter writer, T value, JsonSerializerOptions options) => writer.WriteStringValue(ToWord(value));
+            public override void Write(Utf8JsonWriter writer, T value, JsonSerializerOptions options) =>
+                writer.WriteStringValue(ToWord(value));
         }
     }
 }

@@ -12,8 +12,8 @@ namespace DispLlm.Checkpoints;
 public sealed record TensorInfo(string Name, ScalarType Type, IReadOnlyList<long> Shape)
 {
     /// <summary>
-    /// Position of the tensor's first byte, counted from the end of the header in a safetensors file, from the start of a PyTorch file. 0 in a
-    /// declaration.
+    /// Position of the tensor's first byte, counted from the end of the header in a safetensors file, from the start of a PyTorch file. 0
+    /// in a declaration.
     /// </summary>
     public long Offset { get; internal init; }
 

@@ -4,9 +4,9 @@ using static TorchSharp.torch;
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// A file of named tensors, open for reading, whatever its format. Opening reads and checks what the file says about its tensors, and none of their bytes.
-/// Reading is safe from several threads; nothing may be read during or after <see cref="Dispose"/>, and the file must not be truncated while it is open. It may
-/// be deleted or replaced.
+/// A file of named tensors, open for reading, whatever its format. Opening reads and checks what the file says about its tensors, and none
+/// of their bytes. Reading is safe from several threads; nothing may be read during or after <see cref="Dispose"/>, and the file must not
+/// be truncated while it is open. It may be deleted or replaced.
 /// </summary>
 public abstract class WeightsFile : IDisposable
 {
@@ -82,18 +82,22 @@ public abstract class WeightsFile : IDisposable
     }
 
     /// <summary>
-    /// A tensor over the mapped file, without a copy, if it is wanted on the CPU and in the file's type; otherwise as <see cref="Read"/> gives it. It stays valid
-    /// when the file is closed, and what is written into it does not reach the file.
+    /// A tensor over the mapped file, without a copy, if it is wanted on the CPU and in the file's type; otherwise as <see cref="Read"/>
+    /// gives it. It stays valid when the file is closed, and what is written into it does not reach the file.
     /// </summary>
     internal Tensor Map(string name, Device? device = null, ScalarType? type = null)
     {
         var info = Info(name);
         NativeTorch.EnsureLoaded();
-        var mapped = IsAsStored(info, device, type ?? info.Type) && info.ByteCount > 0 ? _bytes.TryAsTensor(_dataOffset + info.Offset, info.Shape, info.Type) : null;
+        var mapped = IsAsStored(info, device, type ?? info.Type) && info.ByteCount > 0
+            ? _bytes.TryAsTensor(_dataOffset + info.Offset, info.Shape, info.Type)
+            : null;
         return mapped ?? Read(name, device, type);
     }
 
-    /// <summary>Reads a slice of a tensor's bytes. Unlike <see cref="Bytes(string, long, int)"/> it keeps no page of the file in memory.</summary>
+    /// <summary>
+    /// Reads a slice of a tensor's bytes. Unlike <see cref="Bytes(string, long, int)"/> it keeps no page of the file in memory.
+    /// </summary>
     internal void ReadBytes(string name, long offset, Span<byte> bytes) => Copy(Info(name), offset, bytes);
 
     /// <summary>A tensor's bytes in the mapped file, not copied. Little-endian, row by row, not aligned.</summary>
@@ -106,7 +110,8 @@ public abstract class WeightsFile : IDisposable
         var info = Info(name);
         return info.ByteCount <= int.MaxValue
             ? Bytes(info, 0, (int)info.ByteCount)
-            : throw new ArgumentOutOfRangeException(nameof(name), name, $"Tensor {info} has {info.ByteCount} bytes, more than a span can hold: read it in slices.");
+            : throw new ArgumentOutOfRangeException(
+                nameof(name), name, $"Tensor {info} has {info.ByteCount} bytes, more than a span can hold: read it in slices.");
     }
 
     /// <summary>A slice of a tensor's bytes in the mapped file, not copied.</summary>
@@ -134,7 +139,8 @@ public abstract class WeightsFile : IDisposable
         try
         {
             // Sharing delete lets a run replace this file while it is read.
-            var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0, FileOptions.SequentialScan);
+            var stream = new FileStream(
+                path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0, FileOptions.SequentialScan);
             try
             {
                 return read(stream, path);

@@ -14,10 +14,8 @@ public static class CausalLmLoss
     /// <exception cref="ArgumentException">Tokens of another shape.</exception>
     public static Tensor Compute(IPrunableModel model, Tensor tokens) => Compute(model, tokens, null);
 
-    /// <summary>Mean cross-entropy of <c>tokens[1:]</c> given <c>tokens[:-1]</c> of a gated model, in nats per token.</summary>
-    /// <inheritdoc cref="Compute(IPrunableModel, Tensor)" path="/param|/exception"/>
-    /// <param name="gates">Gates of the model, or null for none.</param>
-    /// <returns>A float32 scalar, differentiable in the gates. The caller disposes it.</returns>
+    /// <summary>The same for a gated model; the result is differentiable in <paramref name="gates"/>, which may be null for none.</summary>
+    /// <inheritdoc cref="Compute(IPrunableModel, Tensor)" path="/param|/returns|/exception"/>
     public static Tensor Compute(IPrunableModel model, Tensor tokens, Gates? gates)
     {
         ArgumentNullException.ThrowIfNull(model);

@@ -70,7 +70,9 @@ internal sealed class ContinuationBatch
     }
 
     private Tensor TokenIds(int length) =>
-        tensor(_rows.SelectMany(row => row.Tokens.Concat(Enumerable.Repeat(0L, length - row.Tokens.Count))).ToArray(), ScalarType.Int64).view(_rows.Count, length);
+        tensor(
+            _rows.SelectMany(row => row.Tokens.Concat(Enumerable.Repeat(0L, length - row.Tokens.Count))).ToArray(),
+            ScalarType.Int64).view(_rows.Count, length);
 
     private SequenceLayout Layout(int length)
     {
@@ -94,7 +96,8 @@ internal sealed class ContinuationBatch
             }
         }
 
-        return new SequenceLayout(tensor(positions, ScalarType.Int64).view(_rows.Count, length), tensor(mask).view(_rows.Count, length, length));
+        return new SequenceLayout(
+            tensor(positions, ScalarType.Int64).view(_rows.Count, length), tensor(mask).view(_rows.Count, length, length));
     }
 
     private sealed class Row

@@ -49,7 +49,8 @@ internal sealed class ContinuationEncoding
         if (after.Length == 0 || after.Length > _maxPositions)
         {
             throw new EvaluationException(
-                $"The continuation {CheckpointException.Quote(choice.Continuation)} is {after.Length} tokens long; 1 to {_maxPositions} are possible, the positions of the model.");
+                $"The continuation {CheckpointException.Quote(choice.Continuation)} is {after.Length} tokens long; 1 to {_maxPositions} "
+                    + $"are possible, the positions of the model.");
         }
 
         // A context that is too long is truncated at the left. The last token is predicted, and is no input.
@@ -68,5 +69,6 @@ internal sealed class ContinuationEncoding
     }
 
     private int GetEmptyContextToken() => _tokenizer.BosTokenId ?? _tokenizer.EosTokenId
-        ?? throw new EvaluationException("A context is empty, and the tokenizer has no begin-of-text or end-of-text token to use instead. Give every item a context.");
+        ?? throw new EvaluationException(
+            "A context is empty, and the tokenizer has no begin-of-text or end-of-text token to use instead. Give every item a context.");
 }

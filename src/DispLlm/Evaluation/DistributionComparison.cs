@@ -32,10 +32,11 @@ public static class DistributionComparison
         return Evaluate(model, reference, tokens, options, null, progress, cancellationToken);
     }
 
-    /// <summary>Compares two models on tokens; the first may be gated.</summary>
-    /// <inheritdoc cref="Evaluate(IPrunableModel, IPrunableModel, TokenCorpus, PerplexityOptions?, IProgress{double}?, CancellationToken)"/>
-    /// <param name="tokens">Token ids of the text, in order.</param>
-    /// <param name="gates">Gates of <paramref name="model"/>, or null for none. They do not apply to the reference, even if it is the same instance.</param>
+    /// <summary>
+    /// Compares two models on token ids. <paramref name="gates"/>, which may be null, apply to <paramref name="model"/> alone, even if the
+    /// reference is the same instance.
+    /// </summary>
+    /// <inheritdoc cref="Evaluate(IPrunableModel, IPrunableModel, TokenCorpus, PerplexityOptions, IProgress{double}, CancellationToken)"/>
     public static DistributionComparisonResult Evaluate(
         IPrunableModel model,
         IPrunableModel reference,
@@ -51,7 +52,8 @@ public static class DistributionComparison
         if (model.Spec.VocabularySize != reference.Spec.VocabularySize)
         {
             throw new EvaluationException(
-                $"The models have vocabularies of {model.Spec.VocabularySize} and {reference.Spec.VocabularySize} tokens. Compare a pruned model with its own dense model.");
+                $"The models have vocabularies of {model.Spec.VocabularySize} and {reference.Spec.VocabularySize} tokens. Compare a "
+                    + $"pruned model with its own dense model.");
         }
 
         options ??= new PerplexityOptions();

@@ -31,7 +31,8 @@ internal sealed class EvaluationWindows
         _windows.RemoveAll(window => window.Predicted < 1);
         if (_windows.Count == 0)
         {
-            throw new CorpusException($"The text has {_tokens.Count} tokens, fewer than one window of {text}. Give more text or a shorter window.");
+            throw new CorpusException(
+                $"The text has {_tokens.Count} tokens, fewer than one window of {text}. Give more text or a shorter window.");
         }
 
         void Add(int start, int stop)

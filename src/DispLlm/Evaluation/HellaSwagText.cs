@@ -7,7 +7,8 @@ internal static partial class HellaSwagText
 {
     /// <summary>Removes the markup of WikiHow articles.</summary>
     public static string Clean(string text) =>
-        Brackets().Replace(text.Trim().Replace(" [title]", ". ", StringComparison.Ordinal), string.Empty).Replace("  ", " ", StringComparison.Ordinal);
+        Brackets().Replace(text.Trim().Replace(" [title]", ". ", StringComparison.Ordinal), string.Empty)
+            .Replace("  ", " ", StringComparison.Ordinal);
 
     /// <summary>Python's <c>str.capitalize</c>: the first letter in upper case, all others in lower case.</summary>
     public static string Capitalize(string text)

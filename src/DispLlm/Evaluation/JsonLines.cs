@@ -42,7 +42,8 @@ internal static partial class JsonLines
         string[] lines;
         try
         {
-            lines = new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(File.ReadAllBytes(file)).TrimStart('\uFEFF').TrimEnd().Split('\n');
+            string text = new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(File.ReadAllBytes(file));
+            lines = text.TrimStart('\uFEFF').TrimEnd().Split('\n');
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or DecoderFallbackException)
         {
@@ -58,29 +59,33 @@ internal static partial class JsonLines
     /// <param name="json">The text that was read.</param>
     public static string Describe(JsonException error, string json)
     {
-        string problem = error.Message.Split(" Path: $")[0].Split(" LineNumber: ")[0];
-        if (error.InnerException is JsonException || error.Path is null)
+        JsonDocument document;
+        try
         {
-            return $"it is not valid JSON: {problem}";
+            document = JsonDocument.Parse(json);
+        }
+        catch (JsonException e)
+        {
+            return $"it is not valid JSON: {e.Message}";
         }
 
-        using var document = JsonDocument.Parse(json);
+        using var disposed = document;
         var value = document.RootElement;
-        foreach (Match step in PathStep().Matches(error.Path))
+        foreach (Match step in PathStep().Matches(error.Path ?? string.Empty))
         {
-            string key = step.Groups["key"].Value;
-            if (value.ValueKind == JsonValueKind.Array && int.TryParse(step.Groups["index"].Value, out int index) && index < value.GetArrayLength())
+            if (value.ValueKind == JsonValueKind.Array && int.TryParse(step.Groups["index"].Value, out int i) && i < value.GetArrayLength())
             {
-                value = value[index];
+                value = value[i];
             }
-            else if (value.ValueKind == JsonValueKind.Object && value.TryGetProperty(key, out var property))
+            else if (value.ValueKind == JsonValueKind.Object && value.TryGetProperty(step.Groups["key"].Value, out var property))
             {
                 value = property;
             }
         }
 
-        string text = value.GetRawText();
-        return $"{CheckpointException.Quote(error.Path.TrimStart('$', '.'))} is {(text.Length > 60 ? text[..60] + "..." : text)}: {problem}";
+        string key = error.Path is null or "$" ? "it" : CheckpointException.Quote(error.Path[1..].TrimStart('.')), text = value.GetRawText();
+        string problem = error.Message.Split(" Path: $")[0].Split(" LineNumber: ")[0];
+        return $"{key} is {(text.Length > 60 ? text[..60] + "..." : text)}: {problem}";
     }
 
     private static T Parse<T>(string file, int index, string line)
@@ -88,7 +93,7 @@ internal static partial class JsonLines
     {
         try
         {
-            return JsonSerializer.Deserialize<T>(line, s_options) ?? throw new JsonException("A JSON object is expected, not null.", "$", null, null);
+            return JsonSerializer.Deserialize<T>(line, s_options) ?? throw new JsonException("null is not a JSON object.", "$", null, null);
         }
         catch (JsonException e)
         {

@@ -61,7 +61,8 @@ public sealed record PerplexityOptions
     /// </summary>
     /// <param name="windowLength">Window length in tokens.</param>
     /// <param name="stride">Scored tokens per window after the first; half a window is usual.</param>
-    public static PerplexityOptions Sliding(int windowLength, int stride) => new() { WindowLength = windowLength, Stride = stride, IncludePartialWindow = true };
+    public static PerplexityOptions Sliding(int windowLength, int stride) =>
+        new() { WindowLength = windowLength, Stride = stride, IncludePartialWindow = true };
 
     internal void Validate(int length)
     {
@@ -109,10 +110,8 @@ public static class Perplexity
         return Evaluate(model, tokens, options, null, progress, cancellationToken);
     }
 
-    /// <summary>Evaluates a model on tokens; it may be gated.</summary>
-    /// <inheritdoc cref="Evaluate(IPrunableModel, TokenCorpus, PerplexityOptions?, IProgress{double}?, CancellationToken)"/>
-    /// <param name="tokens">Token ids of the text, in order.</param>
-    /// <param name="gates">Gates of the model, or null for none.</param>
+    /// <summary>Evaluates a model on token ids, with <paramref name="gates"/>, which may be null for none.</summary>
+    /// <inheritdoc cref="Evaluate(IPrunableModel, TokenCorpus, PerplexityOptions, IProgress{double}, CancellationToken)"/>
     public static PerplexityResult Evaluate(
         IPrunableModel model,
         IReadOnlyList<int> tokens,

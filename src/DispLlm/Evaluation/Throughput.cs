@@ -125,10 +125,11 @@ public static class Throughput
     }
 
     private static double[] MeasureSpeed(
-        IReadOnlyList<IPrunableModel> models, long tokens, int rounds, Func<IPrunableModel, double> measureSeconds, CancellationToken cancellationToken) =>
-        [.. MeasureMedians(models, rounds, measureSeconds, cancellationToken).Select(seconds => tokens / seconds)];
+        IReadOnlyList<IPrunableModel> models, long tokens, int rounds, Func<IPrunableModel, double> measure, CancellationToken cancellation) =>
+        [.. MeasureMedians(models, rounds, measure, cancellation).Select(seconds => tokens / seconds)];
 
-    private static T[] MeasureMedians<T>(IReadOnlyList<IPrunableModel> models, int rounds, Func<IPrunableModel, T> measure, CancellationToken cancellationToken)
+    private static T[] MeasureMedians<T>(
+        IReadOnlyList<IPrunableModel> models, int rounds, Func<IPrunableModel, T> measure, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(models);
         T[][] measured = [.. models.Select(_ => new T[rounds])];

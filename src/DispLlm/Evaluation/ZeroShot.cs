@@ -29,7 +29,7 @@ public static class ZeroShot
         var scores = Score(model, tokenizer, task, options, progress, cancellationToken);
         bool[] right = [.. scores.Select((item, i) => ArgMax(item.Select(score => score.LogLikelihood)) == task.Items[i].Gold)];
         bool[] rightNormalized = task.IsNormalized
-            ? [.. scores.Select((item, i) => ArgMax(item.Select((score, j) => score.LogLikelihood / task.Items[i].Choices[j].Length)) == task.Items[i].Gold)]
+            ? [.. scores.Select((item, i) => ArgMaxNormalized(item, task.Items[i]) == task.Items[i].Gold)]
             : [];
         return new ZeroShotScore(
             task.Name,
@@ -106,12 +106,17 @@ public static class ZeroShot
         return list.IndexOf(list.Max());
     }
 
+    private static int ArgMaxNormalized(IReadOnlyList<ContinuationScore> scores, ZeroShotItem item) =>
+        ArgMax(scores.Select((score, i) => score.LogLikelihood / item.Choices[i].Length));
+
     private static double Mean(bool[] right) => (double)right.Count(value => value) / right.Length;
 
     /// <summary>The standard error of the mean; NaN for a single item.</summary>
     private static double StandardError(bool[] right)
     {
         double mean = Mean(right);
-        return right.Length < 2 ? double.NaN : Math.Sqrt(right.Sum(value => Math.Pow((value ? 1 : 0) - mean, 2)) / (right.Length - 1) / right.Length);
+        return right.Length < 2
+            ? double.NaN
+            : Math.Sqrt(right.Sum(value => Math.Pow((value ? 1 : 0) - mean, 2)) / (right.Length - 1) / right.Length);
     }
 }

@@ -27,11 +27,13 @@ internal static class ZeroShotFormats
     {
         int format = Array.FindIndex(s_formats, format => format.Name == name);
         return format < 0
-            ? throw new EvaluationException($"There is no task '{name}'. Use one of {string.Join(", ", Names)}, or create a task from items.")
+            ? throw new EvaluationException(
+                $"There is no task '{name}'. Use one of {string.Join(", ", Names)}, or create a task from items.")
             : new ZeroShotTask(name, [.. s_formats[format].Read(path)], s_formats[format].IsNormalized);
     }
 
-    private static ZeroShotItem CreateArcItem(JsonLine<QuestionLine> line) => CreateQuestionItem(line, $"Question: {line.Value.Question.Stem}\nAnswer:");
+    private static ZeroShotItem CreateArcItem(JsonLine<QuestionLine> line) =>
+        CreateQuestionItem(line, $"Question: {line.Value.Question.Stem}\nAnswer:");
 
     private static ZeroShotItem CreateOpenBookQaItem(JsonLine<QuestionLine> line) => CreateQuestionItem(line, line.Value.Question.Stem);
 
@@ -49,7 +51,8 @@ internal static class ZeroShotFormats
     {
         // PIQA is published with its labels in a second file.
         var lines = JsonLines.Read<PiqaLine>(path);
-        string labelsPath = Path.Combine(Path.GetDirectoryName(lines[0].File)!, Path.GetFileNameWithoutExtension(lines[0].File) + "-labels.lst");
+        string labelsPath =
+            Path.Combine(Path.GetDirectoryName(lines[0].File)!, Path.GetFileNameWithoutExtension(lines[0].File) + "-labels.lst");
         string[] labels = lines[0].Value.Label is null && File.Exists(labelsPath) ? File.ReadAllLines(labelsPath) : [];
         return lines.Select((line, i) => CreateItem(
             line,

@@ -14,7 +14,8 @@ internal sealed class ZeroShotResultsFile : IDisposable
 {
     private const string Format = "displlm-zero-shot-1";
 
-    private static readonly JsonSerializerOptions s_options = new(JsonSerializerOptions.Strict) { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+    private static readonly JsonSerializerOptions s_options =
+        new(JsonSerializerOptions.Strict) { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
 
     private readonly string _path;
     private readonly IReadOnlyList<ZeroShotItem> _items;
@@ -28,7 +29,8 @@ internal sealed class ZeroShotResultsFile : IDisposable
     }
 
     /// <summary>Everything that determines the scores: model, task, and the token ids of the items.</summary>
-    public static IReadOnlyDictionary<string, string> DescribeIdentity(IPrunableModel model, ZeroShotTask task, IReadOnlyList<EncodedContinuation[]> items) =>
+    public static IReadOnlyDictionary<string, string> DescribeIdentity(
+        IPrunableModel model, ZeroShotTask task, IReadOnlyList<EncodedContinuation[]> items) =>
         new Dictionary<string, string>(StringComparer.Ordinal)
         {
             ["format"] = Format,
@@ -42,7 +44,10 @@ internal sealed class ZeroShotResultsFile : IDisposable
     /// <summary>Opens or creates a file, and reads the scores that it has into <paramref name="scores"/>.</summary>
     /// <exception cref="EvaluationException">The file belongs to another evaluation, or cannot be read or written.</exception>
     public static ZeroShotResultsFile Open(
-        string path, IReadOnlyDictionary<string, string> identity, IReadOnlyList<ZeroShotItem> items, IReadOnlyList<ContinuationScore>?[] scores)
+        string path,
+        IReadOnlyDictionary<string, string> identity,
+        IReadOnlyList<ZeroShotItem> items,
+        IReadOnlyList<ContinuationScore>?[] scores)
     {
         string full = Path.GetFullPath(path);
         FileStream? stream = null;
@@ -67,7 +72,8 @@ internal sealed class ZeroShotResultsFile : IDisposable
                 throw;
             }
 
-            throw new EvaluationException($"{full}: the results file cannot be used: {e.Message} Close other evaluations that use it, or use another file.", e);
+            throw new EvaluationException(
+                $"{full}: the results file cannot be used: {e.Message} Close other evaluations that use it, or use another file.", e);
         }
     }
 
@@ -93,7 +99,8 @@ internal sealed class ZeroShotResultsFile : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new EvaluationException($"{_path}: scores cannot be written: {e.Message} Evaluate again with the same file to resume.", e);
+            throw new EvaluationException(
+                $"{_path}: scores cannot be written: {e.Message} Evaluate again with the same file to resume.", e);
         }
     }
 
@@ -110,7 +117,8 @@ internal sealed class ZeroShotResultsFile : IDisposable
         while (bytes.AsSpan(end).IndexOf((byte)'\n') is var length && length >= 0
             && Parse<ItemLine>(bytes.AsSpan(end, length)) is { } line && line.IsValid(_items))
         {
-            scores[line.Item] = [.. line.LogLikelihoods.Select((value, i) => new ContinuationScore(value, line.IsGreedy[i], line.Tokens[i]))];
+            scores[line.Item] =
+                [.. line.LogLikelihoods.Select((value, i) => new ContinuationScore(value, line.IsGreedy[i], line.Tokens[i]))];
             end += length + 1;
         }
 
@@ -123,7 +131,8 @@ internal sealed class ZeroShotResultsFile : IDisposable
         string? stored = header?.GetValueOrDefault("format");
         if (stored != Format)
         {
-            throw new EvaluationException($"{_path}: this is not a file of zero-shot scores: 'format' is '{stored}', not '{Format}'. Use another file.");
+            throw new EvaluationException(
+                $"{_path}: this is not a file of zero-shot scores: 'format' is '{stored}', not '{Format}'. Use another file.");
         }
 
         string[] differences =
@@ -133,7 +142,8 @@ internal sealed class ZeroShotResultsFile : IDisposable
         ];
         if (differences.Length > 0)
         {
-            throw new EvaluationException($"{_path}: the file holds the scores of another evaluation: {string.Join("; ", differences)}. Use another file.");
+            throw new EvaluationException(
+                $"{_path}: the file holds the scores of another evaluation: {string.Join("; ", differences)}. Use another file.");
         }
     }
 

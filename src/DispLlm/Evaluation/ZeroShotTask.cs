@@ -42,7 +42,8 @@ public sealed class ZeroShotTask
             if (choices.Count < 2 || gold < 0 || gold >= choices.Count)
             {
                 throw new EvaluationException(
-                    $"Item {i} of the task {name} has {choices.Count} choices, and number {gold} (from 0) is the right one. Give two choices or more, and one of them.");
+                    $"Item {i} of the task {name} has {choices.Count} choices, and number {gold} (from 0) is the right one. Give two "
+                        + $"choices or more, and one of them.");
             }
 
             if (choices.Any(choice => choice.Continuation.Length == 0))

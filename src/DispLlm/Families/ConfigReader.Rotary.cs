@@ -3,7 +3,9 @@ namespace DispLlm.Modeling;
 /// <content>Rotary position embedding, in every layout in use.</content>
 public static partial class ConfigReader
 {
-    /// <summary>Reads the rotary position embedding of a family that rotates whole heads where the configuration does not say how much.</summary>
+    /// <summary>
+    /// Reads the rotary position embedding of a family that rotates whole heads where the configuration does not say how much.
+    /// </summary>
     /// <param name="config">The configuration.</param>
     /// <param name="headDim">Features of one head.</param>
     /// <exception cref="CheckpointException">A value is missing or of the wrong kind; it is named.</exception>
@@ -11,12 +13,15 @@ public static partial class ConfigReader
     public static RotarySpec ReadRotary(ModelConfig config, int headDim) => ReadRotary(config, headDim, defaultFraction: 1);
 
     /// <summary>
-    /// Reads the rotary position embedding: <c>rope_theta</c> (or <c>rotary_emb_base</c>), <c>partial_rotary_factor</c> (or <c>rotary_pct</c>) and
-    /// <c>rope_scaling</c> (kind under <c>rope_type</c> or <c>type</c>); or <c>rope_parameters</c> of transformers 5, which holds them all.
+    /// Reads the rotary position embedding: <c>rope_theta</c> (or <c>rotary_emb_base</c>), <c>partial_rotary_factor</c> (or
+    /// <c>rotary_pct</c>) and <c>rope_scaling</c> (kind under <c>rope_type</c> or <c>type</c>); or <c>rope_parameters</c> of transformers
+    /// 5, which holds them all.
     /// </summary>
     /// <param name="config">The configuration.</param>
     /// <param name="headDim">Features of one head.</param>
-    /// <param name="defaultFraction">The fraction of each head that is rotated where the configuration does not say it, above 0 and at most 1.</param>
+    /// <param name="defaultFraction">
+    /// The fraction of each head that is rotated where the configuration does not say it, above 0 and at most 1.
+    /// </param>
     /// <exception cref="CheckpointException">A value is missing or of the wrong kind; it is named.</exception>
     /// <exception cref="UnsupportedModelException">The decoder does not compute the kind of scaling; it is named.</exception>
     public static RotarySpec ReadRotary(ModelConfig config, int headDim, double defaultFraction)

@@ -15,8 +15,8 @@ public static partial class ConfigReader
     };
 
     /// <summary>
-    /// Reads how attention is split into heads: <c>num_attention_heads</c>, <c>num_key_value_heads</c> (absent: as many) and <c>head_dim</c> (absent:
-    /// <c>hidden_size / num_attention_heads</c>).
+    /// Reads how attention is split into heads: <c>num_attention_heads</c>, <c>num_key_value_heads</c> (absent: as many) and
+    /// <c>head_dim</c> (absent: <c>hidden_size / num_attention_heads</c>).
     /// </summary>
     /// <param name="config">The configuration.</param>
     /// <exception cref="CheckpointException">A value is missing or of the wrong kind; it is named.</exception>

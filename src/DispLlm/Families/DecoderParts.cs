@@ -16,7 +16,9 @@ public enum NormPlacement
     /// <summary>Before each sublayer: <c>x + f(norm(x))</c>.</summary>
     PreNorm,
 
-    /// <summary>After each residual sum: <c>norm(x + f(x))</c>. S1 and S3 then select from the residual stream itself, and no final norm is needed.</summary>
+    /// <summary>
+    /// After each residual sum: <c>norm(x + f(x))</c>. S1 and S3 then select from the residual stream itself, and no final norm is needed.
+    /// </summary>
     PostNorm,
 }
 

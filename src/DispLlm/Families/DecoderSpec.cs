@@ -1,8 +1,8 @@
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// Everything the decoder network needs to know about a model: sizes, and which of the known parts it is built of.
-/// A family reads it from <c>config.json</c>; the network reads it and nothing else, so it holds no family's name. Immutable and safe from several threads.
+/// Everything the decoder network needs to know about a model: sizes, and which of the known parts it is built of. A family reads it from
+/// <c>config.json</c>; the network reads it and nothing else, so it holds no family's name. Immutable and safe from several threads.
 /// </summary>
 public sealed record DecoderSpec
 {
@@ -64,8 +64,8 @@ public sealed record DecoderSpec
     public QueryKeyValueLayout QueryKeyValueLayout { get; init; }
 
     /// <summary>
-    /// Features of the token embedding. Default: <see cref="HiddenSize"/>. Otherwise one projection leads from the embedding into the residual stream and
-    /// another from the residual stream to the head.
+    /// Features of the token embedding. Default: <see cref="HiddenSize"/>. Otherwise one projection leads from the embedding into the
+    /// residual stream and another from the residual stream to the head.
     /// </summary>
     public int? EmbeddingSize { get; init; }
 
@@ -101,7 +101,8 @@ public sealed record DecoderSpec
         {
             (VocabularySize, nameof(VocabularySize)), (HiddenSize, nameof(HiddenSize)), (NumLayers, nameof(NumLayers)),
             (NumAttentionHeads, nameof(NumAttentionHeads)), (NumKeyValueHeads, nameof(NumKeyValueHeads)), (HeadDim, nameof(HeadDim)),
-            (IntermediateSize, nameof(IntermediateSize)), (MaxPositions, nameof(MaxPositions)), (EmbeddingSize ?? HiddenSize, nameof(EmbeddingSize)),
+            (IntermediateSize, nameof(IntermediateSize)), (MaxPositions, nameof(MaxPositions)),
+            (EmbeddingSize ?? HiddenSize, nameof(EmbeddingSize)),
         })
         {
             Require(size >= 1, $"{name} is {size}; it must be at least 1.");
@@ -110,20 +111,29 @@ public sealed record DecoderSpec
         Require(NormEpsilon > 0 && double.IsFinite(NormEpsilon), $"{nameof(NormEpsilon)} is {NormEpsilon}; it must be above 0 and finite.");
         Require(
             NumAttentionHeads % NumKeyValueHeads == 0,
-            $"{nameof(NumAttentionHeads)} is {NumAttentionHeads}, which is not a multiple of {nameof(NumKeyValueHeads)} {NumKeyValueHeads}.");
-        Require(Rotary is not null || LearnedPositions is not null, $"The model has no positions: set {nameof(Rotary)} or {nameof(LearnedPositions)}.");
-        Require(Rotary is null || LearnedPositions is null, $"The model has two kinds of positions: {nameof(Rotary)} and {nameof(LearnedPositions)}.");
+            $"{nameof(NumAttentionHeads)} is {NumAttentionHeads}, which is not a multiple "
+                + $"of {nameof(NumKeyValueHeads)} {NumKeyValueHeads}.");
+        Require(
+            Rotary is not null || LearnedPositions is not null,
+            $"The model has no positions: set {nameof(Rotary)} or {nameof(LearnedPositions)}.");
+        Require(
+            Rotary is null || LearnedPositions is null,
+            $"The model has two kinds of positions: {nameof(Rotary)} and {nameof(LearnedPositions)}.");
         Require(
             Rotary is not { } rotary || (rotary.Dimensions >= 2 && rotary.Dimensions % 2 == 0 && rotary.Dimensions <= HeadDim),
-            $"{nameof(Rotary)} rotates {Rotary?.Dimensions} features of each head; it must be an even number from 2 to the head's {HeadDim}.");
-        Require(LearnedPositions is not { Offset: < 0 }, $"{nameof(LearnedPositions)} has the offset {LearnedPositions?.Offset}; it must be at least 0.");
+            $"{nameof(Rotary)} rotates {Rotary?.Dimensions} features of each head; it must be an even number from 2 to the "
+                + $"head's {HeadDim}.");
+        Require(
+            LearnedPositions is not { Offset: < 0 },
+            $"{nameof(LearnedPositions)} has the offset {LearnedPositions?.Offset}; it must be at least 0.");
         Require(
             NormPlacement == NormPlacement.PreNorm || Residual == ResidualLayout.Sequential,
-            $"{nameof(NormPlacement)} is {NormPlacement}, which needs a residual sum after each sublayer, but {nameof(Residual)} is {Residual}.");
+            $"{nameof(NormPlacement)} is {NormPlacement}, which needs a residual sum after each sublayer, "
+                + $"but {nameof(Residual)} is {Residual}.");
         Require(
             QueryKeyValueLayout == QueryKeyValueLayout.Separate || NumKeyValueHeads == NumAttentionHeads,
-            $"{nameof(QueryKeyValueLayout)} is {QueryKeyValueLayout}, which needs as many key-value heads ({NumKeyValueHeads}) as query heads "
-            + $"({NumAttentionHeads}).");
+            $"{nameof(QueryKeyValueLayout)} is {QueryKeyValueLayout}, which needs as many key-value heads ({NumKeyValueHeads}) as "
+                + $"query heads ({NumAttentionHeads}).");
     }
 
     /// <summary>Reads a model's configuration by its family, and checks that the values fit together.</summary>
@@ -137,7 +147,8 @@ public sealed record DecoderSpec
         ArgumentNullException.ThrowIfNull(family);
         if (config.Has("quantization_config"))
         {
-            throw config.Unsupported("quantization_config", "quantized weights cannot be pruned; take the float checkpoint that they were made from");
+            throw config.Unsupported(
+                "quantization_config", "quantized weights cannot be pruned; take the float checkpoint that they were made from");
         }
 
         var spec = family.ReadSpec(config);
@@ -148,7 +159,8 @@ public sealed record DecoderSpec
         }
         catch (ArgumentException e)
         {
-            throw new CheckpointException(config.File, null, $"as family '{family.Name}' reads it, the configuration contradicts itself. {e.Message}", e);
+            throw new CheckpointException(
+                config.File, null, $"as family '{family.Name}' reads it, the configuration contradicts itself. {e.Message}", e);
         }
     }
 

@@ -3,8 +3,8 @@ using System.Globalization;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// The base of a family whose checkpoints are published for Hugging Face's transformers. A family says which keys and tensor names are its own; what most
-/// families have in common is here. Immutable and safe from several threads.
+/// The base of a family whose checkpoints are published for Hugging Face's transformers. A family says which keys and tensor names are its
+/// own; what most families have in common is here. Immutable and safe from several threads.
 /// </summary>
 public abstract class HuggingFaceDecoderFamily : IModelFamily
 {
@@ -21,14 +21,14 @@ public abstract class HuggingFaceDecoderFamily : IModelFamily
     public virtual string BaseModelPrefix => "model.";
 
     /// <summary>
-    /// The module that holds the weight of each role, without <c>.weight</c> or <c>.bias</c>; <c>{0}</c> stands for the block's index, as in
-    /// <c>model.layers.{0}.self_attn.q_proj</c>. Roles that no model of the family has are left out.
+    /// The module that holds the weight of each role, without <c>.weight</c> or <c>.bias</c>; <c>{0}</c> stands for the block's index, as
+    /// in <c>model.layers.{0}.self_attn.q_proj</c>. Roles that no model of the family has are left out.
     /// </summary>
     protected abstract IReadOnlyDictionary<WeightRole, string> ModuleNames { get; }
 
     /// <summary>
-    /// Ends of the names of tensors that a checkpoint may hold and the model does not use. Default: <c>.rotary_emb.inv_freq</c>, the rotary table, which is
-    /// computed and which older checkpoints hold too.
+    /// Ends of the names of tensors that a checkpoint may hold and the model does not use. Default: <c>.rotary_emb.inv_freq</c>, the rotary
+    /// table, which is computed and which older checkpoints hold too.
     /// </summary>
     protected virtual IReadOnlyCollection<string> IgnorableSuffixes => [".rotary_emb.inv_freq"];
 
@@ -48,8 +48,8 @@ public abstract class HuggingFaceDecoderFamily : IModelFamily
     }
 
     /// <summary>
-    /// Reads the spec of a decoder as LLaMA is built: RMS norms before the sublayers, rotary positions, a gated MLP, no biases, an untied head. A family
-    /// changes what differs: <c>ReadDecoder(config, keys) with { MlpBias = true }</c>.
+    /// Reads the spec of a decoder as LLaMA is built: RMS norms before the sublayers, rotary positions, a gated MLP, no biases, an untied
+    /// head. A family changes what differs: <c>ReadDecoder(config, keys) with { MlpBias = true }</c>.
     /// </summary>
     /// <param name="config">The configuration.</param>
     /// <param name="keys">The family's keys and defaults.</param>
@@ -80,7 +80,9 @@ public abstract class HuggingFaceDecoderFamily : IModelFamily
     }
 }
 
-/// <summary>The keys of <c>config.json</c> that families call differently, and what they mean where they are absent. The defaults are LLaMA's.</summary>
+/// <summary>
+/// The keys of <c>config.json</c> that families call differently, and what they mean where they are absent. The defaults are LLaMA's.
+/// </summary>
 public sealed record DecoderConfigKeys
 {
     /// <summary>The key of the MLP's size. Default: <c>intermediate_size</c>.</summary>

@@ -1,9 +1,9 @@
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// What tells one architecture from another: how its <c>config.json</c> becomes a <see cref="DecoderSpec"/>, and under which names
-/// its tensors are stored. A family computes nothing. Most derive from <see cref="HuggingFaceDecoderFamily"/>. Implementations are immutable and safe from
-/// several threads.
+/// What tells one architecture from another: how its <c>config.json</c> becomes a <see cref="DecoderSpec"/>, and under which names its
+/// tensors are stored. A family computes nothing. Most derive from <see cref="HuggingFaceDecoderFamily"/>. Implementations are immutable
+/// and safe from several threads.
 /// </summary>
 public interface IModelFamily
 {
@@ -14,13 +14,14 @@ public interface IModelFamily
     IReadOnlyCollection<string> ModelTypes { get; }
 
     /// <summary>
-    /// The <c>config.json</c> of a published model of this family. <see cref="ModelFamilies.Add"/> tries the family on it, so that a contradictory spec or a
-    /// name given twice is found when the family is added.
+    /// The <c>config.json</c> of a published model of this family. <see cref="ModelFamilies.Add"/> tries the family on it, so that a
+    /// contradictory spec or a name given twice is found when the family is added.
     /// </summary>
     ModelConfig Example { get; }
 
     /// <summary>
-    /// What tensor names may lack at the front, as where the model was saved without its head: <c>model.</c> in many families. Default: nothing.
+    /// What tensor names may lack at the front, as where the model was saved without its head: <c>model.</c> in many families. Default:
+    /// nothing.
     /// </summary>
     string BaseModelPrefix => string.Empty;
 

@@ -1,8 +1,8 @@
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// LLaMA 1, 2 and 3, and the many models built alike (SmolLM2, TinyLlama, ...): RMS norm before each sublayer, rotary positions, grouped-query attention, a
-/// gated MLP. A family that is nearly this one may derive from it. Immutable and safe from several threads.
+/// LLaMA 1, 2 and 3, and the many models built alike (SmolLM2, TinyLlama, ...): RMS norm before each sublayer, rotary positions,
+/// grouped-query attention, a gated MLP. A family that is nearly this one may derive from it. Immutable and safe from several threads.
 /// </summary>
 public class LlamaFamily : HuggingFaceDecoderFamily
 {

@@ -19,8 +19,8 @@ public sealed class ModelFamilies
     /// <summary>A set with one family more. The family is tried on its <see cref="IModelFamily.Example"/>.</summary>
     /// <param name="family">The family to add.</param>
     /// <exception cref="ArgumentException">
-    /// The family claims no <c>model_type</c>, or one that another family has; or what it makes of its example contradicts itself: a spec that
-    /// does not fit together, two weights of one name, or a weight without one.
+    /// The family claims no <c>model_type</c>, or one that another family has; or what it makes of its example contradicts itself: a spec
+    /// that does not fit together, two weights of one name, or a weight without one.
     /// </exception>
     public ModelFamilies Add(IModelFamily family)
     {
@@ -42,7 +42,9 @@ public sealed class ModelFamilies
 
         if (Find(family.Name) is not null)
         {
-            throw new ArgumentException($"There is a family '{family.Name}' already; pruned checkpoints name their family, so names are given once.", nameof(family));
+            throw new ArgumentException(
+                $"There is a family '{family.Name}' already; pruned checkpoints name their family, so names are given once.",
+                nameof(family));
         }
 
         Try(family);
@@ -74,7 +76,8 @@ public sealed class ModelFamilies
         {
             if (!family.ModelTypes.Contains(family.Example.GetString("model_type")))
             {
-                throw new ArgumentException($"Family '{family.Name}' does not claim the model_type of its own example, {family.Example.GetRaw("model_type")}.");
+                throw new ArgumentException(
+                    $"Family '{family.Name}' does not claim the model_type of its own example, {family.Example.GetRaw("model_type")}.");
             }
 
             // Two blocks are enough to see whether names tell blocks apart.
@@ -92,7 +95,8 @@ public sealed class ModelFamilies
             if (!names.TryAdd(parameter.Name, parameter))
             {
                 throw new ArgumentException(
-                    $"Family '{family.Name}' gives the name '{parameter.Name}' to {names[parameter.Name].Role} of block {names[parameter.Name].Block} "
+                    $"Family '{family.Name}' gives the name '{parameter.Name}' to {names[parameter.Name].Role} of "
+                    + $"block {names[parameter.Name].Block} "
                     + $"and to {parameter.Role} of block {parameter.Block}.",
                     nameof(family));
             }

@@ -1,8 +1,8 @@
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// OPT, 125M to 66B: learned positions, layer norms with biases, a plain MLP. OPT-350M alone has its norms after the residual sums and an embedding that is
-/// narrower than the residual stream. Immutable and safe from several threads.
+/// OPT, 125M to 66B: learned positions, layer norms with biases, a plain MLP. OPT-350M alone has its norms after the residual sums and an
+/// embedding that is narrower than the residual stream. Immutable and safe from several threads.
 /// </summary>
 public sealed class OptFamily : HuggingFaceDecoderFamily
 {

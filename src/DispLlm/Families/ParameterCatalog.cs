@@ -16,13 +16,14 @@ public sealed record ParameterDescriptor(WeightRole Role, int Block, bool IsBias
 internal sealed record CheckpointParameter(WeightRole Role, int Block, bool IsBias, string Name, IReadOnlyList<long> Shape);
 
 /// <summary>
-/// Lists every tensor that a checkpoint of a spec has to hold, with its dense shape. Reading, counting and cutting go by this one list. Thread-safe.
+/// Lists every tensor that a checkpoint of a spec has to hold, with its dense shape. Reading, counting and cutting go by this one list.
+/// Thread-safe.
 /// </summary>
 public static class ParameterCatalog
 {
     /// <summary>
-    /// The tensors that a spec asks for, in the order of the data flow. They are listed lazily: a damaged configuration with two billion blocks fails at its
-    /// first missing tensor, not for lack of memory.
+    /// The tensors that a spec asks for, in the order of the data flow. They are listed lazily: a damaged configuration with two billion
+    /// blocks fails at its first missing tensor, not for lack of memory.
     /// </summary>
     /// <param name="spec">The model's spec.</param>
     public static IEnumerable<ParameterDescriptor> Parameters(DecoderSpec spec)
@@ -85,7 +86,8 @@ public static class ParameterCatalog
     {
         ArgumentNullException.ThrowIfNull(family);
         return Parameters(spec).Select(part =>
-            new CheckpointParameter(part.Role, part.Block, part.IsBias, TensorName(part.Role, part.Block, part.IsBias, family), part.Shape));
+            new CheckpointParameter(
+                part.Role, part.Block, part.IsBias, TensorName(part.Role, part.Block, part.IsBias, family), part.Shape));
     }
 
     /// <summary>

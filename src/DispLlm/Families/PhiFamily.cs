@@ -1,8 +1,8 @@
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// Phi-1, 1.5 and 2: attention and MLP in parallel from one layer norm, a part of each head rotated, a plain MLP, biases everywhere. Immutable and safe from
-/// several threads.
+/// Phi-1, 1.5 and 2: attention and MLP in parallel from one layer norm, a part of each head rotated, a plain MLP, biases everywhere.
+/// Immutable and safe from several threads.
 /// </summary>
 public sealed class PhiFamily : HuggingFaceDecoderFamily
 {

@@ -1,6 +1,9 @@
 namespace DispLlm.Modeling;
 
-/// <summary>How a rotary embedding stretches its wavelengths for contexts longer than those it was trained on. Immutable and safe from several threads.</summary>
+/// <summary>
+/// How a rotary embedding stretches its wavelengths for contexts longer than those it was trained on. Immutable and safe from several
+/// threads.
+/// </summary>
 public abstract record RotaryScaling
 {
     private RotaryScaling()
@@ -19,7 +22,8 @@ public abstract record RotaryScaling
     /// <param name="LowFrequencyFactor">Wavelengths above <c>OriginalMaxPositions / LowFrequencyFactor</c> are divided whole.</param>
     /// <param name="HighFrequencyFactor">Wavelengths below <c>OriginalMaxPositions / HighFrequencyFactor</c> are kept.</param>
     /// <param name="OriginalMaxPositions">Context length before the extension, in tokens.</param>
-    public sealed record Llama3(double Factor, double LowFrequencyFactor, double HighFrequencyFactor, int OriginalMaxPositions) : RotaryScaling;
+    public sealed record Llama3(
+        double Factor, double LowFrequencyFactor, double HighFrequencyFactor, int OriginalMaxPositions) : RotaryScaling;
 }
 
 /// <summary>Rotary position embedding. Immutable and safe from several threads.</summary>

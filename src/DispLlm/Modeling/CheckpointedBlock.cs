@@ -14,7 +14,7 @@ internal sealed class CheckpointedBlock : autograd.SingleTensorFunction<Checkpoi
     /// <summary>The output of the block, differentiable in its input and in its gates.</summary>
     /// <param name="hidden"><c>[batch, seq, d]</c>.</param>
     /// <param name="gates">The gates of the block, S1 to S5.</param>
-    /// <param name="uses">Counts the backward pass as a use of the model.</param>
+    /// <param name="uses">Counts the backward pass as a use of the model. Gradients of a disposed model are NaN.</param>
     /// <param name="block">The forward pass of the block. The backward pass calls it again.</param>
     public static Tensor Apply(Tensor hidden, Tensor gates, UseCounter uses, Func<Tensor, Tensor, Tensor> block) => apply(hidden, gates, uses, block);
 
@@ -36,9 +36,16 @@ internal sealed class CheckpointedBlock : autograd.SingleTensorFunction<Checkpoi
     public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
     {
         using var scope = new AutogradBackwardScope(grad_output);
-        using var use = ((UseCounter)ctx.get_data(nameof(UseCounter))).Enter();
         var saved = ctx.get_saved_variables();
+        if (!((UseCounter)ctx.get_data(nameof(UseCounter))).TryEnter(out var use))
+        {
+            // The model is disposed. An exception would end the process: it cannot pass through libtorch.
+            Tensor? unknown = saved[0].requires_grad ? scope.Return(saved[0].MulScalar(double.NaN)) : null;
+            return [unknown!, scope.Return(saved[1].MulScalar(double.NaN)), null!, null!];
+        }
+
         var block = (Func<Tensor, Tensor, Tensor>)ctx.get_data("block");
+        using (use)
         using (enable_grad())
         {
             Tensor hidden = saved[0].detach().requires_grad_(saved[0].requires_grad), gates = saved[1].detach().requires_grad_();

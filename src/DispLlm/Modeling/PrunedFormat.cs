@@ -4,8 +4,8 @@ using System.Text.Json.Nodes;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// The format of a pruned checkpoint: the <c>displlm</c> section of <c>config.json</c>, a <c>model_type</c> that no other program reads, index tensors beside
-/// the weights, and the plan as JSON.
+/// The format of a pruned checkpoint: the <c>displlm</c> section of <c>config.json</c>, a <c>model_type</c> that no other program reads,
+/// index tensors beside the weights, and the plan as JSON.
 /// </summary>
 internal static class PrunedFormat
 {
@@ -16,7 +16,9 @@ internal static class PrunedFormat
 
     private const string IndexPrefix = "displlm.blocks.";
 
-    /// <summary>The sites whose index lists the pruned network needs: those on the residual stream. At S4 the weights on both sides are cut.</summary>
+    /// <summary>
+    /// The sites whose index lists the pruned network needs: those on the residual stream. At S4 the weights on both sides are cut.
+    /// </summary>
     public static IReadOnlyList<SelectionSite> IndexedSites { get; } =
         [.. SelectionSites.All.Where(site => site.Descriptor().IsOnStream)];
 
@@ -26,7 +28,10 @@ internal static class PrunedFormat
     public static bool IsIndexTensor(string name, SelectionPlan? plan) =>
         plan is not null && name.StartsWith(IndexPrefix, StringComparison.Ordinal);
 
-    /// <summary>The configuration of the pruned folder: the original keys, and a <c>model_type</c> at which programs that know nothing of pruning fail.</summary>
+    /// <summary>
+    /// The configuration of the pruned folder: the original keys, and a <c>model_type</c> at which programs that know nothing of pruning
+    /// fail.
+    /// </summary>
     public static JsonObject Configure(ModelConfig dense, IModelFamily family, SelectionPlan plan, ParameterCounter counter)
     {
         var config = dense.ToJson();
@@ -92,10 +97,12 @@ internal static class PrunedFormat
                 }
 
                 using var stored = folder.Read(name);
-                if (stored.dtype != TorchSharp.torch.ScalarType.Int32 || !stored.data<int>().ToArray().SequenceEqual(plan.Blocks[block][site]))
+                if (stored.dtype != TorchSharp.torch.ScalarType.Int32
+                    || !stored.data<int>().ToArray().SequenceEqual(plan.Blocks[block][site]))
                 {
                     throw new CheckpointException(
-                        folder.FolderPath, name, $"index tensor '{name}' differs from {SelectionPlan.FileName}: the two do not belong together.");
+                        folder.FolderPath, name, $"index tensor '{name}' differs from {SelectionPlan.FileName}: the two do not belong "
+                            + "together.");
                 }
             }
         }

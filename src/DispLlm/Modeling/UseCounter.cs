@@ -12,15 +12,19 @@ internal sealed class UseCounter(string owner)
 
     /// <summary>Begins a call, which ends when the result is disposed.</summary>
     /// <exception cref="ObjectDisposedException">The object is disposed.</exception>
-    public Use Enter()
+    public Use Enter() => TryEnter(out var use) ? use : throw new ObjectDisposedException(owner);
+
+    /// <summary>Begins a call, which ends when <paramref name="use"/> is disposed, unless the object is disposed.</summary>
+    public bool TryEnter(out Use use)
     {
-        if (Interlocked.Increment(ref _count) < 0)
+        use = new Use(this);
+        if (Interlocked.Increment(ref _count) > 0)
         {
-            Exit();
-            throw new ObjectDisposedException(owner);
+            return true;
         }
 
-        return new Use(this);
+        Exit();
+        return false;
     }
 
     /// <summary>Begins a call beside which there may be no other.</summary>

@@ -8,7 +8,10 @@ namespace DispLlm.Reporting;
 /// <param name="Jaccard">Jaccard index of the kept indices: those that both keep, divided by those that either keeps; 0 to 1.</param>
 /// <param name="ExpectedJaccard">The Jaccard index that random selections of these widths have in expectation.</param>
 public readonly record struct AdjacentBlockOverlap(
-    int Block, SelectionSite Site, [property: JsonPropertyName("share")] double Jaccard, [property: JsonPropertyName("by_chance")] double ExpectedJaccard)
+    int Block,
+    SelectionSite Site,
+    [property: JsonPropertyName("share")] double Jaccard,
+    [property: JsonPropertyName("by_chance")] double ExpectedJaccard)
 {
     /// <summary>
     /// Computes the overlaps of all adjacent blocks of a plan, ordered by block and site; empty for a model of one block.
@@ -25,7 +28,8 @@ public readonly record struct AdjacentBlockOverlap(
         ];
     }
 
-    private static AdjacentBlockOverlap Compute(int block, SelectionSite site, IReadOnlyList<int> first, IReadOnlyList<int> second, int size)
+    private static AdjacentBlockOverlap Compute(
+        int block, SelectionSite site, IReadOnlyList<int> first, IReadOnlyList<int> second, int size)
     {
         double both = first.Intersect(second).Count(), expected = (double)first.Count * second.Count / size;
         double Ratio(double common) => common / (first.Count + second.Count - common);

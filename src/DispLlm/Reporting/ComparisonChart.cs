@@ -11,7 +11,10 @@ internal static class ComparisonChart
         var panels = new List<ChartPanel>();
         if (report.Perplexity is { } perplexity)
         {
-            panels.Add(Panel("Perplexity", "lower is better", null, [new("", perplexity.Before.Perplexity, perplexity.After.Perplexity, Markup.Number)]));
+            panels.Add(
+                Panel(
+                    "Perplexity", "lower is better", null,
+                    [new("", perplexity.Before.Perplexity, perplexity.After.Perplexity, Markup.Number)]));
         }
 
         if (report.Tasks.Count > 0)
@@ -25,7 +28,11 @@ internal static class ComparisonChart
     /// <summary>Panels of size and speed relative to the dense model.</summary>
     public static IReadOnlyList<ChartPanel> CreateCostPanels(RunReport report)
     {
-        var size = new List<Bars> { Count("block weights", ParameterScope.BlockWeights), Count("all parameters", ParameterScope.WholeModel) };
+        var size = new List<Bars>
+        {
+            Count("block weights", ParameterScope.BlockWeights),
+            Count("all parameters", ParameterScope.WholeModel),
+        };
         if (report.WeightBytes is { } bytes)
         {
             size.Add(new Bars("weights on disk", 1, (double)bytes.After / bytes.Before, Markup.Ratio));
@@ -60,10 +67,13 @@ internal static class ComparisonChart
 
     private static ChartPanel Panel(string title, string note, double? full, IReadOnlyList<Bars> groups)
     {
-        double high = full ?? groups.SelectMany(group => new[] { group.Before, group.After }).Where(double.IsFinite).DefaultIfEmpty(1).Max();
+        double high =
+            full ?? groups.SelectMany(group => new[] { group.Before, group.After }).Where(double.IsFinite).DefaultIfEmpty(1).Max();
         double label = groups.Any(group => group.Label.Length > 0) ? 14 : 0, height = GroupHeight - 14 + label;
         string description = string.Join("; ", groups.Select(
-            group => $"{(group.Label.Length > 0 ? group.Label : title)}: {group.Format(group.Before)} before, {group.Format(group.After)} after")) + ".";
+            group =>
+                $"{(group.Label.Length > 0 ? group.Label : title)}: {group.Format(group.Before)} before, {group.Format(group.After)} "
+                    + $"after")) + ".";
         return ChartPanel.Draw(title, note, description, ChartPanel.Top + groups.Count * height + 22, canvas =>
         {
             double y = ChartPanel.Top;

@@ -10,7 +10,8 @@ internal static class Headline
         var parts = new List<string> { DescribeRemoved(report.Plan) };
         if (report.Perplexity is { } perplexity)
         {
-            parts.Add($"perplexity {Markup.Number(perplexity.Before.Perplexity)}\u00A0\u2192\u00A0{Markup.Number(perplexity.After.Perplexity)}");
+            parts.Add(
+                $"perplexity {Markup.Number(perplexity.Before.Perplexity)}\u00A0\u2192\u00A0{Markup.Number(perplexity.After.Perplexity)}");
         }
 
         if (report.Prefill is { } prefill)
@@ -33,5 +34,6 @@ internal static class Headline
         return removed == 0 ? "All block weights are kept" : $"{share} of the block weights removed";
     }
 
-    private static string Speed(BeforeAfter<double> speed) => (speed.After / speed.Before).ToString("0.0", CultureInfo.InvariantCulture) + " times as fast";
+    private static string Speed(BeforeAfter<double> speed) =>
+        (speed.After / speed.Before).ToString("0.0", CultureInfo.InvariantCulture) + " times as fast";
 }

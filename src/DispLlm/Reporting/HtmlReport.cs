@@ -52,7 +52,8 @@ public static class HtmlReport
         Section(page, "Size and speed", ReportTables.CostCaption(report), ReportCharts.CreateCost(report), string.Empty);
         Section(
             page, "Widths by block",
-            "Every block has its own selection of the features that it reads from the residual stream and writes to it. One bar per block, the first block left.",
+            "Every block has its own selection of the features that it reads from the residual stream and writes to it. One bar per "
+                + "block, the first block left.",
             ReportCharts.CreateWidths(report), ReportTables.Widths(report));
         Section(page, "Kept features", ReportTables.KeptCaption(report), ReportCharts.CreateKept(report), ReportTables.Overlaps(report));
         Section(page, "Training", ReportTables.TrainingCaption(report), ReportCharts.CreateTraining(report), string.Empty);
@@ -82,7 +83,7 @@ public static class HtmlReport
 
         if (chart is not null)
         {
-            page.Append("""<div class="panels">""").Append('\n').AppendJoin('\n', chart.Panels.Select(panel => panel.ToElement())).Append("\n</div>\n");
+            page.Append("<div class=\"panels\">\n").AppendJoin('\n', chart.Panels.Select(panel => panel.ToElement())).Append("\n</div>\n");
         }
 
         page.Append(rest).Append("</section>\n");

@@ -22,10 +22,13 @@ internal static class KeptMapChart
     {
         int size = plan.Model.SiteSize(site), bins = Math.Min(size, Bins), blocks = plan.Blocks.Count;
         double row = Math.Clamp(170.0 / blocks, 2.5, 14), bottom = ChartPanel.Top + 14 + blocks * row;
-        string note = size > Bins ? $"one cell per {size / Bins}{(size % Bins == 0 ? "" : $" or {size / Bins + 1}")} features, darker where more are kept" : "one cell per feature";
+        string note = size > Bins
+            ? $"one cell per {size / Bins}{(size % Bins == 0 ? "" : $" or {size / Bins + 1}")} features, darker where more are kept"
+            : "one cell per feature";
         string description = $"Which of {size} features each of {blocks} blocks keeps." + (shares.Length == 0
             ? string.Empty
-            : $" Adjacent blocks share {Markup.Percent(shares.Average(share => share.Jaccard))} of what either keeps; random selections of these widths would share "
+            : $" Adjacent blocks share {Markup.Percent(shares.Average(share => share.Jaccard))} of what either keeps; random selections "
+                + $"of these widths would share "
               + $"{Markup.Percent(shares.Average(share => share.ExpectedJaccard))}.");
         return ChartPanel.Draw(site.GetTitle(), note, description, bottom + 18, canvas =>
         {
@@ -94,7 +97,8 @@ internal static class KeptMapChart
             double y = top + (share.Block + 0.5) * row;
             canvas.Rectangle(
                 OverlapLeft, y + gap / 2, OverlapWidth * share.Jaccard, row - gap, "before",
-                $"Blocks {share.Block} and {share.Block + 1} share {Markup.Percent(share.Jaccard)}, at random {Markup.Percent(share.ExpectedJaccard)}");
+                $"Blocks {share.Block} and {share.Block + 1} share {Markup.Percent(share.Jaccard)}, at random "
+                    + $"{Markup.Percent(share.ExpectedJaccard)}");
             double chance = OverlapLeft + OverlapWidth * share.ExpectedJaccard;
             canvas.Line(chance, y, chance, y + row, "chance");
         }

@@ -22,7 +22,8 @@ internal static partial class Palette
     /// <summary>The CSS variables of a page.</summary>
     public static string Variables { get; } =
         ":root{color-scheme:light dark;" + string.Concat(s_colours.Select(colour => $"--{colour.Name}:{colour.Light};")) + "}\n"
-        + "@media screen and (prefers-color-scheme:dark){:root{" + string.Concat(s_colours.Select(colour => $"--{colour.Name}:{colour.Dark};")) + "}}\n";
+        + "@media screen and (prefers-color-scheme:dark){:root{"
+            + string.Concat(s_colours.Select(colour => $"--{colour.Name}:{colour.Dark};")) + "}}\n";
 
     /// <summary>Replaces the variables of a style sheet with the light colours.</summary>
     public static string ResolveVariables(string style) =>

@@ -14,7 +14,9 @@ public sealed record ChartOptions
     internal ChartOptions Validate()
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(Columns, 1);
-        return Scale is > 0 and <= 20 ? this : throw new ArgumentOutOfRangeException(nameof(Scale), Scale, "A scale is above 0 and at most 20.");
+        return Scale is > 0 and <= 20
+            ? this
+            : throw new ArgumentOutOfRangeException(nameof(Scale), Scale, "A scale is above 0 and at most 20.");
     }
 }
 
@@ -52,17 +54,19 @@ public sealed class ReportChart
         {
             for (int i = 0; i < row.Length; i++)
             {
-                shapes.Append($"""<g transform="translate({Markup.Coordinate(Margin + i * (ChartPanel.Width + Gap))} {Markup.Coordinate(y)})">""").Append('\n')
-                    .Append(row[i].Shapes).Append("</g>\n");
+                string x = Markup.Coordinate(Margin + i * (ChartPanel.Width + Gap));
+                shapes.Append($"<g transform=\"translate({x} {Markup.Coordinate(y)})\">\n").Append(row[i].Shapes).Append("</g>\n");
             }
 
             y += row.Max(panel => panel.Height) + Gap;
         }
 
-        string width = Markup.Coordinate(2 * Margin + columns * (ChartPanel.Width + Gap) - Gap), height = Markup.Coordinate(y - Gap + Margin);
+        string width = Markup.Coordinate(2 * Margin + columns * (ChartPanel.Width + Gap) - Gap);
+        string height = Markup.Coordinate(y - Gap + Margin);
+        string description = string.Join(' ', Panels.Select(panel => $"{panel.Title}: {panel.Description}"));
         return $"""
             <svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">
-            <title>{Markup.Text(Title)}</title><desc>{Markup.Text(string.Join(' ', Panels.Select(panel => $"{panel.Title}: {panel.Description}")))}</desc>
+            <title>{Markup.Text(Title)}</title><desc>{Markup.Text(description)}</desc>
             <style>{Palette.ResolveVariables(PageStyles.Chart)}.paper{"{"}fill:{Palette.ResolveVariables("var(--paper)")}{"}"}</style>
             <rect class="paper" width="{width}" height="{height}"/>
             {shapes}</svg>

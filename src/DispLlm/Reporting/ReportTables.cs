@@ -16,7 +16,8 @@ internal static class ReportTables
     {
         var shape = report.Plan.Model;
         string family = report.Plan.Family is { } name ? $"{name}, " : string.Empty;
-        string text = $"{family}{shape.NumLayers} blocks of {Markup.Count(shape.HiddenSize)} features, {Markup.Count(report.Plan.DenseParameters.WholeModel)} parameters, "
+        string text = $"{family}{shape.NumLayers} blocks of {Markup.Count(shape.HiddenSize)} features, "
+            + $"{Markup.Count(report.Plan.DenseParameters.WholeModel)} parameters, "
             + $"{Markup.Count(report.Plan.KeptParameters.WholeModel)} after pruning.";
         return $"""<p class="lead">{Markup.Text(text)}</p>""";
     }
@@ -24,7 +25,9 @@ internal static class ReportTables
     public static string Tiles(RunReport report)
     {
         var tiles = new StringBuilder("<dl class=\"tiles\">\n");
-        Tile("Block weights", Markup.FixedPercent(report.Plan.KeptFraction()), $"of all parameters {Markup.FixedPercent(report.Plan.KeptFraction(ParameterScope.WholeModel))}");
+        Tile(
+            "Block weights", Markup.FixedPercent(report.Plan.KeptFraction()),
+            $"of all parameters {Markup.FixedPercent(report.Plan.KeptFraction(ParameterScope.WholeModel))}");
         if (report.Perplexity is { } perplexity)
         {
             Tile("Perplexity", Markup.Number(perplexity.After.Perplexity), $"dense {Markup.Number(perplexity.Before.Perplexity)}");
@@ -32,13 +35,18 @@ internal static class ReportTables
 
         if (report.Tasks.Count > 0)
         {
-            double Mean(Func<BeforeAfter<ZeroShotScore>, ZeroShotScore> side) => report.Tasks.Average(task => ComparisonChart.GetPublishedAccuracy(side(task)).Value);
-            Tile(report.Tasks.Count == 1 ? "Zero-shot accuracy" : $"Mean of {report.Tasks.Count} tasks", Markup.FixedPercent(Mean(task => task.After)), $"dense {Markup.FixedPercent(Mean(task => task.Before))}");
+            double Mean(Func<BeforeAfter<ZeroShotScore>, ZeroShotScore> side) =>
+                report.Tasks.Average(task => ComparisonChart.GetPublishedAccuracy(side(task)).Value);
+            Tile(
+                report.Tasks.Count == 1 ? "Zero-shot accuracy" : $"Mean of {report.Tasks.Count} tasks",
+                Markup.FixedPercent(Mean(task => task.After)), $"dense {Markup.FixedPercent(Mean(task => task.Before))}");
         }
 
         if (report.Agreement is { } agreement)
         {
-            Tile("Top-1 agreement", Markup.FixedPercent(agreement.Top1Agreement), $"KL divergence {Markup.Number(agreement.KlDivergence)} nats");
+            Tile(
+                "Top-1 agreement", Markup.FixedPercent(agreement.Top1Agreement),
+                $"KL divergence {Markup.Number(agreement.KlDivergence)} nats");
         }
 
         if (report.Prefill is { } prefill)
@@ -82,7 +90,9 @@ internal static class ReportTables
             BudgetKind.KeepFraction => $"{Markup.Percent((double)budget.Value)} of {scope} kept",
             _ => $"{Markup.Count((long)budget.Value)} of {scope} kept",
         };
-        string kind = kept == target ? "exactly the budget" : $"{Markup.Count(Math.Abs(target - kept))} {(kept < target ? "below" : "above")} it";
+        string kind = kept == target
+            ? "exactly the budget"
+            : $"{Markup.Count(Math.Abs(target - kept))} {(kept < target ? "below" : "above")} it";
         return $"Budget: {requested}, at most {Markup.Count(target)}. Kept: {Markup.Count(kept)}, {kind}.";
     }
 
@@ -102,13 +112,16 @@ internal static class ReportTables
         if (report.Perplexity is { } perplexity)
         {
             string text = report.PerplexityText is { } named ? $" of {named}" : string.Empty;
-            sentences.Add($"Perplexity evaluated on {Markup.Count(perplexity.After.PredictedTokens)} tokens{text}, with windows of {Markup.Count(perplexity.After.WindowLength)}.");
+            sentences.Add(
+                $"Perplexity evaluated on {Markup.Count(perplexity.After.PredictedTokens)} tokens{text}, with windows of "
+                    + $"{Markup.Count(perplexity.After.WindowLength)}.");
         }
 
         if (report.Agreement is { } agreement)
         {
             sentences.Add(
-                $"On {Markup.Count(agreement.Tokens)} tokens the pruned model has the same most likely token as the dense model in {Markup.Percent(agreement.Top1Agreement)} of "
+                $"On {Markup.Count(agreement.Tokens)} tokens the pruned model has the same most likely token as the dense model in "
+                    + $"{Markup.Percent(agreement.Top1Agreement)} of "
                 + $"cases, and a KL divergence of {Markup.Number(agreement.KlDivergence)} nats per token.");
         }
 
@@ -127,8 +140,10 @@ internal static class ReportTables
             return string.Empty;
         }
 
-        string Score(double? value, double? error) => value is { } share ? $"{Markup.FixedPercent(share)} \u00B1 {Markup.FixedPercent(error ?? 0)}" : "\u2013";
-        return Table("Zero-shot tasks", ["Task", "Items", "acc dense", "acc pruned", "acc_norm dense", "acc_norm pruned"], report.Tasks.Select(task => new[]
+        string Score(double? value, double? error) =>
+            value is { } share ? $"{Markup.FixedPercent(share)} \u00B1 {Markup.FixedPercent(error ?? 0)}" : "\u2013";
+        string[] head = ["Task", "Items", "acc dense", "acc pruned", "acc_norm dense", "acc_norm pruned"];
+        return Table("Zero-shot tasks", head, report.Tasks.Select(task => new[]
         {
             task.Before.Task,
             Markup.Count(task.After.Items),
@@ -151,13 +166,16 @@ internal static class ReportTables
         "One row per block, the first block on top; kept features are coloured."
         + (report.AdjacentBlockOverlaps.Count == 0
             ? string.Empty
-            : " Bars show the overlap of adjacent blocks (Jaccard index); the mark on a bar is the expected overlap of random selections of the same widths.")
-        + (report.Plan.Scales is { } scales ? $" Kept features are multiplied by {scales}, which is folded into the weights." : string.Empty);
+            : " Bars show the overlap of adjacent blocks (Jaccard index); the mark on a bar is the expected overlap of random selections "
+                + "of the same widths.")
+        + (report.Plan.Scales is { } scales ? $" Kept features are multiplied by {scales}, folded into the weights." : string.Empty);
 
     public static string Overlaps(RunReport report)
     {
         var shares = report.AdjacentBlockOverlaps;
-        return shares.Count == 0 ? string.Empty : Table("Overlap of adjacent blocks", ["Site", "Mean", "Expected at random", "Minimum", "Maximum"],
+        return shares.Count == 0
+            ? string.Empty
+            : Table("Overlap of adjacent blocks", ["Site", "Mean", "Expected at random", "Minimum", "Maximum"],
             shares.GroupBy(share => share.Site).Select(site => new[]
             {
                 site.Key.GetTitle(),
@@ -170,7 +188,8 @@ internal static class ReportTables
 
     public static string? TrainingCaption(RunReport report) => report.History.Count == 0
         ? null
-        : $"{Markup.Count(report.History.Count)} steps on {Markup.Count(report.History[^1].Tokens)} tokens. Every step samples new gates, so the curves are noisy; "
+        : $"{Markup.Count(report.History.Count)} steps on {Markup.Count(report.History[^1].Tokens)} tokens. Every step samples new gates, "
+            + $"so the curves are noisy; "
             + "where a point is the mean of several steps, the band shows their minimum and maximum.";
 
     public static string Settings(RunReport report)
@@ -190,20 +209,25 @@ internal static class ReportTables
             ("Notes", from.Notes),
             .. report.Settings.Options.Select(option => (option.Key, (string?)option.Value)),
         ];
-        return Table("Settings", ["Setting", "Value"], rows.Where(row => row.Value is not null).Select(row => new[] { row.Key, row.Value! }), "settings");
+        return Table(
+            "Settings", ["Setting", "Value"], rows.Where(row => row.Value is not null).Select(row => new[] { row.Key, row.Value! }),
+            "settings");
     }
 
-    private static string Folded(string summary, string content) => $"<details>\n<summary>{Markup.Text(summary)}</summary>\n{content}</details>\n";
+    private static string Folded(string summary, string content) =>
+        $"<details>\n<summary>{Markup.Text(summary)}</summary>\n{content}</details>\n";
 
     /// <summary>A table in a region that scrolls on narrow screens and is reachable by keyboard.</summary>
     private static string Table(string name, string[] head, IEnumerable<string[]> rows, string style = "figures")
     {
         var table = new StringBuilder();
         table.Append($"""<div class="scroll" role="region" tabindex="0" aria-label="{Markup.Text(name)}"><table class="{style}">""");
-        table.Append("<thead><tr>").AppendJoin("", head.Select(cell => $"<th scope=\"col\">{Markup.Text(cell)}</th>")).Append("</tr></thead>\n<tbody>\n");
+        table.Append("<thead><tr>").AppendJoin("", head.Select(cell => $"<th scope=\"col\">{Markup.Text(cell)}</th>"))
+            .Append("</tr></thead>\n<tbody>\n");
         foreach (string[] row in rows)
         {
-            table.Append($"<tr><th scope=\"row\">{Markup.Text(row[0])}</th>").AppendJoin("", row.Skip(1).Select(cell => $"<td>{Markup.Text(cell)}</td>")).Append("</tr>\n");
+            table.Append($"<tr><th scope=\"row\">{Markup.Text(row[0])}</th>")
+                .AppendJoin("", row.Skip(1).Select(cell => $"<td>{Markup.Text(cell)}</td>")).Append("</tr>\n");
         }
 
         return table.Append("</tbody></table></div>\n").ToString();

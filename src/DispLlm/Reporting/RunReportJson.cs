@@ -110,7 +110,7 @@ internal static class RunReportJson
         {
             using var json = JsonDocument.ParseValue(ref reader);
             string line = json.RootElement.GetRawText();
-            return StepLog.Parse(System.Text.Encoding.UTF8.GetBytes(line), layout) ?? throw new JsonException($"'{line}' is no learning step.");
+            return StepLog.Parse(Encoding.UTF8.GetBytes(line), layout) ?? throw new JsonException($"'{line}' is no learning step.");
         }
 
         public override void Write(Utf8JsonWriter writer, PruningProgress value, JsonSerializerOptions options) =>

@@ -20,7 +20,9 @@ internal static class TrainingChart
             Panel(history, "Cross-entropy", "nats per token, gated model", step => step.CrossEntropy, Markup.Number, null),
             Panel(history, "Budget loss", "0 where the gates keep exactly the target", step => step.BudgetLoss, Markup.Number, null),
             Panel(
-                history, "Kept fraction", target is { } share ? $"of the counted parameters; dashed: the target, {Markup.Percent(share)}" : "of the counted parameters",
+                history,
+                "Kept fraction",
+                "of the counted parameters" + (target is { } share ? $"; dashed: the target, {Markup.Percent(share)}" : string.Empty),
                 step => step.KeptFraction, Markup.Percent, target),
         ];
     }
@@ -37,7 +39,8 @@ internal static class TrainingChart
         var bins = Bins(history, read);
         string description = bins.Count == 0
             ? "No finite value."
-            : $"{title} over {history.Count} steps: from {format(read(history[0]))} at the first to {format(read(history[^1]))} at the last.";
+            : $"{title} over {history.Count} steps: from {format(read(history[0]))} at the first to {format(read(history[^1]))} at the "
+                + $"last.";
         return ChartPanel.Draw(title, note, description, Height, canvas =>
         {
             if (bins.Count > 0)
@@ -49,7 +52,8 @@ internal static class TrainingChart
 
     private static void Draw(SvgCanvas canvas, List<Bin> bins, int steps, Func<double, string> format, double? target)
     {
-        double low = Math.Min(bins.Min(bin => bin.Low), target ?? double.MaxValue), high = Math.Max(bins.Max(bin => bin.High), target ?? double.MinValue);
+        double low = Math.Min(bins.Min(bin => bin.Low), target ?? double.MaxValue);
+        double high = Math.Max(bins.Max(bin => bin.High), target ?? double.MinValue);
         var y = ChartScale.FromRange(low, high, Bottom, ChartPanel.Top);
         double X(double step) => Left + (Right - Left) * step / steps;
         foreach (double tick in y.Ticks)
@@ -62,7 +66,8 @@ internal static class TrainingChart
         canvas.Text(Right, Bottom + 16, Markup.Count(steps), "note", "end");
         if (bins.Exists(bin => bin.Low < bin.High))
         {
-            canvas.Path([.. bins.Select(bin => (X(bin.Step), y[bin.High])), .. bins.AsEnumerable().Reverse().Select(bin => (X(bin.Step), y[bin.Low]))], "band", closed: true);
+            var (upper, lower) = (bins.Select(bin => (X(bin.Step), y[bin.High])), bins.Select(bin => (X(bin.Step), y[bin.Low])));
+            canvas.Path([.. upper, .. lower.Reverse()], "band", closed: true);
         }
 
         canvas.Path(bins.Select(bin => (X(bin.Step), y[bin.Mean])), "curve");

@@ -22,8 +22,10 @@ internal static class WidthsChart
     {
         double[] shares = [.. blocks.Select(block => (double)block.Kept / block.Size)];
         int least = Array.IndexOf(shares, shares.Min()), most = Array.IndexOf(shares, shares.Max());
-        string note = $"{Markup.Percent(shares.Average())} of {Markup.Count(blocks[0].Size)} {unit} kept, {Markup.Percent(shares[least])} to {Markup.Percent(shares[most])}";
-        string description = $"{note}; block {least} keeps the fewest, block {most} the most. One bar for each of {plan.Blocks.Count} blocks.";
+        string note = $"{Markup.Percent(shares.Average())} of {Markup.Count(blocks[0].Size)} {unit} kept, {Markup.Percent(shares[least])} "
+            + $"to {Markup.Percent(shares[most])}";
+        string description =
+            $"{note}; block {least} keeps the fewest, block {most} the most. One bar for each of {plan.Blocks.Count} blocks.";
         return ChartPanel.Draw(title, note, description, Height, canvas =>
         {
             var y = ChartScale.FromRange(0, 1, Bottom, ChartPanel.Top);
@@ -38,7 +40,8 @@ internal static class WidthsChart
             {
                 canvas.Rectangle(
                     Left + block * pitch + gap / 2, y[shares[block]], pitch - gap, Bottom - y[shares[block]], "after",
-                    $"Block {block}: {Markup.Count(blocks[block].Kept)} of {Markup.Count(blocks[block].Size)} ({Markup.Percent(shares[block])})");
+                    $"Block {block}: {Markup.Count(blocks[block].Kept)} of {Markup.Count(blocks[block].Size)} "
+                        + $"({Markup.Percent(shares[block])})");
             }
 
             canvas.Text(Left, Bottom + 16, "block 0", "note");

@@ -3,7 +3,8 @@ using System.Diagnostics.CodeAnalysis;
 namespace DispLlm;
 
 /// <summary>
-/// What one block keeps: for every selection site a list of indices, sorted, unique and not empty. Immutable and safe from several threads if its lists are.
+/// What one block keeps: for every selection site a list of indices, sorted, unique and not empty. Immutable and safe from several threads
+/// if its lists are.
 /// </summary>
 public sealed record BlockSelection
 {

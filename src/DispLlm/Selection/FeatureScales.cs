@@ -4,9 +4,9 @@ using TorchSharp;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// What each gate of a model multiplies its feature by where it is open; 1 leaves the feature as it is. There is a scale for closed gates too, so that a plan's
-/// lists may be edited without them. Scales cost the pruned model nothing: cutting multiplies the weights by them, and rounds to the checkpoint's type.
-/// Immutable, all finite, and safe from several threads.
+/// What each gate of a model multiplies its feature by where it is open; 1 leaves the feature as it is. There is a scale for closed gates
+/// too, so that a plan's lists may be edited without them. Scales cost the pruned model nothing: cutting multiplies the weights by them,
+/// and rounds to the checkpoint's type. Immutable, all finite, and safe from several threads.
 /// </summary>
 public sealed class FeatureScales : IEquatable<FeatureScales>
 {

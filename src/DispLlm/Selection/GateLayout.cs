@@ -14,8 +14,8 @@ public readonly record struct GateRange(int Block, SelectionSite Site, int Offse
 }
 
 /// <summary>
-/// All gates of a model as one flat vector, in block order and within a block in the order of <see cref="SelectionSites.All"/>: the order of the
-/// hypernetwork's sequence positions, of scores, and of gate gradients. Immutable and safe from several threads.
+/// All gates of a model as one flat vector, in block order and within a block in the order of <see cref="SelectionSites.All"/>: the order
+/// of the hypernetwork's sequence positions, of scores, and of gate gradients. Immutable and safe from several threads.
 /// </summary>
 public sealed class GateLayout
 {

@@ -1,8 +1,8 @@
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// What a selection must know about its model: the sizes of the sites and everything the parameter count depends on. A plan
-/// carries it, so that a plan file can be counted without the model and is never applied to a different one. Immutable and safe from several threads.
+/// What a selection must know about its model: the sizes of the sites and everything the parameter count depends on. A plan carries it, so
+/// that a plan file can be counted without the model and is never applied to a different one. Immutable and safe from several threads.
 /// </summary>
 public sealed record ModelShape
 {
@@ -50,8 +50,8 @@ public sealed record ModelShape
         ArgumentNullException.ThrowIfNull(spec);
         EnsurePositive(spec.NumLayers, nameof(NumLayers));
 
-        // 128 bits, so that sizes from a damaged config cannot wrap around to a plausible number. Norms keep their full size: the default order
-        // norms all features before it selects (docs/method.md, Order of norm and selection).
+        // 128 bits, so that sizes from a damaged config cannot wrap around to a plausible number. Norms keep their full size: the default
+        // order norms all features before it selects (docs/method.md, Order of norm and selection).
         Int128 other = 0;
         foreach (var part in ParameterCatalog.Parameters(spec with { NumLayers = 1 }).Where(part => PrunedAxes.For(part.Role) == default))
         {
@@ -130,7 +130,7 @@ public sealed record ModelShape
     /// <summary>The first property in which two shapes differ, in words; null if they are the same.</summary>
     internal string? FirstDifference(ModelShape other) => typeof(ModelShape).GetProperties()
         .Where(property => property.CanWrite && !Equals(property.GetValue(this), property.GetValue(other)))
-        .Select(property => FormattableString.Invariant($"{property.Name} is {property.GetValue(this)} here and {property.GetValue(other)} there"))
+        .Select(property => $"{property.Name} is {property.GetValue(this)} here and {property.GetValue(other)} there")
         .FirstOrDefault();
 
     private static void EnsurePositive(int value, string name)

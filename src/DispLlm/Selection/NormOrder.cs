@@ -2,7 +2,10 @@ using static TorchSharp.torch;
 
 namespace DispLlm;
 
-/// <summary>Which comes first at S1 and S3: the norm or the selection (docs/method.md, Order of norm and selection). The same while learning and after pruning.</summary>
+/// <summary>
+/// Which comes first at S1 and S3: the norm or the selection (docs/method.md, Order of norm and selection). The same while learning and
+/// after pruning.
+/// </summary>
 public enum NormOrder
 {
     /// <summary>The norm is over all features, then some are selected (the released code; the default).</summary>
@@ -25,8 +28,8 @@ internal static class NormOrders
         if (order == NormOrder.SelectThenNorm && spec.NormPlacement == NormPlacement.PostNorm)
         {
             throw new SelectionException(
-                $"{nameof(NormOrder.SelectThenNorm)} selects before the norm that a sublayer begins with, but this model's norms come after the residual "
-                + $"sums. Use {nameof(NormOrder.NormThenSelect)}.");
+                $"{nameof(NormOrder.SelectThenNorm)} selects before the norm that a sublayer begins with, but this model's norms come "
+                + $"after the residual sums. Use {nameof(NormOrder.NormThenSelect)}.");
         }
     }
 
@@ -34,7 +37,9 @@ internal static class NormOrders
     public static bool TakesScales(this NormOrder order, SelectionSite site) =>
         order == NormOrder.NormThenSelect || !site.Descriptor().ReadsStream;
 
-    /// <summary>1 for each gate whose scale may differ from 1, 0 for the others: <c>[layout.Count]</c>, float32. The caller disposes it.</summary>
+    /// <summary>
+    /// 1 for each gate whose scale may differ from 1, 0 for the others: <c>[layout.Count]</c>, float32. The caller disposes it.
+    /// </summary>
     public static Tensor ScalableGates(this NormOrder order, GateLayout layout, Device device)
     {
         float[] free = [.. layout.Sites.SelectMany(site => Enumerable.Repeat(order.TakesScales(site.Site) ? 1f : 0f, site.Size))];

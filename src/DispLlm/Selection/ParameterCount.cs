@@ -1,6 +1,9 @@
 namespace DispLlm;
 
-/// <summary>Which parameters a budget counts (docs/method.md, Parameter accounting). The paper and its released code disagree, so every figure names its scope.</summary>
+/// <summary>
+/// Which parameters a budget counts (docs/method.md, Parameter accounting). The paper and its released code disagree, so every figure names
+/// its scope.
+/// </summary>
 public enum ParameterScope
 {
     /// <summary>Weights of the blocks' linear projections: comparable with published code (the default).</summary>

@@ -2,14 +2,16 @@ namespace DispLlm.Modeling;
 
 /// <summary>One product of the parameter count of a block: <c>Factor * |Rows| * |Columns|</c>.</summary>
 /// <param name="Factor">Parameters per selected row and column.</param>
-/// <param name="Rows">The site whose width counts rows; null where no site selects them, and <paramref name="Factor"/> has their number.</param>
+/// <param name="Rows">
+/// The site whose width counts rows; null where no site selects them, and <paramref name="Factor"/> has their number.
+/// </param>
 /// <param name="Columns">The site whose width counts columns; null as above.</param>
 /// <param name="IsBias">Whether the parameters are biases.</param>
 internal readonly record struct CountTerm(long Factor, SelectionSite? Rows, SelectionSite? Columns, bool IsBias);
 
 /// <summary>
-/// Counts, in exact integers, the parameters that are kept for given widths (docs/method.md, Parameter accounting). Grouped-query attention is counted with
-/// its real, smaller key-value size. Immutable and safe from several threads.
+/// Counts, in exact integers, the parameters that are kept for given widths (docs/method.md, Parameter accounting). Grouped-query attention
+/// is counted with its real, smaller key-value size. Immutable and safe from several threads.
 /// </summary>
 public sealed class ParameterCounter
 {

@@ -9,8 +9,8 @@ public readonly record struct PrunedAxes(SelectionSite? OutputSite, SelectionSit
         role => role, role => new PrunedAxes(Find(site => site.Rows, role), Find(site => site.Columns, role)));
 
     /// <summary>
-    /// The site whose scales multiply the weight's rows, and with them the bias; null for none. The scales of a site that is not on the residual stream (S4)
-    /// come after an activation, so that the columns of the next weight take them.
+    /// The site whose scales multiply the weight's rows, and with them the bias; null for none. The scales of a site that is not on the
+    /// residual stream (S4) come after an activation, so that the columns of the next weight take them.
     /// </summary>
     internal SelectionSite? ScaledRows => OutputSite is { } site && site.Descriptor().WritesStream ? site : null;
 

@@ -3,9 +3,9 @@ using System.Globalization;
 namespace DispLlm;
 
 /// <summary>
-/// What of a model is kept: for every block and selection site a list of indices (docs/method.md, Selection sites). Every list is sorted, unique, in range and
-/// not empty from the moment the plan exists. A plan knows its model's shape, so that it can be counted without the model and is refused by any other, and is
-/// saved as text that people read, compare and edit. Immutable and safe from several threads.
+/// What of a model is kept: for every block and selection site a list of indices (docs/method.md, Selection sites). Every list is sorted,
+/// unique, in range and not empty from the moment the plan exists. A plan knows its model's shape, so that it can be counted without the
+/// model and is refused by any other, and is saved as text that people read, compare and edit. Immutable and safe from several threads.
 /// </summary>
 public sealed record SelectionPlan
 {
@@ -69,7 +69,9 @@ public sealed record SelectionPlan
     /// <summary>What each block keeps, in block order.</summary>
     public IReadOnlyList<BlockSelection> Blocks { get; }
 
-    /// <summary>What kept features are multiplied by; null for 1. Cutting multiplies the weights that read them (S1, S3, S4) or write them (S2, S5).</summary>
+    /// <summary>
+    /// What kept features are multiplied by; null for 1. Cutting multiplies the weights that read them (S1, S3, S4) or write them (S2, S5).
+    /// </summary>
     /// <exception cref="SelectionException">They are for a model with other gates.</exception>
     public FeatureScales? Scales
     {
@@ -141,7 +143,8 @@ public sealed record SelectionPlan
     /// <summary>Checks that the plan was made for a model; its lists were checked when it was made.</summary>
     /// <param name="spec">The model's spec.</param>
     /// <exception cref="SelectionException">
-    /// The plan was made for another model, and the message names the first difference; or it has scales before a norm, which no weight can absorb.
+    /// The plan was made for another model, and the message names the first difference; or it has scales before a norm, which no weight can
+    /// absorb.
     /// </exception>
     public void Validate(DecoderSpec spec)
     {
@@ -151,7 +154,8 @@ public sealed record SelectionPlan
         {
             if (Scales!.ForSite(site.Block, site.Site).ContainsAnyExcept(1f))
             {
-                throw new SelectionException($"{site}: with {NormOrder} a norm follows this site, so that no weight can absorb its scales; they must be 1.");
+                throw new SelectionException(
+                    $"{site}: with {NormOrder} a norm follows this site, so that no weight can absorb its scales; they must be 1.");
             }
         }
     }
@@ -193,8 +197,8 @@ public sealed record SelectionPlan
     /// <inheritdoc/>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
-        $"{Family ?? "model"}, {Model.NumLayers} blocks: {KeptParameters.BlockWeights:N0} of {DenseParameters.BlockWeights:N0} block weights "
-        + $"kept ({KeptFraction():P2}), {KeptParameters.WholeModel:N0} of {DenseParameters.WholeModel:N0} parameters "
+        $"{Family ?? "model"}, {Model.NumLayers} blocks: {KeptParameters.BlockWeights:N0} of {DenseParameters.BlockWeights:N0} block "
+        + $"weights kept ({KeptFraction():P2}), {KeptParameters.WholeModel:N0} of {DenseParameters.WholeModel:N0} parameters "
         + $"({KeptFraction(ParameterScope.WholeModel):P2})");
 
     internal void EnsureMadeFor(ModelShape model)

@@ -5,8 +5,8 @@ using System.Text.Json.Serialization.Metadata;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// A plan file as it is on disk. Its members are the file's keys; all are required but <paramref name="Gains"/>. It is read strictly, because people edit
-/// these files.
+/// A plan file as it is on disk. Its members are the file's keys; all are required but <paramref name="Gains"/>. It is read strictly,
+/// because people edit these files.
 /// </summary>
 internal sealed record SelectionPlanJson(
     int FormatVersion,
@@ -53,13 +53,14 @@ internal sealed record SelectionPlanJson(
             Scales = Gains is null ? null : ToScales(Gains, new GateLayout(model)),
         };
 
-        // The kept counts are for the file's readers and go stale when a list is edited by hand: the plan computes its own. The dense counts cannot go
-        // stale. Where they disagree with the model section, one of the two was damaged.
+        // The kept counts are for the file's readers and go stale when a list is edited by hand: the plan computes its own. The dense
+        // counts cannot go stale. Where they disagree with the model section, one of the two was damaged.
         var dense = Parameters.Dense.ToCount();
         foreach (var scope in Enum.GetValues<ParameterScope>().Where(scope => dense[scope] != plan.DenseParameters[scope]))
         {
             throw new SelectionException(
-                $"parameters.dense.{StrictJsonFile.ToWord(scope)} is {dense[scope]}, but the model of the 'model' section has {plan.DenseParameters[scope]}.");
+                $"parameters.dense.{StrictJsonFile.ToWord(scope)} is {dense[scope]}, but the model of the 'model' section "
+                    + $"has {plan.DenseParameters[scope]}.");
         }
 
         return plan;
@@ -68,7 +69,9 @@ internal sealed record SelectionPlanJson(
     private static BlockSelection ToSelection(SiteMap<int[]>? block) =>
         block is null ? null! : new BlockSelection(SiteMap.Create<IReadOnlyList<int>>(site => block[site]));
 
-    /// <summary>A scale for every gate, kept or not. All lists are checked before memory is taken for what the model section claims.</summary>
+    /// <summary>
+    /// A scale for every gate, kept or not. All lists are checked before memory is taken for what the model section claims.
+    /// </summary>
     private static FeatureScales ToScales(IReadOnlyList<SiteMap<float[]>?> blocks, GateLayout layout)
     {
         int expected = layout.Sites.Count / SelectionSites.Count;
@@ -80,7 +83,8 @@ internal sealed record SelectionPlanJson(
         float[] List(GateRange range)
         {
             string key = $"gains[{range.Block}].{range.Site.Descriptor().Key}";
-            float[] list = (blocks[range.Block] ?? throw new SelectionException($"gains[{range.Block}] is null; it must be an object."))[range.Site];
+            var block = blocks[range.Block] ?? throw new SelectionException($"gains[{range.Block}] is null; it must be an object.");
+            float[] list = block[range.Site];
             return list.Length == range.Size
                 ? list
                 : throw new SelectionException($"{key} has {list.Length} scales; the model has {range.Size} gates there, kept or not.");

@@ -6,8 +6,8 @@ using System.Text.Json;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// Writes plan files by hand rather than with a serializer: each site's list is one line, so that people can read a file of half a million indices and line
-/// tools show which site changed.
+/// Writes plan files by hand rather than with a serializer: each site's list is one line, so that people can read a file of half a million
+/// indices and line tools show which site changed.
 /// </summary>
 internal static class SelectionPlanWriter
 {

@@ -1,8 +1,9 @@
 namespace DispLlm.Training;
 
 /// <summary>
-/// How much each gate of a model is worth keeping: logits of a hypernetwork, or the scores of any other strategy. Larger is kept longer. Only the order
-/// matters to <see cref="BudgetProjection"/>, within a site and between sites. Immutable, all finite, and safe from several threads.
+/// How much each gate of a model is worth keeping: logits of a hypernetwork, or the scores of any other strategy. Larger is kept longer.
+/// Only the order matters to <see cref="BudgetProjection"/>, within a site and between sites. Immutable, all finite, and safe from several
+/// threads.
 /// </summary>
 public sealed class SelectionScores
 {

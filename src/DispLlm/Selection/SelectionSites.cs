@@ -4,8 +4,8 @@ using System.Text.Json.Serialization.Metadata;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// The one list of selection sites and of what each is. Layouts, plans, accounting, cutting, file formats and reports go by it, so that a further site
-/// is a further entry here. Immutable and safe from several threads.
+/// The one list of selection sites and of what each is. Layouts, plans, accounting, cutting, file formats and reports go by it, so that a
+/// further site is a further entry here. Immutable and safe from several threads.
 /// </summary>
 public static class SelectionSites
 {

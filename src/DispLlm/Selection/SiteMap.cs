@@ -1,6 +1,8 @@
 namespace DispLlm.Modeling;
 
-/// <summary>One value per selection site of a block, such as its width or the indices that it keeps. Immutable and safe from several threads.</summary>
+/// <summary>
+/// One value per selection site of a block, such as its width or the indices that it keeps. Immutable and safe from several threads.
+/// </summary>
 /// <typeparam name="T">Type of the values.</typeparam>
 public sealed class SiteMap<T> : IEquatable<SiteMap<T>>, ISiteMap
 {
@@ -38,7 +40,8 @@ public sealed class SiteMap<T> : IEquatable<SiteMap<T>>, ISiteMap
 
     /// <summary>Whether both have equal values at every site.</summary>
     /// <param name="other">The other map.</param>
-    public bool Equals(SiteMap<T>? other) => other is not null && _values.AsSpan().SequenceEqual(other._values, EqualityComparer<T>.Default);
+    public bool Equals(SiteMap<T>? other) =>
+        other is not null && _values.AsSpan().SequenceEqual(other._values, EqualityComparer<T>.Default);
 
     /// <inheritdoc/>
     public override bool Equals(object? obj) => Equals(obj as SiteMap<T>);

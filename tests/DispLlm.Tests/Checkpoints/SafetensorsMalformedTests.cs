@@ -122,7 +122,10 @@ public sealed class SafetensorsMalformedTests : IDisposable
     [Fact]
     public void A_missing_file_and_a_folder_are_refused()
     {
-        Assert.Contains("no such file", Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(_folder["none"])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "no such file",
+            Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(_folder["none"])).Message,
+            StringComparison.Ordinal);
         Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(_folder.FullPath));
     }
 

@@ -90,7 +90,7 @@ public sealed class DisposalTests
         {
             using var model = PrunableModel.Load(fixture.Folder);
             Tensor values = fixture.Gates(model.GateLayout).requires_grad_();
-            Tensor loss = model.Logits(fixture.Expected("input_ids"), new Gates(values)).pow(2).mean();
+            Tensor loss = model.Logits(fixture.Expected("input_ids"), new Gates(values)).PowScalar(2).mean();
             if (disposesFirst)
             {
                 model.Dispose();
@@ -101,6 +101,19 @@ public sealed class DisposalTests
         }
 
         Assert.True(Gradient(disposesFirst: false).Equals(Gradient(disposesFirst: true)));
+    }
+
+    [Fact]
+    public void A_checkpointed_backward_pass_of_a_disposed_model_gives_no_numbers()
+    {
+        using var scope = NewDisposeScope();
+        using var fixture = new Fixture("llama-mha");
+        var model = PrunableModel.Load(fixture.Folder);
+        using var gates = new Gates(fixture.Gates(model.GateLayout).requires_grad_()) { CheckpointActivations = true };
+        Tensor loss = model.Logits(fixture.Expected("input_ids"), gates).PowScalar(2).mean();
+        model.Dispose();
+        loss.backward();
+        Assert.True(gates.Values.grad!.isnan().all().ToBoolean());
     }
 
     private static Task DisposeDuringACall(PrunableModel model, Tensor token, KeyValueCache cache)

@@ -37,7 +37,12 @@ public class BudgetProjectionTests
 
     [Fact]
     public void A_shared_stream_keeps_its_promises_too() =>
-        Gen.Select(SelectionModels.Small, Gen.Int[0, 1_000_000], SelectionModels.Scope, Gen.Int[1, 5], Gen.Int[0, 90]).Sample((spec, seed, scope, multiple, percent) =>
+        Gen.Select(
+            SelectionModels.Small,
+            Gen.Int[0, 1_000_000],
+            SelectionModels.Scope,
+            Gen.Int[1, 5],
+            Gen.Int[0, 90]).Sample((spec, seed, scope, multiple, percent) =>
         {
             var scores = SelectionModels.RandomScores(spec, seed, int.MaxValue);
             var budget = PruningBudget.FromRatio(percent / 100.0) with { Scope = scope };
@@ -57,11 +62,14 @@ public class BudgetProjectionTests
             Assert.True(plan.KeptParameters[scope] <= target);
             EnsureWidths(plan, multiple);
             var stream = plan.Blocks[0].AttentionInput;
-            Assert.All(plan.Blocks, block => Assert.All(Sites.Where(site => site != SelectionSite.MlpHidden), site => Assert.Equal(stream, block[site])));
+            Assert.All(
+                plan.Blocks,
+                block => Assert.All(Sites.Where(site => site != SelectionSite.MlpHidden), site => Assert.Equal(stream, block[site])));
 
             // One more chunk of the stream, in all sites at once, does not fit.
             int wider = Math.Min(stream.Count + multiple, spec.HiddenSize);
-            var widths = plan.Widths().Select(width => SiteMap.Create(site => site == SelectionSite.MlpHidden ? width[site] : wider)).ToArray();
+            var widths = plan.Widths().Select(
+                width => SiteMap.Create(site => site == SelectionSite.MlpHidden ? width[site] : wider)).ToArray();
             Assert.True(wider == stream.Count || counter.Count(widths)[scope] > target, "The stream could be wider.");
         });
 

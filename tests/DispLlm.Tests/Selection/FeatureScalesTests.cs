@@ -2,7 +2,8 @@ namespace DispLlm.Tests.Selection;
 
 public sealed class FeatureScalesTests
 {
-    private static readonly DecoderSpec s_spec = SelectionModels.Spec(hidden: 4, mlp: 6, blocks: 2, heads: 2, keyValueHeads: 1, headSize: 2);
+    private static readonly DecoderSpec s_spec = SelectionModels.Spec(
+        hidden: 4, mlp: 6, blocks: 2, heads: 2, keyValueHeads: 1, headSize: 2);
     private static readonly GateLayout s_layout = new(s_spec);
 
     [Fact]
@@ -25,10 +26,16 @@ public sealed class FeatureScalesTests
     [Fact]
     public void Wrong_count_and_values_that_are_not_finite_are_refused()
     {
-        Assert.Contains("3 scales for a model of 44 gates", Assert.Throws<SelectionException>(() => new FeatureScales(s_layout, [1, 1, 1])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "3 scales for a model of 44 gates",
+            Assert.Throws<SelectionException>(() => new FeatureScales(s_layout, [1, 1, 1])).Message,
+            StringComparison.Ordinal);
         float[] values = new float[s_layout.Count];
         values[23] = float.NaN;
-        Assert.Contains("block 1 S1 (AttentionInput): the scale of gate 1 is NaN", Assert.Throws<SelectionException>(() => new FeatureScales(s_layout, values)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "block 1 S1 (AttentionInput): the scale of gate 1 is NaN",
+            Assert.Throws<SelectionException>(() => new FeatureScales(s_layout, values)).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -62,6 +69,9 @@ public sealed class FeatureScalesTests
         values[s_layout[1, SelectionSite.MlpInput].Offset] = 2;
         var scales = new FeatureScales(s_layout, values);
         (plan with { Scales = scales }).Validate(s_spec);
-        Assert.Contains("block 1 S3", Assert.Throws<SelectionException>(() => (first with { Scales = scales }).Validate(s_spec)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "block 1 S3",
+            Assert.Throws<SelectionException>(() => (first with { Scales = scales }).Validate(s_spec)).Message,
+            StringComparison.Ordinal);
     }
 }

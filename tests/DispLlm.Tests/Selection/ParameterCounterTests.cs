@@ -48,7 +48,8 @@ public class ParameterCounterTests
             {
                 long s1 = w[SelectionSite.AttentionInput], s2 = w[SelectionSite.AttentionOutput], s3 = w[SelectionSite.MlpInput];
                 long s4 = w[SelectionSite.MlpHidden], s5 = w[SelectionSite.MlpOutput];
-                long biases = (spec.QueryKeyValueBias ? q + 2 * kv : 0) + (spec.AttentionOutputBias ? s2 : 0) + (spec.MlpBias ? g * s4 + s5 : 0);
+                long biases = (spec.QueryKeyValueBias ? q + 2 * kv : 0)
+                    + (spec.AttentionOutputBias ? s2 : 0) + (spec.MlpBias ? g * s4 + s5 : 0);
                 return (q + 2 * kv) * s1 + q * s2 + g * s3 * s4 + s4 * s5 + b * biases;
             });
             Assert.Equal(counter.Count(widths)[scope], sum);
@@ -86,7 +87,8 @@ public class ParameterCounterTests
     {
         var plan = SelectionPlan.Dense(SelectionModels.LlamaMha);
         var counter = new ParameterCounter(SelectionModels.LlamaGqaBiasesTied);
-        Assert.Contains("KeyValueHeads is 4", Assert.Throws<SelectionException>(() => counter.Count(plan)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "KeyValueHeads is 4", Assert.Throws<SelectionException>(() => counter.Count(plan)).Message, StringComparison.Ordinal);
     }
 
     /// <summary>The same count the long way: every matrix, every row, every column that is left.</summary>
@@ -120,7 +122,8 @@ public class ParameterCounterTests
             Matrix(block.MlpOutput.Count, block.MlpHidden.Count, spec.MlpBias);
         }
 
-        long rest = (long)spec.VocabularySize * spec.HiddenSize * (spec.TieWordEmbeddings ? 1 : 2) + (2L * spec.NumLayers + 1) * spec.HiddenSize;
+        long embeddings = (long)spec.VocabularySize * spec.HiddenSize * (spec.TieWordEmbeddings ? 1 : 2);
+        long rest = embeddings + (2L * spec.NumLayers + 1) * spec.HiddenSize;
         return new ParameterCount(weights, weights + biases, weights + biases + rest);
     }
 }

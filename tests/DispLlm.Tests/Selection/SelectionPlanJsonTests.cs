@@ -155,9 +155,14 @@ public sealed class SelectionPlanJsonTests : IDisposable
     public void Bad_scales_are_named_with_their_key_and_value(string good, string bad, string says)
     {
         var layout = new GateLayout(Example.Model);
-        string text = (Example with { Scales = new FeatureScales(layout, [.. Enumerable.Range(0, 22).Select(i => i == 4 ? 1f : 0.75f + i / 32f)]) }).ToJson();
+        string text = (
+            Example with { Scales = new FeatureScales(
+                layout, [.. Enumerable.Range(0, 22).Select(i => i == 4 ? 1f : 0.75f + i / 32f)]) }).ToJson();
         Assert.Contains(good, text, StringComparison.Ordinal);
-        Assert.Contains(says, Assert.Throws<SelectionException>(() => SelectionPlan.FromJson(text.Replace(good, bad, StringComparison.Ordinal))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            says,
+            Assert.Throws<SelectionException>(() => SelectionPlan.FromJson(text.Replace(good, bad, StringComparison.Ordinal))).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -251,10 +256,12 @@ public sealed class SelectionPlanJsonTests : IDisposable
     public void Sizes_that_the_file_does_not_hold_take_no_memory()
     {
         string wide = ExampleText.Replace("\"hidden_size\": 4", "\"hidden_size\": 1000000000", StringComparison.Ordinal);
-        string gains = "\"gains\": [{\"attention_input\": [1], \"attention_output\": [1], \"mlp_input\": [1], \"mlp_hidden\": [1], \"mlp_output\": [1]}]";
+        string gains = "\"gains\": [{\"attention_input\": [1], \"attention_output\": [1], \"mlp_input\": [1], \"mlp_hidden\": [1], "
+            + "\"mlp_output\": [1]}]";
         string scaled = ExampleText.Replace("\"hidden_size\": 4", "\"hidden_size\": 500000000", StringComparison.Ordinal)
             .Replace("    }\n  ]\n}", $"    }}\n  ],\n  {gains}\n}}", StringComparison.Ordinal);
-        foreach (var (text, says) in new[] { (wide, "too large to be counted"), (scaled, "gains[0].attention_input has 1 scales; the model has 500000000 gates") })
+        foreach (var (text, says) in new[] { (wide, "too large to be counted"), (scaled, "gains[0].attention_input has 1 scales; the "
+            + "model has 500000000 gates") })
         {
             long before = GC.GetAllocatedBytesForCurrentThread();
             var error = Assert.Throws<SelectionException>(() => SelectionPlan.FromJson(text));

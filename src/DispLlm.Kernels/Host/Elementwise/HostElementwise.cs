@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// Loops over rows in the CPU's memory, each in one pass and rounded once. <see cref="HostKernels"/> comes to them with tensors, <see cref="HostBlock"/> without.
+/// Elementwise kernels over rows in host memory, each in one pass and rounded once.
 /// </summary>
 internal static unsafe class HostElementwise
 {

@@ -57,13 +57,6 @@ internal readonly unsafe struct HostMatrix
     /// <summary>The same numbers as rows of another width.</summary>
     public static HostMatrix FromTensor(Tensor x, long width) => new(Address(x), width == 0 ? 0 : x.numel() / width, width, x.dtype == ScalarType.BFloat16);
 
-    /// <summary>Rows in memory that belongs to no tensor.</summary>
-    /// <param name="first">Where the first one begins.</param>
-    /// <param name="count">How many rows there are.</param>
-    /// <param name="width">Numbers of a row.</param>
-    /// <param name="narrow">Whether numbers are bfloat16.</param>
-    public static HostMatrix Over(void* first, long count, long width, bool narrow) => new(first, count, width, narrow);
-
     /// <summary>Whether numbers are bfloat16, of 16 bits.</summary>
     public bool AreNarrow { get; }
 

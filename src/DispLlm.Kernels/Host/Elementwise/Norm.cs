@@ -75,14 +75,12 @@ internal readonly unsafe struct HostNorm(HostMatrix weight, HostMatrix? bias, bo
                 long i = 0;
                 for (; i + SimdMath.Lanes <= width; i += SimdMath.Lanes)
                 {
-                    var direct = Vector512.Load(grad + i) * Vector512.Load(scale + i) * rsqrts;
-                    (direct + (Vector512.Load(from + i) * slopes)).Store(to + i);
+                    ((Vector512.Load(grad + i) * Vector512.Load(scale + i) * rsqrts) + (Vector512.Load(from + i) * slopes)).Store(to + i);
                 }
 
-                if (i < width)
+                for (; i < width; i++)
                 {
-                    var direct = SimdMath.Load(grad, i, width) * SimdMath.Load(scale, i, width) * rsqrts;
-                    SimdMath.Store(direct + (SimdMath.Load(from, i, width) * slopes), to, i, width);
+                    to[i] = (grad[i] * scale[i] * rsqrt) + (from[i] * slope);
                 }
 
                 results.EndWrite(row, gradScratch);

@@ -24,17 +24,7 @@ internal static unsafe class SwiGluKernel
             for (long row = first; row < last; row++)
             {
                 float* gate = gates.Read(row, scratch), up = ups.Read(row, scratch + gates.Scratch), to = results.BeginWrite(row, scratch);
-                long i = 0;
-                for (; i + SimdMath.Lanes <= gates.Width; i += SimdMath.Lanes)
-                {
-                    SwiGlu(Vector512.Load(gate + i), Vector512.Load(up + i)).Store(to + i);
-                }
-
-                if (i < gates.Width)
-                {
-                    SimdMath.Store(SwiGlu(SimdMath.Load(gate, i, gates.Width), SimdMath.Load(up, i, gates.Width)), to, i, gates.Width);
-                }
-
+                Forward(gate, up, to, gates.Width);
                 results.EndWrite(row, scratch);
             }
         });
@@ -53,27 +43,45 @@ internal static unsafe class SwiGluKernel
                 float* second = scratch + gates.Scratch, third = second + gates.Scratch;
                 float* x = gates.Read(row, scratch), y = ups.Read(row, second), grad = grads.Read(row, third);
                 float* toGate = gateResults.BeginWrite(row, scratch), toUp = upResults.BeginWrite(row, second);
-                long i = 0;
-                for (; i + SimdMath.Lanes <= width; i += SimdMath.Lanes)
-                {
-                    var (byGate, byUp) = Gradient(Vector512.Load(x + i), Vector512.Load(y + i), Vector512.Load(grad + i));
-                    byGate.Store(toGate + i);
-                    byUp.Store(toUp + i);
-                }
-
-                if (i < width)
-                {
-                    var (byGate, byUp) = Gradient(SimdMath.Load(x, i, width), SimdMath.Load(y, i, width), SimdMath.Load(grad, i, width));
-                    SimdMath.Store(byGate, toGate, i, width);
-                    SimdMath.Store(byUp, toUp, i, width);
-                }
-
+                Backward(x, y, grad, toGate, toUp, width);
                 gateResults.EndWrite(row, scratch);
                 upResults.EndWrite(row, second);
             }
         });
         HostMatrix.KeepAlive(gate, up, gradOutput);
         return (gateGradient, upGradient);
+    }
+
+    private static void Forward(float* gate, float* up, float* to, long count)
+    {
+        long i = 0;
+        for (; i + SimdMath.Lanes <= count; i += SimdMath.Lanes)
+        {
+            SwiGlu(Vector512.Load(gate + i), Vector512.Load(up + i)).Store(to + i);
+        }
+
+        if (i < count)
+        {
+            SimdMath.Store(SwiGlu(SimdMath.Load(gate, i, count), SimdMath.Load(up, i, count)), to, i, count);
+        }
+    }
+
+    private static void Backward(float* gate, float* up, float* grad, float* toGate, float* toUp, long count)
+    {
+        long i = 0;
+        for (; i + SimdMath.Lanes <= count; i += SimdMath.Lanes)
+        {
+            var (byGate, byUp) = Gradient(Vector512.Load(gate + i), Vector512.Load(up + i), Vector512.Load(grad + i));
+            byGate.Store(toGate + i);
+            byUp.Store(toUp + i);
+        }
+
+        if (i < count)
+        {
+            var (byGate, byUp) = Gradient(SimdMath.Load(gate, i, count), SimdMath.Load(up, i, count), SimdMath.Load(grad, i, count));
+            SimdMath.Store(byGate, toGate, i, count);
+            SimdMath.Store(byUp, toUp, i, count);
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

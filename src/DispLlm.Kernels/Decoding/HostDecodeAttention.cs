@@ -23,8 +23,8 @@ internal sealed class HostDecodeAttention(long position, IReadOnlyList<int>? pad
             for (int row = 0; row < (padding?.Count ?? 0); row++)
             {
                 long id = Math.Max(0, position - padding![row]);
-                HostElementwise.Rotate(queries.Row(row), caches.Keys.Size, cosines.Row(id), sines.Row(id), back: false);
-                HostElementwise.Rotate(keys.Row(row), caches.Keys.Size, cosines.Row(id), sines.Row(id), back: false);
+                RotaryKernel.Apply(queries.Row(row), caches.Keys.Size, cosines.Row(id), sines.Row(id), inverse: false);
+                RotaryKernel.Apply(keys.Row(row), caches.Keys.Size, cosines.Row(id), sines.Row(id), inverse: false);
             }
         }
 

@@ -69,7 +69,7 @@ internal sealed class RotaryEmbedding : IDisposable
         Tensor bySequence = x.transpose(1, 2);
         Tensor rotated = x.requires_grad
             ? RotaryFunction.Apply(bySequence, cosine, sine)
-            : DeviceKernels.ApplyRotary(bySequence, cosine, sine, back: false, mayWrite: true);
+            : DeviceKernels.ApplyRotary(bySequence, cosine, sine, inverse: false, mayOverwrite: true);
         return rotated.transpose(1, 2);
     }
 

@@ -42,7 +42,7 @@ internal class DensePolicy : UngatedPolicy
     public override Tensor SelectInput(SelectionSite site, Tensor hidden, NormLayer? norm) => norm?.Apply(hidden) ?? hidden;
 
     public override Tensor AddResidual(SelectionSite site, Tensor residual, Tensor output) =>
-        DeviceKernels.Sum(residual, output, mayWrite: site != SelectionSite.AttentionOutput);
+        DeviceKernels.Sum(residual, output, mayOverwrite: site != SelectionSite.AttentionOutput);
 }
 
 /// <summary>

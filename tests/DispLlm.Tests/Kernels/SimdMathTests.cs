@@ -5,13 +5,14 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Kernels;
 
-public sealed unsafe class HostNumberTests
+public sealed unsafe class SimdMathTests
 {
     private static readonly float[] s_odd =
-        [0f, -0f, float.NaN, float.PositiveInfinity, float.NegativeInfinity, float.MaxValue, float.MinValue, float.Epsilon, 1.00390625f, 1.01171875f, -1.00390625f, 3e-39f, 65504f];
+        [0f, -0f, float.NaN, float.PositiveInfinity, float.NegativeInfinity, float.MaxValue, float.MinValue, float.Epsilon, 1.00390625f,
+            1.01171875f, -1.00390625f, 3e-39f, 65504f];
 
     [Fact]
-    public void Numbers_are_rounded_to_bfloat16_as_the_framework_rounds_them_and_come_back_the_same() => Gen.Single.Array[1, 70].Sample(
+    public void BFloat16_conversion_equals_libtorch_in_both_directions() => Gen.Single.Array[1, 70].Sample(
         drawn =>
         {
             using var scope = NewDisposeScope();
@@ -20,24 +21,25 @@ public sealed unsafe class HostNumberTests
             float[] back = new float[numbers.Length];
             fixed (float* from = numbers, to = back)
             {
-                BFloat16Conversion.Narrow(from, (ushort*)HostMatrix.Address(actual), numbers.Length);
-                BFloat16Conversion.Widen((ushort*)HostMatrix.Address(actual), to, numbers.Length);
+                BFloat16Conversion.ToBFloat16(from, (ushort*)HostMatrix.Address(actual), numbers.Length);
+                BFloat16Conversion.ToSingle((ushort*)HostMatrix.Address(actual), to, numbers.Length);
             }
 
             Assert.Equal(expected.to(ScalarType.Float32).data<float>().ToArray(), back);
-            Assert.Equal(back, numbers.Select(number => BFloat16Conversion.Widen(BFloat16Conversion.Narrow(number))));
+            Assert.Equal(back, numbers.Select(number => BFloat16Conversion.ToSingle(BFloat16Conversion.ToBFloat16(number))));
         },
         iter: 100,
         threads: 1);
 
     [Fact]
-    public void Exponentials_are_within_two_units_of_the_last_place()
+    public void Exp_is_within_two_units_in_the_last_place()
     {
         for (double x = -86.6; x < 88.72; x += 0.00137)
         {
             float argument = (float)x;
             double exact = Math.Exp(argument), actual = SimdMath.Exp(Vector512.Create(argument))[0];
-            Assert.True(Math.Abs(actual - exact) <= 2 * (MathF.BitIncrement((float)exact) - (float)exact), $"exp({argument:R}) is {exact:R}, not {actual:R}");
+            Assert.True(Math.Abs(actual - exact) <= 2 * (MathF.BitIncrement((float)exact) - (float)exact),
+                $"exp({argument:R}) is {exact:R}, not {actual:R}");
         }
     }
 
@@ -48,10 +50,10 @@ public sealed unsafe class HostNumberTests
     [InlineData(89f, float.PositiveInfinity)]
     [InlineData(float.PositiveInfinity, float.PositiveInfinity)]
     [InlineData(float.NaN, float.NaN)]
-    public void Exponentials_at_the_ends_are_what_they_should_be(float x, float expected) => Assert.Equal(expected, SimdMath.Exp(Vector512.Create(x))[0]);
+    public void Exp_of_extreme_arguments(float x, float expected) => Assert.Equal(expected, SimdMath.Exp(Vector512.Create(x))[0]);
 
     [Fact]
-    public void Tensors_of_more_bytes_than_a_span_can_hold_have_an_address()
+    public void A_tensor_larger_than_a_span_has_an_address()
     {
         // Never touched, so that no memory is taken.
         long bytes = 3L << 30;

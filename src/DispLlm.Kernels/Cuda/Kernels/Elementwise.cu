@@ -1,9 +1,9 @@
-// What stands between the matrix products of a pass, each in one pass over memory. A block of threads has one row, or a piece of it.
+// The operations between matrix multiplications, each in one pass over memory. A block has one row, or a part of it.
 
-// Selected features of a thread that are known before it waits.
+// Selected features per thread that are loaded before it waits.
 #define KNOWN 4
 
-// A norm over a row of which the selected features are written, or all where there is no index. Needs room for a row where there is.
+// A norm of a row: of the selected features, or of all without an index. With an index it needs shared memory for a row.
 template <int N>
 __device__ __forceinline__ void norm(
     const number* x, const number* weight, const number* bias, const long long* index, number* result, int width, int selected, int centred, float epsilon)
@@ -100,7 +100,7 @@ EARLY_KERNEL(
     (const number* x, const number* weight, const number* bias, const long long* index, number* result, int width, int selected, int centred, float epsilon),
     (x, weight, bias, index, result, width, selected, centred, epsilon))
 
-// A stream with outputs added to its selected features. Needs room for a row.
+// A stream with outputs added to its selected features. Needs shared memory for a row.
 template <int N>
 __device__ __forceinline__ void plus_at(const number* stream, const long long* index, const number* output, number* result, int width, int selected)
 {
@@ -194,7 +194,7 @@ __device__ __forceinline__ void plus(const number* x, const number* y, number* r
 
 KERNEL(plus, (const number* x, const number* y, number* result, long long count), (x, y, result, count))
 
-// A function of each number.
+// An activation.
 #define EACH(name, formula)                                                                                     \
     template <int N>                                                                                            \
     __device__ __forceinline__ void name(const number* x, number* result, long long count)                      \
@@ -242,7 +242,8 @@ __device__ __forceinline__ void gated_silu(const number* gate, const number* up,
 
 KERNEL(gated_silu, (const number* gate, const number* up, number* result, long long count), (gate, up, result, count))
 
-// Turns the pairs (i, i + half) of a position's heads, from where they lie to where they are written, which may be the same: a block has a position. Features behind those that turn stay.
+// Rotary embedding of the pairs (i, i + half) of a position's heads; the result may be the input. A block has a position. The remaining
+// features are copied.
 template <int N>
 __device__ __forceinline__ void rotate(
     const number* heads, const number* cosine, const number* sine, number* result, int length, int count, int size, int turning, int everyRow, float direction,

@@ -1,17 +1,17 @@
-// Attention of one position to what a cache holds, with all that stands around it.
+// Attention of a decode step to the key-value cache, with rotary embedding and cache update.
 
-// Keys that a group of threads has in flight.
+// Keys that a team of threads loads at once.
 #define AT_ONCE 4
 
-// Parts of one mixture: each is its highest score, the sum of its weights beside that one's, and their mixture of values.
+// A part of an online softmax: the maximum score, the sum of exponentials, and the weighted sum of values.
 template <bool FAR>
 __device__ __forceinline__ float of_part(const float* part)
 {
-    // What other blocks wrote is not in this processor's cache.
+    // Results of other blocks are not in this multiprocessor's L1 cache.
     return FAR ? __ldcg(part) : *part;
 }
 
-// The highest score of all parts, what each counts beside it, and the sum. Every thread of a block comes here.
+// The maximum score of all parts, the correction of each, and the total sum. All threads of a block call it.
 template <bool FAR>
 __device__ __forceinline__ void weigh(const float* parts, int count, int length, float* weights, float* most, float* whole)
 {
@@ -29,7 +29,7 @@ __device__ __forceinline__ void weigh(const float* parts, int count, int length,
         *most = fmaxf(*most, weights[p]);
     }
 
-    // A part that sees nothing counts nothing, also where no part does.
+    // A part without visible positions has no weight, also where no part has any.
     float weight = threadIdx.x < count && weights[threadIdx.x] != LOWEST ? __expf(weights[threadIdx.x] - *most) : 0;
     __syncthreads();
     if (threadIdx.x < count)
@@ -45,7 +45,7 @@ __device__ __forceinline__ void weigh(const float* parts, int count, int length,
     }
 }
 
-// A feature of the mixture of all parts.
+// A feature of the weighted sum over all parts.
 template <bool FAR>
 __device__ __forceinline__ float mixture_of(const float* parts, int count, int length, int feature, const float* weights)
 {
@@ -59,10 +59,10 @@ __device__ __forceinline__ float mixture_of(const float* parts, int count, int l
     return mixture;
 }
 
-// How many blocks of a head have come. One stream of work has a GPU: no two launches use them at a time.
+// The number of blocks of a head that have arrived. There is one stream, so no two launches use them at a time.
 __device__ int arrived[1024];
 
-// Begins a recorded pass: one block puts down what enters, and says how many positions are seen.
+// Begins a captured decode step: one block copies the input and writes the number of positions.
 extern "C" __global__ void enter(const number* entering, number* input, int count, int* place, int seen)
 {
     for (int i = threadIdx.x; i < count; i += blockDim.x)
@@ -76,9 +76,10 @@ extern "C" __global__ void enter(const number* entering, number* input, int coun
     }
 }
 
-// Attention of one position, whose queries, keys and values are as projections write them: it is turned, put into the cache, and attends to everything there up to itself, except for padding
-// in front. A block has one head and one stretch of the positions; a group of threads has a key, each thread a pack of its features. Where a head has several stretches, the last block to come
-// puts them together. How many positions are seen is a number, or lies at a place.
+// Attention of a decode step on the output of projections: queries and keys are rotary-embedded, keys and values are written to the cache,
+// and each head attends to all positions up to its own but the leading padding. A block has one head and one split of the positions; a team
+// of threads has a key, each thread a vector of its features. The last block of a head to arrive combines its splits. The number of
+// positions is given, or read from a place.
 extern "C" __global__ void __launch_bounds__(256, 4) attend_one(
     const number* query, const number* key, const number* value, const number* cosine, const number* sine, const int* padding, const int* place, number* keys, number* values, number* result,
     float* parts, int heads, int shared, int size, int lanes, int turning, int given, long long keyRow, long long keyHead, float scale)
@@ -94,12 +95,12 @@ extern "C" __global__ void __launch_bounds__(256, 4) attend_one(
     const number* own = key + ((long long)row * groups + group) * size;
     const number* ownValue = value + ((long long)row * groups + group) * size;
 
-    // Where a head's packs are no power of 2, a team's last threads have none.
+    // Where the vectors of a head are not a power of 2, a team's last threads have none.
     int lane = threadIdx.x % lanes, team = threadIdx.x / lanes, teams = blockDim.x / lanes;
     bool works = lane * PACKED < size;
     Pack<PACKED> heldKeys[AT_ONCE] = {}, heldValues[AT_ONCE] = {};
 
-    // What the cache holds is there before any kernel in front has ended, all but this position.
+    // The cache is complete before the previous kernels end, except for this position.
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++)
     {
@@ -119,7 +120,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) attend_one(
         int other = i < turning / 2 ? i + turning / 2 : i - turning / 2;
         float c = turns ? wide(cosine[angles + i]) : 1, s = turns ? wide(sine[angles + i]) : 0;
 
-        // Rounded, as a tensor of turned queries would be.
+        // Rounded as a tensor of rotary-embedded queries would be.
         asked[i] = wide(narrow(turns ? wide(from[i]) * c + wide(from[other]) * s : wide(from[i]))) * scale;
         if (last == seen)
         {
@@ -203,7 +204,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) attend_one(
         }
     }
 
-    // Each team's part: its highest score, its sum, and its mixture.
+    // Each team's part: its maximum score, its sum of exponentials, and its weighted sum of values.
     int length = size + 2;
     float* mine = room + size + team * length;
     if (lane == 0)
@@ -272,7 +273,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) attend_one(
         result[(long long)blockIdx.x * size + i] = narrow(mixture_of<true>(all, gridDim.y, length, i, weights) / whole);
     }
 
-    // For the next one.
+    // For the next launch.
     if (threadIdx.x == 0)
     {
         arrived[blockIdx.x] = 0;

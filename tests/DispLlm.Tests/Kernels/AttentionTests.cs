@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Kernels;
 
-/// <summary>Every way of attention computes what the framework's operator does, at every width of vectors.</summary>
-public sealed class AttentionKernelTests
+/// <summary>Each attention kernel equals libtorch's operator, at every vector width.</summary>
+public sealed class AttentionTests
 {
     [Theory]
     [InlineData(false, 24, false)]
@@ -18,20 +18,22 @@ public sealed class AttentionKernelTests
     [InlineData(false, 64, false)]
     [InlineData(true, 64, true)]
     [InlineData(false, 160, true)]
-    public void One_position_sees_what_the_fused_operator_sees(bool padded, int head, bool narrow) => Check(Gen.Select(Gen.Int[1, 3], Gen.Int[1, 4], Gen.Int[2, 37]), size =>
+    public void Decode_attention_equals_libtorch(bool padded, int head, bool isBFloat16) =>
+        Check(Gen.Select(Gen.Int[1, 3], Gen.Int[1, 4], Gen.Int[2, 37]), size =>
     {
         var (batch, shared, seen) = size;
-        Tensor query = Draw(narrow, batch, 2 * shared, 1, head);
-        Tensor key = Draw(narrow, batch, 2, 40, head).narrow(2, 0, seen), value = Draw(narrow, batch, 2, 40, head).narrow(2, 0, seen);
+        Tensor query = Draw(isBFloat16, batch, 2 * shared, 1, head);
+        Tensor key = Draw(isBFloat16, batch, 2, 40, head).narrow(2, 0, seen),
+            value = Draw(isBFloat16, batch, 2, 40, head).narrow(2, 0, seen);
         Tensor? visible = padded ? (arange(seen) >= arange(batch).unsqueeze(1)).view(batch, 1, 1, seen) : null;
         visible?.select(-1, seen - 1).fill_(true);
         Assert.True(DecodeAttention.CanHandle(query, key, value));
         Tensor expected = FusedAttention(query, key, value, visible);
-        Assert.All(InEveryWidth(query, key, value, visible), result => Close.Within(Tolerance(narrow), expected, result, $"{size}"));
+        Assert.All(InEveryWidth(query, key, value, visible), result => Close.Within(Tolerance(isBFloat16), expected, result, $"{size}"));
     });
 
     [Fact]
-    public void Causal_attention_in_plain_products_is_the_frameworks_with_a_gradient_and_without() => Check(
+    public void Matmul_attention_equals_libtorch_with_and_without_gradient() => Check(
         Gen.Select(Gen.Int[1, 2], Gen.Int[1, 3], Gen.Int[1, 300]), size =>
         {
             var (batch, shared, length) = size;
@@ -48,27 +50,30 @@ public sealed class AttentionKernelTests
     [InlineData(true, 80, true)]
     [InlineData(true, 6, false)]
     [InlineData(false, 13, true)]
-    public void Many_positions_see_what_the_fused_operator_sees(bool padded, int head, bool narrow) => Check(
+    public void Tiled_attention_equals_libtorch(bool padded, int head, bool isBFloat16) => Check(
         Gen.Select(Gen.Int[1, 3], Gen.Int[1, 6], Gen.Int[2, 200], Gen.Int[0, 90]), size =>
         {
             var (batch, shared, length, before) = size;
             int seen = before + length;
-            Tensor query = Draw(narrow, batch, length, 2 * shared, head).transpose(1, 2), value = Draw(narrow, batch, seen, 2, head).transpose(1, 2);
-            Tensor key = Draw(narrow, batch, 2, seen + 7, head).narrow(2, 0, seen);
+            Tensor query = Draw(isBFloat16, batch, length, 2 * shared, head).transpose(1, 2),
+                value = Draw(isBFloat16, batch, seen, 2, head).transpose(1, 2);
+            Tensor key = Draw(isBFloat16, batch, 2, seen + 7, head).narrow(2, 0, seen);
             int[]? padding = padded ? [.. Enumerable.Range(0, batch).Select(row => row * (seen - 1) / 2)] : null;
             Tensor places = arange(seen), own = arange(before, seen).view(1, 1, -1, 1);
             Tensor hidden = tensor(padding ?? new int[batch]).view(-1, 1, 1, 1);
             Tensor visible = (places <= own).logical_and((places >= hidden).logical_or(places == own));
             Assert.True(TiledAttention.CanHandle(query, key, value));
             Tensor expected = FusedAttention(query, key, value, visible);
-            Assert.All(InEveryWidth(query, key, value, padding), result => Close.Within(Tolerance(narrow), expected, result, $"{size}"));
+            Assert.All(InEveryWidth(query, key, value, padding), result =>
+                Close.Within(Tolerance(isBFloat16), expected, result, $"{size}"));
         }, times: 25);
 
     [Fact]
-    public void Scores_that_differ_by_more_than_an_exponential_spans_leave_one_value_and_what_is_no_number_stays_none()
+    public void Extreme_scores_select_one_value_and_NaN_stays_NaN()
     {
         using var scope = NewDisposeScope();
-        Tensor query = ones(1, 1, 70, 8), key = zeros(1, 1, 70, 8), value = arange(70, ScalarType.Float32).view(1, 1, 70, 1).expand(1, 1, 70, 8).contiguous();
+        Tensor query = ones(1, 1, 70, 8), key = zeros(1, 1, 70, 8),
+            value = arange(70, ScalarType.Float32).view(1, 1, 70, 1).expand(1, 1, 70, 8).contiguous();
         key.select(2, 3).fill_(100);
         key.select(2, 66).fill_(1000);
         Tensor result = TiledAttention.Apply(query, key, value);
@@ -82,7 +87,7 @@ public sealed class AttentionKernelTests
     }
 
     [Fact]
-    public void The_result_lies_as_the_output_projection_reads_it()
+    public void The_result_is_a_view_of_what_the_output_projection_reads()
     {
         using var scope = NewDisposeScope();
         Tensor query = randn(2, 5, 3, 8).transpose(1, 2);

@@ -1,4 +1,4 @@
-// Passes of few tokens read every weight once and compute little with it: what counts is that memory is never idle, and that no operator is waited for.
+// Projections of few tokens are bound by the bandwidth of reading each weight once, and by launches.
 
 #if BITS == 16
 
@@ -9,7 +9,7 @@
 
 #define WARPS 8
 
-// Inputs of a weight's row that a warp reads at once: four threads have a row, each eight neighbouring numbers of it.
+// Inputs of a weight's row that a warp loads at once: four threads share a row, each with eight neighbouring numbers.
 #define STEP 32
 
 __device__ __forceinline__ uint4 eight(const number* row, int i, int width)
@@ -17,13 +17,13 @@ __device__ __forceinline__ uint4 eight(const number* row, int i, int width)
     return i < width ? *(const uint4*)(row + i) : make_uint4(0, 0, 0, 0);
 }
 
-// Several projections of up to 8 TILES tokens: the rows of the weights follow each other, ROWS of them to a block. Each warp has its share of the inputs, and the shares are added in
-// their order. A matrix unit sums over inputs in whatever order they come: a thread's eight neighbours serve as two of its fragments. AHEAD steps of the weights are asked for at once, the
-// first ones while kernels in front still compute what enters.
+// Several projections of up to 8 TILES tokens: a block has ROWS rows of the weights of all projections. Each warp sums over its part of the
+// inputs, and the parts are added in order. The sum of a tensor core does not depend on the order of inputs: a thread's eight neighbours
+// serve as two fragments. AHEAD steps of the weights are loaded at once, the first ones before the previous kernel has ended.
 template <int ROWS, int TILES, int AHEAD>
 __device__ __forceinline__ void few_rows(const number* x, int tokens, int width, const number* weight, const number* bias, number* result, int count, int block)
 {
-    // A matrix unit has 16 rows; where there are 8, the others are none.
+    // A tensor-core tile has 16 rows; with 8 the others are empty.
     constexpr int HEIGHT = (ROWS + 15) / 16;
     constexpr bool WHOLE = ROWS % 16 == 0;
     __shared__ float shares[WARPS][ROWS][8 * TILES + 1];
@@ -31,7 +31,7 @@ __device__ __forceinline__ void few_rows(const number* x, int tokens, int width,
     int first = block * ROWS;
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, group = lane / 4, place = lane % 4 * 8;
 
-    // Behind the last row or token the last one is read again, and not written.
+    // After the last row or token the last one is loaded again, and not written.
     const number* rows[HEIGHT][2];
     const number* columns[TILES];
 #pragma unroll
@@ -97,7 +97,7 @@ __device__ __forceinline__ void few_rows(const number* x, int tokens, int width,
 
     if (waits)
     {
-        // There was nothing to read, but results may be written over.
+        // There was nothing to load, but results may still be read by the previous kernel.
         wait_for_previous();
     }
 
@@ -132,7 +132,7 @@ __device__ __forceinline__ void few_rows(const number* x, int tokens, int width,
     }
 }
 
-// By the most tokens, and the rows of a block: where there are few rows of weights, every processor should have some; where many tokens enter, they are read seldomer.
+// By the most tokens and the rows of a block: fewer rows give each multiprocessor a block, more rows read the tokens less often.
 #define FEW_ROWS(name, rows, tiles, ahead)                                                                                                                        \
     extern "C" __global__ void __launch_bounds__(32 * WARPS) name(                                                                                                \
         const number* x, int tokens, int width, const number* weight0, const number* weight1, const number* weight2, const number* bias0,                         \

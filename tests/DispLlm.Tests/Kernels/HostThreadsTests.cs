@@ -4,17 +4,17 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Kernels;
 
-public sealed class HostThreadTests
+public sealed class HostThreadsTests
 {
     [Theory]
     [InlineData(1, 1)]
     [InlineData(7, 1)]
     [InlineData(7, 1_000_000)]
     [InlineData(1000, 1000)]
-    public void Every_item_is_done_once(long items, long elementsEach)
+    public void Each_item_runs_once(long items, long elementsEach)
     {
         int[] done = new int[items];
-        HostThreads.Share(items, elementsEach, (first, last) =>
+        HostThreads.For(items, elementsEach, (first, last) =>
         {
             for (long item = first; item < last; item++)
             {
@@ -24,16 +24,16 @@ public sealed class HostThreadTests
         Assert.All(done, count => Assert.Equal(1, count));
     }
 
-    /// <summary>Each piece of work finds in its own numbers what it has put there, while others write to theirs.</summary>
+    /// <summary>Each thread finds what it wrote to its scratch memory, while others write to theirs.</summary>
     [Theory]
     [InlineData(1)]
     [InlineData(17)]
     [InlineData(400)]
-    public unsafe void No_two_threads_have_the_same_numbers(int scratch)
+    public unsafe void Threads_do_not_share_scratch_memory(int scratch)
     {
         NativeTorch.EnsureLoaded();
         long others = 0;
-        HostThreads.Share(64, 1_000_000, scratch, (first, last, numbers) =>
+        HostThreads.For(64, 1_000_000, scratch, (first, last, numbers) =>
         {
             Assert.Equal(0, (nint)numbers % AlignedBuffer.Line);
             for (int round = 0; round < 200; round++)
@@ -49,14 +49,14 @@ public sealed class HostThreadTests
     }
 
     [Fact]
-    public void On_Linux_work_is_done_by_the_frameworks_own_threads()
+    public void On_Linux_work_runs_on_libtorchs_threads()
     {
-        Assert.SkipUnless(OperatingSystem.IsLinux(), "Other systems' libraries have no such entry.");
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "libtorch uses GNU OpenMP on Linux only.");
         NativeTorch.EnsureLoaded();
-        Assert.True(OpenMpTeam.Exists);
-        Assert.SkipUnless(get_num_threads() > 1, "One thread shares nothing.");
+        Assert.True(OpenMpTeam.IsAvailable);
+        Assert.SkipUnless(get_num_threads() > 1, "There is only one thread.");
 
-        // Each waits for the other, so that both have to be there.
+        // Each waits for the others, so that all have to arrive.
         var threads = new HashSet<int>();
         using var together = new Barrier(get_num_threads());
         OpenMpTeam.Run(get_num_threads(), () =>
@@ -72,12 +72,12 @@ public sealed class HostThreadTests
     }
 
     [Fact]
-    public void What_is_thrown_on_another_thread_arrives_and_the_team_goes_on()
+    public void An_exception_of_another_thread_is_rethrown_and_the_team_continues()
     {
         NativeTorch.EnsureLoaded();
         for (int i = 0; i < 20; i++)
         {
-            string what = Assert.ThrowsAny<Exception>(() => HostThreads.Share(100, 1_000_000, (first, last) =>
+            string what = Assert.ThrowsAny<Exception>(() => HostThreads.For(100, 1_000_000, (first, last) =>
                 throw new InvalidOperationException(first.ToString(CultureInfo.InvariantCulture)))).ToString();
             Assert.Contains(nameof(InvalidOperationException), what, StringComparison.Ordinal);
         }
@@ -87,7 +87,7 @@ public sealed class HostThreadTests
     }
 
     [Fact]
-    public async Task Several_callers_share_work_at_a_time()
+    public async Task Several_callers_run_at_a_time()
     {
         NativeTorch.EnsureLoaded();
         long[] sums = new long[8];
@@ -95,7 +95,7 @@ public sealed class HostThreadTests
         {
             for (int round = 0; round < 50; round++)
             {
-                HostThreads.Share(1000, 1000, (first, last) => Interlocked.Add(ref sums[caller], last - first));
+                HostThreads.For(1000, 1000, (first, last) => Interlocked.Add(ref sums[caller], last - first));
             }
         })));
         Assert.All(sums, sum => Assert.Equal(50_000, sum));

@@ -1,6 +1,6 @@
-// What a learning step needs besides, each in one pass over memory: gates, and the way back.
+// The further operations of a learning step, each in one pass over memory: gates, backward passes and the loss.
 
-// Features behind their gates. A thread has a pack: blocks go over rows, and over the pieces of a row.
+// Features times gates. A thread has a vector; the grid is rows by parts of a row.
 template <int N>
 __device__ __forceinline__ void gated(const number* x, const float* gates, number* result, int width)
 {
@@ -24,7 +24,7 @@ __device__ __forceinline__ void gated(const number* x, const float* gates, numbe
 
 KERNEL(gated, (const number* x, const float* gates, number* result, int width), (x, gates, result, width))
 
-// A stream with features behind their gates added.
+// A stream plus features times gates.
 template <int N>
 __device__ __forceinline__ void plus_gated(const number* stream, const number* features, const float* gates, number* result, int width)
 {
@@ -51,7 +51,7 @@ KERNEL(
     (const number* stream, const number* features, const float* gates, number* result, int width),
     (stream, features, gates, result, width))
 
-// The gradient by the features of a root-mean-square norm: with g what came back times the weight, r (g - x r^2 mean(g x)).
+// The gradient of the input of an RMS norm: with g the incoming gradient times the weight, r (g - x r^2 mean(g x)).
 template <int N>
 __device__ __forceinline__ void norm_back(const number* x, const number* weight, const number* returned, number* result, int width, float epsilon)
 {
@@ -88,8 +88,8 @@ KERNEL(
     (const number* x, const number* weight, const number* returned, number* result, int width, float epsilon),
     (x, weight, returned, result, width, epsilon))
 
-// Through gates on the way back: what passed times what came back, summed over a block's rows, and what came back times the gates. Each block writes a row of sums. Needs room for a pack of
-// factors a thread. Threads are some packs wide and some rows high.
+// The backward pass of gates: features times incoming gradients, summed over a block's rows, and incoming gradients times gates. Each block
+// writes a row of sums. Needs shared memory for a vector of float32 per thread. A block is some vectors wide and some rows high.
 template <int N>
 __device__ __forceinline__ void gates_back(
     const number* features, const number* returned, const float* gates, number* passed, float* sums, long long rows, int rowsOfBlock, int width)
@@ -144,7 +144,7 @@ KERNEL(
     (const number* features, const number* returned, const float* gates, number* passed, float* sums, long long rows, int rowsOfBlock, int width),
     (features, returned, gates, passed, sums, rows, rowsOfBlock, width))
 
-// The gradients of gate * sigmoid(gate) * up by both.
+// The gradients of gate and up of gate * sigmoid(gate) * up.
 template <int N>
 __device__ __forceinline__ void gated_silu_back(
     const number* gate, const number* up, const number* returned, number* gateSlope, number* upSlope, long long count)
@@ -173,7 +173,7 @@ KERNEL(
     (const number* gate, const number* up, const number* returned, number* gateSlope, number* upSlope, long long count),
     (gate, up, returned, gateSlope, upSlope, count))
 
-// The cross-entropy of a position's logits in nats, and its gradient by them times a scale.
+// The cross-entropy of a position's logits in nats, and its gradient times a scale.
 template <int N>
 __device__ __forceinline__ void cross_entropy(const number* logits, const long long* targets, number* gradient, float* losses, int width, float scale)
 {
@@ -217,7 +217,7 @@ __device__ __forceinline__ void cross_entropy(const number* logits, const long l
         most = fmaxf(most, __shfl_xor_sync(0xffffffff, most, step));
     }
 
-    // A thread that had no number has summed nothing.
+    // A thread without numbers has no sum.
     sum = total(sum == 0 ? 0 : sum * __expf(highest - most));
     float logarithm = most + logf(sum);
     if (threadIdx.x == 0)

@@ -1,5 +1,5 @@
-// What every kernel here begins with. It is compiled once for each type of numbers: BITS is 16 for bfloat16, 32 for float32.
-// Everything is computed in float32 and rounded once.
+// Types and macros of all kernels, compiled once per type: BITS is 16 for bfloat16, 32 for float32.
+// Kernels compute in float32 and round once.
 
 #if BITS == 16
 typedef unsigned short number;
@@ -24,7 +24,7 @@ __device__ __forceinline__ number narrow(float x) { return x; }
 
 #define LOWEST __int_as_float(0xff800000)
 
-// Numbers that are read and written at once: PACKED of them are 16 bytes, where rows begin at multiples of that; else one.
+// Numbers that are loaded and stored at once: PACKED of them (16 bytes) where rows are aligned to that, else one.
 template <int N>
 struct alignas(N * sizeof(number)) Pack
 {
@@ -43,7 +43,7 @@ __device__ __forceinline__ void store(number* to, const Pack<N>& numbers)
     *(Pack<N>*)to = numbers;
 }
 
-// Factors of neighbouring features, in float32.
+// Neighbouring numbers in float32.
 template <int N>
 struct alignas(N == 1 ? 4 : 16) Factors
 {
@@ -56,12 +56,12 @@ __device__ __forceinline__ Factors<N> factors(const float* from)
     return *(const Factors<N>*)from;
 }
 
-// Room of a block, as much as its launch asks for.
+// Dynamic shared memory.
 extern __shared__ float4 room4[];
 
 #define room ((float*)room4)
 
-// A sum over a block's threads, known to each of them. Whole warps only.
+// The sum over the threads of a block, returned to all of them. Whole warps only.
 __device__ float total(float sum)
 {
     __shared__ float sums[32];
@@ -70,7 +70,7 @@ __device__ float total(float sum)
         sum += __shfl_xor_sync(0xffffffff, sum, step);
     }
 
-    // Of an earlier sum, some may still be read.
+    // Threads may still read an earlier sum.
     __syncthreads();
     if (threadIdx.x % 32 == 0)
     {
@@ -87,7 +87,8 @@ __device__ float total(float sum)
     return sum;
 }
 
-// In a recorded pass a kernel may begin before the one in front of it has ended: it lets the next one begin as well, reads what is the same in every pass, and waits.
+// Programmatic dependent launch: in a captured graph a kernel may begin before the previous one has ended. It lets the next one begin,
+// loads what no kernel writes, and waits.
 __device__ __forceinline__ void let_next_begin()
 {
 #if __CUDA_ARCH__ >= 900
@@ -95,7 +96,7 @@ __device__ __forceinline__ void let_next_begin()
 #endif
 }
 
-// What kernels in front have written may be read from here on, and written over.
+// After it the results of previous kernels may be read and overwritten.
 __device__ __forceinline__ void wait_for_previous()
 {
 #if __CUDA_ARCH__ >= 900
@@ -103,7 +104,7 @@ __device__ __forceinline__ void wait_for_previous()
 #endif
 }
 
-// A kernel for rows that begin at multiples of 16 bytes, and one for all others.
+// A kernel for rows aligned to 16 bytes, and one for all others.
 #define KERNEL(name, parameters, arguments)             \
     extern "C" __global__ void name##_packed parameters \
     {                                                   \
@@ -118,7 +119,7 @@ __device__ __forceinline__ void wait_for_previous()
         name<1> arguments;                              \
     }
 
-// The same for a kernel that has something to do before it waits.
+// The same for a kernel that loads something before it waits.
 #define EARLY_KERNEL(name, parameters, arguments)       \
     extern "C" __global__ void name##_packed parameters \
     {                                                   \

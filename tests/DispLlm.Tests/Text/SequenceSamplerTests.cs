@@ -72,12 +72,12 @@ public sealed class SequenceSamplerTests
     }
 
     [Fact]
-    public void A_corpus_of_one_window_is_enough_and_a_shorter_one_is_not()
+    public void A_corpus_of_one_sequence_is_enough_and_a_shorter_one_is_not()
     {
         Assert.Equal([0, 0], Starts(Windows(8, 8, 2), 1000));
         string message = Assert.Throws<CorpusException>(() => Windows(7, 8, 1)).Message;
         Assert.Contains("7 tokens", message, StringComparison.Ordinal);
-        Assert.Contains("window of 8", message, StringComparison.Ordinal);
+        Assert.Contains("sequence of 8", message, StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>(() => Windows(8, 0, 1));
         Assert.Throws<ArgumentOutOfRangeException>(() => Windows(8, 1, 0));
         Assert.Throws<ArgumentOutOfRangeException>(() => Windows(8, 8, 1).Batch(-1));

@@ -5,12 +5,12 @@ using static TorchSharp.torch.nn;
 namespace DispLlm.Benchmarks;
 
 /// <summary>
-/// The model's half of a learning step as one writes it with the framework's operators and its own automatic gradient: every gate multiplies, nothing is left out, nothing is written out.
-/// What learning would take without this library's kernels.
+/// The model's half of a learning step with libtorch's operators and autograd: every gate multiplies, and no closed feature is skipped. It
+/// is the baseline of this library's kernels.
 /// </summary>
 internal sealed class EagerStep(PrunableModel model, int length) : IDisposable
 {
-    private readonly Tensor[] _turns = Turns(model, length);
+    private readonly Tensor[] _rotary = RotaryTables(model, length);
 
     /// <summary>The gradient of the loss by the gates, <c>[gates]</c>, float32. The caller disposes it.</summary>
     public Tensor Gradient(Tensor gates, Tensor tokens)
@@ -22,7 +22,7 @@ internal sealed class EagerStep(PrunableModel model, int length) : IDisposable
         Tensor stream = model.Weight(WeightRole.TokenEmbedding).index(tokens.narrow(1, 0, length).to(model.Backend.Device));
         for (int block = 0; block < model.Spec.NumLayers; block++)
         {
-            Tensor Behind(SelectionSite site, Tensor features)
+            Tensor Gate(SelectionSite site, Tensor features)
             {
                 var (offset, size) = (model.GateLayout[block, site].Offset, model.GateLayout[block, site].Size);
                 return features * narrow.narrow(0, offset, size);
@@ -30,26 +30,33 @@ internal sealed class EagerStep(PrunableModel model, int length) : IDisposable
 
             Tensor Linear(WeightRole role, Tensor features) => functional.linear(features, model.Weight(role, block));
 
-            Tensor entered = Behind(SelectionSite.AttentionInput, Norm(stream, model.Weight(WeightRole.AttentionNorm, block), model.Spec.NormEpsilon));
-            Tensor query = Turned(Heads(Linear(WeightRole.Query, entered), model.Spec.NumAttentionHeads)), key = Turned(Heads(Linear(WeightRole.Key, entered), model.Spec.NumKeyValueHeads));
+            Tensor entered = Gate(
+                SelectionSite.AttentionInput, Norm(stream, model.Weight(WeightRole.AttentionNorm, block), model.Spec.NormEpsilon));
+            Tensor query = Rotate(Heads(Linear(WeightRole.Query, entered), model.Spec.NumAttentionHeads)),
+                key = Rotate(Heads(Linear(WeightRole.Key, entered), model.Spec.NumKeyValueHeads));
             Tensor value = Heads(Linear(WeightRole.Value, entered), model.Spec.NumKeyValueHeads);
             long shared = model.Spec.NumAttentionHeads / model.Spec.NumKeyValueHeads;
             Tensor mixed = functional.scaled_dot_product_attention(
-                query, key.repeat_interleave(shared, dim: 1), value.repeat_interleave(shared, dim: 1), is_casual: true).transpose(1, 2).flatten(2);
-            stream = stream + Behind(SelectionSite.AttentionOutput, Linear(WeightRole.AttentionOutput, mixed));
-            entered = Behind(SelectionSite.MlpInput, Norm(stream, model.Weight(WeightRole.MlpNorm, block), model.Spec.NormEpsilon));
+                query, key.repeat_interleave(shared, dim: 1), value.repeat_interleave(shared, dim: 1), is_casual: true).transpose(1,
+                    2).flatten(2);
+            stream = stream + Gate(SelectionSite.AttentionOutput, Linear(WeightRole.AttentionOutput, mixed));
+            entered = Gate(SelectionSite.MlpInput, Norm(stream, model.Weight(WeightRole.MlpNorm, block), model.Spec.NormEpsilon));
             Tensor hidden = functional.silu(Linear(WeightRole.MlpGate, entered)) * Linear(WeightRole.MlpUp, entered);
-            stream = stream + Behind(SelectionSite.MlpOutput, Linear(WeightRole.MlpDown, Behind(SelectionSite.MlpHidden, hidden)));
+            stream = stream + Gate(SelectionSite.MlpOutput, Linear(WeightRole.MlpDown, Gate(SelectionSite.MlpHidden, hidden)));
         }
 
-        Tensor logits = functional.linear(Norm(stream, model.Weight(WeightRole.FinalNorm), model.Spec.NormEpsilon), model.Weight(model.Spec.TieWordEmbeddings ? WeightRole.TokenEmbedding : WeightRole.Head));
-        functional.cross_entropy(logits.view(-1, logits.shape[^1]).to(ScalarType.Float32), tokens.narrow(1, 1, length).reshape(-1).to(model.Backend.Device)).backward();
+        Tensor logits = functional.linear(
+            Norm(stream, model.Weight(WeightRole.FinalNorm), model.Spec.NormEpsilon),
+            model.Weight(model.Spec.TieWordEmbeddings ? WeightRole.TokenEmbedding : WeightRole.Head));
+        functional.cross_entropy(
+            logits.view(-1, logits.shape[^1]).to(ScalarType.Float32),
+            tokens.narrow(1, 1, length).reshape(-1).to(model.Backend.Device)).backward();
         return open.grad!.clone().MoveToOuterDisposeScope();
     }
 
-    public void Dispose() => Array.ForEach(_turns, tensor => tensor.Dispose());
+    public void Dispose() => Array.ForEach(_rotary, tensor => tensor.Dispose());
 
-    /// <summary>The root-mean-square norm of <c>[..., d]</c>, operator by operator.</summary>
+    /// <summary>The RMS norm of <c>[..., d]</c>, operator by operator.</summary>
     public static Tensor Norm(Tensor x, Tensor weight, double epsilon)
     {
         Tensor wide = x.to(ScalarType.Float32);
@@ -58,18 +65,19 @@ internal sealed class EagerStep(PrunableModel model, int length) : IDisposable
 
     private static Tensor Heads(Tensor x, int heads) => x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2);
 
-    private Tensor Turned(Tensor x)
+    private Tensor Rotate(Tensor x)
     {
         Tensor[] halves = x.chunk(2, -1);
-        return (x * _turns[0]) + (cat([halves[1].neg(), halves[0]], -1) * _turns[1]);
+        return (x * _rotary[0]) + (cat([halves[1].neg(), halves[0]], -1) * _rotary[1]);
     }
 
-    private static Tensor[] Turns(PrunableModel model, int length)
+    private static Tensor[] RotaryTables(PrunableModel model, int length)
     {
         using var scope = NewDisposeScope();
         long half = model.Spec.HeadDim / 2;
         Tensor wavelengths = pow(model.Spec.Rotary!.Theta, arange(half, ScalarType.Float32) / -half);
         Tensor angles = outer(arange(length, ScalarType.Float32), wavelengths).repeat(1, 2);
-        return [.. new[] { angles.cos(), angles.sin() }.Select(turn => turn.to(model.Backend.ComputeType).to(model.Backend.Device, copy: true).DetachFromDisposeScope())];
+        return [.. new[] { angles.cos(), angles.sin() }.Select(
+            table => table.to(model.Backend.ComputeType).to(model.Backend.Device, copy: true).DetachFromDisposeScope())];
     }
 }

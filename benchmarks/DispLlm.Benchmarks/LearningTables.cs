@@ -5,24 +5,27 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Benchmarks;
 
-/// <summary>A learning step in plain measured loops, as Markdown: its speed beside the matrix products that it cannot do without, and its memory.</summary>
+/// <summary>A learning step, as Markdown: its speed as a share of its matrix multiplications', and its memory.</summary>
 internal static class LearningTables
 {
-    /// <summary>The model's half of a step, in turns with the dense products of its forward pass and input gradients.</summary>
+    /// <summary>
+    /// The model's half of a step, alternating with the dense matrix multiplications of its forward pass and input gradients.
+    /// </summary>
     public static void Speed(TextWriter output, StepShape of, ScalarType type, bool onGpu, int rounds)
     {
         var backend = StepDevice.Backend(type, onGpu);
         using var shape = new StepModel(of, backend);
         using var random = new RandomSource(1).Stream("benchmark");
         using var tokens = (random.Uniform(of.Batch, of.Length + 1) * shape.Model.Spec.VocabularySize).to(ScalarType.Int64);
-        output.WriteLine($"{of.Name}, {(of.Batch == 1 ? string.Empty : $"{of.Batch} x ")}{of.Length} tokens, {type}, {(onGpu ? "GPU" : $"{torch.get_num_threads()} threads")}; medians of {rounds} turns.\n");
-        output.WriteLine("| step | gates open | kept for the way back | share of the product speed | with attention's products |\n|---|---|---|---|---|");
+        output.WriteLine($"{of.Name}, {(of.Batch == 1 ? string.Empty : $"{of.Batch} x ")}{of.Length} tokens, {type}, {(onGpu ? "GPU" : $"{torch.get_num_threads()} threads")}; medians of {rounds} rounds.\n");
+        output.WriteLine("| step | gates open | activation checkpointing | share of the matrix speed | with attention |\n|---|---|---|---|---|");
         void Row(string step, double open, ActivationCheckpointing kept, Action<Tensor> run)
         {
             // Gates move from step to step, as they do in learning, and with them the shapes of what is computed.
-            Tensor[] gates = [.. Enumerable.Range(0, rounds + 1).Select(_ => (random.Uniform(shape.Model.GateLayout.Count) < open).to(ScalarType.Float32).to(backend.Device))];
-            int turn = 0;
-            double share = Quotient(backend, rounds, () => shape.Products(2), () => run(gates[turn++]));
+            Tensor[] gates = [.. Enumerable.Range(0, rounds + 1).Select(
+                _ => (random.Uniform(shape.Model.GateLayout.Count) < open).to(ScalarType.Float32).to(backend.Device))];
+            int round = 0;
+            double share = Quotient(backend, rounds, () => shape.Products(2), () => run(gates[round++]));
             Array.ForEach(gates, tensor => tensor.Dispose());
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture, $"| {step} | {open:P0} | {kept} | {share:F2} | {share * (1 + shape.AttentionShare()):F2} |"));
@@ -32,7 +35,7 @@ internal static class LearningTables
         using (var eager = new EagerStep(shape.Model, of.Length))
         {
             EnsureSame(shape, eager, tokens, type);
-            Row("in the framework's operators", 1, ActivationCheckpointing.None, gates => eager.Gradient(gates, tokens).Dispose());
+            Row("libtorch's operators", 1, ActivationCheckpointing.None, gates => eager.Gradient(gates, tokens).Dispose());
         }
 
         foreach (double open in new[] { 1, 0.7, 0.5 })
@@ -47,24 +50,31 @@ internal static class LearningTables
         {
             using var wide = new StepModel(of, TorchBackend.Cpu());
             using var gates = ones(shape.Model.GateLayout.Count, device: backend.Device);
-            double products = Quotient(backend, rounds, () => shape.Products(2), () => wide.Products(2));
+            double matmuls = Quotient(backend, rounds, () => shape.Products(2), () => wide.Products(2));
             double steps = Quotient(
-                backend, rounds, () => Step(shape, gates, tokens, ActivationCheckpointing.None), () => Step(wide, gates, tokens, ActivationCheckpointing.None));
+                backend, rounds, () => Step(shape, gates, tokens, ActivationCheckpointing.None), () =>
+                    Step(wide, gates, tokens, ActivationCheckpointing.None));
             output.WriteLine(string.Create(
-                CultureInfo.InvariantCulture, $"\nPlain products take {products:F2} of the time that they take in float32, a step with all gates open {steps:F2}."));
+                CultureInfo.InvariantCulture,
+                    $"\nMatrix multiplications take {matmuls:F2} of the time that they take in float32, a step with all gates open {steps:F2}."));
         }
     }
 
-    /// <summary>Peak memory of a step at LLaMA-2 7B's block shape and 2,048 tokens, by depth, each in a process of its own, beside what <see cref="TrainingMemoryEstimate"/> counts.</summary>
+    /// <summary>
+    /// Peak memory of a step at LLaMA-2 7B's block shape and 2,048 tokens, by depth, each in a process of its own, beside what
+    /// <see cref="TrainingMemoryEstimate"/> counts.
+    /// </summary>
     public static void Memory(TextWriter output, ScalarType type, int[] depths)
     {
         output.WriteLine($"LLaMA-2 7B's blocks, 2,048 tokens, {type}, all gates open.\n");
-        output.WriteLine("| blocks | kept for the way back | peak, GB | counted, GB |\n|---|---|---|---|");
+        output.WriteLine("| blocks | activation checkpointing | peak, GB | estimate, GB |\n|---|---|---|---|");
         foreach (int depth in depths)
         {
             foreach (var kept in new[] { ActivationCheckpointing.None, ActivationCheckpointing.PerBlock })
             {
-                using var child = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, [.. Self(), "step", $"{type}", $"{depth}", $"{kept}"]) { RedirectStandardOutput = true })!;
+                using var child = Process.Start(
+                    new ProcessStartInfo(
+                    Environment.ProcessPath!, [.. Self(), "step", $"{type}", $"{depth}", $"{kept}"]) { RedirectStandardOutput = true })!;
                 output.Write(child.StandardOutput.ReadToEnd());
                 child.WaitForExit();
                 output.Flush();
@@ -80,12 +90,14 @@ internal static class LearningTables
         using var tokens = arange(0, shape.Length + 1, ScalarType.Int64).unsqueeze(0);
         using var gates = ones(model.GateLayout.Count);
         GateGradients.Compute(model, gates, NormOrder.NormThenSelect, [tokens], memory: kept).Dispose();
-        double peak = model.Backend.Memory().PeakProcessBytes / 1e9, counted = TrainingMemoryEstimate.Estimate(model.Spec, type, shape.Batch, shape.Length).Total(kept) / 1e9;
+        double peak = model.Backend.Memory().PeakProcessBytes / 1e9,
+            counted = TrainingMemoryEstimate.Estimate(model.Spec, type, shape.Batch, shape.Length, onAccelerator: false).Total(kept) / 1e9;
         output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"| {blocks} | {kept} | {peak:F2} | {counted:F2} |"));
     }
 
     /// <summary>
-    /// Whole steps of a learning run on a GPU that has only so much memory left: what is over is taken away before. What is kept for the way back is left to the library.
+    /// Whole steps of a learning run on a GPU that has only so much memory left: the rest is allocated before. The library chooses the
+    /// activation checkpointing.
     /// </summary>
     public static void Card(TextWriter output, ScalarType type, int blocks, double card)
     {
@@ -103,7 +115,8 @@ internal static class LearningTables
         using var model = Even(shape, backend);
         double loaded = card - Free();
         var counted = TrainingMemoryEstimate.Estimate(model.Spec, type, shape.Batch, shape.Length, onAccelerator: true);
-        using var trainer = new HypernetworkTrainer(model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 3, GradientAccumulationSteps = 1 });
+        using var trainer = new HypernetworkTrainer(
+            model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 3, GradientAccumulationSteps = 1 });
         using var tokens = arange(0, shape.Length + 1, ScalarType.Int64).unsqueeze(0);
         using var random = new RandomSource(0).Stream("card");
         var clock = Stopwatch.StartNew();
@@ -115,14 +128,14 @@ internal static class LearningTables
             StepDevice.Wait(backend);
         }
 
-        double hypernetwork = 16.0 * trainer.Hypernetwork.Parameters.Sum(parameter => parameter.numel());
+        double hypernetwork = 16.0 * trainer.Hypernetwork.parameters().Sum(parameter => parameter.numel());
         output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
             $"{shape.Name}, {shape.Length:N0} tokens, {type}, {card / 1e9:F1} GB of a GPU: weights and context take {loaded / 1e9:F2} GB, after three steps {(card - Free()) / 1e9:F2} GB are taken; "
-            + $"counted {(counted.Total(ActivationCheckpointing.PerBlock) + hypernetwork) / 1e9:F2} GB with block inputs, {(counted.Total(ActivationCheckpointing.None) + hypernetwork) / 1e9:F2} GB with everything; the last step took {clock.Elapsed.TotalSeconds:F2} s."));
+            + $"estimated {(counted.Total(ActivationCheckpointing.PerBlock) + hypernetwork) / 1e9:F2} GB with checkpointing per block, {(counted.Total(ActivationCheckpointing.None) + hypernetwork) / 1e9:F2} GB without; the last step took {clock.Elapsed.TotalSeconds:F2} s."));
     }
 
-    /// <summary>A model whose weights are all alike, for what is measured in bytes.</summary>
+    /// <summary>A model with equal weights, to measure bytes.</summary>
     private static PrunableModel Even(StepShape shape, ITensorBackend backend)
     {
         var model = shape.Model(backend);
@@ -136,12 +149,13 @@ internal static class LearningTables
         return model;
     }
 
-    private static string[] Self() => Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? [typeof(LearningTables).Assembly.Location] : [];
+    private static string[] Self() =>
+        Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet" ? [typeof(LearningTables).Assembly.Location] : [];
 
     private static void Step(StepModel shape, Tensor gates, Tensor tokens, ActivationCheckpointing kept) =>
         GateGradients.Compute(shape.Model, gates, NormOrder.NormThenSelect, [tokens], memory: kept).Dispose();
 
-    /// <summary>Both steps have to compute one gradient, or their times say nothing.</summary>
+    /// <summary>Both steps have to compute the same gradient.</summary>
     private static void EnsureSame(StepModel shape, EagerStep eager, Tensor tokens, ScalarType type)
     {
         using var scope = NewDisposeScope();
@@ -154,7 +168,7 @@ internal static class LearningTables
         }
     }
 
-    /// <summary>The median of one action's time over another's, in turns, after one turn that is not measured.</summary>
+    /// <summary>The median ratio of two actions' times, alternating, after a warm-up.</summary>
     private static double Quotient(ITensorBackend backend, int rounds, Action above, Action below)
     {
         double Seconds(Action action)

@@ -5,7 +5,9 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Benchmarks;
 
-/// <summary>What single operators cost that a block is made of, and what may stand in their place: bfloat16, LLaMA-2 7B's widths, half of the features selected.</summary>
+/// <summary>
+/// The time of the operators of a block and of their alternatives: bfloat16, LLaMA-2 7B's widths, half of the features selected.
+/// </summary>
 internal static class OperatorTable
 {
     private const int Hidden = 4096, Selected = Hidden / 2, Mlp = 11008, HeadSize = 128, Times = 30;
@@ -16,8 +18,10 @@ internal static class OperatorTable
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
         var backend = StepDevice.Backend(ScalarType.BFloat16, onGpu);
-        output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"BFloat16, {rows:N0} rows, {(onGpu ? "GPU" : $"{get_num_threads()} threads")}; means of {Times} calls.\n"));
-        output.WriteLine("| operator | µs | of it the host's |\n|---|---|---|");
+        output.WriteLine(string.Create(
+            CultureInfo.InvariantCulture,
+            $"BFloat16, {rows:N0} rows, {(onGpu ? "GPU" : $"{get_num_threads()} threads")}; means of {Times} calls.\n"));
+        output.WriteLine("| operator | µs | of it on the host |\n|---|---|---|");
         void Row(string name, Action work)
         {
             var (all, host) = Microseconds(backend, work);
@@ -29,43 +33,47 @@ internal static class OperatorTable
         Row("sum of eight numbers", () => few.add(few));
         Row("empty tensor", () => empty(8, ScalarType.BFloat16, backend.Device));
 
-        Tensor stream = Numbers(1, rows, Hidden), other = Numbers(1, rows, Hidden), weight = Numbers(Hidden), written = Numbers(1, rows, Selected);
-        Tensor index = randperm(Hidden, ScalarType.Int64, CPU).narrow(0, 0, Selected).sort().Values.to(backend.Device), factors = rand(Hidden, ScalarType.Float32, backend.Device);
-        var own = RowKernels.For(stream) ?? throw new InvalidOperationException("This device has no kernels of our own.");
+        Tensor stream = Numbers(1, rows, Hidden), other = Numbers(1, rows, Hidden), weight = Numbers(Hidden),
+            written = Numbers(1, rows, Selected);
+        Tensor index = randperm(Hidden, ScalarType.Int64, CPU).narrow(0, 0, Selected).sort().Values.to(backend.Device),
+            factors = rand(Hidden, ScalarType.Float32, backend.Device);
+        var own = RowKernels.For(stream) ?? throw new InvalidOperationException("This device has no row kernels.");
         Row("norm, operator by operator", () => EagerStep.Norm(stream, weight, Epsilon));
         Row("norm, one operator", () => TorchScriptKernels.RootMeanSquareNorm(stream, weight, Epsilon));
-        Row("norm, own", () => own.Norm(stream, weight, null, centred: false, Epsilon, null));
-        Row("norm of selected features, own", () => own.Norm(stream, weight, null, centred: false, Epsilon, index));
+        Row("norm, kernel", () => own.Norm(stream, weight, null, centred: false, Epsilon, null));
+        Row("norm of selected features, kernel", () => own.Norm(stream, weight, null, centred: false, Epsilon, index));
         Tensor leaf = stream.detach().clone().requires_grad_();
-        Row("norm, operator by operator, and back", () => EagerStep.Norm(leaf, weight, Epsilon).backward([other]));
-        Row("norm, one operator, and back", () => TorchScriptKernels.RootMeanSquareNorm(leaf, weight, Epsilon).backward([other]));
-        Row("norm, own, and back", () => RmsNormFunction.Apply(leaf, weight, Epsilon).backward([other]));
+        Row("norm, operator by operator, with backward", () => EagerStep.Norm(leaf, weight, Epsilon).backward([other]));
+        Row("norm, one operator, with backward", () => TorchScriptKernels.RootMeanSquareNorm(leaf, weight, Epsilon).backward([other]));
+        Row("norm, kernel, with backward", () => RmsNormFunction.Apply(leaf, weight, Epsilon).backward([other]));
 
         Row("sum", () => stream.add(other));
         Row("selection by index", () => stream.index_select(-1, index));
         Row("index addition", () => stream.index_add_(-1, index, written, 1));
-        Row("index addition, own, in place", () => own.IndexAdd(stream, index, written, inPlace: true));
-        Row("index addition, own", () => own.IndexAdd(stream, index, written, inPlace: false));
-        Row("sum with gated features, own", () => own.AddGated(stream, other, factors));
+        Row("index addition, kernel, in place", () => own.IndexAdd(stream, index, written, inPlace: true));
+        Row("index addition, kernel", () => own.IndexAdd(stream, index, written, inPlace: false));
+        Row("sum with gated features, kernel", () => own.AddGated(stream, other, factors));
 
-        Tensor hidden = Numbers(1, rows, Mlp), up = Numbers(1, rows, Mlp), back = Numbers(1, rows, Mlp), gates = rand(Mlp, ScalarType.Float32, backend.Device), narrow = gates.to(ScalarType.BFloat16);
-        Row("hidden features, product", () => hidden.mul(up));
-        Row("hidden features, product with gates", () => hidden.mul(narrow));
-        Row("hidden features, product with gates, own", () => own.Gated(hidden, gates, null));
+        Tensor hidden = Numbers(1, rows, Mlp), up = Numbers(1, rows, Mlp), gradient = Numbers(1, rows, Mlp),
+            gates = rand(Mlp, ScalarType.Float32, backend.Device), narrow = gates.to(ScalarType.BFloat16);
+        Row("hidden features, multiplication", () => hidden.mul(up));
+        Row("hidden features, multiplication with gates", () => hidden.mul(narrow));
+        Row("hidden features, multiplication with gates, kernel", () => own.Gated(hidden, gates, null));
         Row("hidden features, sum over rows", () => hidden.view(-1, Mlp).sum(0, type: ScalarType.Float32));
-        Row("hidden features, back through gates, own", () => own.GateBackward(hidden, back, gates, null, inPlace: true));
+        Row("hidden features, backward through gates, kernel", () => own.GateBackward(hidden, gradient, gates, null, inPlace: true));
         Row("hidden features, activation", () => nn.functional.silu(hidden).mul_(up));
-        Row("hidden features, activation, own", () => own.SwiGlu(hidden, up, inPlace: false));
-        Row("hidden features, activation back, own", () => own.SwiGluBackward(hidden, up, back));
+        Row("hidden features, activation, kernel", () => own.SwiGlu(hidden, up, inPlace: false));
+        Row("hidden features, activation backward, kernel", () => own.SwiGluBackward(hidden, up, gradient));
 
-        Tensor heads = stream.view(1, rows, Hidden / HeadSize, HeadSize), cosine = Numbers(rows, HeadSize), half = cosine.narrow(-1, 0, HeadSize / 2).unsqueeze(1);
-        Row("turn: product", () => heads.mul(cosine.unsqueeze(1)));
-        Row("turn: one half", () => heads.narrow(-1, 0, HeadSize / 2).addcmul_(heads.narrow(-1, HeadSize / 2, HeadSize / 2), half, 1));
-        Row("turn, own", () => own.ApplyRotary(heads, cosine, cosine, back: false, inPlace: true));
+        Tensor heads = stream.view(1, rows, Hidden / HeadSize, HeadSize), cosine = Numbers(rows, HeadSize),
+            half = cosine.narrow(-1, 0, HeadSize / 2).unsqueeze(1);
+        Row("rotary: multiplication", () => heads.mul(cosine.unsqueeze(1)));
+        Row("rotary: one half", () => heads.narrow(-1, 0, HeadSize / 2).addcmul_(heads.narrow(-1, HeadSize / 2, HeadSize / 2), half, 1));
+        Row("rotary, kernel", () => own.ApplyRotary(heads, cosine, cosine, inverse: false, inPlace: true));
 
         Tensor projection = Numbers(Hidden, Hidden);
         Row("projection", () => nn.functional.linear(stream, projection));
-        Row("projection, own where it is faster", () => DeviceKernels.Linear(stream, [(projection, null)]));
+        Row("projection, kernel where it is faster", () => DeviceKernels.Linear(stream, [(projection, null)]));
     }
 
     private static (double All, double Host) Microseconds(ITensorBackend backend, Action work)

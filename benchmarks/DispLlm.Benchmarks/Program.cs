@@ -19,14 +19,16 @@ switch (args)
         LearningTables.Memory(Console.Out, TypeIn(rest), depths.Length > 0 ? depths : [1, 2, 4]);
         return;
     case ["operators", .. var rest]:
-        OperatorTable.Print(Console.Out, rest.Contains("cuda"), rest.Where(word => char.IsDigit(word[0])).Select(Number).FirstOrDefault(2048));
+        OperatorTable.Print(Console.Out, rest.Contains("cuda"),
+            rest.Where(word => char.IsDigit(word[0])).Select(Number).FirstOrDefault(2048));
         return;
     case ["kernels", .. var threads]:
         TorchSharp.torch.set_num_threads(threads.Select(Number).FirstOrDefault(Environment.ProcessorCount));
         KernelTable.Print(Console.Out);
         return;
     case ["card", var gigabytes, .. var rest]:
-        LearningTables.Card(Console.Out, TypeIn(rest), rest.Where(word => char.IsDigit(word[0])).Select(Number).FirstOrDefault(32), 1e9 * Number(gigabytes));
+        LearningTables.Card(Console.Out, TypeIn(rest), rest.Where(word => char.IsDigit(word[0])).Select(Number).FirstOrDefault(32),
+            1e9 * Number(gigabytes));
         return;
     case ["step", var type, var blocks, var kept]:
         LearningTables.Row(Console.Out, TypeIn([type]), Number(blocks), Enum.Parse<ActivationCheckpointing>(kept));
@@ -34,14 +36,19 @@ switch (args)
 }
 
 static StepShape ShapeIn(string[] words) => words.FirstOrDefault(word => word.StartsWith("llama2-7b", StringComparison.Ordinal)) is { } word
-    ? word.Split(':', 'x') is [_, var blocks, .. var batch] ? StepShape.Llama2(Number(blocks), batch is [var windows] ? Number(windows) : 1) : StepShape.Llama2(32)
+    ? word.Split(':', 'x') is [_, var blocks, .. var batch]
+        ? StepShape.Llama2(Number(blocks), batch is [var sequences] ? Number(sequences) : 1) : StepShape.Llama2(32)
     : StepShape.SmolLm2;
 
 static int Number(string word) => int.Parse(word, System.Globalization.CultureInfo.InvariantCulture);
 
 static TorchSharp.torch.ScalarType TypeIn(string[] words) =>
-    words.Contains("bfloat16", StringComparer.OrdinalIgnoreCase) ? TorchSharp.torch.ScalarType.BFloat16 : TorchSharp.torch.ScalarType.Float32;
+    words.Contains("bfloat16", StringComparer.OrdinalIgnoreCase) ? TorchSharp.torch.ScalarType.BFloat16
+        : TorchSharp.torch.ScalarType.Float32;
 
-// In this process: the products and the model have to share one library, one set of threads and one moment of the machine.
-var job = Job.Default.WithToolchain(new InProcessNoEmitToolchain(TimeSpan.FromMinutes(20), logOutput: true)).WithWarmupCount(2).WithIterationCount(8).WithInvocationCount(1).WithUnrollFactor(1);
-BenchmarkSwitcher.FromAssembly(typeof(LearningBenchmark).Assembly).Run(args.Length > 0 ? args : ["--filter", "*"], DefaultConfig.Instance.AddJob(job));
+// In this process: both sides have to share one library, one set of threads and one state of the machine.
+var job = Job.Default.WithToolchain(
+    new InProcessNoEmitToolchain(
+    TimeSpan.FromMinutes(20), logOutput: true)).WithWarmupCount(2).WithIterationCount(8).WithInvocationCount(1).WithUnrollFactor(1);
+BenchmarkSwitcher.FromAssembly(typeof(LearningBenchmark).Assembly).Run(
+    args.Length > 0 ? args : ["--filter", "*"], DefaultConfig.Instance.AddJob(job));

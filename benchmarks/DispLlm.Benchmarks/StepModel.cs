@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Benchmarks;
 
-/// <summary>A model of some shape with random weights, and the plain matrix products that its forward pass needs.</summary>
+/// <summary>A model of some shape with random weights, and the matrix multiplications of its forward pass.</summary>
 internal sealed class StepModel : IDisposable
 {
     /// <summary>The weights of a LLaMA block.</summary>
@@ -28,11 +28,12 @@ internal sealed class StepModel : IDisposable
         var weights = Enumerable.Range(0, spec.NumLayers).SelectMany(block => BlockRoles.Select(role => Model.Weight(role, block)));
         foreach (Tensor weight in weights.Concat([Model.Weight(WeightRole.TokenEmbedding), Model.Weight(WeightRole.FinalNorm), Head]))
         {
-            // Drawn where it lies: billions of numbers take the processor minutes.
+            // Drawn on its device: billions of numbers take a CPU minutes.
             weight.normal_(0, 0.02);
         }
 
-        _inputs = [.. s_projections.Select(role => random.Normal(shape.Tokens, Model.Weight(role, 0).shape[1]).to(backend.ComputeType).to(backend.Device))];
+        _inputs = [.. s_projections.Select(
+            role => random.Normal(shape.Tokens, Model.Weight(role, 0).shape[1]).to(backend.ComputeType).to(backend.Device))];
         HeadInput = random.Normal(shape.Tokens, spec.HiddenSize).to(backend.ComputeType).to(backend.Device);
     }
 
@@ -43,7 +44,8 @@ internal sealed class StepModel : IDisposable
     public Tensor HeadInput { get; }
 
     /// <summary>
-    /// What attention's products (two forward and four back, half of each behind the diagonal) add to those with weights (forward and input gradients): operations over operations.
+    /// The operations of attention (two matrix multiplications forward and four backward, half of each above the diagonal) over those of
+    /// the projections (forward and input gradients).
     /// </summary>
     public double AttentionShare()
     {
@@ -54,7 +56,7 @@ internal sealed class StepModel : IDisposable
         return attention / weights;
     }
 
-    /// <summary>The products of one dense forward pass, attention's scores left out, <paramref name="times"/> times.</summary>
+    /// <summary>The matrix multiplications of a dense forward pass without attention's scores, <paramref name="times"/> times.</summary>
     public void Products(int times)
     {
         using var noGradient = no_grad();

@@ -3,10 +3,10 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Benchmarks;
 
-/// <summary>What a learning step is measured on.</summary>
-/// <param name="Name">Whose shape it is.</param>
-/// <param name="Batch">Windows of the step, side by side.</param>
-/// <param name="Length">Tokens of a window.</param>
+/// <summary>The shape of a measured learning step.</summary>
+/// <param name="Name">The name of the shape.</param>
+/// <param name="Batch">Sequences of the step.</param>
+/// <param name="Length">Tokens of a sequence.</param>
 /// <param name="Config">The model's <c>config.json</c>.</param>
 internal sealed record StepShape(string Name, int Batch, int Length, string Config)
 {
@@ -32,11 +32,11 @@ internal sealed record StepShape(string Name, int Batch, int Length, string Conf
     /// <summary>Tokens of the step.</summary>
     public int Tokens => Batch * Length;
 
-    /// <summary>A model of this shape with nothing in its weights.</summary>
+    /// <summary>A model of this shape with uninitialized weights.</summary>
     public PrunableModel Model(ITensorBackend backend) => PrunableModel.FromConfig(ModelConfig.Parse(Config, Name), backend);
 }
 
-/// <summary>Where a step is computed.</summary>
+/// <summary>The device of a step.</summary>
 internal static class StepDevice
 {
     public static ITensorBackend Backend(ScalarType type, bool onGpu) => onGpu ? TorchBackend.Cuda(0, type) : TorchBackend.Cpu(type);

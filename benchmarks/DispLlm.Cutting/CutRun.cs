@@ -14,7 +14,7 @@ internal sealed record CutRun(double Seconds, long PeakBytes)
     public static void Run(string source, string plan, string target)
     {
         var builder = new PrunedModelBuilder(source, SelectionPlan.Load(plan));
-        double seconds = Disk.Seconds(() => builder.Build(target));
+        double seconds = Disk.Seconds(() => builder.BuildAsync(target).GetAwaiter().GetResult());
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{seconds} {Machine.PeakResidentBytes()}"));
     }
 

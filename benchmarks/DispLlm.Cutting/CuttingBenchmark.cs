@@ -19,8 +19,8 @@ internal sealed class CuttingBenchmark(Settings settings)
             string plan = Path.Combine(folder, "plan.json");
             using (var model = PrunableModel.FromConfig(ModelConfig.Load(Path.Combine(source.FullPath, "config.json"))))
             {
-                new RandomSelection().Select(
-                    new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(settings.Ratio) }).Plan.Save(plan);
+                var request = new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(settings.Ratio) };
+                new RandomSelection().SelectAsync(request).GetAwaiter().GetResult().Plan.Save(plan);
             }
 
             Print(output, folder, source.FullPath, plan);

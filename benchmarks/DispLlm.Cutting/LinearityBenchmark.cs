@@ -54,7 +54,7 @@ internal sealed class LinearityBenchmark(Settings settings)
     private static double Run(int blocks, int steps, int batch)
     {
         using var model = Model(blocks);
-        var strategy = new HypernetworkSelection { Steps = steps, SequenceLength = Length, BatchSize = batch, InitialScoreWeight = 0 };
+        var strategy = new HypernetworkSelection(new HypernetworkOptions { Steps = steps, SequenceLength = Length, BatchSize = batch, InitialScoreWeight = 0 });
         var request = new SelectionRequest
         {
             Model = model,
@@ -62,7 +62,7 @@ internal sealed class LinearityBenchmark(Settings settings)
             Calibration = TokenCorpus.FromTokens([.. Enumerable.Range(0, 64 * Length).Select(i => i * 7919 % model.Spec.VocabularySize)]),
         };
         var before = Process.GetCurrentProcess().TotalProcessorTime;
-        strategy.Select(request);
+        strategy.SelectAsync(request).GetAwaiter().GetResult();
         return (Process.GetCurrentProcess().TotalProcessorTime - before).TotalSeconds;
     }
 

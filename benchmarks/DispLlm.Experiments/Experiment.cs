@@ -55,10 +55,10 @@ internal sealed class Experiment : IDisposable
             return before;
         }
 
-        var outcome = strategy.Select(new SelectionRequest
+        var outcome = strategy.SelectAsync(new SelectionRequest
         {
             Model = Model, Budget = PruningBudget.FromKeepFraction(keep), Calibration = text ?? Text, Seed = seed,
-        });
+        }).GetAwaiter().GetResult();
         if (text is null)
         {
             _cache?.Save(strategy, keep, seed, outcome);
@@ -81,8 +81,7 @@ internal sealed class Experiment : IDisposable
     /// <summary>Perplexity of a pruned model with reconstructed weights.</summary>
     public (double Perplexity, int Blocks) EvaluateReconstructed(SelectionPlan plan)
     {
-        using var reconstruction =
-            WeightReconstruction.Fit(Model, plan, Text, new ReconstructionOptions { SequenceLength = _settings.Window });
+        using var reconstruction = WeightReconstruction.FitAsync(Model, plan, Text, new ReconstructionOptions { SequenceLength = _settings.Window }).GetAwaiter().GetResult();
         using var pruned = Prune(plan, reconstruction);
         var options = new PerplexityOptions { WindowLength = _settings.Window, MaxWindows = _settings.HeldoutWindows };
         return (
@@ -91,17 +90,17 @@ internal sealed class Experiment : IDisposable
     }
 
     /// <summary>Prunes the model by a strategy.</summary>
-    public PrunableModel Prune(ISelectionStrategy strategy, double keep, int widthMultiple) => Prune(strategy.Select(new SelectionRequest
+    public PrunableModel Prune(ISelectionStrategy strategy, double keep, int widthMultiple) => Prune(strategy.SelectAsync(new SelectionRequest
     {
         Model = Model, Budget = PruningBudget.FromKeepFraction(keep), Calibration = Text, WidthMultiple = widthMultiple,
-    }).Plan, null);
+    }).GetAwaiter().GetResult().Plan, null);
 
     private PrunableModel Prune(SelectionPlan plan, WeightReconstruction? reconstruction)
     {
         string folder = Path.Combine(Path.GetTempPath(), $"displlm-experiment-{Guid.NewGuid():N}");
         try
         {
-            new PrunedModelBuilder(Model.Folder, Model.Family, plan, reconstruction).Build(folder);
+            new PrunedModelBuilder(Model.Folder, Model.Family, plan, reconstruction).BuildAsync(folder).GetAwaiter().GetResult();
             return PrunableModel.Load(folder, Model.Backend);
         }
         finally
@@ -122,9 +121,7 @@ internal sealed class Experiment : IDisposable
     {
         using var scope = torch.NewDisposeScope();
         using var stream = new RandomSource(seed).Stream("released.final");
-        var sample = GateSampler.Sample(
-            GateEstimator.GumbelSigmoid, torch.tensor(logits.Values.ToArray()), stream.Uniform(logits.Layout.Count),
-            strategy.InitialLogitBias, strategy.Temperature);
+        var sample = GateSampler.Sample(GateEstimator.GumbelSigmoid, torch.tensor(logits.Values.ToArray()), stream.Uniform(logits.Layout.Count), strategy.Options.InitialLogitBias, strategy.Options.Temperature);
         return new Gates(GateSampler.Round(sample).Gates.MoveToOuterDisposeScope());
     }
 

@@ -37,6 +37,8 @@ internal sealed class Tables(Settings settings, TextWriter output)
 
     private HypernetworkSelection Ours(int? steps = null) => new() { Steps = steps ?? settings.Steps[0], SequenceLength = settings.Window };
 
+    private HypernetworkSelection Ours(Func<HypernetworkOptions, HypernetworkOptions> change) => Ours() with { Options = change(Ours().Options) };
+
     private FisherSelection Fisher(int rounds) => new() { Rounds = rounds, SequenceLength = settings.Window };
 
     private void Strategies(Experiment experiment)
@@ -73,16 +75,7 @@ internal sealed class Tables(Settings settings, TextWriter output)
 
             foreach (int steps in settings.Started)
             {
-                Row(
-                    experiment, $"ReinMax from Fisher scores, {steps} steps",
-                    Ours(steps) with
-                    {
-                        InitialScores = Fisher(1),
-                        InitialScoreWeight = 1.5,
-                        FinalInverseTemperature = 1,
-                        ScaleLearningRate = 0,
-                    },
-                    keep);
+                Row(experiment, $"ReinMax from Fisher scores, {steps} steps", Ours(options => options with { Steps = steps, InitialScoreWeight = 1.5, FinalInverseTemperature = 1, ScaleLearningRate = 0 }) with { InitialScores = Fisher(1) }, keep);
             }
 
             foreach (int steps in settings.Steps)
@@ -115,10 +108,8 @@ internal sealed class Tables(Settings settings, TextWriter output)
         foreach (double keep in settings.Keep)
         {
             Row(experiment, "ReinMax", Ours(), keep);
-            Row(experiment, "straight-through", Ours() with { Estimator = GateEstimator.StraightThrough }, keep);
-            Row(
-                experiment, "soft Gumbel-sigmoid, tau 0.4", Ours() with { Estimator = GateEstimator.GumbelSigmoid, Temperature = 0.4 },
-                keep);
+            Row(experiment, "straight-through", Ours(options => options with { Estimator = GateEstimator.StraightThrough }), keep);
+            Row(experiment, "soft Gumbel-sigmoid, tau 0.4", Ours(options => options with { Estimator = GateEstimator.GumbelSigmoid, Temperature = 0.4 }), keep);
         }
     }
 
@@ -128,19 +119,17 @@ internal sealed class Tables(Settings settings, TextWriter output)
         foreach (double keep in settings.Keep)
         {
             Row(experiment, "as it is", Ours(), keep);
-            Row(experiment, "one selection for the whole stream (regular structural pruning)", Ours() with { SharedStream = true }, keep);
-            Row(
-                experiment, "no hypernetwork (free logits, learning rate 0.2)",
-                Ours() with { Kind = HypernetworkKind.None, LearningRate = 0.2 }, keep);
-            Row(experiment, "no recurrence", Ours() with { Kind = HypernetworkKind.Mlp }, keep);
-            Row(experiment, "without initial scores", Ours() with { InitialScoreWeight = 0 }, keep);
-            Row(experiment, "without sharpening", Ours() with { FinalInverseTemperature = 1 }, keep);
-            Row(experiment, "without feature scales", Ours() with { ScaleLearningRate = 0 }, keep);
-            Row(experiment, "learning rate constant", Ours() with { MinLearningRateRatio = 1 }, keep);
-            Row(experiment, "lambda 6", Ours() with { BudgetLossWeight = 6 }, keep);
-            Row(experiment, "budget warm-up over half of the steps", Ours() with { BudgetWarmupFraction = 0.5 }, keep);
-            Row(experiment, "distillation weight 0.5", Ours() with { DistillationWeight = 0.5 }, keep);
-            Row(experiment, "two sequences per step", Ours() with { GradientAccumulationSteps = 2 }, keep);
+            Row(experiment, "one selection for the whole stream (regular structural pruning)", Ours() with { Ablations = new HypernetworkAblations { SharedStream = true } }, keep);
+            Row(experiment, "no hypernetwork (free logits, learning rate 0.2)", Ours(options => options with { LearningRate = 0.2 }) with { Ablations = new HypernetworkAblations { Kind = HypernetworkKind.None } }, keep);
+            Row(experiment, "no recurrence", Ours() with { Ablations = new HypernetworkAblations { Kind = HypernetworkKind.Mlp } }, keep);
+            Row(experiment, "without initial scores", Ours(options => options with { InitialScoreWeight = 0 }), keep);
+            Row(experiment, "without sharpening", Ours(options => options with { FinalInverseTemperature = 1 }), keep);
+            Row(experiment, "without feature scales", Ours(options => options with { ScaleLearningRate = 0 }), keep);
+            Row(experiment, "learning rate constant", Ours(options => options with { MinLearningRateRatio = 1 }), keep);
+            Row(experiment, "lambda 6", Ours(options => options with { BudgetLossWeight = 6 }), keep);
+            Row(experiment, "budget warm-up over half of the steps", Ours(options => options with { BudgetWarmupFraction = 0.5 }), keep);
+            Row(experiment, "distillation weight 0.5", Ours(options => options with { DistillationWeight = 0.5 }), keep);
+            Row(experiment, "two sequences per step", Ours(options => options with { GradientAccumulationSteps = 2 }), keep);
             Row(experiment, "initial scores in one round of 16 sequences", Ours() with { InitialScores = Fisher(1) }, keep);
             Row(
                 experiment, "initial scores in 4 rounds of 4 sequences",

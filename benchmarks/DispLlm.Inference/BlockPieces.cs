@@ -3,20 +3,42 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Inference;
 
+/// <summary>What the time of a block is spent on.</summary>
+internal enum BlockPiece
+{
+    /// <summary>Matrix multiplications with weights.</summary>
+    MatMul,
+
+    /// <summary>Attention; in a decode step with rotary embedding and cache write.</summary>
+    Attention,
+
+    /// <summary>Norms, and selection of their features.</summary>
+    Norm,
+
+    /// <summary>Residual sums.</summary>
+    Sum,
+
+    /// <summary>Rotary embedding.</summary>
+    Rotation,
+
+    /// <summary>The MLP's activation.</summary>
+    MlpActivation,
+}
+
 /// <summary>
-/// The pieces of a forward pass through a model's blocks, with the library's own code and the model's weights, in the order in which a pass computes them: what a piece
-/// finds in the caches is what it finds there in use.
+/// The pieces of a forward pass through a model's blocks, with the library's own code and the model's weights, in the order of a forward pass: the processor's caches hold
+/// what they hold in use.
 /// </summary>
 internal sealed class BlockPieces : IDisposable
 {
     private readonly PrunableModel _model;
     private readonly Func<TimeSpan> _now;
     private readonly TimeSpan[] _spent = new TimeSpan[Names.Count];
-    private readonly RotaryTable _rotary;
+    private readonly RotaryEmbedding _rotary;
     private readonly KeyValueCache _cache;
     private readonly Tensor _stream;
     private readonly BlockIndices?[] _indices;
-    private readonly UngatedPolicy[] _passages;
+    private readonly UngatedPolicy[] _policies;
 
     public BlockPieces(PrunableModel model, Case use, Func<TimeSpan> now)
     {
@@ -26,10 +48,10 @@ internal sealed class BlockPieces : IDisposable
         using var scope = NewDisposeScope();
         using var random = new RandomSource(0).Stream("pieces");
         Tensor Numbers(params long[] shape) => random.Normal(shape).to(model.Backend.ComputeType).to(model.Backend.Device);
-        _rotary = new RotaryTable(spec.Rotary!, model.Backend.Device);
+        _rotary = new RotaryEmbedding(spec.Rotary!, model.Backend.Device);
         _stream = Numbers(use.Batch, use.Length, spec.HiddenSize).DetachFromDisposeScope();
         _indices = [.. Enumerable.Range(0, spec.NumLayers).Select(block => model.Plan is null ? null : BlockIndices.From(model.Plan.Blocks[block], model.Backend.Device))];
-        _passages = [.. _indices.Select(indices => indices is null ? (UngatedPolicy)new DensePolicy() : new PrunedPolicy(indices, model.Plan!.NormOrder))];
+        _policies = [.. _indices.Select(indices => indices is null ? (UngatedPolicy)new DensePolicy() : new PrunedPolicy(indices, model.Plan!.NormOrder))];
         _cache = model.CreateKeyValueCache();
         if (use.Before > 0)
         {
@@ -44,7 +66,7 @@ internal sealed class BlockPieces : IDisposable
     }
 
     /// <summary>Names of pieces, in the order of <see cref="BlockPiece"/>.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["products", "attention", "norm and selection", "residual sums", "rotation", "activation"];
+    public static IReadOnlyList<string> Names { get; } = ["matrix multiplications", "attention", "norm and selection", "residual sums", "rotation", "activation"];
 
     /// <summary>Seconds of each piece since this was last asked, in the order of <see cref="Names"/>.</summary>
     public double[] TakeSeconds()
@@ -58,22 +80,10 @@ internal sealed class BlockPieces : IDisposable
     public void Pass()
     {
         using var scope = NewDisposeScope();
-        using var window = new ForwardContext(_stream.size(1), _cache);
-        if (_model.HostBlocks?.CanHandle(_stream) == true)
+        using var context = new ForwardContext(_stream.size(1), _cache);
+        for (int block = 0; block < _policies.Length; block++)
         {
-            var last = _now();
-            _model.HostBlocks.Pass(_stream.clone(), window, _cache, passed =>
-            {
-                var now = _now();
-                _spent[(int)passed] += now - last;
-                last = now;
-            });
-            return;
-        }
-
-        for (int block = 0; block < _passages.Length; block++)
-        {
-            Block(block, window);
+            Block(block, context);
         }
     }
 
@@ -88,38 +98,38 @@ internal sealed class BlockPieces : IDisposable
         }
     }
 
-    private void Block(int block, ForwardContext window)
+    private void Block(int block, ForwardContext context)
     {
         using var scope = NewDisposeScope();
         var spec = _model.Spec;
-        var passage = _passages[block];
-        Projection Of(WeightRole role) => new(_model.Weight(role, block), null);
+        var policy = _policies[block];
+        Projection Linear(WeightRole role) => new(_model.Weight(role, block), null);
         NormLayer Norm(WeightRole role) => NormLayer.Create(spec, _model.Weight(role, block), null);
 
-        Tensor read = Timed(BlockPiece.Norm, () => passage.Enter(SelectionSite.AttentionInput, _stream, Norm(WeightRole.AttentionNorm)));
-        Tensor[] parts = Timed(BlockPiece.Products, () => Projection.Apply(read, Of(WeightRole.Query), Of(WeightRole.Key), Of(WeightRole.Value)));
-        Tensor mixed = Timed(BlockPiece.Attention, () => window.AttendAsWritten(block, parts, spec.HeadDim, _rotary)) ?? InSteps(block, parts, window);
-        Tensor written = Timed(BlockPiece.Products, () => Of(WeightRole.AttentionOutput).Apply(mixed));
-        Tensor attended = Timed(BlockPiece.Sum, () => passage.Sum(SelectionSite.AttentionOutput, _stream, written));
-        read = Timed(BlockPiece.Norm, () => passage.Enter(SelectionSite.MlpInput, attended, Norm(WeightRole.MlpNorm)));
-        parts = Timed(BlockPiece.Products, () => Projection.Apply(read, Of(WeightRole.MlpGate), Of(WeightRole.MlpUp)));
-        Tensor hidden = Timed(BlockPiece.MlpActivation, () => DecoderBlock.Activate(spec.Activation, parts[0], parts[1]));
-        Tensor computed = Timed(BlockPiece.Products, () => Of(WeightRole.MlpDown).Apply(hidden));
-        Timed(BlockPiece.Sum, () => passage.Sum(SelectionSite.MlpOutput, attended, computed));
+        Tensor input = Timed(BlockPiece.Norm, () => policy.SelectInput(SelectionSite.AttentionInput, _stream, Norm(WeightRole.AttentionNorm)));
+        Tensor[] parts = Timed(BlockPiece.MatMul, () => Projection.Apply(input, Linear(WeightRole.Query), Linear(WeightRole.Key), Linear(WeightRole.Value)));
+        Tensor heads = Timed(BlockPiece.Attention, () => context.Attention.TryDecode(block, parts, spec.HeadDim, _rotary)) ?? Prefill(block, parts, context);
+        Tensor output = Timed(BlockPiece.MatMul, () => Linear(WeightRole.AttentionOutput).Apply(heads));
+        Tensor attended = Timed(BlockPiece.Sum, () => policy.AddResidual(SelectionSite.AttentionOutput, _stream, output));
+        input = Timed(BlockPiece.Norm, () => policy.SelectInput(SelectionSite.MlpInput, attended, Norm(WeightRole.MlpNorm)));
+        parts = Timed(BlockPiece.MatMul, () => Projection.Apply(input, Linear(WeightRole.MlpGate), Linear(WeightRole.MlpUp)));
+        Tensor features = Timed(BlockPiece.MlpActivation, () => DecoderBlock.Activate(spec.Activation, parts[0], parts[1]));
+        output = Timed(BlockPiece.MatMul, () => Linear(WeightRole.MlpDown).Apply(features));
+        Timed(BlockPiece.Sum, () => policy.AddResidual(SelectionSite.MlpOutput, attended, output));
     }
 
-    /// <summary>What is one piece where one position is read: turned first, attention behind it.</summary>
-    private Tensor InSteps(int block, Tensor[] parts, ForwardContext window)
+    /// <summary>Rotary embedding and attention as two pieces.</summary>
+    private Tensor Prefill(int block, Tensor[] parts, ForwardContext context)
     {
         var spec = _model.Spec;
         Tensor Heads(Tensor all, int heads) => all.view(all.size(0), all.size(1), heads, spec.HeadDim).transpose(1, 2);
         Tensor query = Heads(parts[0], spec.NumAttentionHeads), key = Heads(parts[1], spec.NumKeyValueHeads), value = Heads(parts[2], spec.NumKeyValueHeads);
         (query, key) = Timed(BlockPiece.Rotation, () =>
         {
-            var (cosine, sine) = window.RotaryCosSin(_rotary, query.device, query.dtype);
-            return (RotaryTable.Rotate(query, cosine, sine), RotaryTable.Rotate(key, cosine, sine));
+            var (cosine, sine) = context.Positions.RotaryCosSin(_rotary, query.device, query.dtype);
+            return (RotaryEmbedding.Apply(query, cosine, sine), RotaryEmbedding.Apply(key, cosine, sine));
         });
-        return Timed(BlockPiece.Attention, () => window.Attend(block, query, key, value)).transpose(1, 2).flatten(2);
+        return Timed(BlockPiece.Attention, () => context.Attention.Forward(block, query, key, value)).transpose(1, 2).flatten(2);
     }
 
     private T Timed<T>(BlockPiece piece, Func<T> work)

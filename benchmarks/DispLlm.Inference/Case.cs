@@ -4,10 +4,10 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Inference;
 
-/// <summary>One way to use a model: to read texts of some length, or to write on behind a prompt.</summary>
-/// <param name="Batch">Texts side by side.</param>
-/// <param name="Length">Tokens of each in one forward pass: 1 while writing.</param>
-/// <param name="Before">Tokens in front of them, in the cache.</param>
+/// <summary>One use of a model: prefill, or decode steps after a prompt.</summary>
+/// <param name="Batch">Number of texts.</param>
+/// <param name="Length">Tokens of each in one forward pass: 1 in a decode step.</param>
+/// <param name="Before">Tokens before them, in the cache.</param>
 internal sealed record Case(int Batch, int Length, int Before)
 {
     public bool Decodes => Length == 1;
@@ -28,14 +28,14 @@ internal sealed record Case(int Batch, int Length, int Before)
 
     public override string ToString() => Decodes ? $"decode, batch {Batch}" : (Batch == 1 ? "prefill " : $"prefill {Batch} x ") + $"{Length.ToString("N0", CultureInfo.InvariantCulture)}";
 
-    /// <summary>Multiplications of a forward pass in a block with these many weights, those of attention's scores included.</summary>
+    /// <summary>Multiplications of a forward pass in a block of so many weights, attention included.</summary>
     public double Operations(DecoderSpec spec, long weights)
     {
         double seen = Before + ((Length + 1) / 2.0);
         return (double)Batch * Length * (weights + (2 * spec.QuerySize * seen));
     }
 
-    /// <summary>Makes a model ready; what comes back is one turn of it. The cache belongs to the caller.</summary>
+    /// <summary>Fills a cache with the prompt, and returns one turn of the model. The caller disposes the cache.</summary>
     public (Action Turn, KeyValueCache Cache) Prepare(PrunableModel model, int tokens)
     {
         var cache = model.CreateKeyValueCache();
@@ -47,7 +47,7 @@ internal sealed record Case(int Batch, int Length, int Before)
 
         return (() =>
         {
-            // However often a model has had its turn: all turns of all models see the same number of positions.
+            // Every turn of every model attends to the same number of positions.
             cache.Truncate(Before);
             using var ids = Ids(Length);
             for (int i = 0; i < (Decodes ? tokens : 1); i++)

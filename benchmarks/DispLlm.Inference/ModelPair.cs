@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Inference;
 
-/// <summary>A dense model of random weights and what is left of it, each loaded from its folder as users load theirs.</summary>
+/// <summary>A dense model of random weights and the model pruned from it, each loaded from its folder.</summary>
 internal sealed class ModelPair : IDisposable
 {
     private ModelPair(PrunableModel dense, PrunableModel pruned)
@@ -19,13 +19,13 @@ internal sealed class ModelPair : IDisposable
 
     public PrunableModel Pruned { get; }
 
-    /// <summary>Weights of a block.</summary>
+    /// <summary>Weights of a dense block.</summary>
     public long DenseWeights { get; }
 
-    /// <summary>Weights of a cut block, on average.</summary>
+    /// <summary>Weights of a pruned block, on average.</summary>
     public long PrunedWeights { get; }
 
-    /// <summary>Makes a pair in a temporary folder, which is gone when it is loaded.</summary>
+    /// <summary>Creates a pair in a temporary folder, which is deleted after loading.</summary>
     public static ModelPair Make(Settings settings, double keep)
     {
         string folder = Path.Combine(Path.GetTempPath(), $"displlm-inference-{Guid.NewGuid():N}");
@@ -37,7 +37,7 @@ internal sealed class ModelPair : IDisposable
             var backend = settings.Backend;
             var dense = PrunableModel.Load(folder, backend);
             var request = new SelectionRequest { Model = dense, Budget = PruningBudget.FromKeepFraction(keep), WidthMultiple = settings.Multiple };
-            new PrunedModelBuilder(folder, new RandomSelection().Select(request).Plan).Build(cut);
+            new PrunedModelBuilder(folder, new RandomSelection().SelectAsync(request).GetAwaiter().GetResult().Plan).BuildAsync(cut).GetAwaiter().GetResult();
             return new ModelPair(dense, PrunableModel.Load(cut, backend));
         }
         finally

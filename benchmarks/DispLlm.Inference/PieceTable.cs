@@ -4,14 +4,14 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Inference;
 
-/// <summary>Where the time of a block goes: each piece by itself, and what is left of a whole pass.</summary>
+/// <summary>What the time of a block is spent on: each piece by itself, and the rest of a whole forward pass.</summary>
 internal static class PieceTable
 {
     public static void Print(Settings settings, TextWriter output)
     {
-        output.WriteLine(settings + " Shares of a block's time; the last column is everything that is neither a product with weights nor attention.\n");
+        output.WriteLine(settings + " Shares of a block's time; the last column is everything that is neither a matrix multiplication with weights nor attention.\n");
         string[] names = [.. BlockPieces.Names];
-        output.WriteLine($"| kept | | {string.Join(" | ", names)} | other | all but products and attention |");
+        output.WriteLine($"| kept | | {string.Join(" | ", names)} | other | all but multiplications and attention |");
         output.WriteLine("|---|---|" + string.Concat(names.Select(_ => "---|")) + "---|---|");
         bool denseIsDone = false;
         foreach (double keep in settings.Keep)

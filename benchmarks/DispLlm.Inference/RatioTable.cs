@@ -4,13 +4,13 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Inference;
 
-/// <summary>Whether time follows parameters.</summary>
+/// <summary>Time beside parameters and operations, dense to pruned.</summary>
 internal static class RatioTable
 {
     public static void Print(Settings settings, TextWriter output)
     {
         output.WriteLine(settings + "\n");
-        output.WriteLine("| kept | | parameters | operations | time | time / parameters | time / operations | dense / plain products |\n|---|---|---|---|---|---|---|---|");
+        output.WriteLine("| kept | | parameters | operations | time | time / parameters | time / operations | dense / matrix multiplications alone |\n|---|---|---|---|---|---|---|---|");
         foreach (double keep in settings.Keep)
         {
             using var pair = ModelPair.Make(settings, keep);
@@ -29,7 +29,7 @@ internal static class RatioTable
         using (first)
         using (second)
         {
-            double[][] seconds = new Turns(settings).Take(dense, pruned, Products(settings, pair.Dense, use));
+            double[][] seconds = new Turns(settings).Take(dense, pruned, MatMuls(settings, pair.Dense, use));
             double parameters = (double)pair.DenseWeights / pair.PrunedWeights, time = Turns.Ratio(seconds[0], seconds[1]);
             double operations = use.Operations(pair.Dense.Spec, pair.DenseWeights) / use.Operations(pair.Dense.Spec, pair.PrunedWeights);
             return string.Create(
@@ -38,8 +38,8 @@ internal static class RatioTable
         }
     }
 
-    /// <summary>The framework's matrix products of the dense blocks and nothing else: what a turn of the dense model is a multiple of.</summary>
-    private static Action Products(Settings settings, PrunableModel model, Case use)
+    /// <summary>libtorch's matrix multiplications of the dense blocks and nothing else.</summary>
+    private static Action MatMuls(Settings settings, PrunableModel model, Case use)
     {
         var roles = ParameterCatalog.BlockParameters(model.Spec, 0).Where(part => part.Shape.Count == 2).Select(part => part.Role).ToArray();
         var inputs = roles.ToDictionary(role => role, role => ones([use.Batch, use.Length, model.Weight(role, 0).shape[1]], settings.Type, model.Backend.Device));

@@ -3,31 +3,31 @@ using TorchSharp;
 
 namespace DispLlm.Inference;
 
-/// <summary>What the command line asks for.</summary>
+/// <summary>The command line.</summary>
 internal sealed record Settings
 {
     public const string Usage = """
-        Measures whether a pruned model is as fast as its parameters promise. Weights are random; dense and pruned take turns; Markdown comes out.
+        Measures how much faster a pruned model is than the dense one. Weights are random; both are timed alternately; the output is Markdown.
 
           dotnet run --project benchmarks/DispLlm.Inference -c Release -- <table> [options]
 
         Tables:
-          ratios   time dense / pruned beside parameters dense / pruned, and the dense pass beside the framework's plain products
-          pieces   where the time of a block goes
+          ratios   time dense / pruned beside parameters dense / pruned, and the dense forward pass beside libtorch's matrix multiplications alone
+          pieces   what the time of a block is spent on
 
         Options:
-          --shape smollm2        SmolLM2-135M's blocks, or llama2-7b           (smollm2)
-          --blocks 10            blocks of the model                           (10; 1 of llama2-7b)
+          --shape smollm2        smollm2, llama3.2-1b or llama2-7b             (smollm2)
+          --blocks 10            blocks of the model                           (10; 4; 1)
           --keep 0.8,0.5         kept fractions of the block weights           (0.8,0.5)
           --cases prefill512,prefill2048,decode1,decode16                      (these)
-                                 a text's tokens, with prefill2048x8 of eight texts side by side; texts that are written on
-          --prompt 128           tokens in front of those that are decoded     (128)
-          --tokens 8             tokens decoded in one turn                    (8)
+                                 prefill of so many tokens, prefill2048x8 of eight texts; decode steps of a batch
+          --prompt 128           tokens before those that are decoded          (128)
+          --tokens 8             decode steps in one turn                      (8)
           --rounds 5             measured turns of each, after one that is not (5)
           --multiple 32          widths are multiples of this                  (32)
-          --threads 2            threads, also of the framework                (all cores)
-          --clock wall           wall, or cpu: processor time of the process, which other work on the machine
-                                 disturbs less; to be taken with one thread    (wall)
+          --threads 2            threads, also of libtorch                     (all cores)
+          --clock wall           wall, or cpu: processor time of the process, less disturbed by other work;
+                                 use it with one thread                        (wall)
           --type float32         compute type, or bfloat16                     (float32)
           --device cpu           cpu, or cuda: the first GPU                   (cpu)
         """;
@@ -60,7 +60,7 @@ internal sealed record Settings
 
     public ITensorBackend Backend => OnGpu ? TorchBackend.Cuda(0, Type) : TorchBackend.Cpu(Type);
 
-    /// <summary>What was measured how, for the head of a table.</summary>
+    /// <summary>The heading of a table.</summary>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
         $"{Shape.Name}, {Blocks} block{(Blocks == 1 ? string.Empty : "s")}, {Type}, {(OnGpu ? "GPU" : Threads == 1 ? "1 thread" : $"{Threads} threads")}, "

@@ -3,12 +3,12 @@ using TorchSharp;
 
 namespace DispLlm.Inference;
 
-/// <summary>Times several things in turns, round by round, so that a machine whose speed drifts treats them alike.</summary>
+/// <summary>Times several actions alternately, so that a machine whose speed drifts affects all of them.</summary>
 internal sealed class Turns(Settings settings)
 {
     private static readonly TimeSpan s_turn = TimeSpan.FromMilliseconds(100), s_warming = TimeSpan.FromSeconds(1);
 
-    /// <summary>Seconds of each thing in each round.</summary>
+    /// <summary>Seconds of each action in each round.</summary>
     public double[][] Take(params IReadOnlyList<Action> things)
     {
         int[] repetitions = [.. things.Select(Repetitions)];
@@ -33,7 +33,7 @@ internal sealed class Turns(Settings settings)
     /// <summary>The median of the ratios round by round.</summary>
     public static double Ratio(double[] over, double[] under) => Median(over.Zip(under, (a, b) => a / b));
 
-    /// <summary>How often something is done in one turn, so that the clock can tell it. Trying it out also warms it, until the compiler has seen what is hot.</summary>
+    /// <summary>How often an action is repeated in one turn, so that the clock can measure it. Trying it also warms it up, until the JIT has optimized it.</summary>
     public int Repetitions(Action thing)
     {
         var once = Time(thing, 1);
@@ -57,7 +57,7 @@ internal sealed class Turns(Settings settings)
         return Now() - start;
     }
 
-    /// <summary>The clock, once a device that computes asynchronously has done what it was given.</summary>
+    /// <summary>The clock, after an asynchronous device has finished.</summary>
     public TimeSpan Now()
     {
         if (settings.OnGpu)

@@ -1,22 +1,16 @@
-using DispLlm;
 using DispLlm.Checkpoints;
 using DispLlm.Modeling;
 
 namespace AddYourOwnFamily;
 
 /// <summary>
-/// Qwen2 and Qwen2.5: built like LLaMA, but with biases on queries, keys and values. A family that is nearly another one takes over what is
-/// the same and says what differs.
+/// Qwen2 and Qwen2.5: built like LLaMA, but with biases on queries, keys and values. A family that is nearly another one says what differs.
 /// </summary>
-public sealed class Qwen2Family : IModelFamily
+public sealed class Qwen2Family : LlamaFamily
 {
-    private readonly LlamaFamily _llama = new();
+    public override string Name => "qwen2";
 
-    public string Name => "qwen2";
-
-    public IReadOnlyCollection<string> ModelTypes { get; } = ["qwen2"];
-
-    public ModelConfig Example { get; } = ModelConfig.Parse(
+    public override ModelConfig Example { get; } = ModelConfig.Parse(
         """
         {"model_type": "qwen2", "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14,
          "num_key_value_heads": 2, "vocab_size": 151936, "max_position_embeddings": 32768, "rope_theta": 1000000.0,
@@ -24,9 +18,7 @@ public sealed class Qwen2Family : IModelFamily
         """,
         "Qwen2-0.5B");
 
-    public string BaseModelPrefix => _llama.BaseModelPrefix;
-
-    public DecoderSpec ReadSpec(ModelConfig config)
+    public override DecoderSpec ReadSpec(ModelConfig config)
     {
         // The window's length is in every configuration; what counts is whether it is used.
         if (config.GetBool("use_sliding_window", false))
@@ -34,10 +26,6 @@ public sealed class Qwen2Family : IModelFamily
             throw config.Unsupported("use_sliding_window", "attention over a sliding window is not computed here");
         }
 
-        return _llama.ReadSpec(config.Without("sliding_window")) with { QueryKeyValueBias = true };
+        return base.ReadSpec(config.Without("sliding_window")) with { QueryKeyValueBias = true };
     }
-
-    public string ModuleName(WeightRole role, int block) => _llama.ModuleName(role, block);
-
-    public bool IsIgnorable(string tensorName) => _llama.IsIgnorable(tensorName);
 }

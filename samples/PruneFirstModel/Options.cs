@@ -2,19 +2,19 @@ using System.Globalization;
 
 namespace PruneFirstModel;
 
-/// <summary>What the command line asks for.</summary>
+/// <summary>The command line.</summary>
 internal sealed record Options
 {
     public const string Usage = """
         Prunes a language model and shows what it cost.
 
-          --ratio R    how much goes, of the block weights (0.2)
+          --ratio R    how much of the block weights is removed (0.2)
           --model DIR  checkpoint folder to prune (the small LLaMA that comes with this sample)
-          --text FILE  calibration text (none: text sampled from the model itself)
-          --test FILE  text to measure perplexity on (none: another text sampled from the dense model)
+          --text FILE  calibration text (none: text that the model generates)
+          --test FILE  text to measure perplexity on (none: another text that the dense model generates)
           --steps N    learning steps (150)
-          --report DIR where a report of the run goes: a page, its data, its pictures (none)
-          --out DIR    where the pruned checkpoint goes (a new folder below the system's temporary one)
+          --report DIR folder of the report: a page, its data, its charts (none)
+          --out DIR    folder of the pruned checkpoint (a new one in the system's temporary folder)
         """;
 
     public double Ratio { get; init; } = 0.2;

@@ -3,7 +3,7 @@ using DispLlm.Modeling;
 
 namespace PruneFirstModel;
 
-/// <summary>Small pictures for the terminal.</summary>
+/// <summary>Small charts for the terminal.</summary>
 internal static class Picture
 {
     private const string Levels = "▁▂▃▄▅▆▇█";
@@ -32,11 +32,16 @@ internal static class Picture
     }
 }
 
-/// <summary>One line that follows the learning; plain lines now and then where the output is not a terminal.</summary>
-internal sealed class StepLine : IProgress<SelectionProgress>
+/// <summary>Shows learning on one line; on a line every 25 steps where the output is not a terminal.</summary>
+internal sealed class StepLine : IProgress<PruningProgress>
 {
-    public void Report(SelectionProgress value)
+    public void Report(PruningProgress value)
     {
+        if (value.Phase != PruningPhase.Learning)
+        {
+            return;
+        }
+
         string line = $"step {value.Step}/{value.Steps}  cross-entropy {value.CrossEntropy:F3}  budget loss {value.BudgetLoss:F4}  " +
             $"kept {value.KeptFraction:P1}  {value.TokensPerSecond:N0} tokens/s  {value.TimeLeft.TotalSeconds:F0} s left";
         if (!Console.IsOutputRedirected)

@@ -5,31 +5,38 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace DispLlm;
 
-/// <summary>Adds DispLlm to a service collection.</summary>
+/// <summary>Adds DispLlm to a service collection. Not thread-safe, as the collection is not.</summary>
 public static class ServiceCollectionExtensions
 {
     /// <summary>
-    /// Registers, each once for the application: an <see cref="ITensorBackend"/>, the <see cref="ModelFamilies"/> in use, and the <see cref="ModelPruner"/>
-    /// that loads models and begins to prune them. What the application has registered before stays. Nothing native is loaded before the backend is asked for.
+    /// Registers singletons: <see cref="ITensorBackend"/>, where tensors live; <see cref="ModelFamilies"/>, the families that models may
+    /// belong to; and <see cref="ModelPruner"/>, which loads and prunes models with both. What the application has registered before is
+    /// kept. Nothing native is loaded before the backend is resolved.
     /// </summary>
     /// <param name="services">The collection.</param>
-    /// <param name="configure">
-    /// Says what is different: <c>options => options with { Backend = logger => TorchBackend.Cpu(logger: logger) }</c>. Null for the defaults.
-    /// </param>
     /// <returns>The same collection.</returns>
-    /// <exception cref="ArgumentNullException">The collection or an option is null.</exception>
-    public static IServiceCollection AddDispLlm(this IServiceCollection services, Func<DispLlmOptions, DispLlmOptions>? configure = null)
+    public static IServiceCollection AddDispLlm(this IServiceCollection services) => services.AddDispLlm(_ => { });
+
+    /// <summary>
+    /// The same, with options: <c>services.AddDispLlm(options => options.Backend = logger => TorchBackend.Cpu(logger: logger))</c>.
+    /// </summary>
+    /// <param name="services">The collection.</param>
+    /// <param name="configure">Changes the options.</param>
+    /// <returns>The same collection.</returns>
+    /// <exception cref="ArgumentNullException">The collection, the action or an option is null.</exception>
+    public static IServiceCollection AddDispLlm(this IServiceCollection services, Action<DispLlmOptions> configure)
     {
         ArgumentNullException.ThrowIfNull(services);
+        ArgumentNullException.ThrowIfNull(configure);
         var options = new DispLlmOptions();
-        options = configure is null ? options : configure(options);
-        ArgumentNullException.ThrowIfNull(options, nameof(configure));
-        options.Validate();
-
+        configure(options);
+        ArgumentNullException.ThrowIfNull(options.Backend);
+        ArgumentNullException.ThrowIfNull(options.Families);
         services.TryAddSingleton(provider => options.Backend(CreateLogger<ITensorBackend>(provider)));
         services.TryAddSingleton(options.Families);
         services.TryAddSingleton(provider => new ModelPruner(
-            provider.GetRequiredService<ITensorBackend>(), provider.GetRequiredService<ModelFamilies>(), CreateLogger<ModelPruner>(provider)));
+            provider.GetRequiredService<ITensorBackend>(), provider.GetRequiredService<ModelFamilies>(),
+                CreateLogger<ModelPruner>(provider)));
         return services;
     }
 

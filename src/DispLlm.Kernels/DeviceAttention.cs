@@ -3,18 +3,18 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Kernels;
 
-/// <summary>Attention by the fastest way that there is for a device, a type and a shape.</summary>
+/// <summary>Scaled dot-product attention by the fastest kernel for a device, a type and a shape.</summary>
 internal static class DeviceAttention
 {
-    // What the framework's flash kernel takes.
+    // The widest head of libtorch's flash kernel.
     private const long WidestFlashHead = 256;
 
-    // Positions up to which our own attention outruns products of bfloat16 units where no gradient is wanted.
+    // Positions up to which tiled attention is faster than AVX512-BF16 matrix multiplications where no gradient is wanted.
     private const long MostTiled = 1024;
 
     /// <summary>
-    /// Whether a learning step's attention goes through plain products on the CPU, which keep what each position weighs for each: where units for bfloat16 outrun vector code in float32. They do
-    /// if they take a tile at a time, and else where products have the rows of a whole group of heads.
+    /// Whether a learning step's attention on the CPU is computed by matrix multiplications, which save the attention weights: where AMX, or AVX512-BF16 with the rows of
+    /// a whole group of heads, is faster than SIMD kernels in float32.
     /// </summary>
     public static bool UsesMatmul(ScalarType type, long heads, long keyValueHeads) =>
         type == ScalarType.BFloat16 && BFloat16Support.IsAvailable && (BFloat16Support.HasAmx || heads > keyValueHeads);
@@ -32,48 +32,30 @@ internal static class DeviceAttention
             return Fused(query, key, value, null, causal: true);
         }
 
-        bool products = UsesMatmul(query.dtype, query.size(1), key.size(1)) && (query.requires_grad || (!BFloat16Support.HasAmx && query.size(2) > MostTiled));
-        return products ? MatmulAttentionFunction.Apply(query, key, value)
+        bool usesMatmul = UsesMatmul(query.dtype, query.size(1), key.size(1)) && (query.requires_grad || (!BFloat16Support.HasAmx && query.size(2) > MostTiled));
+        return usesMatmul ? MatmulAttentionFunction.Apply(query, key, value)
             : query.requires_grad && HostHeads.IsContiguousHost(query, key, value) ? TiledAttentionFunction.Apply(query, key, value)
             : IsTiled(query, key, value) ? TiledAttention.Apply(query, key, value)
             : Fused(query, key, value, null, causal: true);
     }
 
-    /// <summary>Causal attention of the last of the positions to all of them.</summary>
+    /// <summary>Causal attention of the last positions to all of them.</summary>
     /// <param name="query"><c>[batch, heads, seq, head]</c>.</param>
     /// <param name="key"><c>[batch, key-value heads, positions, head]</c>.</param>
     /// <param name="value"><c>[batch, key-value heads, positions, head]</c>.</param>
-    /// <param name="padding">Positions at the front of each row that none sees but itself; null where there are none.</param>
-    /// <param name="visible">Asked where a mask is wanted of what that is: <c>[batch or 1, 1, seq, positions]</c>, bool; null for everything.</param>
+    /// <param name="padding">Padding positions at the front of each row, which only attend to themselves; null where no row has any.</param>
+    /// <param name="visible">Called where a mask is needed: <c>[batch or 1, 1, seq, positions]</c>, bool; null to attend to all positions.</param>
     public static Tensor Causal(Tensor query, Tensor key, Tensor value, IReadOnlyList<int>? padding, Func<Tensor?> visible) =>
         IsTiled(query, key, value) ? TiledAttention.Apply(query, key, value, padding) : Masked(query, key, value, visible());
 
-    /// <summary>Attention of queries to what a mask lets them see, or to everything.</summary>
+    /// <summary>Attention under a mask.</summary>
     /// <param name="query"><c>[batch, heads, seq, head]</c>.</param>
     /// <param name="key"><c>[batch, key-value heads, seen, head]</c>.</param>
     /// <param name="value"><c>[batch, key-value heads, seen, head]</c>.</param>
-    /// <param name="visible"><c>[batch or 1, 1, seq, seen]</c>, bool; null for everything.</param>
+    /// <param name="visible"><c>[batch or 1, 1, seq, seen]</c>, bool; null to attend to all positions.</param>
     public static Tensor Masked(Tensor query, Tensor key, Tensor value, Tensor? visible) => Fused(query, key, value, visible, causal: false);
 
-    /// <summary>
-    /// Attention of one position to a cache and itself on a GPU, of what projections wrote: <c>[batch, 1, heads x head]</c> each, and so is the result. Queries and keys are turned, keys and
-    /// values put into the cache. The kernel knows padding and positions itself; null where there is no such kernel.
-    /// </summary>
-    public static CudaDecodeKernels? DecodeOnAccelerator(Tensor query, Tensor key, Tensor value, long headSize) =>
-        CudaDecodeKernels.For(query, key, value) is { } kernels && kernels.CanAttend(headSize) ? kernels : null;
-
-    /// <summary>The same in the CPU's memory, where <see cref="HostMatrix.IsContiguousHostWithoutGradient"/> says so; queries and keys may be written over.</summary>
-    public static Tensor DecodeOnHost(Tensor query, Tensor key, Tensor value, in DecodePosition place)
-    {
-        Tensor result = DeviceKernels.EmptyLike(query, query.size(-1));
-        DecodeAttention.Apply(HostMatrix.FromTensor(query), HostMatrix.FromTensor(key), HostMatrix.FromTensor(value), place, HostMatrix.FromTensor(result));
-        GC.KeepAlive(query);
-        GC.KeepAlive(key);
-        GC.KeepAlive(value);
-        return result;
-    }
-
-    /// <summary>Vector code is the fastest way on the CPU, except for bfloat16 where the processor multiplies a tile at a time: the fused kernel uses that.</summary>
+    /// <summary>SIMD kernels are the fastest on the CPU, except for bfloat16 on processors with AMX, which libtorch's fused kernel uses.</summary>
     private static bool IsTiled(Tensor query, Tensor key, Tensor value) =>
         TiledAttention.CanHandle(query, key, value) && !(query.dtype == ScalarType.BFloat16 && BFloat16Support.HasAmx);
 
@@ -87,9 +69,9 @@ internal static class DeviceAttention
         long shared = query.size(1) / key.size(1);
         if (query.size(2) == 1)
         {
-            // One position sees what all query heads of a group see: they are rows of one query, and no key is copied.
+            // In a decode step the query heads of a group are rows of one query: no key is copied.
             Tensor rows = shared == 1 ? query : query.reshape(query.size(0), key.size(1), shared, query.size(3));
-            return OnePosition(rows, key, value, visible).reshape(query.shape);
+            return DecodeStep(rows, key, value, visible).reshape(query.shape);
         }
 
         if (shared > 1)
@@ -101,15 +83,15 @@ internal static class DeviceAttention
         return FusedEqualHeads(query, key, value, visible, causal);
     }
 
-    private static Tensor OnePosition(Tensor query, Tensor key, Tensor value, Tensor? visible)
+    private static Tensor DecodeStep(Tensor query, Tensor key, Tensor value, Tensor? visible)
     {
-        // Elsewhere no kernel is built for a number of keys.
+        // Elsewhere no kernel is compiled for a number of keys.
         if (!query.device.IsAccelerator() || query.dtype != ScalarType.BFloat16 || query.requires_grad)
         {
             return FusedEqualHeads(query, key, value, visible, causal: false);
         }
 
-        // A number of keys is new with every token, and what the framework would choose may be built anew for each.
+        // The number of keys changes with every token, and libtorch may compile a kernel for each.
         if (visible is null && query.size(3) % 8 == 0 && query.size(3) <= WidestFlashHead && TorchScriptKernels.IsFlashAttentionAvailable(query.device))
         {
             return TorchScriptKernels.Attention(query, key, value);
@@ -123,6 +105,6 @@ internal static class DeviceAttention
     private static Tensor FusedEqualHeads(Tensor query, Tensor key, Tensor value, Tensor? visible, bool causal) => query.device.HoldsNumbers()
         ? nn.functional.scaled_dot_product_attention(query, key, value, visible, is_casual: causal)
 
-        // The fused operator has no shape-only kernel; these products have the same shapes.
+        // The fused operator has no kernel for the meta device; these have the same shapes.
         : query.matmul(key.transpose(-2, -1)).matmul(value);
 }

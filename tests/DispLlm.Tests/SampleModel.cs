@@ -21,10 +21,28 @@ public sealed class Callback<T>(Action<T> action) : IProgress<T>
     public void Report(T value) => action(value);
 }
 
-/// <summary>Keeps every step that it is told of.</summary>
-public sealed class Steps : IProgress<SelectionProgress>
+/// <summary>Keeps every learning step that is reported to it.</summary>
+public sealed class Steps : IProgress<PruningProgress>
 {
-    public List<SelectionProgress> Seen { get; } = [];
+    private readonly Action<PruningProgress>? _action;
 
-    public void Report(SelectionProgress value) => Seen.Add(value);
+    public Steps(Action<PruningProgress>? action = null) => _action = action;
+
+    public List<PruningProgress> Seen { get; } = [];
+
+    public void Report(PruningProgress value)
+    {
+        if (value.Phase == PruningPhase.Learning)
+        {
+            Seen.Add(value);
+            _action?.Invoke(value);
+        }
+    }
+}
+
+/// <summary>Waits for what is awaited elsewhere: most tests have nothing else to do.</summary>
+public static class Waiting
+{
+    public static SelectionOutcome Select(this ISelectionStrategy strategy, SelectionRequest request, CancellationToken cancellationToken = default) =>
+        strategy.SelectAsync(request, cancellationToken).GetAwaiter().GetResult();
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Tries the packages as an application would that has nothing else: packs them, restores and builds two programs outside the solution on a package
 # cache of their own, and runs them: the code of README.md and docs/, services, an own family, and the error where the native half is missing.
+# Then installs the command-line tool from its packages and runs it.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 root="$(cd "$here/../.." && pwd)"
@@ -19,7 +20,7 @@ export NUGET_PACKAGES="$work/packages"
 dotnet build "$here/Consumer.slnx" -c Release --nologo -v quiet --artifacts-path "$work/build" \
   -p:DispLlmVersion="$version" -p:RestoreFallbackFolders="$unpacked" -p:CreateHardLinksForCopyLocalIfPossible=true
 for package in displlm displlm.extensions.dependencyinjection displlm.charts; do
-  grep -q "$root/artifacts/packages" "$NUGET_PACKAGES/$package/$version/.nupkg.metadata" ||
+  grep -q 'artifacts[\\/]*packages' "$NUGET_PACKAGES/$package/$version/.nupkg.metadata" ||
     { echo "$package $version was not restored from $root/artifacts/packages; is it in $unpacked?" >&2; exit 1; }
 done
 
@@ -34,4 +35,14 @@ cp "$root/docs/method.md" test.txt
 
 dotnet "$work/build/bin/Consumer/release/Consumer.dll"
 dotnet "$work/build/bin/WithoutNatives/release/WithoutNatives.dll"
+
+# The tool, for this platform alone. Its outer package names only that one, so it is packed into a folder that nobody publishes from.
+export NUGET_PACKAGES="$unpacked"
+platform="$(dotnet msbuild "$root/src/DispLlm.Tool" -getProperty:NETCoreSdkPortableRuntimeIdentifier)"
+dotnet pack "$root/src/DispLlm.Tool" -c Release --nologo -v quiet -p:ToolPackageRuntimeIdentifiers="$platform" -p:PackageOutputPath="$work/tool"
+dotnet tool install DispLlm.Tool --version "$version" --source "$work/tool" --tool-path "$work/bin"
+displlm="$work/bin/displlm"
+[[ "$("$displlm" --version)" == "$version"* ]] || { echo "displlm --version does not say $version." >&2; exit 1; }
+[[ "$("$displlm" --help)" == *"displlm prune"* ]] || { echo "displlm --help does not name its verbs." >&2; exit 1; }
+"$displlm" generate models/SmolLM2-135M "Once upon a time" --tokens 4
 echo "consumer: ok"

@@ -4,20 +4,22 @@ using static TorchSharp.torch;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// The tensors of one function's way back. Inner ones go at its end. What it was given and what it returns have to outlive it, but not by much: the framework holds them itself
-/// once it has them, and TorchSharp's wrappers would hold every block's gradients to the end of the whole way back. They go when the next function's way back begins.
+/// The dispose scope of a custom function's backward. Upstream fault (TorchSharp 0.107): the wrappers of a function's incoming and returned
+/// gradients live until the finalizer runs, so the gradients of every block would stay to the end of the backward pass. Both have to
+/// outlive the function, but not the next one's begin, where they are disposed. When TorchSharp disposes them, use
+/// <see cref="torch.NewDisposeScope"/> and delete this type.
 /// </summary>
 internal readonly struct AutogradBackwardScope : IDisposable
 {
-    // Of a thread: the framework goes back through a device's functions on one, one after the other.
+    // Per thread: libtorch runs the backward functions of a device on one thread, one after the other.
     [ThreadStatic]
     private static List<Tensor?>? s_passed;
 
     private readonly List<Tensor?> _passed;
     private readonly DisposeScope _inner;
 
-    /// <summary>Begins a way back.</summary>
-    /// <param name="given">The gradients by what the function returned; null where there is none.</param>
+    /// <summary>Begins a backward function.</summary>
+    /// <param name="given">The incoming gradients; null where there is none.</param>
     public AutogradBackwardScope(params ReadOnlySpan<Tensor?> given)
     {
         Release();
@@ -36,7 +38,7 @@ internal readonly struct AutogradBackwardScope : IDisposable
     {
         _inner.Dispose();
 
-        // A function that goes back through others in its own way back, as a recomputed block does, leaves what is its own, not what is theirs.
+        // A backward that runs others inside, as activation checkpointing does, restores its own tensors.
         if (s_passed != _passed)
         {
             Release();

@@ -6,9 +6,10 @@ using static TorchSharp.torch;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// A tensor over memory that libtorch did not allocate, such as a mapped file. TorchSharp wraps pinned arrays in this way, but keeps the native
-/// call to itself. It is called through TorchSharp's own declaration, and only where that has the very parameters that are known here: a
-/// later TorchSharp that changed them is not called wrongly, and whoever asks makes a copy instead.
+/// A tensor over memory that libtorch did not allocate, such as a mapped file. Upstream gap (TorchSharp 0.107): there is no public
+/// <c>torch.from_blob</c>, only an internal declaration, <c>NativeMethods.THSTensor_new</c>. It is called by reflection, and only with the
+/// parameters known here; after a change upstream callers copy instead. When TorchSharp has <c>from_blob</c> for a pointer with a deleter,
+/// call it and delete this file.
 /// </summary>
 internal sealed class ExternalMemory
 {
@@ -23,8 +24,9 @@ internal sealed class ExternalMemory
     /// <param name="address">The first element, aligned to the size of an element.</param>
     /// <param name="shape">The tensor's sizes, at least one element in all.</param>
     /// <param name="type">Type of the elements.</param>
-    /// <param name="released">Called once, on any thread, when nothing refers to the memory any more: no tensor, no view of one, no graph.</param>
-    /// <returns>The tensor, in the caller's dispose scope; null if this TorchSharp cannot make it, and then nothing is called.</returns>
+    /// <param name="released">Called once, on any thread, when no tensor, view or autograd graph refers to the memory any more.</param>
+    /// <returns>The tensor, in the caller's dispose scope; null if this TorchSharp cannot make it, and then <paramref name="released"/> is
+    /// not called.</returns>
     public static Tensor? TryWrap(nint address, IReadOnlyList<long> shape, ScalarType type, Action released)
     {
         if (WrapMethod is null)
@@ -36,14 +38,15 @@ internal sealed class ExternalMemory
         var memory = new ExternalMemory(released);
         var deleter = Delegate.CreateDelegate(WrapMethod.GetParameters()[1].ParameterType, memory, nameof(Release));
 
-        // libtorch holds a bare function pointer; this holds the delegate behind it.
+        // libtorch has a bare function pointer; this keeps its delegate alive.
         memory._deleter = GCHandle.Alloc(deleter);
         long[] sizes = [.. shape];
         var pinned = GCHandle.Alloc(sizes, GCHandleType.Pinned);
         try
         {
             var handle = (nint)WrapMethod.Invoke(
-                null, [address, deleter, pinned.AddrOfPinnedObject(), sizes.Length, (sbyte)type, (sbyte)type, (int)DeviceType.CPU, -1, false])!;
+                null, [address, deleter, pinned.AddrOfPinnedObject(), sizes.Length, (sbyte)type, (sbyte)type, (int)DeviceType.CPU, -1,
+                    false])!;
             if (handle != 0)
             {
                 return Tensor.UnsafeCreateTensor(handle);

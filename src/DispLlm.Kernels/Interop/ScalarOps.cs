@@ -4,9 +4,11 @@ using static TorchSharp.torch;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// Arithmetic of tensors and numbers. TorchSharp wraps a number in an object of its own for the native call and nobody holds that object meanwhile: a garbage collection on another
-/// thread may free it before the number is read, and the call fails or computes with what lies there by then. So it is with <c>x * 0.5</c>, and with <c>x + y</c>, which
-/// passes a factor of 1 along. Here every number is held until its call is done. A test reads the library's code for calls that are not made here.
+/// Arithmetic of tensors and numbers. Upstream fault (TorchSharp 0.107): an implicit <see cref="Scalar"/> is not kept alive during the
+/// native call, so a garbage collection on another thread may free it before the number is read; the call then fails or computes with
+/// garbage. So it is with <c>x * 0.5</c>, and with <c>x + y</c>, which passes a factor of 1. Here every scalar lives until its call is
+/// done, and a test finds calls that bypass these. When TorchSharp keeps its scalars alive, use its operators and delete this file and its
+/// test.
 /// </summary>
 internal static class ScalarOps
 {
@@ -28,7 +30,7 @@ internal static class ScalarOps
         return x.add(held, one);
     }
 
-    /// <summary><c>x + factor y</c>, in the place of x.</summary>
+    /// <summary><c>x + factor y</c>, in place.</summary>
     public static Tensor AddInPlace(this Tensor x, Tensor y, double factor = 1)
     {
         using Scalar held = factor;
@@ -42,14 +44,14 @@ internal static class ScalarOps
         return x.addcmul(a, b, one);
     }
 
-    /// <summary><c>x + factor a b</c>, in the place of x.</summary>
+    /// <summary><c>x + factor a b</c>, in place.</summary>
     public static Tensor AddCMulInPlace(this Tensor x, Tensor a, Tensor b, double factor)
     {
         using Scalar held = factor;
         return x.addcmul_(a, b, held);
     }
 
-    /// <summary><c>x + factor a / b</c>, in the place of x.</summary>
+    /// <summary><c>x + factor a / b</c>, in place.</summary>
     public static Tensor AddCDivInPlace(this Tensor x, Tensor a, Tensor b, double factor)
     {
         using Scalar held = factor;
@@ -107,14 +109,14 @@ internal static class ScalarOps
         return x.clamp(low, high);
     }
 
-    /// <summary>Where x is at least a number.</summary>
+    /// <summary>Whether each number of x is at least a number.</summary>
     public static Tensor GreaterOrEqual(this Tensor x, double number)
     {
         using Scalar held = number;
         return x.ge(held);
     }
 
-    /// <summary>The remainder of a division of whole numbers.</summary>
+    /// <summary>The remainder of an integer division.</summary>
     public static Tensor RemainderScalar(this Tensor x, long divisor)
     {
         using Scalar held = divisor;
@@ -135,35 +137,35 @@ internal static class ScalarOps
         return x.index_add(dimension, index, source, one);
     }
 
-    /// <summary>The same in the place of x.</summary>
+    /// <summary>The same, in place.</summary>
     public static Tensor IndexAddInPlace(this Tensor x, long dimension, Tensor index, Tensor source)
     {
         using Scalar one = 1;
         return x.index_add_(dimension, index, source, one);
     }
 
-    /// <summary>A tensor that holds one number everywhere.</summary>
+    /// <summary>A tensor filled with a number.</summary>
     public static Tensor Full(long[] shape, float number, ScalarType type, Device? device = null)
     {
         using Scalar held = number;
         return full(shape, held, type, device);
     }
 
-    /// <summary>The whole numbers from the first up to, and without, the last: int64, on the CPU.</summary>
+    /// <summary>The integers from the first to the last, exclusive: int64, on the CPU.</summary>
     public static Tensor Arange(long first, long last)
     {
         using Scalar from = first, to = last, step = 1L;
         return arange(from, to, step, ScalarType.Int64);
     }
 
-    /// <summary>The number that a tensor of one element holds.</summary>
+    /// <summary>The number of a tensor of one element.</summary>
     public static double ReadDouble(this Tensor x)
     {
         using var scope = NewDisposeScope();
         return x.detach().to(ScalarType.Float64).cpu().data<double>()[0];
     }
 
-    /// <summary>The whole number that a tensor of one element holds.</summary>
+    /// <summary>The integer of a tensor of one element.</summary>
     public static long ReadInt64(this Tensor x)
     {
         using var scope = NewDisposeScope();

@@ -7,12 +7,13 @@ using static TorchSharp.torch;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// Operators of the framework that TorchSharp has no name for, called through the framework's own script language. One operator stands for six or seven, of which each would be a pass over
-/// memory, may keep a tensor for its way back, and on an accelerator is a call that takes longer than the device needs for it.
+/// Operators of libtorch without a binding in TorchSharp 0.107, called by way of TorchScript. Upstream gap: <c>torch.rms_norm</c> and
+/// <c>torch._scaled_dot_product_flash_attention</c> have no managed method. When TorchSharp has them, call them and delete this file. One
+/// fused operator replaces six or seven, each a pass over memory, a saved tensor and a kernel launch.
 /// </summary>
 internal static class TorchScriptKernels
 {
-    // Compiled code belongs to the process. Models have one epsilon each, most the same.
+    // Scripts live as long as the process. A model has one epsilon; most models have the same.
     private static readonly ConcurrentDictionary<double, jit.CompilationUnit> s_norms = [];
     private static readonly ConcurrentDictionary<(DeviceType Type, int Index), bool> s_haveFlash = [];
     private static readonly Lazy<jit.CompilationUnit> s_attention = new(() => jit.compile(
@@ -22,20 +23,13 @@ internal static class TorchScriptKernels
 
         """));
 
-    private static readonly Lazy<jit.CompilationUnit> s_gelu = new(() => jit.compile(
-        """
-        def gelu(x: Tensor):
-            return torch.gelu(x, approximate="tanh")
+    /// <summary>The RMS norm of <c>[..., d]</c>, differentiable in it; statistics are float32.</summary>
+    public static Tensor RootMeanSquareNorm(Tensor x, Tensor weight, double epsilon) =>
+        Run(s_norms.GetOrAdd(epsilon, Norm), "norm", x, weight);
 
-        """));
-
-    /// <summary><c>0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))</c>, differentiable.</summary>
-    public static Tensor GeluTanh(Tensor x) => Run(s_gelu.Value, "gelu", x);
-
-    /// <summary>The root-mean-square norm of <c>[..., d]</c>, differentiable in it; statistics in float32.</summary>
-    public static Tensor RootMeanSquareNorm(Tensor x, Tensor weight, double epsilon) => Run(s_norms.GetOrAdd(epsilon, Norm), "norm", x, weight);
-
-    /// <summary>Whether a device has the kernel of <see cref="Attention"/>: older GPUs have not, nor has the framework as it is built for Windows. Tried once.</summary>
+    /// <summary>
+    /// Whether a device has the kernel of <see cref="Attention"/>: older GPUs and libtorch for Windows have not. Tried once per device.
+    /// </summary>
     public static bool IsFlashAttentionAvailable(Device device) => s_haveFlash.GetOrAdd((device.type, device.index), _ =>
     {
         using var scope = NewDisposeScope();
@@ -52,13 +46,14 @@ internal static class TorchScriptKernels
     });
 
     /// <summary>
-    /// Attention of queries to all keys, in bfloat16 on a GPU, without gradient. The framework's own choice may be a kernel that is built anew for every number of keys, and takes longer to
-    /// build than a token to compute: while tokens are written one by one that is every time.
+    /// Flash attention of queries to all keys, in bfloat16 on a GPU, without gradient. libtorch's own choice may be a kernel that is
+    /// compiled for each number of keys, so for each decode step, which takes longer than the step.
     /// </summary>
     public static Tensor Attention(Tensor query, Tensor key, Tensor value) => Run(s_attention.Value, "attention", query, key, value);
 
-    // Tensors only: a number would be wrapped in an object that nobody holds. A script has its numbers in its text.
-    private static Tensor Run(jit.CompilationUnit script, string function, params Tensor[] tensors) => script.invoke<Tensor>(function, [.. tensors]);
+    // Tensors only: TorchSharp may free a scalar during the call (ScalarOps). A script has its numbers in its text.
+    private static Tensor Run(jit.CompilationUnit script, string function, params Tensor[] tensors) =>
+        script.invoke<Tensor>(function, [.. tensors]);
 
     private static jit.CompilationUnit Norm(double epsilon) => jit.compile(string.Create(
         CultureInfo.InvariantCulture,

@@ -3,17 +3,17 @@ using System.Text;
 
 namespace DispLlm.Kernels;
 
-/// <summary>A version that an ELF library wants of a library it is linked with (one entry of <c>.gnu.version_r</c>).</summary>
-/// <param name="Library">The library that shall provide it, for instance <c>libstdc++.so.6</c>.</param>
+/// <summary>A version that an ELF library requires of a library it links to (an entry of <c>.gnu.version_r</c>).</summary>
+/// <param name="Library">The library that provides it, for instance <c>libstdc++.so.6</c>.</param>
 /// <param name="Version">The version's name, for instance <c>GLIBCXX_3.4.32</c>.</param>
-/// <param name="Index">The number by which symbols refer to it.</param>
-/// <param name="IsWeak">Whether the loader goes on where the version is missing.</param>
-/// <param name="FlagsOffset">Where the entry's flags stand in the file.</param>
+/// <param name="Index">The index that symbols refer to it by.</param>
+/// <param name="IsWeak">Whether the loader ignores that the version is missing.</param>
+/// <param name="FlagsOffset">The file offset of the entry's flags.</param>
 internal readonly record struct ElfVersionNeed(string Library, string Version, int Index, bool IsWeak, int FlagsOffset);
 
 /// <summary>
-/// Reads the version needs of a 64-bit little-endian ELF library and marks one of them weak. Nothing but bytes in and bytes out:
-/// whatever a file says of its own layout is checked against the file's length, since it decides what is read and written.
+/// Reads the version needs of a 64-bit little-endian ELF library, and marks one of them as weak. All offsets of the file are checked
+/// against its length.
 /// </summary>
 internal sealed class ElfVersionNeeds
 {
@@ -165,7 +165,7 @@ internal sealed class ElfVersionNeeds
         Check(strings.Offset, strings.Size);
         if (at >= strings.Size)
         {
-            throw new InvalidDataException($"A name at {at} lies outside its table of {strings.Size} bytes.");
+            throw new InvalidDataException($"A name at {at} is outside its table of {strings.Size} bytes.");
         }
 
         var rest = _image.AsSpan((int)(strings.Offset + at), (int)(strings.Size - at));
@@ -181,7 +181,7 @@ internal sealed class ElfVersionNeeds
     private long Offset(long at)
     {
         ulong value = BinaryPrimitives.ReadUInt64LittleEndian(Bytes(at, 8));
-        return value <= int.MaxValue ? (long)value : throw new InvalidDataException($"The offset {value} lies outside the file.");
+        return value <= int.MaxValue ? (long)value : throw new InvalidDataException($"The offset {value} is outside the file.");
     }
 
     private ReadOnlySpan<byte> Bytes(long at, int count)
@@ -194,7 +194,7 @@ internal sealed class ElfVersionNeeds
     {
         if (at < 0 || size < 0 || at > _image.Length - size)
         {
-            throw new InvalidDataException($"{size} bytes at {at} lie outside the file of {_image.Length} bytes.");
+            throw new InvalidDataException($"{size} bytes at {at} are outside the file of {_image.Length} bytes.");
         }
     }
 

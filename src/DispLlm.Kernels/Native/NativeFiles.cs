@@ -3,8 +3,7 @@ using System.Runtime.InteropServices;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// Finds native libraries where .NET and TorchSharp would find them. Looking for files, not loading them: what is loaded, and in
-/// which order, is decided elsewhere.
+/// Finds the files of native libraries where .NET and TorchSharp look for them. <see cref="NativeTorchLoader"/> loads them.
 /// </summary>
 internal sealed class NativeFiles
 {
@@ -19,7 +18,7 @@ internal sealed class NativeFiles
     {
         var folders = new List<string>();
 
-        // The host's own list comes first: it holds the folders named by deps.json and where a single-file application unpacks.
+        // The host's list comes first: the folders of deps.json, and where a single-file application is extracted to.
         if (AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") is string list)
         {
             folders.AddRange(list.Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries));

@@ -4,17 +4,18 @@ using System.Security.Cryptography;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// Lets <c>libLibTorchSharp.so</c> load on systems whose libstdc++ is older than GCC 13 (Debian 12, Ubuntu 22.04, RHEL 9). It asks for
-/// version GLIBCXX_3.4.32 because of one symbol, which code compiled by GCC 13 names only to be sure that the library sets up the
-/// standard streams. Nothing in the file refers to that symbol by relocation, and libtorch itself, compiled by an older GCC and loaded
-/// before, sets the streams up. So the wish for that version may go unfulfilled: in a private copy it is marked weak.
+/// Loads <c>libLibTorchSharp.so</c> on systems whose libstdc++ is older than GCC 13 (Debian 12, Ubuntu 22.04, RHEL 9). Upstream fault
+/// (TorchSharp 0.107): the library requires GLIBCXX_3.4.32 because GCC 13 adds one symbol that ensures that the standard streams are
+/// initialized. No relocation refers to that symbol, and libtorch, compiled by an older GCC and loaded before, initializes the streams. So
+/// a private copy marks the version as weak. When TorchSharp's library requires at most GLIBCXX_3.4.30, delete this class and
+/// <see cref="ElfVersionNeeds"/>.
 /// </summary>
 internal static class NativeRemedy
 {
     /// <summary>The version that older systems lack.</summary>
     public const string Version = "GLIBCXX_3.4.32";
 
-    /// <summary>The environment variable that switches the remedy off.</summary>
+    /// <summary>The environment variable that disables the remedy.</summary>
     public const string DisableVariable = "DISPLLM_NATIVE_REMEDY";
 
     /// <summary>The AppContext switch that does the same.</summary>
@@ -22,7 +23,7 @@ internal static class NativeRemedy
 
     private const string HarmlessSymbol = "_ZSt21ios_base_library_initv";
 
-    /// <summary>Whether the user has switched the remedy off.</summary>
+    /// <summary>Whether the user has disabled the remedy.</summary>
     public static bool IsDisabled =>
         (AppContext.TryGetSwitch(DisabledSwitch, out bool off) && off)
         || Environment.GetEnvironmentVariable(DisableVariable)?.Trim().ToUpperInvariant() is "OFF" or "0" or "FALSE";
@@ -39,7 +40,7 @@ internal static class NativeRemedy
             throw new InvalidDataException($"The file does not ask for {Version}.");
         }
 
-        // A later build may use more of that version; then the need is real, and a crash at the first call would be the price.
+        // A later build may use other symbols of that version; without them it would crash at the first call.
         var others = elf.GetSymbols(need).Where(symbol => symbol != HarmlessSymbol).ToList();
         if (others.Count > 0)
         {
@@ -69,7 +70,7 @@ internal static class NativeRemedy
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or DllNotFoundException)
             {
-                // A home folder that is read-only, full, or mounted without the right to execute: the temporary folder may do.
+                // The home folder is read-only, full, or mounted noexec: try the temporary folder.
                 reason = e;
             }
         }
@@ -77,9 +78,9 @@ internal static class NativeRemedy
         return LoadFromTemporaryFolder(remedied, name, reason);
     }
 
-    /// <summary>Puts the copy into the folder unless exactly that copy is there.</summary>
+    /// <summary>Writes the copy to the folder unless it is there already.</summary>
     /// <param name="bytes">The copy.</param>
-    /// <param name="folder">The folder, made if need be.</param>
+    /// <param name="folder">The folder, created if needed.</param>
     /// <param name="name">The copy's name.</param>
     internal static string Store(byte[] bytes, string folder, string name)
     {
@@ -90,8 +91,7 @@ internal static class NativeRemedy
             return target;
         }
 
-        // Written aside and renamed: processes that start at the same moment see no file or a whole one, and one that has an
-        // earlier file mapped keeps it.
+        // Written to another name and moved: other processes see no file or a complete one, and a mapped file stays valid.
         string part = Path.Combine(folder, $"{name}.{Guid.NewGuid():N}.part");
         try
         {
@@ -108,7 +108,7 @@ internal static class NativeRemedy
 
     private static string LoadFromTemporaryFolder(byte[] bytes, string name, Exception? reason)
     {
-        // A fresh folder that only this user can write to, so that nobody else can put a library there; once loaded, the file may go.
+        // A new folder that only this user can write to. Once loaded, the file is not needed any more.
         string folder = Directory.CreateTempSubdirectory("displlm-").FullName;
         try
         {

@@ -4,7 +4,7 @@ using TorchSharp;
 
 namespace DispLlm.Kernels;
 
-/// <summary>How the native libraries came into the process.</summary>
+/// <summary>How the native libraries were loaded.</summary>
 internal enum NativeLoadOutcome
 {
     /// <summary>The package's file loads on this system as it is.</summary>
@@ -31,8 +31,9 @@ internal sealed record NativeLoad(NativeLoadOutcome Outcome, string? Library, st
 internal sealed class NativeLoadException(string message, Exception? innerException = null) : Exception(message, innerException);
 
 /// <summary>
-/// Loads TorchSharp's native libraries before its static constructor looks for them. Upstream fault: that constructor gives up with a misleading message where the system's libstdc++ is older than
-/// the package asks for, and cannot be tried twice. To delete when TorchSharp's native library asks for no version newer than GLIBCXX_3.4.30.
+/// Loads TorchSharp's native libraries before its static constructor does. Upstream fault (TorchSharp 0.107): where the system's libstdc++
+/// is older than the package requires, that constructor fails with a misleading message, and cannot run again. When TorchSharp's native
+/// library requires at most GLIBCXX_3.4.30, delete the folder Native and what <c>NativeTorch</c> does with it.
 /// </summary>
 internal static partial class NativeTorchLoader
 {
@@ -47,13 +48,14 @@ internal static partial class NativeTorchLoader
         // By bare name the system's loader answers with a library that is loaded already, or with one on its own search path.
         if (NativeLibrary.TryLoad(LinuxLibrary, out _))
         {
-            return new NativeLoad(NativeLoadOutcome.AlreadyLoaded, null, null, "The library was in the process or on the system's search path.");
+            return new NativeLoad(
+                NativeLoadOutcome.AlreadyLoaded, null, null, "The library was in the process or on the system's search path.");
         }
 
         var files = NativeFiles.ForProcess(typeof(torch).Assembly.Location);
         string library = files.Find(LinuxLibrary) ?? throw Missing(LinuxLibrary, files);
 
-        // libtorch first: a private copy of the library lies in another folder, and finds them because they are there already.
+        // libtorch first: a private copy of the library is in another folder, and finds them because they are loaded already.
         foreach (string name in new[] { "libtorch_cpu.so", "libtorch.so" })
         {
             if (files.Find(name) is { } dependency)
@@ -83,7 +85,7 @@ internal static partial class NativeTorchLoader
 
     private static NativeLoad Remedy(string library, DllNotFoundException cause)
     {
-        string situation = $"'{library}' wants {NativeRemedy.Version} (the C++ library of GCC 13), which this system's libstdc++.so.6 lacks";
+        string situation = $"'{library}' requires {NativeRemedy.Version} (the C++ library of GCC 13), which this system's libstdc++.so.6 lacks";
         if (NativeRemedy.IsDisabled)
         {
             throw new NativeLoadException(
@@ -95,7 +97,8 @@ internal static partial class NativeTorchLoader
         try
         {
             string copy = NativeRemedy.Load(library);
-            return new NativeLoad(NativeLoadOutcome.LoadedWithRemedy, copy, library, $"{situation}; a private copy that does without was loaded.");
+            return new NativeLoad(
+                NativeLoadOutcome.LoadedWithRemedy, copy, library, $"{situation}; a private copy that does without was loaded.");
         }
         catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException or DllNotFoundException)
         {
@@ -105,8 +108,8 @@ internal static partial class NativeTorchLoader
     }
 
     /// <summary>
-    /// Loads a library whose dependencies may lie in other package folders, as the parts of the CUDA packages do: whatever the system's
-    /// loader misses and one of the known folders has, is loaded first.
+    /// Loads a library whose dependencies may be in other package folders, as those of the CUDA packages are: a dependency that the
+    /// system's loader misses is loaded first from a known folder.
     /// </summary>
     private static void LoadWithDependencies(string library, NativeFiles files)
     {
@@ -150,7 +153,7 @@ internal static partial class NativeTorchLoader
         "TorchSharp-cpu, TorchSharp-cuda-linux or TorchSharp-cuda-windows to the application's project (the one that runs, not a class " +
         $"library). Searched: {string.Join(", ", files.Folders)}.");
 
-    // The loader's own words follow the user's language; that the missing library's bare name opens the line does not.
+    // The loader's message is localized, but the line always begins with the name of the missing library.
     [GeneratedRegex(@"^([^\s:/]+\.so[^\s:/]*): ", RegexOptions.Multiline)]
     private static partial Regex MissingDependency();
 }

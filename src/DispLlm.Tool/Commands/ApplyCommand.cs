@@ -69,7 +69,7 @@ internal sealed class ApplyCommand : ToolCommand
         var builder = new PrunedModelBuilder(folder, null, plan, reconstruction);
         await terminal.ShowAsync($"Writing {output}", display =>
         {
-            builder.Build(output, display.Part(0, 1), cancellationToken);
+            builder.BuildAsync(output, display.Steps, cancellationToken).GetAwaiter().GetResult();
             return true;
         });
         var summary = new PruningSummary(folder, output, plan) { Reconstruction = reconstruction, Time = clock.Elapsed };

@@ -54,7 +54,7 @@ internal sealed class PruneCommand : SelectionCommand
             : null;
         await terminal.ShowAsync($"Writing {output}", display =>
         {
-            result.SaveAsync(output, display.Part(0, 1), reconstruction, cancellationToken).GetAwaiter().GetResult();
+            result.SaveAsync(output, reconstruction, display.Steps, cancellationToken).GetAwaiter().GetResult();
             return true;
         });
         RemoveTemporaryRun(arguments);

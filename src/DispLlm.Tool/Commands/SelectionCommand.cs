@@ -7,7 +7,7 @@ namespace DispLlm.Tool;
 internal abstract class SelectionCommand : ToolCommand
 {
     private readonly IReadOnlyList<string> _args;
-    private SelectionProgress? _last;
+    private PruningProgress? _last;
 
     /// <param name="name">Its name.</param>
     /// <param name="description">Its description.</param>
@@ -56,13 +56,12 @@ internal abstract class SelectionCommand : ToolCommand
         return terminal.ShowAsync(strategy.Learns() ? "Learning" : $"Selecting by {strategy.Name}", progressDisplay =>
         {
             var display = new TrainingDisplay(progressDisplay);
-            var progress = new SynchronousProgress<SelectionProgress>(step =>
+            var progress = new SynchronousProgress<PruningProgress>(step =>
             {
-                _last = step;
+                _last = step.Phase == PruningPhase.Learning ? step : _last;
                 display.Report(step);
             });
-            return pipeline.WithProgress(progress).WithProgress((IProgress<MeasuringProgress>)display).RunAsync(cancellationToken)
-                .GetAwaiter().GetResult();
+            return pipeline.WithProgress(progress).RunAsync(cancellationToken).GetAwaiter().GetResult();
         });
     }
 

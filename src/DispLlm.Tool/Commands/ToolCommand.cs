@@ -64,7 +64,7 @@ internal abstract class ToolCommand : Command
         }
 
         model.Dispose();
-        throw new ToolException($"{folder} is already pruned: use the dense checkpoint.");
+        throw new ModelAlreadyPrunedException(folder);
     }
 
     private async Task<int> InvokeAsync(ParseResult arguments, CancellationToken cancellationToken)

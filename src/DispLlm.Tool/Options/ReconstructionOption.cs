@@ -14,20 +14,13 @@ internal sealed class ReconstructionOption
     public void AddTo(Command command) => command.Options.Add(Enabled);
 
     public static Task<WeightReconstruction> FitAsync(
-        IPrunableModel model,
-        SelectionPlan plan,
-        TokenCorpus text,
-        int sequenceLength,
-        long seed,
-        Terminal terminal,
-        CancellationToken cancellationToken) =>
+        PrunableModel model, SelectionPlan plan, TokenCorpus text, int sequenceLength, long seed, Terminal terminal, CancellationToken cancellationToken) =>
         terminal.ShowAsync("Reconstructing", display =>
         {
-            var progress = new SynchronousProgress<BlockReconstruction>(block => display.Report(
-                (block.Block + 1.0) / model.Spec.NumLayers,
-                string.Create(
-                    CultureInfo.InvariantCulture, $"block {block.Block + 1}/{model.Spec.NumLayers}  held-out loss {block.LossAfter:F3}")));
+            var progress = new SynchronousProgress<PruningProgress>(block => display.Report(
+                (double)block.Step / block.Steps,
+                string.Create(CultureInfo.InvariantCulture, $"block {block.Step}/{block.Steps}  held-out loss {block.CrossEntropy:F3}")));
             var options = new ReconstructionOptions { SequenceLength = sequenceLength, Seed = seed };
-            return WeightReconstruction.Fit(model, plan, text, options, progress, cancellationToken);
+            return WeightReconstruction.FitAsync(model, plan, text, options, progress, cancellationToken).GetAwaiter().GetResult();
         });
 }

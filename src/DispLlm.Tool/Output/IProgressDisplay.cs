@@ -8,6 +8,9 @@ internal interface IProgressDisplay
     /// <param name="details">Details to show; null for none.</param>
     void Report(double fraction, string? details = null);
 
+    /// <summary>Shows the steps of a phase as a fraction.</summary>
+    IProgress<PruningProgress> Steps => new SynchronousProgress<PruningProgress>(step => Report((double)step.Step / step.Steps));
+
     /// <summary>The progress of one of several parts, shown as a fraction of all.</summary>
     IProgress<double> Part(int index, int count) => new SynchronousProgress<double>(fraction => Report((index + fraction) / count));
 }

@@ -6,9 +6,9 @@ using Microsoft.Win32.SafeHandles;
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// A file that appears whole or not at all. It is written beside its target under a name of its own, brought to the disk, and
-/// renamed over the target by <see cref="Complete"/>; a run that is killed before leaves the old file and at most one
-/// <c>*.part</c> file, which nothing reads and anyone may delete.
+/// A file that appears whole or not at all. It is written beside its target under another name, flushed to the disk, and renamed over the
+/// target by <see cref="Complete"/>. A run that is killed before leaves the old file and at most one <c>*.part</c> file, which nothing
+/// reads and anyone may delete. Not thread-safe.
 /// </summary>
 internal sealed class AtomicFile : IDisposable
 {
@@ -31,7 +31,7 @@ internal sealed class AtomicFile : IDisposable
         _temporary = $"{Target}.{Guid.NewGuid():N}.part";
         _stream = new FileStream(_temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16);
 
-        // Asked for once, while nothing is written: to ask is to write out the stream's buffer, which only the thread that fills it may do.
+        // Read once, before anything is written: the property flushes the stream's buffer, which only the thread that fills it may do.
         _handle = _stream.SafeFileHandle;
     }
 
@@ -42,8 +42,8 @@ internal sealed class AtomicFile : IDisposable
     public Stream Stream => _stream;
 
     /// <summary>
-    /// Begins to bring to the disk what is written so far, on another thread, unless that is under way already. A system keeps gigabytes in its cache before it
-    /// begins by itself: then the disk rests at first, and at the end everything waits for it.
+    /// Starts to flush what is written so far to the disk, on another thread, unless a flush is running. An operating system keeps
+    /// gigabytes in its cache before it starts by itself; then everything waits for the disk at the end.
     /// </summary>
     public void FlushAhead()
     {
@@ -53,12 +53,12 @@ internal sealed class AtomicFile : IDisposable
         }
     }
 
-    /// <summary>Puts the file in the target's place. The bytes are on the disk before the name is.</summary>
+    /// <summary>Replaces the target by the file. The bytes are on the disk before the name is.</summary>
     public void Complete()
     {
         ObjectDisposedException.ThrowIf(_closed, this);
 
-        // A disk may report an error once only: one that was told ahead counts.
+        // A disk may report an error only once, so that one of an earlier flush counts.
         _flush.GetAwaiter().GetResult();
         _stream.Flush(flushToDisk: true);
         _stream.Dispose();
@@ -66,7 +66,7 @@ internal sealed class AtomicFile : IDisposable
         _closed = true;
     }
 
-    /// <summary>Drops the file, unless it was completed.</summary>
+    /// <summary>Deletes the file, unless it was completed.</summary>
     public void Dispose()
     {
         if (_closed)
@@ -82,7 +82,7 @@ internal sealed class AtomicFile : IDisposable
         }
         finally
         {
-            // Closing flushes, and a full disk makes that fail: the leftover must go even then.
+            // Closing flushes, which fails on a full disk; the file is deleted even then.
             File.Delete(_temporary);
         }
     }
@@ -101,7 +101,7 @@ internal sealed class AtomicFile : IDisposable
     /// <summary>Writes a whole file of indented JSON.</summary>
     public static void Write(string path, JsonObject json) => Write(path, json.ToJsonString(s_indented) + "\n");
 
-    /// <summary>Writes a whole file from what <paramref name="write"/> puts in the stream; an exception of it leaves the old file.</summary>
+    /// <summary>Writes a whole file through a stream; if <paramref name="write"/> throws, the old file is kept.</summary>
     public static void Write(string path, Action<Stream> write)
     {
         using var file = new AtomicFile(path);

@@ -2,7 +2,7 @@ using System.Text;
 
 namespace DispLlm;
 
-/// <summary>A checkpoint's file is missing, damaged, or says something that cannot be true.</summary>
+/// <summary>A checkpoint's file is missing, damaged or contradictory.</summary>
 public class CheckpointException : DispLlmException
 {
     /// <summary>Creates the error. Its message begins with the file and the key.</summary>
@@ -23,10 +23,14 @@ public class CheckpointException : DispLlmException
     /// <summary>The tensor or key within the file that is wrong; null if it is the file as a whole.</summary>
     public string? Key { get; }
 
+    /// <summary>An error that says, too, that the file is damaged.</summary>
+    internal static CheckpointException Damaged(string file, string? key, string message, Exception? innerException = null) =>
+        new(file, key, message + " The file is damaged: fetch it again.", innerException);
+
     internal static string Compose(string file, string? key, string message) =>
         key is null ? $"{file}: {message}" : $"{file}: {Quote(key)}: {message}";
 
-    /// <summary>Text out of a file that may be hostile, made fit for a log line: one line, and not longer than a line should be.</summary>
+    /// <summary>Text from a file that may be hostile, made safe for a log: one line, at most 200 characters.</summary>
     internal static string Quote(string text)
     {
         const int Longest = 200;

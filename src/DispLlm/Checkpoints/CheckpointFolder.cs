@@ -9,9 +9,10 @@ namespace DispLlm.Checkpoints;
 public sealed record CheckpointShard(string FileName, IReadOnlyList<string> TensorNames);
 
 /// <summary>
-/// A model's folder as it is downloaded: <c>config.json</c>, weights (in safetensors or as PyTorch saves them, one file, or shards and their
-/// index), and the tokenizer's files. Where both kinds of weights are there, safetensors are read. Opening reads the config and the names; a shard is opened when a tensor of it is first asked for. Reading is
-/// safe from several threads at once; nothing may be read during or after <see cref="Dispose"/>.
+/// A model's folder as it is downloaded: <c>config.json</c>, weights (safetensors or <c>pytorch_model.bin</c>, one file, or shards and
+/// their index), and the tokenizer's files. Where both formats are present, safetensors are read. Opening reads the config and the names; a
+/// shard is opened when a tensor of it is first read. Reading is safe from several threads; nothing may be read during or after
+/// <see cref="Dispose"/>.
 /// </summary>
 public sealed class CheckpointFolder : IDisposable
 {
@@ -53,7 +54,7 @@ public sealed class CheckpointFolder : IDisposable
     /// <summary>The folder's <c>config.json</c>.</summary>
     public ModelConfig Config { get; }
 
-    /// <summary>The weights files and what each holds, so that a writer can lay its files out alike.</summary>
+    /// <summary>The weights files and the tensors that each holds.</summary>
     public IReadOnlyList<CheckpointShard> Shards { get; }
 
     /// <summary>The names of all tensors.</summary>
@@ -64,7 +65,9 @@ public sealed class CheckpointFolder : IDisposable
 
     /// <summary>Opens a folder.</summary>
     /// <param name="path">Path of the folder.</param>
-    /// <exception cref="CheckpointException">The folder, its config or its weights are missing, damaged, or in a format that is not read.</exception>
+    /// <exception cref="CheckpointException">
+    /// The folder, its config or its weights are missing, damaged, or in a format that is not read.
+    /// </exception>
     public static CheckpointFolder Open(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
@@ -72,7 +75,9 @@ public sealed class CheckpointFolder : IDisposable
         if (!Directory.Exists(path))
         {
             throw new CheckpointException(
-                path, null, File.Exists(path) ? "this is a file. Give the folder that holds config.json and the weights." : "there is no such folder.");
+                path, null, File.Exists(path)
+                    ? "this is a file. Give the folder that holds config.json and the weights."
+                    : "there is no such folder.");
         }
 
         var config = ModelConfig.Load(Path.Combine(path, ConfigFile));
@@ -91,7 +96,8 @@ public sealed class CheckpointFolder : IDisposable
 
             if (File.Exists(Path.Combine(path, format.IndexFile)))
             {
-                return new CheckpointFolder(path, config, format, ShardIndex.Load(Path.Combine(path, format.IndexFile)), new(StringComparer.Ordinal));
+                return new CheckpointFolder(
+                    path, config, format, ShardIndex.Load(Path.Combine(path, format.IndexFile)), new(StringComparer.Ordinal));
             }
         }
 
@@ -108,37 +114,27 @@ public sealed class CheckpointFolder : IDisposable
     /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
     public TensorInfo Info(string name) => FindFile(name).Info(name);
 
-    /// <summary>Reads a tensor. It owns its memory: it stays when the folder is closed.</summary>
+    /// <summary>Reads a tensor. It owns its memory and stays valid when the folder is closed.</summary>
     /// <param name="name">The tensor's name.</param>
-    /// <param name="device">Where the tensor goes; the CPU if null. On <c>meta</c> nothing is read.</param>
+    /// <param name="device">The device of the tensor; the CPU if null. On <c>meta</c> nothing is read.</param>
     /// <param name="type">The type it is converted to; as in the file if null.</param>
     /// <returns>A tensor of the shape that the file gives, in the caller's dispose scope.</returns>
     /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
     public Tensor Read(string name, Device? device = null, ScalarType? type = null) => FindFile(name).Read(name, device, type);
 
-    /// <summary>As <see cref="Read"/>, but over the mapped shard where the tensor is wanted as it lies there, at once and without a copy.</summary>
+    /// <summary>As <see cref="Read"/>, but over the mapped shard, without a copy, where device and type are those of the file.</summary>
     internal Tensor Map(string name, Device? device = null, ScalarType? type = null) => FindFile(name).Map(name, device, type);
 
     /// <summary>Reads a slice of a tensor's bytes.</summary>
     internal void ReadBytes(string name, long offset, Span<byte> bytes) => FindFile(name).ReadBytes(name, offset, bytes);
 
-    /// <summary>A tensor's bytes where they lie in the mapped shard: nothing is copied. Little-endian, row by row, not aligned.</summary>
-    /// <param name="name">The tensor's name.</param>
-    /// <returns>The bytes, valid until <see cref="Dispose"/>.</returns>
-    /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The tensor has more bytes than a span can hold (2 GB): read it in slices.</exception>
-    public ReadOnlySpan<byte> Bytes(string name) => FindFile(name).Bytes(name);
+    /// <summary>A tensor's bytes in the mapped shard, not copied, valid until <see cref="Dispose"/>.</summary>
+    internal ReadOnlySpan<byte> Bytes(string name) => FindFile(name).Bytes(name);
 
-    /// <summary>A slice of a tensor's bytes where they lie in the mapped shard.</summary>
-    /// <param name="name">The tensor's name.</param>
-    /// <param name="offset">The slice's first byte, counted from the tensor's first.</param>
-    /// <param name="count">The slice's length, in bytes.</param>
-    /// <returns>The bytes, valid until <see cref="Dispose"/>.</returns>
-    /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
-    /// <exception cref="ArgumentOutOfRangeException">The slice leaves the tensor.</exception>
-    public ReadOnlySpan<byte> Bytes(string name, long offset, int count) => FindFile(name).Bytes(name, offset, count);
+    /// <summary>A slice of a tensor's bytes in the mapped shard, not copied, valid until <see cref="Dispose"/>.</summary>
+    internal ReadOnlySpan<byte> Bytes(string name, long offset, int count) => FindFile(name).Bytes(name, offset, count);
 
-    /// <summary>Opens every shard now, so that a damaged download is known before hours of work are spent on it.</summary>
+    /// <summary>Opens every shard now, so that a damaged download is found before hours of work.</summary>
     /// <exception cref="CheckpointException">A shard is missing, damaged, or does not hold what the index says.</exception>
     public void OpenAll()
     {
@@ -169,7 +165,8 @@ public sealed class CheckpointFolder : IDisposable
         return _shardOf.TryGetValue(name, out string? shard)
             ? OpenShard(shard)
             : throw new CheckpointException(
-                FolderPath, name, $"the checkpoint holds no tensor of that name among its {_shardOf.Count}. Do its weights belong to its config.json?");
+                FolderPath, name, $"the checkpoint holds no tensor of that name among its {_shardOf.Count}. Do its weights belong to its "
+                    + "config.json?");
     }
 
     private WeightsFile OpenShard(string shard)
@@ -197,14 +194,16 @@ public sealed class CheckpointFolder : IDisposable
         }
     }
 
-    /// <summary>Index and shard must agree in both directions: a tensor known to one of them only means that the two are of different models.</summary>
+    /// <summary>Checks that index and shard list the same tensors; otherwise they belong to different models.</summary>
     private void CheckAgainstIndex(WeightsFile file, string shard)
     {
         foreach (string name in Shards.Single(candidate => candidate.FileName == shard).TensorNames)
         {
             if (!file.Contains(name))
             {
-                throw new CheckpointException(file.FilePath, name, $"{_format.IndexFile} says that this file holds the tensor, but it does not. Fetch both files again.");
+                throw new CheckpointException(
+                    file.FilePath, name,
+                    $"{_format.IndexFile} says that this file holds the tensor, but it does not. Fetch both files again.");
             }
         }
 
@@ -213,7 +212,9 @@ public sealed class CheckpointFolder : IDisposable
             if (!_shardOf.TryGetValue(tensor.Name, out string? indexed) || indexed != shard)
             {
                 string elsewhere = indexed is null ? "does not list it" : $"says that {indexed} holds it";
-                throw new CheckpointException(file.FilePath, tensor.Name, $"this file holds the tensor, but {_format.IndexFile} {elsewhere}. Fetch both files again.");
+                throw new CheckpointException(
+                    file.FilePath, tensor.Name,
+                    $"this file holds the tensor, but {_format.IndexFile} {elsewhere}. Fetch both files again.");
             }
         }
     }

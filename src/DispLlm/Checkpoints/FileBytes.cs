@@ -1,32 +1,23 @@
 using System.IO.MemoryMappedFiles;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// The bytes of an open file, in the three ways in which they are wanted: read into memory of the caller's, which is how much memory passes
-/// by without being held; seen where they lie in the mapped file; and lent to tensors. A map is made when it is first asked for, and lives
-/// until this is disposed and the last tensor over it is gone. Safe from several threads at once.
+/// The bytes of an open file: copied into the caller's memory, which suits what is read once; as spans over the mapped file; and as tensors
+/// over it. A map is made when it is first asked for, and lives until this is disposed and the last tensor over it is freed. Safe from
+/// several threads.
 /// </summary>
-internal sealed unsafe class FileBytes : IDisposable
+internal sealed class FileBytes(FileStream stream, string path) : IDisposable
 {
-    private readonly FileStream _stream;
-    private readonly string _path;
     private readonly Lock _lock = new();
-    private MemoryMappedViewAccessor? _seen;
-    private MemoryMappedViewAccessor? _lent;
-    private byte* _seenData;
+    private MappedFile? _spans;
+    private MappedFile? _tensors;
     private bool _disposed;
 
-    /// <summary>Takes over an open file.</summary>
-    public FileBytes(FileStream stream, string path)
-    {
-        _stream = stream;
-        _path = path;
-    }
-
-    /// <summary>Reads bytes from a place in the file.</summary>
+    /// <summary>Copies bytes of the file.</summary>
+    /// <param name="offset">The first byte.</param>
+    /// <param name="bytes">Where they are copied to; filled whole.</param>
     public void Read(long offset, Span<byte> bytes)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
@@ -38,8 +29,10 @@ internal sealed unsafe class FileBytes : IDisposable
         }
     }
 
-    /// <summary>Bytes where they lie, valid until this is disposed.</summary>
-    public ReadOnlySpan<byte> See(long offset, int count)
+    /// <summary>Bytes of the mapped file, valid until this is disposed.</summary>
+    /// <param name="offset">The first byte.</param>
+    /// <param name="count">Number of bytes.</param>
+    public ReadOnlySpan<byte> AsSpan(long offset, int count)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (count == 0)
@@ -49,44 +42,37 @@ internal sealed unsafe class FileBytes : IDisposable
 
         lock (_lock)
         {
-            if (_seen is null)
+            _spans ??= new MappedFile(stream, MemoryMappedFileAccess.Read);
+        }
+
+        return _spans.Bytes(offset, count);
+    }
+
+    /// <summary>A tensor over the mapped file: nothing is read until it is used. What is written into it never reaches the file.</summary>
+    /// <param name="offset">The first byte.</param>
+    /// <param name="shape">The tensor's sizes.</param>
+    /// <param name="type">Type of its elements.</param>
+    /// <returns>The tensor, in the caller's dispose scope; null where the bytes cannot be mapped, and have to be copied.</returns>
+    public Tensor? TryAsTensor(long offset, IReadOnlyList<long> shape, ScalarType type)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        lock (_lock)
+        {
+            try
             {
-                _seen = Map(MemoryMappedFileAccess.Read);
-                _seen.SafeMemoryMappedViewHandle.AcquirePointer(ref _seenData);
-                _seenData += _seen.PointerOffset;
+                _tensors ??= new MappedFile(stream, MemoryMappedFileAccess.CopyOnWrite);
+            }
+            catch (Exception e) when (e is IOException or OutOfMemoryException)
+            {
+                // A system that reserves memory for all that could be changed may have too little.
+                return null;
             }
         }
 
-        return new ReadOnlySpan<byte>(_seenData + offset, count);
+        return _tensors.TryWrap(offset, shape, type, SafetensorsType.ByteSize(type));
     }
 
-    /// <summary>
-    /// A tensor over the file's bytes: nothing is read until it is used. What is written into it stays in memory and never reaches the file.
-    /// </summary>
-    /// <returns>The tensor, in the caller's dispose scope; null where it cannot be, and a copy has to do.</returns>
-    public Tensor? Lend(long offset, IReadOnlyList<long> shape, ScalarType type)
-    {
-        ObjectDisposedException.ThrowIf(_disposed, this);
-        if (!TryMapForTensors())
-        {
-            return null;
-        }
-
-        var view = _lent!.SafeMemoryMappedViewHandle;
-        byte* start = null;
-        view.AcquirePointer(ref start);
-        var address = (nint)(start + _lent.PointerOffset + offset);
-        bool isAligned = address % SafetensorsType.ByteSize(type) == 0;
-        var tensor = isAligned ? ExternalMemory.TryWrap(address, shape, type, view.ReleasePointer) : null;
-        if (tensor is null)
-        {
-            view.ReleasePointer();
-        }
-
-        return tensor;
-    }
-
-    /// <summary>Closes the file. Tensors keep what they were lent.</summary>
+    /// <summary>Closes the file. Tensors over it stay valid.</summary>
     public void Dispose()
     {
         if (_disposed)
@@ -95,50 +81,24 @@ internal sealed unsafe class FileBytes : IDisposable
         }
 
         _disposed = true;
-        _seen?.SafeMemoryMappedViewHandle.ReleasePointer();
-        _seen?.Dispose();
-
-        // The view's handle counts the tensors: the memory goes with the last of them.
-        _lent?.Dispose();
-        _stream.Dispose();
+        _spans?.Dispose();
+        _tensors?.Dispose();
+        stream.Dispose();
     }
 
     private int ReadSome(long offset, Span<byte> bytes)
     {
         try
         {
-            int read = RandomAccess.Read(_stream.SafeFileHandle, bytes, offset);
+            int read = RandomAccess.Read(stream.SafeFileHandle, bytes, offset);
             return read > 0
                 ? read
-                : throw new CheckpointException(_path, null, $"the file ends at byte {offset}: it became shorter while it was open. Fetch it again.");
+                : throw new CheckpointException(
+                    path, null, $"the file ends at byte {offset}: it became shorter while it was open. Fetch it again.");
         }
         catch (IOException e)
         {
-            throw new CheckpointException(_path, null, $"the file cannot be read at byte {offset}: {e.Message}", e);
+            throw new CheckpointException(path, null, $"the file cannot be read at byte {offset}: {e.Message}", e);
         }
-    }
-
-    private bool TryMapForTensors()
-    {
-        lock (_lock)
-        {
-            try
-            {
-                // Private pages: whoever changes a weight changes his copy of a page, and neither crashes nor touches the file.
-                _lent ??= Map(MemoryMappedFileAccess.CopyOnWrite);
-                return true;
-            }
-            catch (Exception e) when (e is IOException or OutOfMemoryException)
-            {
-                // A system that reserves memory for all that could be changed may have too little.
-                return false;
-            }
-        }
-    }
-
-    private MemoryMappedViewAccessor Map(MemoryMappedFileAccess access)
-    {
-        using var map = MemoryMappedFile.CreateFromFile(_stream, null, 0, access, HandleInheritability.None, leaveOpen: true);
-        return map.CreateViewAccessor(0, 0, access);
     }
 }

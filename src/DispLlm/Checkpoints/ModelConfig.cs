@@ -5,8 +5,9 @@ using System.Text.Json.Nodes;
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// A model's <c>config.json</c>, or one nested object of it, read strictly: a value of the wrong kind is an error that names file, key
-/// and value, never a default. A key whose value is <c>null</c> counts as absent, as it does for the library that writes these files.
+/// A model's <c>config.json</c>, or one nested object of it. A value of the wrong kind is an error that names file, key and value, never a
+/// default. Unknown keys are allowed. A key whose value is <c>null</c> counts as absent, as in transformers. Immutable and safe from
+/// several threads.
 /// </summary>
 public sealed class ModelConfig
 {
@@ -24,11 +25,14 @@ public sealed class ModelConfig
     public string File { get; }
 
     /// <summary>The keys that have a value, in the order of the file.</summary>
-    public IEnumerable<string> Keys => _json.EnumerateObject().Where(property => property.Value.ValueKind != JsonValueKind.Null).Select(property => property.Name);
+    public IEnumerable<string> Keys =>
+        _json.EnumerateObject().Where(property => property.Value.ValueKind != JsonValueKind.Null).Select(property => property.Name);
 
     /// <summary>Reads a file.</summary>
     /// <param name="path">Path of the file.</param>
-    /// <exception cref="CheckpointException">There is no such file, it cannot be read, or it is not one JSON object with unique keys.</exception>
+    /// <exception cref="CheckpointException">
+    /// There is no such file, it cannot be read, or it is not one JSON object with unique keys.
+    /// </exception>
     public static ModelConfig Load(string path) => new(StrictJson.LoadObject(path, out string full), full, "");
 
     /// <summary>Reads a text.</summary>
@@ -42,13 +46,13 @@ public sealed class ModelConfig
         return new(StrictJson.ParseObject(System.Text.Encoding.UTF8.GetBytes(json), file), file, "");
     }
 
-    /// <summary>Whether a key is there with a value other than <c>null</c>.</summary>
+    /// <summary>Whether a key has a value other than <c>null</c>.</summary>
     /// <param name="key">The key.</param>
     public bool Has(string key) => Find(key) is not null;
 
     /// <summary>A text.</summary>
     /// <param name="key">The key.</param>
-    /// <param name="fallback">What an absent key means; null if it must be there.</param>
+    /// <param name="fallback">What an absent key means; null if the key is required.</param>
     /// <exception cref="CheckpointException">The key is absent without a fallback, or its value is not a text.</exception>
     public string GetString(string key, string? fallback = null) => Find(key) is { } value
         ? value.ValueKind == JsonValueKind.String ? value.GetString()! : throw Invalid(key, "A text is expected.")
@@ -56,15 +60,17 @@ public sealed class ModelConfig
 
     /// <summary>A whole number of 32 bits.</summary>
     /// <param name="key">The key.</param>
-    /// <param name="fallback">What an absent key means; null if it must be there.</param>
-    /// <exception cref="CheckpointException">The key is absent without a fallback, or its value is not a whole number of 32 bits.</exception>
+    /// <param name="fallback">What an absent key means; null if the key is required.</param>
+    /// <exception cref="CheckpointException">
+    /// The key is absent without a fallback, or its value is not a whole number of 32 bits.
+    /// </exception>
     public int GetInt(string key, int? fallback = null) => Find(key) is { } value
         ? ToInt(key, value)
         : fallback ?? throw Missing(key, "a whole number");
 
     /// <summary>A whole number from 1 to 2^31 - 1: a size or a count.</summary>
     /// <param name="key">The key.</param>
-    /// <param name="fallback">What an absent key means; null if it must be there.</param>
+    /// <param name="fallback">What an absent key means; null if the key is required.</param>
     /// <exception cref="CheckpointException">The key is absent without a fallback, or its value is not such a number.</exception>
     public int GetPositiveInt(string key, int? fallback = null)
     {
@@ -74,7 +80,7 @@ public sealed class ModelConfig
 
     /// <summary>A finite number.</summary>
     /// <param name="key">The key.</param>
-    /// <param name="fallback">What an absent key means; null if it must be there.</param>
+    /// <param name="fallback">What an absent key means; null if the key is required.</param>
     /// <exception cref="CheckpointException">The key is absent without a fallback, or its value is not a finite number.</exception>
     public double GetDouble(string key, double? fallback = null) => Find(key) is { } value
         ? value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out double number) && double.IsFinite(number)
@@ -84,7 +90,7 @@ public sealed class ModelConfig
 
     /// <summary>A finite number above 0.</summary>
     /// <param name="key">The key.</param>
-    /// <param name="fallback">What an absent key means; null if it must be there.</param>
+    /// <param name="fallback">What an absent key means; null if the key is required.</param>
     /// <exception cref="CheckpointException">The key is absent without a fallback, or its value is not such a number.</exception>
     public double GetPositiveDouble(string key, double? fallback = null)
     {
@@ -94,15 +100,19 @@ public sealed class ModelConfig
 
     /// <summary>A truth value.</summary>
     /// <param name="key">The key.</param>
-    /// <param name="fallback">What an absent key means; null if it must be there.</param>
-    /// <exception cref="CheckpointException">The key is absent without a fallback, or its value is not <c>true</c> or <c>false</c>.</exception>
+    /// <param name="fallback">What an absent key means; null if the key is required.</param>
+    /// <exception cref="CheckpointException">
+    /// The key is absent without a fallback, or its value is not <c>true</c> or <c>false</c>.
+    /// </exception>
     public bool GetBool(string key, bool? fallback = null) => Find(key) is { } value
-        ? value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean() : throw Invalid(key, "true or false is expected.")
+        ? value.ValueKind is JsonValueKind.True or JsonValueKind.False
+            ? value.GetBoolean()
+            : throw Invalid(key, "true or false is expected.")
         : fallback ?? throw Missing(key, "true or false");
 
     /// <summary>A list of texts.</summary>
     /// <param name="key">The key.</param>
-    /// <param name="fallback">What an absent key means; null if it must be there.</param>
+    /// <param name="fallback">What an absent key means; null if the key is required.</param>
     /// <exception cref="CheckpointException">The key is absent without a fallback, or its value is not a list of texts.</exception>
     public IReadOnlyList<string> GetStrings(string key, IReadOnlyList<string>? fallback = null)
     {
@@ -118,8 +128,10 @@ public sealed class ModelConfig
 
     /// <summary>A list of whole numbers; a number by itself is a list of one, as in <c>eos_token_id</c>.</summary>
     /// <param name="key">The key.</param>
-    /// <param name="fallback">What an absent key means; null if it must be there.</param>
-    /// <exception cref="CheckpointException">The key is absent without a fallback, or its value is not a whole number or a list of them.</exception>
+    /// <param name="fallback">What an absent key means; null if the key is required.</param>
+    /// <exception cref="CheckpointException">
+    /// The key is absent without a fallback, or its value is not a whole number or a list of them.
+    /// </exception>
     public IReadOnlyList<int> GetInts(string key, IReadOnlyList<int>? fallback = null) => Find(key) switch
     {
         null => fallback ?? throw Missing(key, "a list of whole numbers"),
@@ -132,10 +144,12 @@ public sealed class ModelConfig
     /// <returns>The object, or null if the key is absent.</returns>
     /// <exception cref="CheckpointException">The value is not an object.</exception>
     public ModelConfig? TryGetSection(string key) => Find(key) is { } value
-        ? value.ValueKind == JsonValueKind.Object ? new ModelConfig(value, File, $"{_prefix}{key}.") : throw Invalid(key, "An object is expected.")
+        ? value.ValueKind == JsonValueKind.Object
+            ? new ModelConfig(value, File, $"{_prefix}{key}.")
+            : throw Invalid(key, "An object is expected.")
         : null;
 
-    /// <summary>The same without a key, for a reader that hands a configuration on to another reader, which would take the key amiss.</summary>
+    /// <summary>A copy without a key, for a reader that passes the configuration on to another that would refuse the key.</summary>
     /// <param name="key">The key.</param>
     public ModelConfig Without(string key)
     {
@@ -149,15 +163,15 @@ public sealed class ModelConfig
     /// <param name="key">The key.</param>
     public string? GetRaw(string key) => Find(key)?.GetRawText();
 
-    /// <summary>A copy to rewrite, with every key in its place, those with <c>null</c> too.</summary>
+    /// <summary>A copy to change, with every key in its order, those with <c>null</c> too.</summary>
     public JsonObject ToJson() => JsonNode.Parse(_json.GetRawText())!.AsObject();
 
-    /// <summary>An error that says that a value cannot be true, for whoever reads the value to throw.</summary>
+    /// <summary>Creates the error for a value that is invalid.</summary>
     /// <param name="key">The key.</param>
     /// <param name="message">What is expected, as a sentence.</param>
     public CheckpointException Invalid(string key, string message) => new(File, _prefix + key, $"the value is {Shown(key)}. {message}");
 
-    /// <summary>An error that says that a value asks for what DispLlm does not compute, for whoever reads the value to throw.</summary>
+    /// <summary>Creates the error for a value that asks for what DispLlm does not compute.</summary>
     /// <param name="key">The key.</param>
     /// <param name="message">What is supported, as a sentence.</param>
     public UnsupportedModelException Unsupported(string key, string message) => new(File, _prefix + key, Shown(key), message);
@@ -170,7 +184,8 @@ public sealed class ModelConfig
 
     private int ToInt(string key, JsonElement value) => value.ValueKind == JsonValueKind.Number && value.TryGetInt32(out int number)
         ? number
-        : throw Invalid(key, string.Create(CultureInfo.InvariantCulture, $"A whole number from {int.MinValue} to {int.MaxValue} is expected."));
+        : throw Invalid(
+            key, string.Create(CultureInfo.InvariantCulture, $"A whole number from {int.MinValue} to {int.MaxValue} is expected."));
 
     private string Shown(string key)
     {

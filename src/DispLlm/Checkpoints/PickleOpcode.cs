@@ -1,6 +1,6 @@
 namespace DispLlm.Checkpoints;
 
-/// <summary>The opcodes of Python's pickle format by their names there: those that a state dict needs, and those that would call something.</summary>
+/// <summary>The opcodes of Python's pickle format that a state dict needs, and those that would run code, which are refused.</summary>
 internal enum PickleOpcode : byte
 {
     Proto = 0x80,
@@ -45,7 +45,7 @@ internal enum PickleOpcode : byte
     Build = (byte)'b',
     BinPersId = (byte)'Q',
 
-    // Refused, and named when they are: each makes an object of a class, or looks one up outside the file.
+    // Refused by name: each makes an object of a class, or looks one up outside the file.
     Inst = (byte)'i',
     Obj = (byte)'o',
     NewObj = 0x81,

@@ -2,20 +2,20 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Checkpoints;
 
-/// <summary>A dictionary of a pickle, in the order in which it was filled. Keys are not compared: who reads it decides what a key given twice means.</summary>
+/// <summary>A dictionary of a pickle, in the order in which it was filled. Keys are not compared: a key may be there twice.</summary>
 /// <param name="Ordered">Whether it is a <c>collections.OrderedDict</c>.</param>
 internal sealed record PickledDictionary(bool Ordered)
 {
     public List<KeyValuePair<object?, object?>> Items { get; } = [];
 }
 
-/// <summary>A storage that a pickle speaks of: a run of elements, the bytes of which are an entry of the archive.</summary>
+/// <summary>A storage of a pickle: elements whose bytes are an entry of the archive.</summary>
 /// <param name="Type">Type of its elements.</param>
 /// <param name="Key">Name of its entry.</param>
 /// <param name="Elements">Number of elements, unchecked.</param>
 internal sealed record PickledStorage(ScalarType Type, string Key, long Elements);
 
-/// <summary>A tensor that a pickle speaks of: a view into a storage. Its numbers are unchecked.</summary>
+/// <summary>A tensor of a pickle: a view of a storage. Its numbers are unchecked.</summary>
 /// <param name="Storage">The storage.</param>
 /// <param name="Offset">First element, counted in elements.</param>
 /// <param name="Shape">Its sizes, outermost first.</param>
@@ -25,7 +25,7 @@ internal sealed record PickledTensor(PickledStorage Storage, long Offset, long[]
 /// <summary>
 /// A global that a pickle may name. Naming one yields this record and nothing else: no class is looked up, no code is loaded.
 /// </summary>
-/// <param name="Kind">What it stands for.</param>
+/// <param name="Kind">What it is.</param>
 /// <param name="Type">Type of the elements, if it is a storage.</param>
 internal sealed record PickledGlobal(PickledGlobal.Meaning Kind, ScalarType Type = default)
 {

@@ -3,8 +3,8 @@ using System.Text.Json.Nodes;
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// JSON that has to be there. A null reference that is caught would do for a torn line, but on Linux the runtime has it by a signal of the processor: where the framework computes with
-/// tiles (AMX), whose state is large, the signal's handler runs out of its stack and the process ends.
+/// JSON that is required. A caught null reference would do for a torn line, but on Linux the runtime raises it from a signal: where
+/// libtorch computes with AMX, whose state is large, the signal's handler overflows its stack and the process ends.
 /// </summary>
 internal static class PresentJson
 {

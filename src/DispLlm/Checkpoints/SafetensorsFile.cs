@@ -2,7 +2,10 @@ using System.Buffers.Binary;
 
 namespace DispLlm.Checkpoints;
 
-/// <summary>A safetensors file, open for reading: a header that describes each of its bytes exactly once, and the bytes.</summary>
+/// <summary>
+/// A safetensors file, open for reading: a header that describes each of its bytes exactly once, and the bytes. Safe from several threads,
+/// as <see cref="WeightsFile"/> is.
+/// </summary>
 public sealed class SafetensorsFile : WeightsFile
 {
     private SafetensorsFile(string path, FileStream stream, SafetensorsHeader header, long dataOffset)
@@ -11,7 +14,7 @@ public sealed class SafetensorsFile : WeightsFile
         Metadata = header.Metadata;
     }
 
-    /// <summary>The texts that the file carries beside its tensors, such as <c>format</c>; often empty.</summary>
+    /// <summary>The texts that the file holds beside its tensors, such as <c>format</c>; often empty.</summary>
     public IReadOnlyDictionary<string, string> Metadata { get; }
 
     /// <summary>Opens a file and checks that its header describes each of its bytes exactly once.</summary>
@@ -28,7 +31,8 @@ public sealed class SafetensorsFile : WeightsFile
         long length = stream.Length;
         if (length < 8)
         {
-            throw new CheckpointException(path, null, $"the file has {length} bytes; a safetensors file has at least 8. It is cut short: fetch it again.");
+            throw new CheckpointException(
+                path, null, $"the file has {length} bytes; a safetensors file has at least 8. It is cut short: fetch it again.");
         }
 
         Span<byte> prefix = stackalloc byte[8];
@@ -39,13 +43,15 @@ public sealed class SafetensorsFile : WeightsFile
             throw new CheckpointException(
                 path,
                 null,
-                $"the header's length is given as {headerLength} bytes, above the format's {SafetensorsHeader.LongestHeader}. This is not a safetensors file, or it is damaged.");
+                $"the header's length is given as {headerLength} bytes, above the format's {SafetensorsHeader.LongestHeader}. This is "
+                    + "not a safetensors file, or it is damaged.");
         }
 
         if ((long)headerLength > length - 8)
         {
             throw new CheckpointException(
-                path, null, $"the header's length is given as {headerLength} bytes, but {length - 8} follow. The file is cut short: fetch it again.");
+                path, null, $"the header's length is given as {headerLength} bytes, but {length - 8} follow. The file is cut short: "
+                    + "fetch it again.");
         }
 
         byte[] json = new byte[headerLength];

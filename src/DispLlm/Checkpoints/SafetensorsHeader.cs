@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// The JSON at the start of a safetensors file. Reading it is the one place where bytes from outside decide about memory, so it
-/// believes nothing: whatever passes here describes every byte of the file exactly once.
+/// The JSON at the start of a safetensors file. Here untrusted bytes decide about memory, so everything is checked: a header that is
+/// accepted describes every byte of the file exactly once.
 /// </summary>
 internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IReadOnlyDictionary<string, string> Metadata)
 {
@@ -17,24 +17,22 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
     /// <summary>The key that holds the file's metadata instead of a tensor.</summary>
     public const string MetadataKey = "__metadata__";
 
-    /// <summary>What the numbers begin at a multiple of: a cache line, so that vector code on mapped weights does not read across two. The format asks for 8 bytes.</summary>
-    private const int Line = 64;
-
     /// <summary>Reads and checks a header.</summary>
     /// <param name="json">The header's bytes, without the length before them.</param>
-    /// <param name="dataLength">Bytes of the file behind the header.</param>
+    /// <param name="dataLength">Bytes of the file after the header.</param>
     /// <param name="file">Path of the file, for errors.</param>
     /// <exception cref="CheckpointException">The header breaks the format, or does not describe the file.</exception>
     public static SafetensorsHeader Parse(ReadOnlySpan<byte> json, long dataLength, string file)
     {
         if (json.IsEmpty || json[0] != (byte)'{')
         {
-            throw new CheckpointException(file, null, "the header does not begin with '{'. This is not a safetensors file, or it is damaged.");
+            throw new CheckpointException(
+                file, null, "the header does not begin with '{'. This is not a safetensors file, or it is damaged.");
         }
 
         if (!Utf8.IsValid(json))
         {
-            throw new CheckpointException(file, null, "the header is not valid UTF-8. The file is damaged: fetch it again.");
+            throw CheckpointException.Damaged(file, null, "the header is not valid UTF-8.");
         }
 
         var tensors = new List<TensorInfo>();
@@ -50,7 +48,8 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
                 key = reader.GetString()!;
                 if (!names.Add(key))
                 {
-                    throw new CheckpointException(file, key, "the header names it twice; which one counts is undefined. Write the file again.");
+                    throw new CheckpointException(
+                        file, key, "the header names it twice; which one counts is undefined. Write the file again.");
                 }
 
                 reader.Read();
@@ -66,70 +65,18 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
             }
 
             key = null;
-            reader.Read(); // anything but spaces behind the closing brace throws here
+            reader.Read(); // anything but spaces after the closing brace throws here
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
             // InvalidOperationException is the reader's word for a string that is no text, such as half a surrogate pair.
-            throw new CheckpointException(file, key, $"the header is not valid JSON ({e.Message}) The file is damaged: fetch it again.", e);
+            throw CheckpointException.Damaged(file, key, $"the header is not valid JSON ({e.Message})", e);
         }
 
-        // Zero-sized tensors share their place with the tensor behind them: by end, too, so that they come first.
+        // Tensors without elements share their offset with the next tensor. They come first.
         tensors.Sort((a, b) => (a.Offset, a.ByteCount).CompareTo((b.Offset, b.ByteCount)));
         CheckCoverage(tensors, dataLength, file);
         return new SafetensorsHeader(tensors, metadata);
-    }
-
-    /// <summary>Writes a header that lays the tensors one behind the other in the order given: length, JSON, and padding to <see cref="Line"/>.</summary>
-    public static byte[] Write(IEnumerable<TensorInfo> tensors, IReadOnlyDictionary<string, string> metadata)
-    {
-        using var json = new MemoryStream();
-        json.Write(stackalloc byte[8]);
-        using (var writer = new Utf8JsonWriter(json))
-        {
-            writer.WriteStartObject();
-            if (metadata.Count > 0)
-            {
-                writer.WriteStartObject(MetadataKey);
-                foreach (var (name, value) in metadata.OrderBy(entry => entry.Key, StringComparer.Ordinal))
-                {
-                    writer.WriteString(name, value);
-                }
-
-                writer.WriteEndObject();
-            }
-
-            long offset = 0;
-            foreach (var tensor in tensors)
-            {
-                writer.WriteStartObject(tensor.Name);
-                writer.WriteString("dtype", SafetensorsType.ToName(tensor.Type));
-                writer.WriteStartArray("shape");
-                foreach (long size in tensor.Shape)
-                {
-                    writer.WriteNumberValue(size);
-                }
-
-                writer.WriteEndArray();
-                writer.WriteStartArray("data_offsets");
-                writer.WriteNumberValue(offset);
-                offset = checked(offset + tensor.ByteCount);
-                writer.WriteNumberValue(offset);
-                writer.WriteEndArray();
-                writer.WriteEndObject();
-            }
-
-            writer.WriteEndObject();
-        }
-
-        while (json.Length % Line != 0)
-        {
-            json.WriteByte((byte)' ');
-        }
-
-        byte[] header = json.ToArray();
-        BitConverter.TryWriteBytes(header, (long)header.Length - 8);
-        return header;
     }
 
     private static TensorInfo ReadEntry(ref Utf8JsonReader reader, string name, string file, out long end)
@@ -157,7 +104,8 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
                 case "dtype":
                     string text = reader.TokenType == JsonTokenType.String ? reader.GetString()! : Describe(ref reader);
                     type = SafetensorsType.Parse(text) ?? throw new CheckpointException(
-                        file, name, $"its dtype {CheckpointException.Quote(text)} is not supported. Supported are {SafetensorsType.Known}; convert the file to one of them.");
+                        file, name, $"its dtype {CheckpointException.Quote(text)} is not supported. Supported "
+                            + $"are {SafetensorsType.Known}; convert the file to one of them.");
                     break;
                 case "shape":
                     shape = ReadNumbers(ref reader, name, field, file);
@@ -167,7 +115,9 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
                     break;
                 default:
                     // A field that nobody reads may change what the bytes mean (a scale, an encoding): refuse rather than guess.
-                    throw new CheckpointException(file, name, $"the header gives it an unknown field {CheckpointException.Quote(field)}; known are dtype, shape, data_offsets.");
+                    throw new CheckpointException(
+                        file, name,
+                        $"the header gives it an unknown field {CheckpointException.Quote(field)}; known are dtype, shape, data_offsets.");
             }
         }
 
@@ -198,7 +148,8 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
         {
             if (reader.TokenType != JsonTokenType.Number || !reader.TryGetInt64(out long number) || number < 0)
             {
-                throw new CheckpointException(file, name, $"its {field} holds {Describe(ref reader)}, which is not a whole number from 0 to 2^63 - 1.");
+                throw new CheckpointException(
+                    file, name, $"its {field} holds {Describe(ref reader)}, which is not a whole number from 0 to 2^63 - 1.");
             }
 
             numbers.Add(number);
@@ -220,7 +171,8 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
             reader.Read();
             if (reader.TokenType != JsonTokenType.String)
             {
-                throw new CheckpointException(file, MetadataKey, $"its {CheckpointException.Quote(name)} is {Describe(ref reader)} instead of a string.");
+                throw new CheckpointException(
+                    file, MetadataKey, $"its {CheckpointException.Quote(name)} is {Describe(ref reader)} instead of a string.");
             }
 
             if (!metadata.TryAdd(name, reader.GetString()!))
@@ -239,17 +191,19 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
         }
         catch (OverflowException e)
         {
-            throw new CheckpointException(file, tensor.Name, $"its shape [{string.Join(", ", tensor.Shape.Take(16))}] has more bytes than 64 bits can count.", e);
+            throw new CheckpointException(
+                file, tensor.Name, $"its shape [{string.Join(", ", tensor.Shape.Take(16))}] has more bytes than 64 bits can count.", e);
         }
 
         if (size != end - tensor.Offset)
         {
             throw new CheckpointException(
-                file, tensor.Name, $"its shape and dtype {tensor} take {size} bytes, but its data_offsets [{tensor.Offset}, {end}] hold {end - tensor.Offset}.");
+                file, tensor.Name, $"its shape and dtype {tensor} take {size} bytes, but its data_offsets [{tensor.Offset}, {end}] "
+                    + $"hold {end - tensor.Offset}.");
         }
     }
 
-    /// <summary>The tensors, sorted by place, must cover the data from its first byte to its last, without holes or overlaps.</summary>
+    /// <summary>The tensors, sorted by offset, must cover the data from its first byte to its last, without holes or overlaps.</summary>
     private static void CheckCoverage(List<TensorInfo> tensors, long dataLength, string file)
     {
         long covered = 0;
@@ -258,9 +212,9 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
         {
             if (tensor.Offset != covered)
             {
-                string fault = tensor.Offset > covered ? "leaves a hole behind" : "overlaps";
-                throw new CheckpointException(
-                    file, tensor.Name, $"it begins at byte {tensor.Offset} and {fault} {before}, which ends at byte {covered}. The file is damaged: fetch it again.");
+                string fault = tensor.Offset > covered ? "leaves a hole after" : "overlaps";
+                throw CheckpointException.Damaged(
+                    file, tensor.Name, $"it begins at byte {tensor.Offset} and {fault} {before}, which ends at byte {covered}.");
             }
 
             // No overflow: the offset and the end were both read as 64-bit numbers.
@@ -268,7 +222,8 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
             if (covered > dataLength)
             {
                 throw new CheckpointException(
-                    file, tensor.Name, $"it ends at byte {covered} of the data, but the file holds {dataLength}. The file is cut short: fetch it again.");
+                    file, tensor.Name, $"it ends at byte {covered} of the data, but the file holds {dataLength}. The file is cut short: "
+                        + "fetch it again.");
             }
 
             before = CheckpointException.Quote(tensor.Name);
@@ -276,8 +231,8 @@ internal sealed record SafetensorsHeader(IReadOnlyList<TensorInfo> Tensors, IRea
 
         if (covered != dataLength)
         {
-            throw new CheckpointException(
-                file, null, $"{dataLength - covered} bytes follow {before}, and no tensor of the header owns them. The file is damaged: fetch it again.");
+            throw CheckpointException.Damaged(
+                file, null, $"{dataLength - covered} bytes follow {before}, and no tensor of the header owns them.");
         }
     }
 

@@ -7,14 +7,19 @@ internal static class ShardIndex
 {
     private const string MapKey = "weight_map";
 
-    /// <summary>The shards in the order of their names, and their tensors in the order of the index. All shards are known to exist.</summary>
-    /// <exception cref="CheckpointException">The index is malformed, names a file outside its folder, or a shard that is missing.</exception>
+    /// <summary>
+    /// The shards in the order of their names, and their tensors in the order of the index. All shards are known to exist.
+    /// </summary>
+    /// <exception cref="CheckpointException">
+    /// The index is malformed, names a file outside its folder, or a shard that is missing.
+    /// </exception>
     public static IReadOnlyList<CheckpointShard> Load(string path)
     {
         var json = StrictJson.LoadObject(path, out path);
         if (!json.TryGetProperty(MapKey, out var map) || map.ValueKind != JsonValueKind.Object)
         {
-            throw new CheckpointException(path, MapKey, "an object that gives each tensor's file is needed. The index is damaged: fetch it again.");
+            throw new CheckpointException(
+                path, MapKey, "an object that gives each tensor's file is needed. The index is damaged: fetch it again.");
         }
 
         var shards = new SortedDictionary<string, List<string>>(StringComparer.Ordinal);
@@ -22,7 +27,8 @@ internal static class ShardIndex
         {
             string shard = entry.Value.ValueKind == JsonValueKind.String
                 ? entry.Value.GetString()!
-                : throw new CheckpointException(path, entry.Name, $"its file is given as {CheckpointException.Quote(entry.Value.GetRawText())} instead of a name.");
+                : throw new CheckpointException(
+                    path, entry.Name, $"its file is given as {CheckpointException.Quote(entry.Value.GetRawText())} instead of a name.");
             if (!shards.TryGetValue(shard, out var names))
             {
                 CheckName(path, entry.Name, shard);
@@ -45,12 +51,14 @@ internal static class ShardIndex
         if (leaves)
         {
             throw new CheckpointException(
-                path, tensor, $"its file {CheckpointException.Quote(shard)} is not a plain file name in the index's folder. Do not trust this checkpoint.");
+                path, tensor, $"its file {CheckpointException.Quote(shard)} is not a plain file name in the index's folder. Do not trust "
+                    + "this checkpoint.");
         }
 
         if (!File.Exists(Path.Combine(Path.GetDirectoryName(path)!, shard)))
         {
-            throw new CheckpointException(path, tensor, $"its file {CheckpointException.Quote(shard)} is missing from the folder. Is the download complete?");
+            throw new CheckpointException(
+                path, tensor, $"its file {CheckpointException.Quote(shard)} is missing from the folder. Is the download complete?");
         }
     }
 }

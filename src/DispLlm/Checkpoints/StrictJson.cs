@@ -3,7 +3,7 @@ using System.Text.Unicode;
 
 namespace DispLlm.Checkpoints;
 
-/// <summary>Reads the small JSON files of a checkpoint without forgiving anything.</summary>
+/// <summary>Reads the JSON files of a checkpoint: any keys are allowed, but none twice.</summary>
 internal static class StrictJson
 {
     public static JsonElement LoadObject(string path, out string full)
@@ -26,7 +26,7 @@ internal static class StrictJson
 
     public static JsonElement ParseObject(ReadOnlyMemory<byte> json, string file)
     {
-        // Some editors write the mark in front of UTF-8 that JSON has no place for.
+        // Some editors write a byte-order mark; it carries no meaning.
         if (json.Span.StartsWith("\uFEFF"u8))
         {
             json = json[3..];
@@ -58,7 +58,7 @@ internal static class StrictJson
         }
     }
 
-    /// <summary>Refuses keys given twice, at any depth, and texts that are no text, such as half a surrogate pair.</summary>
+    /// <summary>Refuses keys given twice, at any depth, and strings that are not valid Unicode, such as half a surrogate pair.</summary>
     private static void Check(JsonElement element, string prefix, string file)
     {
         switch (element.ValueKind)

@@ -2,13 +2,13 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Checkpoints;
 
-/// <summary>A native tensor's memory, in pieces that fit a span: a span ends at 2 GB, an embedding may not.</summary>
+/// <summary>A native tensor's memory, in pieces that fit a span, which ends at 2 GB.</summary>
 internal static class TensorBytes
 {
-    /// <summary>A piece's largest size, in bytes. Small enough to be in flight twice, large enough that its overhead vanishes.</summary>
+    /// <summary>A piece's largest size, in bytes. Small enough for two at a time, large enough that its overhead is negligible.</summary>
     private const long Piece = 64 << 20;
 
-    /// <summary>Sees a piece of a tensor's memory.</summary>
+    /// <summary>Receives a piece of a tensor's memory.</summary>
     /// <param name="bytes">The piece, valid until the call returns.</param>
     /// <param name="offset">Where it begins in the tensor, in bytes.</param>
     public delegate void Visitor(Span<byte> bytes, long offset);

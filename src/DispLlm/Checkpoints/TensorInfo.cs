@@ -4,7 +4,7 @@ namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// What a weights file says about one tensor. The same record declares a tensor to be written, so a copy with one size changed
-/// is <c>info with { Shape = [kept, columns] }</c>.
+/// is <c>info with { Shape = [kept, columns] }</c>. Immutable and safe from several threads.
 /// </summary>
 /// <param name="Name">The tensor's name, unique in its file.</param>
 /// <param name="Type">Type of its elements.</param>
@@ -12,8 +12,8 @@ namespace DispLlm.Checkpoints;
 public sealed record TensorInfo(string Name, ScalarType Type, IReadOnlyList<long> Shape)
 {
     /// <summary>
-    /// Position of the tensor's first byte, counted from the end of the header in a safetensors file, from the start of a PyTorch file. 0 in a
-    /// declaration.
+    /// Position of the tensor's first byte, counted from the end of the header in a safetensors file, from the start of a PyTorch file. 0
+    /// in a declaration.
     /// </summary>
     public long Offset { get; internal init; }
 

@@ -1,8 +1,7 @@
 namespace DispLlm;
 
 /// <summary>
-/// A checkpoint is well-formed but asks for something that DispLlm does not compute. Raised instead of ignoring the setting:
-/// a model computed wrong is worse than a model refused.
+/// A checkpoint is well-formed but asks for something that DispLlm does not compute.
 /// </summary>
 public class UnsupportedModelException : DispLlmException
 {

@@ -4,9 +4,9 @@ using static TorchSharp.torch;
 namespace DispLlm.Checkpoints;
 
 /// <summary>
-/// A file of named tensors, open for reading, whatever its format. Opening reads and checks what the file says about its tensors, and none of
-/// their bytes. Reading is safe from several threads at once; nothing may be read during or after <see cref="Dispose"/>, and the file must not be
-/// shortened while it is open. It may be deleted, and another put in its place.
+/// A file of named tensors, open for reading, whatever its format. Opening reads and checks what the file says about its tensors, and none
+/// of their bytes. Reading is safe from several threads; nothing may be read during or after <see cref="Dispose"/>, and the file must not
+/// be truncated while it is open. It may be deleted or replaced.
 /// </summary>
 public abstract class WeightsFile : IDisposable
 {
@@ -14,7 +14,7 @@ public abstract class WeightsFile : IDisposable
     private readonly FileBytes _bytes;
     private readonly long _dataOffset;
 
-    /// <summary>Takes over an open file whose description has been read, and found to stay within the file.</summary>
+    /// <summary>Takes over an open file whose tensors are known to be within it.</summary>
     private protected WeightsFile(string path, FileStream stream, IReadOnlyList<TensorInfo> tensors, long dataOffset)
     {
         FilePath = path;
@@ -45,9 +45,9 @@ public abstract class WeightsFile : IDisposable
             : throw new CheckpointException(FilePath, name, $"the file holds no tensor of that name among its {_byName.Count}.");
     }
 
-    /// <summary>Reads a tensor. It owns its memory: it stays when the file is closed.</summary>
+    /// <summary>Reads a tensor. It owns its memory and stays valid when the file is closed.</summary>
     /// <param name="name">The tensor's name.</param>
-    /// <param name="device">Where the tensor goes; the CPU if null. On <c>meta</c> nothing is read.</param>
+    /// <param name="device">The device of the tensor; the CPU if null. On <c>meta</c> nothing is read.</param>
     /// <param name="type">The type it is converted to; as in the file if null.</param>
     /// <returns>A tensor of the shape that the file gives, in the caller's dispose scope.</returns>
     /// <exception cref="CheckpointException">The file holds no tensor of that name.</exception>
@@ -65,7 +65,7 @@ public abstract class WeightsFile : IDisposable
         try
         {
             TensorBytes.Visit(tensor, (bytes, offset) => Copy(info, offset, bytes));
-            if (Stays(info, device, wanted))
+            if (IsAsStored(info, device, wanted))
             {
                 return tensor;
             }
@@ -82,21 +82,25 @@ public abstract class WeightsFile : IDisposable
     }
 
     /// <summary>
-    /// A tensor over the mapped file where it is wanted on the CPU and in the file's type, at once and without a copy; otherwise as <see cref="Read"/>
-    /// gives it. It stays when the file is closed, and what is written into it does not reach the file.
+    /// A tensor over the mapped file, without a copy, if it is wanted on the CPU and in the file's type; otherwise as <see cref="Read"/>
+    /// gives it. It stays valid when the file is closed, and what is written into it does not reach the file.
     /// </summary>
     internal Tensor Map(string name, Device? device = null, ScalarType? type = null)
     {
         var info = Info(name);
         NativeTorch.EnsureLoaded();
-        var mapped = Stays(info, device, type ?? info.Type) && info.ByteCount > 0 ? _bytes.Lend(_dataOffset + info.Offset, info.Shape, info.Type) : null;
+        var mapped = IsAsStored(info, device, type ?? info.Type) && info.ByteCount > 0
+            ? _bytes.TryAsTensor(_dataOffset + info.Offset, info.Shape, info.Type)
+            : null;
         return mapped ?? Read(name, device, type);
     }
 
-    /// <summary>Reads a slice of a tensor's bytes. Unlike <see cref="Bytes(string, long, int)"/> it leaves no page of the file in this process.</summary>
+    /// <summary>
+    /// Reads a slice of a tensor's bytes. Unlike <see cref="Bytes(string, long, int)"/> it keeps no page of the file in memory.
+    /// </summary>
     internal void ReadBytes(string name, long offset, Span<byte> bytes) => Copy(Info(name), offset, bytes);
 
-    /// <summary>A tensor's bytes where they lie in the mapped file: nothing is copied. Little-endian, row by row, not aligned.</summary>
+    /// <summary>A tensor's bytes in the mapped file, not copied. Little-endian, row by row, not aligned.</summary>
     /// <param name="name">The tensor's name.</param>
     /// <returns>The bytes, valid until <see cref="Dispose"/>.</returns>
     /// <exception cref="CheckpointException">The file holds no tensor of that name.</exception>
@@ -106,10 +110,11 @@ public abstract class WeightsFile : IDisposable
         var info = Info(name);
         return info.ByteCount <= int.MaxValue
             ? Bytes(info, 0, (int)info.ByteCount)
-            : throw new ArgumentOutOfRangeException(nameof(name), name, $"Tensor {info} has {info.ByteCount} bytes, more than a span can hold: read it in slices.");
+            : throw new ArgumentOutOfRangeException(
+                nameof(name), name, $"Tensor {info} has {info.ByteCount} bytes, more than a span can hold: read it in slices.");
     }
 
-    /// <summary>A slice of a tensor's bytes where they lie in the mapped file.</summary>
+    /// <summary>A slice of a tensor's bytes in the mapped file, not copied.</summary>
     /// <param name="name">The tensor's name.</param>
     /// <param name="offset">The slice's first byte, counted from the tensor's first.</param>
     /// <param name="count">The slice's length, in bytes.</param>
@@ -125,7 +130,7 @@ public abstract class WeightsFile : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>Opens a file's stream for one of the formats; what the system says when it cannot becomes the library's own error.</summary>
+    /// <summary>Opens a file's stream for one of the formats; errors of the system become <see cref="CheckpointException"/>.</summary>
     private protected static T Open<T>(string path, Func<FileStream, string, T> read)
         where T : WeightsFile
     {
@@ -133,8 +138,9 @@ public abstract class WeightsFile : IDisposable
         path = Path.GetFullPath(path);
         try
         {
-            // Delete is shared so that a run can put a new file in this one's place while it is being read.
-            var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0, FileOptions.SequentialScan);
+            // Sharing delete lets a run replace this file while it is read.
+            var stream = new FileStream(
+                path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0, FileOptions.SequentialScan);
             try
             {
                 return read(stream, path);
@@ -155,14 +161,14 @@ public abstract class WeightsFile : IDisposable
         }
     }
 
-    private static bool Stays(TensorInfo info, Device? device, ScalarType wanted) =>
+    private static bool IsAsStored(TensorInfo info, Device? device, ScalarType wanted) =>
         wanted == info.Type && (device is null || device.type == DeviceType.CPU);
 
-    private ReadOnlySpan<byte> Bytes(TensorInfo info, long offset, int count) => _bytes.See(FileOffset(info, offset, count), count);
+    private ReadOnlySpan<byte> Bytes(TensorInfo info, long offset, int count) => _bytes.AsSpan(FileOffset(info, offset, count), count);
 
     private void Copy(TensorInfo info, long offset, Span<byte> bytes) => _bytes.Read(FileOffset(info, offset, bytes.Length), bytes);
 
-    /// <summary>Where a slice of a tensor lies in the file.</summary>
+    /// <summary>The offset of a slice of a tensor in the file.</summary>
     private long FileOffset(TensorInfo info, long offset, int count)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(offset);

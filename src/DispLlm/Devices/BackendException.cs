@@ -1,6 +1,6 @@
 namespace DispLlm;
 
-/// <summary>A device that was asked for cannot be used here; the message says why and what to do.</summary>
+/// <summary>The requested device is not available; the message says why and what to do.</summary>
 public class BackendException : DispLlmException
 {
     /// <summary>Creates the error.</summary>

@@ -1,17 +1,17 @@
 namespace DispLlm.Modeling;
 
-/// <summary>A moment's memory of a backend.</summary>
+/// <summary>A snapshot of a backend's memory. Immutable and thread-safe.</summary>
 /// <param name="LiveTensors">
-/// Native tensors that TorchSharp counts as held by the process. It goes on counting a tensor that became a module's parameter, so the
-/// difference between two moments is what to look at.
+/// The number of native tensors that TorchSharp counts in the process. It keeps counting a tensor that became a module's parameter, so
+/// compare two snapshots.
 /// </param>
 /// <param name="ProcessBytes">Resident memory of the process, in bytes.</param>
 /// <param name="PeakProcessBytes">Highest resident memory of the process so far, in bytes.</param>
 public readonly record struct BackendMemory(long LiveTensors, long ProcessBytes, long PeakProcessBytes)
 {
     /// <summary>
-    /// Memory that is free for tensors, in bytes, of all devices together; null where the backend cannot say. On a GPU it is what the driver has left: what the framework has taken from it
-    /// and keeps for its next tensors is not in it.
+    /// The memory available to tensors, in bytes, of all devices together; null where the backend cannot say. On a GPU it is what the
+    /// driver reports as free: the cache of libtorch's allocator is not in it.
     /// </summary>
     public long? AvailableBytes { get; init; }
 }

@@ -4,18 +4,21 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace DispLlm;
 
 /// <summary>
-/// Brings TorchSharp's native libraries into the process, before TorchSharp's own static constructor looks for them: that one gives up
-/// with a misleading message where the system's C++ library is older than the package asks for, and cannot be tried twice.
+/// Loads TorchSharp's native libraries before TorchSharp's static constructor does. Where the system's libstdc++ is older than the package
+/// requires, that constructor fails with a misleading message, and cannot run again.
 /// </summary>
+/// <remarks>Thread-safe.</remarks>
 public static class NativeTorch
 {
-    /// <summary>Set this environment variable to <c>off</c> to load the package's file as it is or not at all.</summary>
+    /// <summary>
+    /// The environment variable that disables the private copy if set to <c>off</c>: the package's file is loaded as it is, or not at all.
+    /// </summary>
     public const string RemedyVariable = NativeRemedy.DisableVariable;
 
-    /// <summary>Set this <see cref="AppContext"/> switch to <see langword="true"/> for the same.</summary>
+    /// <summary>The <see cref="AppContext"/> switch that does the same if set to <see langword="true"/>.</summary>
     public const string RemedyDisabledSwitch = NativeRemedy.DisabledSwitch;
 
-    // Native libraries belong to the process, so this state does too.
+    // Native libraries are loaded once per process.
     private static readonly Lock Gate = new();
     private static volatile NativeTorchReport? s_report;
 
@@ -23,10 +26,10 @@ public static class NativeTorch
     public static NativeTorchReport? Report => s_report;
 
     /// <summary>
-    /// Loads the native libraries once per process; later calls return at once. Every part of DispLlm that makes tensors calls it. An
-    /// application that uses TorchSharp before DispLlm calls it first.
+    /// Loads the native libraries once per process; later calls return at once. DispLlm calls it before it creates tensors. An application
+    /// that uses TorchSharp before DispLlm has to call it first.
     /// </summary>
-    /// <param name="logger">Told what was done, by the call that does it.</param>
+    /// <param name="logger">Receives what was loaded; null for none.</param>
     /// <exception cref="NativeTorchException">The libraries are missing or cannot be loaded; the message says what to do.</exception>
     public static void EnsureLoaded(ILogger? logger = null)
     {

@@ -1,6 +1,6 @@
 namespace DispLlm;
 
-/// <summary>TorchSharp's native libraries are missing or cannot be loaded; the message says which, why, and what to do.</summary>
+/// <summary>TorchSharp's native libraries are missing or cannot be loaded; the message says which, why and what to do.</summary>
 public class NativeTorchException : DispLlmException
 {
     /// <summary>Creates the error.</summary>

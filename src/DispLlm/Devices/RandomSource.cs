@@ -5,22 +5,23 @@ using static TorchSharp.torch;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// Every random number of a run, from one seed. Numbers come in named, indexed streams: a stream depends on nothing but the seed,
-/// its name and its index. So no draw disturbs another, and step 500 can be drawn without drawing the 499 before it.
-/// Draws are made on the CPU: the same seed means the same run on every device.
+/// All random numbers of a run, from one seed, in named and indexed streams. A stream depends on the seed, its name and its index only, so
+/// streams do not affect each other, and step 500 can be drawn without the 499 before it. Numbers are drawn on the CPU: the same seed gives
+/// the same numbers on every device.
 /// </summary>
+/// <remarks>Immutable and thread-safe; a <see cref="RandomStream"/> is not.</remarks>
 public sealed class RandomSource
 {
     /// <summary>Creates the source.</summary>
-    /// <param name="seed">The run's seed.</param>
+    /// <param name="seed">The seed of the run.</param>
     public RandomSource(long seed) => Seed = seed;
 
-    /// <summary>The run's seed.</summary>
+    /// <summary>The seed of the run.</summary>
     public long Seed { get; }
 
-    /// <summary>Opens a stream of random numbers at its beginning.</summary>
-    /// <param name="name">What the numbers are for.</param>
-    /// <param name="index">Which of the streams of that name, for instance the step.</param>
+    /// <summary>Creates a stream of random numbers, at its beginning.</summary>
+    /// <param name="name">The purpose of the numbers.</param>
+    /// <param name="index">The index among the streams of that name, for instance the step.</param>
     public RandomStream Stream(string name, long index = 0)
     {
         ArgumentException.ThrowIfNullOrEmpty(name);
@@ -43,7 +44,7 @@ public sealed class RandomSource
     }
 }
 
-/// <summary>One stream of a <see cref="RandomSource"/>. Not for use by several threads at once.</summary>
+/// <summary>A stream of a <see cref="RandomSource"/>. Not thread-safe.</summary>
 public sealed class RandomStream : IDisposable
 {
     private readonly Generator _generator;
@@ -55,15 +56,15 @@ public sealed class RandomStream : IDisposable
     }
 
     /// <summary>Uniform numbers in [0, 1), float32 on the CPU.</summary>
-    /// <param name="shape">Shape of the result.</param>
+    /// <param name="shape">The shape of the result.</param>
     public Tensor Uniform(params long[] shape) => rand(shape, ScalarType.Float32, CPU, generator: _generator);
 
     /// <summary>Numbers from the standard normal distribution, float32 on the CPU.</summary>
-    /// <param name="shape">Shape of the result.</param>
+    /// <param name="shape">The shape of the result.</param>
     public Tensor Normal(params long[] shape) => randn(shape, ScalarType.Float32, CPU, generator: _generator);
 
-    /// <summary>The numbers 0 to <paramref name="count"/> - 1 in random order.</summary>
-    /// <param name="count">How many.</param>
+    /// <summary>The integers from 0 to <paramref name="count"/> - 1 in random order.</summary>
+    /// <param name="count">The number of integers.</param>
     public long[] Permutation(long count)
     {
         using var order = randperm(count, ScalarType.Int64, CPU, generator: _generator);

@@ -6,9 +6,10 @@ using TorchSharp;
 namespace DispLlm;
 
 /// <summary>
-/// The backend that TorchSharp provides: one CPU, one GPU, several devices with the blocks spread over them, or the <c>meta</c> device,
-/// which knows shapes and holds no numbers. Immutable: what is decided at creation holds for the run.
+/// The backend of TorchSharp: the CPU, a GPU, several devices with the blocks distributed over them, or the <c>meta</c> device, whose
+/// tensors have shapes but no data.
 /// </summary>
+/// <remarks>Immutable and thread-safe.</remarks>
 public sealed class TorchBackend : ITensorBackend
 {
     private readonly torch.Device[] _devices;
@@ -18,14 +19,15 @@ public sealed class TorchBackend : ITensorBackend
         _devices = devices;
         ComputeType = computeType;
         logger ??= NullLogger.Instance;
-        logger.LogInformation("Tensors live on {Backend}.", this);
+        logger.LogInformation("Tensors are on {Backend}.", this);
 
-        // Compiled here, so that what they miss is said where the device was chosen.
+        // Compiled here, so that a problem is reported where the device is chosen.
         foreach (var device in devices.Where(device => device.type == DeviceType.CUDA).DistinctBy(Name))
         {
             if (CudaProgram.TryCreate(Math.Max(device.index, 0), computeType).Missing is { } missing)
             {
-                logger.LogWarning("{Device} computes in the framework's operators alone, which takes longer: {Missing}.", Name(device), missing);
+                logger.LogWarning("{Device} has no CUDA kernels of DispLlm and uses libtorch's operators, which take longer: {Missing}.", Name(device),
+                    missing);
             }
         }
     }
@@ -36,11 +38,11 @@ public sealed class TorchBackend : ITensorBackend
     /// <inheritdoc/>
     public torch.ScalarType ComputeType { get; }
 
-    /// <summary>The first GPU where there is one, else the CPU.</summary>
+    /// <summary>The first GPU if there is one, else the CPU.</summary>
     /// <param name="computeType">
     /// Float32 or bfloat16; by default bfloat16 on a GPU and float32 on the CPU.
     /// </param>
-    /// <param name="logger">Told what was chosen.</param>
+    /// <param name="logger">Receives the chosen device; null for none.</param>
     /// <exception cref="ArgumentException">The compute type is neither float32 nor bfloat16.</exception>
     /// <exception cref="NativeTorchException">TorchSharp's native libraries are missing or cannot be loaded.</exception>
     public static TorchBackend Auto(torch.ScalarType? computeType = null, ILogger? logger = null)
@@ -58,7 +60,7 @@ public sealed class TorchBackend : ITensorBackend
 
     /// <summary>The CPU.</summary>
     /// <param name="computeType">Float32 (the default) or bfloat16.</param>
-    /// <param name="logger">Told what was chosen.</param>
+    /// <param name="logger">Receives the chosen device; null for none.</param>
     /// <exception cref="ArgumentException">The compute type is neither float32 nor bfloat16.</exception>
     /// <exception cref="NativeTorchException">TorchSharp's native libraries are missing or cannot be loaded.</exception>
     public static TorchBackend Cpu(torch.ScalarType computeType = torch.ScalarType.Float32, ILogger? logger = null)
@@ -69,19 +71,21 @@ public sealed class TorchBackend : ITensorBackend
     }
 
     /// <summary>One GPU.</summary>
-    /// <param name="index">Which one, from 0.</param>
+    /// <param name="index">The index of the GPU, from 0.</param>
     /// <param name="computeType">Float32 (the default) or bfloat16.</param>
-    /// <param name="logger">Told what was chosen.</param>
+    /// <param name="logger">Receives the chosen device; null for none.</param>
     /// <exception cref="ArgumentException">The compute type is neither float32 nor bfloat16, or the index is negative.</exception>
     /// <exception cref="BackendException">There is no such GPU.</exception>
     /// <exception cref="NativeTorchException">TorchSharp's native libraries are missing or cannot be loaded.</exception>
     public static TorchBackend Cuda(int index = 0, torch.ScalarType computeType = torch.ScalarType.Float32, ILogger? logger = null) =>
         DistributeOverGpus([index], computeType, logger);
 
-    /// <summary>Blocks spread evenly over several GPUs, in contiguous ranges; the first also holds embeddings and head.</summary>
-    /// <param name="indices">Which ones, from 0, in the order of the blocks; by default all.</param>
+    /// <summary>
+    /// Blocks distributed evenly over several GPUs, in contiguous ranges; the first also has the embeddings and the head.
+    /// </summary>
+    /// <param name="indices">The indices of the GPUs, from 0, in the order of the blocks; null (the default) for all.</param>
     /// <param name="computeType">Float32 (the default) or bfloat16.</param>
-    /// <param name="logger">Told what was chosen.</param>
+    /// <param name="logger">Receives the chosen device; null for none.</param>
     /// <exception cref="ArgumentException">The compute type is neither float32 nor bfloat16, or an index is negative.</exception>
     /// <exception cref="BackendException">There is no such GPU.</exception>
     /// <exception cref="NativeTorchException">TorchSharp's native libraries are missing or cannot be loaded.</exception>
@@ -96,7 +100,7 @@ public sealed class TorchBackend : ITensorBackend
         CheckComputeType(computeType);
         NativeTorch.EnsureLoaded(logger);
 
-        // Asked for before any device object is made: TorchSharp's own message for a missing GPU names neither packages nor count.
+        // Checked before a device is created: TorchSharp's message for a missing GPU names neither packages nor their number.
         int available = CudaDevices();
         CheckCuda(indices?.Count > 0 ? indices.Max() : 0, available);
         indices ??= [.. Enumerable.Range(0, available)];
@@ -104,10 +108,10 @@ public sealed class TorchBackend : ITensorBackend
     }
 
     /// <summary>
-    /// The <c>meta</c> device: a forward pass at any size checks shapes and takes no memory. Reading a number from it is an error.
+    /// The <c>meta</c> device: a forward pass of any size checks shapes and takes no memory. Reading a number is an error.
     /// </summary>
     /// <param name="computeType">Float32 (the default) or bfloat16.</param>
-    /// <param name="logger">Told what was chosen.</param>
+    /// <param name="logger">Receives the chosen device; null for none.</param>
     /// <exception cref="ArgumentException">The compute type is neither float32 nor bfloat16.</exception>
     /// <exception cref="NativeTorchException">TorchSharp's native libraries are missing or cannot be loaded.</exception>
     public static TorchBackend Meta(torch.ScalarType computeType = torch.ScalarType.Float32, ILogger? logger = null)
@@ -118,17 +122,17 @@ public sealed class TorchBackend : ITensorBackend
     }
 
     /// <summary>
-    /// Blocks spread evenly over devices, in contiguous ranges: activations cross from device to device once per device, not once per
-    /// block. A device may stand in the list more than once, to hold a larger share.
+    /// Blocks distributed evenly over devices, in contiguous ranges, so that activations move once per device. A device may be in the list
+    /// more than once, for a larger share.
     /// </summary>
     /// <param name="devices">
-    /// The devices in the order of the blocks; the first also holds embeddings and head. Making a device touches TorchSharp: call
+    /// The devices in the order of the blocks; the first also has the embeddings and the head. To create a device loads TorchSharp: call
     /// <see cref="NativeTorch.EnsureLoaded"/> before, or use <see cref="DistributeOverGpus"/>.
     /// </param>
     /// <param name="computeType">Float32 (the default) or bfloat16.</param>
-    /// <param name="logger">Told what was chosen.</param>
+    /// <param name="logger">Receives the chosen device; null for none.</param>
     /// <exception cref="ArgumentException">
-    /// The compute type is neither float32 nor bfloat16, the list is empty, or it mixes <c>meta</c> with devices that hold numbers.
+    /// The compute type is neither float32 nor bfloat16, the list is empty, or it mixes <c>meta</c> with other devices.
     /// </exception>
     /// <exception cref="BackendException">There is no such GPU.</exception>
     /// <exception cref="NativeTorchException">TorchSharp's native libraries are missing or cannot be loaded.</exception>
@@ -139,7 +143,7 @@ public sealed class TorchBackend : ITensorBackend
         CheckComputeType(computeType);
         if (devices.Count == 0)
         {
-            throw new ArgumentException("Blocks cannot be spread over an empty list of devices.", nameof(devices));
+            throw new ArgumentException("Blocks cannot be distributed over an empty list of devices.", nameof(devices));
         }
 
         NativeTorch.EnsureLoaded(logger);
@@ -147,7 +151,7 @@ public sealed class TorchBackend : ITensorBackend
         if (metas != 0 && metas != devices.Count)
         {
             throw new ArgumentException(
-                $"Numbers cannot move from meta to a device that holds them: {string.Join(", ", devices.Select(Name))}.", nameof(devices));
+                $"The meta device cannot be mixed with others: {string.Join(", ", devices.Select(Name))}.", nameof(devices));
         }
 
         if (devices.Where(device => device.type == DeviceType.CUDA).Select(device => device.index).ToList() is { Count: > 0 } cuda)
@@ -191,11 +195,11 @@ public sealed class TorchBackend : ITensorBackend
         return device.type == DeviceType.CUDA ? $"{name}:{Math.Max(device.index, 0)}" : name;
     }
 
-    /// <summary>What is free on all devices together, each counted once; null where one of them does not tell.</summary>
+    /// <summary>The available memory of all devices, each counted once; null where one is unknown.</summary>
     private long? Available(long resident) => _devices.DistinctBy(Name).Aggregate((long?)0, (sum, device) => sum + device.type switch
     {
         DeviceType.CPU => Math.Max(0, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes - resident),
-        DeviceType.CUDA => CudaDriver.OfProcess?.FreeBytes(Math.Max(device.index, 0)),
+        DeviceType.CUDA => CudaDriver.Current?.FreeBytes(Math.Max(device.index, 0)),
         _ => null,
     });
 
@@ -208,7 +212,7 @@ public sealed class TorchBackend : ITensorBackend
             throw new BackendException(
                 "No CUDA device is available. The application needs the package TorchSharp-cuda-linux or TorchSharp-cuda-windows in place " +
                 "of TorchSharp-cpu, and the machine an NVIDIA GPU that CUDA_VISIBLE_DEVICES does not hide and a driver that is new enough. " +
-                "TorchBackend.Auto() takes a GPU only where there is one, TorchBackend.Cpu() none.");
+                "TorchBackend.Auto() uses a GPU only if there is one, TorchBackend.Cpu() none.");
         }
 
         if (index >= available)
@@ -219,7 +223,7 @@ public sealed class TorchBackend : ITensorBackend
 
     private static void CheckComputeType(torch.ScalarType computeType)
     {
-        // Float16 is left out on purpose: its range is too small for the residual stream of the larger models.
+        // Float16 is not supported: its range is too small for the residual stream of larger models.
         if (computeType is not (torch.ScalarType.Float32 or torch.ScalarType.BFloat16))
         {
             throw new ArgumentException($"The compute type must be Float32 or BFloat16, not {computeType}.", nameof(computeType));

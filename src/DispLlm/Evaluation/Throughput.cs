@@ -80,7 +80,7 @@ public static class Throughput
         options = (options ?? new ThroughputOptions()).Validate();
         return MeasureSpeed(models, (long)options.BatchSize * options.NewTokens, options.Rounds, model =>
         {
-            using var cache = model.CreateKeyValueCache();
+            using var cache = model.CreateKeyValueCache() ?? throw new NotSupportedException($"{model.GetType().Name} has no key-value caches to decode with.");
             model.NextTokenLogits(CreateTokens(model, options.BatchSize, options.PromptLength), cache);
             Tensor token = CreateTokens(model, options.BatchSize, 1);
             return MeasureSeconds(() =>

@@ -10,26 +10,28 @@ public enum NormKind
     LayerNorm,
 }
 
-/// <summary>Where a block's norms stand.</summary>
+/// <summary>Where a block's norms are.</summary>
 public enum NormPlacement
 {
-    /// <summary>In front of each sublayer: <c>x + f(norm(x))</c>.</summary>
+    /// <summary>Before each sublayer: <c>x + f(norm(x))</c>.</summary>
     PreNorm,
 
-    /// <summary>Behind each residual sum: <c>norm(x + f(x))</c>. Sites then select from the stream itself, and no final norm is needed.</summary>
+    /// <summary>
+    /// After each residual sum: <c>norm(x + f(x))</c>. S1 and S3 then select from the residual stream itself, and no final norm is needed.
+    /// </summary>
     PostNorm,
 }
 
-/// <summary>How attention and MLP of a block share the residual stream.</summary>
+/// <summary>How attention and MLP of a block add to the residual stream.</summary>
 public enum ResidualLayout
 {
     /// <summary>One after the other: <c>y = x + attention(norm1(x)); y + mlp(norm2(y))</c>.</summary>
     Sequential,
 
-    /// <summary>Side by side, each with its own norm: <c>x + attention(norm1(x)) + mlp(norm2(x))</c>.</summary>
+    /// <summary>In parallel, each with its own norm: <c>x + attention(norm1(x)) + mlp(norm2(x))</c>.</summary>
     Parallel,
 
-    /// <summary>Side by side from one norm: <c>x + attention(norm(x)) + mlp(norm(x))</c>.</summary>
+    /// <summary>In parallel from one norm: <c>x + attention(norm(x)) + mlp(norm(x))</c>.</summary>
     ParallelSharedNorm,
 }
 
@@ -59,6 +61,6 @@ public enum Activation
     Relu,
 }
 
-/// <summary>A table of learned positions, added to the token embeddings.</summary>
-/// <param name="Offset">Rows of the table in front of the one for position 0.</param>
+/// <summary>A table of learned positions, added to the token embeddings. Immutable and safe from several threads.</summary>
+/// <param name="Offset">Rows of the table before the one for position 0. Default: 0.</param>
 public sealed record LearnedPositionsSpec(int Offset = 0);

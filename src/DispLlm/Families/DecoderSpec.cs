@@ -1,12 +1,12 @@
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// Everything the decoder network needs to know about a model: sizes, and which of the known parts it is built of.
-/// A family reads it from <c>config.json</c>; the network reads it and nothing else, so it holds no family's name.
+/// Everything the decoder network needs to know about a model: sizes, and which of the known parts it is built of. A family reads it from
+/// <c>config.json</c>; the network reads it and nothing else, so it holds no family's name. Immutable and safe from several threads.
 /// </summary>
 public sealed record DecoderSpec
 {
-    /// <summary>Number of token pieces.</summary>
+    /// <summary>Number of tokens in the vocabulary.</summary>
     public required int VocabularySize { get; init; }
 
     /// <summary>Features <c>d</c> of the residual stream.</summary>
@@ -21,7 +21,7 @@ public sealed record DecoderSpec
     /// <summary>Number of key-value heads; fewer than <see cref="NumAttentionHeads"/> in grouped-query attention.</summary>
     public required int NumKeyValueHeads { get; init; }
 
-    /// <summary>Features of one head; not always <c>HiddenSize / Heads</c>.</summary>
+    /// <summary>Features of one head; not always <c>HiddenSize / NumAttentionHeads</c>.</summary>
     public required int HeadDim { get; init; }
 
     /// <summary>Hidden features <c>d_ff</c> of the MLP.</summary>
@@ -51,7 +51,7 @@ public sealed record DecoderSpec
     /// <summary>Where the blocks' norms stand. Default: before each sublayer.</summary>
     public NormPlacement NormPlacement { get; init; }
 
-    /// <summary>How attention and MLP share the stream. Default: one after the other.</summary>
+    /// <summary>How attention and MLP add to the residual stream. Default: one after the other.</summary>
     public ResidualLayout Residual { get; init; }
 
     /// <summary>Whether there is a norm between the last block and the head. Default: yes.</summary>
@@ -64,8 +64,8 @@ public sealed record DecoderSpec
     public QueryKeyValueLayout QueryKeyValueLayout { get; init; }
 
     /// <summary>
-    /// Features of the token embedding. Where it is not <see cref="HiddenSize"/>, which is the default, one projection leads from it into the
-    /// stream and another from the stream to the head.
+    /// Features of the token embedding. Default: <see cref="HiddenSize"/>. Otherwise one projection leads from the embedding into the
+    /// residual stream and another from the residual stream to the head.
     /// </summary>
     public int? EmbeddingSize { get; init; }
 
@@ -84,88 +84,91 @@ public sealed record DecoderSpec
     /// <summary>Whether the head has a bias.</summary>
     public bool HeadBias { get; init; }
 
-    /// <summary>Whether the token embedding is projected into the stream, and the stream to the head.</summary>
+    /// <summary>Whether the token embedding is projected into the residual stream, and the residual stream to the head.</summary>
     public bool ProjectsEmbedding => (EmbeddingSize ?? HiddenSize) != HiddenSize;
 
-    /// <summary>Output features of the query projection: <c>Heads * HeadSize</c>.</summary>
+    /// <summary>Output features of the query projection: <c>NumAttentionHeads * HeadDim</c>.</summary>
     public int QuerySize => NumAttentionHeads * HeadDim;
 
-    /// <summary>Output features of the key projection, and of the value projection: <c>KeyValueHeads * HeadSize</c>.</summary>
+    /// <summary>Output features of the key projection, and of the value projection: <c>NumKeyValueHeads * HeadDim</c>.</summary>
     public int KeyValueSize => NumKeyValueHeads * HeadDim;
 
-    /// <summary>What in this spec cannot be together, as a sentence; null where everything fits.</summary>
-    public string? Validate()
+    /// <summary>Checks that the values fit together.</summary>
+    /// <exception cref="ArgumentException">A value is out of range, or two contradict each other; they are named.</exception>
+    public void Validate()
     {
         foreach (var (size, name) in new[]
         {
-            (VocabularySize, nameof(VocabularySize)), (HiddenSize, nameof(HiddenSize)), (NumLayers, nameof(NumLayers)), (NumAttentionHeads, nameof(NumAttentionHeads)),
-            (NumKeyValueHeads, nameof(NumKeyValueHeads)), (HeadDim, nameof(HeadDim)), (IntermediateSize, nameof(IntermediateSize)), (MaxPositions, nameof(MaxPositions)),
+            (VocabularySize, nameof(VocabularySize)), (HiddenSize, nameof(HiddenSize)), (NumLayers, nameof(NumLayers)),
+            (NumAttentionHeads, nameof(NumAttentionHeads)), (NumKeyValueHeads, nameof(NumKeyValueHeads)), (HeadDim, nameof(HeadDim)),
+            (IntermediateSize, nameof(IntermediateSize)), (MaxPositions, nameof(MaxPositions)),
             (EmbeddingSize ?? HiddenSize, nameof(EmbeddingSize)),
         })
         {
-            if (size < 1)
-            {
-                return $"{name} is {size}; it has to be at least 1.";
-            }
+            Require(size >= 1, $"{name} is {size}; it must be at least 1.");
         }
 
-        if (!(NormEpsilon > 0 && double.IsFinite(NormEpsilon)))
-        {
-            return $"{nameof(NormEpsilon)} is {NormEpsilon}; it has to be above 0.";
-        }
-
-        if (NumAttentionHeads % NumKeyValueHeads != 0)
-        {
-            return $"{NumAttentionHeads} query heads cannot share {NumKeyValueHeads} key-value heads evenly.";
-        }
-
-        if ((Rotary is null) == (LearnedPositions is null))
-        {
-            return Rotary is null
-                ? $"The model has no positions: give it {nameof(Rotary)} or {nameof(LearnedPositions)}."
-                : $"The model has two kinds of positions: {nameof(Rotary)} and {nameof(LearnedPositions)}.";
-        }
-
-        if (Rotary is { } rotary && (rotary.Dimensions < 2 || rotary.Dimensions % 2 != 0 || rotary.Dimensions > HeadDim))
-        {
-            return $"{rotary.Dimensions} features of each head are rotated; it has to be an even number from 2 to the head's {HeadDim}.";
-        }
-
-        if (LearnedPositions is { Offset: < 0 } learned)
-        {
-            return $"The offset of the learned positions is {learned.Offset}; it has to be at least 0.";
-        }
-
-        if (NormPlacement == NormPlacement.PostNorm && Residual != ResidualLayout.Sequential)
-        {
-            return $"Norms behind the residual sums need a sum behind each sublayer, but the residual layout is {Residual}.";
-        }
-
-        if (QueryKeyValueLayout == QueryKeyValueLayout.FusedByHead && NumKeyValueHeads != NumAttentionHeads)
-        {
-            return $"Queries, keys and values fused by head need as many key-value heads ({NumKeyValueHeads}) as query heads ({NumAttentionHeads}).";
-        }
-
-        return null;
+        Require(NormEpsilon > 0 && double.IsFinite(NormEpsilon), $"{nameof(NormEpsilon)} is {NormEpsilon}; it must be above 0 and finite.");
+        Require(
+            NumAttentionHeads % NumKeyValueHeads == 0,
+            $"{nameof(NumAttentionHeads)} is {NumAttentionHeads}, which is not a multiple "
+                + $"of {nameof(NumKeyValueHeads)} {NumKeyValueHeads}.");
+        Require(
+            Rotary is not null || LearnedPositions is not null,
+            $"The model has no positions: set {nameof(Rotary)} or {nameof(LearnedPositions)}.");
+        Require(
+            Rotary is null || LearnedPositions is null,
+            $"The model has two kinds of positions: {nameof(Rotary)} and {nameof(LearnedPositions)}.");
+        Require(
+            Rotary is not { } rotary || (rotary.Dimensions >= 2 && rotary.Dimensions % 2 == 0 && rotary.Dimensions <= HeadDim),
+            $"{nameof(Rotary)} rotates {Rotary?.Dimensions} features of each head; it must be an even number from 2 to the "
+                + $"head's {HeadDim}.");
+        Require(
+            LearnedPositions is not { Offset: < 0 },
+            $"{nameof(LearnedPositions)} has the offset {LearnedPositions?.Offset}; it must be at least 0.");
+        Require(
+            NormPlacement == NormPlacement.PreNorm || Residual == ResidualLayout.Sequential,
+            $"{nameof(NormPlacement)} is {NormPlacement}, which needs a residual sum after each sublayer, "
+                + $"but {nameof(Residual)} is {Residual}.");
+        Require(
+            QueryKeyValueLayout == QueryKeyValueLayout.Separate || NumKeyValueHeads == NumAttentionHeads,
+            $"{nameof(QueryKeyValueLayout)} is {QueryKeyValueLayout}, which needs as many key-value heads ({NumKeyValueHeads}) as "
+                + $"query heads ({NumAttentionHeads}).");
     }
 
-    /// <summary>What of a model's configuration a family makes, checked for contradictions.</summary>
+    /// <summary>Reads a model's configuration by its family, and checks that the values fit together.</summary>
     /// <param name="config">The model's <c>config.json</c>.</param>
     /// <param name="family">The model's family.</param>
     /// <exception cref="CheckpointException">A value is missing or of the wrong kind, or the values contradict each other.</exception>
-    /// <exception cref="UnsupportedModelException">A value asks for something that the decoder does not compute.</exception>
+    /// <exception cref="UnsupportedModelException">A value asks for what the decoder does not compute.</exception>
     public static DecoderSpec Read(ModelConfig config, IModelFamily family)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(family);
         if (config.Has("quantization_config"))
         {
-            throw config.Unsupported("quantization_config", "quantised weights cannot be cut; take the float checkpoint they were made from");
+            throw config.Unsupported(
+                "quantization_config", "quantized weights cannot be pruned; take the float checkpoint that they were made from");
         }
 
         var spec = family.ReadSpec(config);
-        return spec.Validate() is { } contradiction
-            ? throw new CheckpointException(config.File, null, $"as family '{family.Name}' reads it, the configuration contradicts itself. {contradiction}")
-            : spec;
+        try
+        {
+            spec.Validate();
+            return spec;
+        }
+        catch (ArgumentException e)
+        {
+            throw new CheckpointException(
+                config.File, null, $"as family '{family.Name}' reads it, the configuration contradicts itself. {e.Message}", e);
+        }
+    }
+
+    private static void Require(bool condition, string otherwise)
+    {
+        if (!condition)
+        {
+            throw new ArgumentException(otherwise);
+        }
     }
 }

@@ -1,8 +1,9 @@
-namespace DispLlm;
+namespace DispLlm.Modeling;
 
 /// <summary>
-/// What tells one architecture from another: how its <c>config.json</c> becomes a <see cref="DecoderSpec"/>, and under which names
-/// its tensors are stored. A family computes nothing.
+/// What tells one architecture from another: how its <c>config.json</c> becomes a <see cref="DecoderSpec"/>, and under which names its
+/// tensors are stored. A family computes nothing. Most derive from <see cref="HuggingFaceDecoderFamily"/>. Implementations are immutable
+/// and safe from several threads.
 /// </summary>
 public interface IModelFamily
 {
@@ -13,13 +14,14 @@ public interface IModelFamily
     IReadOnlyCollection<string> ModelTypes { get; }
 
     /// <summary>
-    /// The <c>config.json</c> of a published model of this family. Registration tries the family on it, so that a spec that contradicts itself,
-    /// or a name given twice, is found when the family is added and not with somebody's checkpoint.
+    /// The <c>config.json</c> of a published model of this family. <see cref="ModelFamilies.Add"/> tries the family on it, so that a
+    /// contradictory spec or a name given twice is found when the family is added.
     /// </summary>
     ModelConfig Example { get; }
 
     /// <summary>
-    /// What tensor names may lack at the front, as where the model was saved without its head: <c>model.</c> in many families. Default: nothing.
+    /// What tensor names may lack at the front, as where the model was saved without its head: <c>model.</c> in many families. Default:
+    /// nothing.
     /// </summary>
     string BaseModelPrefix => string.Empty;
 
@@ -31,10 +33,11 @@ public interface IModelFamily
 
     /// <summary>Name of the module that holds a weight, without <c>.weight</c> or <c>.bias</c>.</summary>
     /// <param name="role">What the weight does.</param>
-    /// <param name="block">The block's index from 0; of no meaning for roles outside blocks.</param>
+    /// <param name="block">The block's index from 0; ignored for roles outside blocks.</param>
+    /// <exception cref="ArgumentOutOfRangeException">No model of the family has such a weight.</exception>
     string ModuleName(WeightRole role, int block);
 
-    /// <summary>Whether a tensor that the model does not use may lie in the checkpoint all the same. Default: no tensor may.</summary>
+    /// <summary>Whether the checkpoint may hold a tensor that the model does not use. Default: no.</summary>
     /// <param name="tensorName">The tensor's name.</param>
     bool IsIgnorable(string tensorName) => false;
 }

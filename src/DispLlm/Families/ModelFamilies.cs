@@ -1,6 +1,6 @@
 namespace DispLlm;
 
-/// <summary>The families that a model may belong to: an immutable set to which callers add their own.</summary>
+/// <summary>The families that a model may belong to: an immutable set to which callers add their own. Safe from several threads.</summary>
 public sealed class ModelFamilies
 {
     private readonly Dictionary<string, IModelFamily> _byModelType;
@@ -16,11 +16,11 @@ public sealed class ModelFamilies
     /// <summary>The families, each once, in alphabetical order of their names.</summary>
     public IReadOnlyList<IModelFamily> All => [.. _byModelType.Values.Distinct().OrderBy(family => family.Name, StringComparer.Ordinal)];
 
-    /// <summary>This set and one family more. The family is tried on its <see cref="IModelFamily.Example"/>.</summary>
+    /// <summary>A set with one family more. The family is tried on its <see cref="IModelFamily.Example"/>.</summary>
     /// <param name="family">The family to add.</param>
     /// <exception cref="ArgumentException">
-    /// The family claims no <c>model_type</c>, or one that another family has; or what it makes of its example contradicts itself: a spec that
-    /// does not fit together, two weights of one name, or a weight without one.
+    /// The family claims no <c>model_type</c>, or one that another family has; or what it makes of its example contradicts itself: a spec
+    /// that does not fit together, two weights of one name, or a weight without one.
     /// </exception>
     public ModelFamilies Add(IModelFamily family)
     {
@@ -42,7 +42,9 @@ public sealed class ModelFamilies
 
         if (Find(family.Name) is not null)
         {
-            throw new ArgumentException($"There is a family '{family.Name}' already; pruned checkpoints name their family, so names are given once.", nameof(family));
+            throw new ArgumentException(
+                $"There is a family '{family.Name}' already; pruned checkpoints name their family, so names are given once.",
+                nameof(family));
         }
 
         Try(family);
@@ -58,28 +60,29 @@ public sealed class ModelFamilies
         string type = config.GetString("model_type");
         return _byModelType.TryGetValue(type, out var family)
             ? family
-            : throw config.Unsupported("model_type", $"known are {string.Join(", ", ModelTypes)}; add a family with ModelFamilies.With");
+            : throw config.Unsupported("model_type", $"known are {string.Join(", ", ModelTypes)}; add a family with ModelFamilies.Add");
     }
 
     /// <summary>The family of a name, as pruned checkpoints record it; null where there is none.</summary>
     /// <param name="name">The family's <see cref="IModelFamily.Name"/>.</param>
     public IModelFamily? Find(string name) => _byModelType.Values.FirstOrDefault(family => family.Name == name);
 
-    /// <summary>What can be wrong with a family shows on one configuration, if it is read to the end.</summary>
+    /// <summary>Reads the family's example to the end.</summary>
     private static void Try(IModelFamily family)
     {
         DecoderSpec spec;
-        IReadOnlyList<CheckpointParameter> slots;
+        IReadOnlyList<CheckpointParameter> parameters;
         try
         {
             if (!family.ModelTypes.Contains(family.Example.GetString("model_type")))
             {
-                throw new ArgumentException($"Family '{family.Name}' does not claim the model_type of its own example, {family.Example.GetRaw("model_type")}.");
+                throw new ArgumentException(
+                    $"Family '{family.Name}' does not claim the model_type of its own example, {family.Example.GetRaw("model_type")}.");
             }
 
             // Two blocks are enough to see whether names tell blocks apart.
             spec = DecoderSpec.Read(family.Example, family);
-            slots = [.. ParameterCatalog.CheckpointParameters(spec with { NumLayers = Math.Min(2, spec.NumLayers) }, family)];
+            parameters = [.. ParameterCatalog.CheckpointParameters(spec with { NumLayers = Math.Min(2, spec.NumLayers) }, family)];
         }
         catch (Exception e) when (e is DispLlmException or ArgumentOutOfRangeException)
         {
@@ -87,13 +90,14 @@ public sealed class ModelFamilies
         }
 
         var names = new Dictionary<string, CheckpointParameter>(StringComparer.Ordinal);
-        foreach (var slot in slots)
+        foreach (var parameter in parameters)
         {
-            if (!names.TryAdd(slot.Name, slot))
+            if (!names.TryAdd(parameter.Name, parameter))
             {
                 throw new ArgumentException(
-                    $"Family '{family.Name}' gives the name '{slot.Name}' to {names[slot.Name].Role} of block {names[slot.Name].Block} "
-                    + $"and to {slot.Role} of block {slot.Block}.",
+                    $"Family '{family.Name}' gives the name '{parameter.Name}' to {names[parameter.Name].Role} of "
+                    + $"block {names[parameter.Name].Block} "
+                    + $"and to {parameter.Role} of block {parameter.Block}.",
                     nameof(family));
             }
         }

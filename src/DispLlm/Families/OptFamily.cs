@@ -1,24 +1,29 @@
-using System.Globalization;
-
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// OPT, 125M to 66B: learned positions, layer norms with biases, a plain MLP. OPT-350M alone has its norms behind the residual sums and an
-/// embedding that is narrower than the stream.
+/// OPT, 125M to 66B: learned positions, layer norms with biases, a plain MLP. OPT-350M alone has its norms after the residual sums and an
+/// embedding that is narrower than the residual stream. Immutable and safe from several threads.
 /// </summary>
-public sealed class OptFamily : IModelFamily
+public sealed class OptFamily : HuggingFaceDecoderFamily
 {
-    // The table of positions was made for a padding token in front; its first two rows are never used.
+    private const double NormEpsilon = 1e-5;
+
+    // The table of positions begins with two rows for padding.
     private const int PositionOffset = 2;
 
-    /// <inheritdoc/>
-    public string Name => "opt";
+    private static readonly DecoderConfigKeys s_keys = new()
+    {
+        IntermediateSize = "ffn_dim",
+        Activation = "activation_function",
+        DefaultActivation = "relu",
+        DefaultTieWordEmbeddings = true,
+    };
 
     /// <inheritdoc/>
-    public IReadOnlyCollection<string> ModelTypes { get; } = ["opt"];
+    public override string Name => "opt";
 
     /// <inheritdoc/>
-    public ModelConfig Example { get; } = ModelConfig.Parse(
+    public override ModelConfig Example { get; } = ModelConfig.Parse(
         """
         {"model_type": "opt", "hidden_size": 1024, "ffn_dim": 4096, "num_hidden_layers": 24, "num_attention_heads": 16, "vocab_size": 50272,
          "max_position_embeddings": 2048, "word_embed_proj_dim": 512, "do_layer_norm_before": false, "activation_function": "relu"}
@@ -26,14 +31,31 @@ public sealed class OptFamily : IModelFamily
         "OPT-350M");
 
     /// <inheritdoc/>
-    public string BaseModelPrefix => "model.";
+    protected override IReadOnlyDictionary<WeightRole, string> ModuleNames { get; } = new Dictionary<WeightRole, string>
+    {
+        [WeightRole.TokenEmbedding] = "model.decoder.embed_tokens",
+        [WeightRole.PositionEmbedding] = "model.decoder.embed_positions",
+        [WeightRole.EmbeddingInput] = "model.decoder.project_in",
+        [WeightRole.AttentionNorm] = "model.decoder.layers.{0}.self_attn_layer_norm",
+        [WeightRole.Query] = "model.decoder.layers.{0}.self_attn.q_proj",
+        [WeightRole.Key] = "model.decoder.layers.{0}.self_attn.k_proj",
+        [WeightRole.Value] = "model.decoder.layers.{0}.self_attn.v_proj",
+        [WeightRole.AttentionOutput] = "model.decoder.layers.{0}.self_attn.out_proj",
+        [WeightRole.MlpNorm] = "model.decoder.layers.{0}.final_layer_norm",
+        [WeightRole.MlpUp] = "model.decoder.layers.{0}.fc1",
+        [WeightRole.MlpDown] = "model.decoder.layers.{0}.fc2",
+        [WeightRole.FinalNorm] = "model.decoder.final_layer_norm",
+        [WeightRole.EmbeddingOutput] = "model.decoder.project_out",
+        [WeightRole.Head] = "lm_head",
+    };
 
     /// <inheritdoc/>
-    public DecoderSpec ReadSpec(ModelConfig config)
+    protected override IReadOnlyCollection<string> IgnorableSuffixes => [];
+
+    /// <inheritdoc/>
+    public override DecoderSpec ReadSpec(ModelConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
-        int hidden = config.GetPositiveInt("hidden_size");
-        var heads = HeadConfig.Read(config);
         if (!config.GetBool("layer_norm_elementwise_affine", true))
         {
             throw config.Unsupported("layer_norm_elementwise_affine", "norms without weights are not computed here");
@@ -41,52 +63,20 @@ public sealed class OptFamily : IModelFamily
 
         bool normBefore = config.GetBool("do_layer_norm_before", true);
         bool bias = config.GetBool("enable_bias", true);
-        return new DecoderSpec
+        var spec = ReadDecoder(config, s_keys);
+        return spec with
         {
-            VocabularySize = config.GetPositiveInt("vocab_size"),
-            HiddenSize = hidden,
-            EmbeddingSize = config.GetPositiveInt("word_embed_proj_dim", hidden),
-            NumLayers = config.GetPositiveInt("num_hidden_layers"),
-            NumAttentionHeads = heads.NumAttentionHeads,
-            NumKeyValueHeads = heads.NumKeyValueHeads,
-            HeadDim = heads.HeadDim,
-            IntermediateSize = config.GetPositiveInt("ffn_dim"),
+            EmbeddingSize = config.GetPositiveInt("word_embed_proj_dim", spec.HiddenSize),
             GatedMlp = false,
-            Activation = ActivationConfig.Read(config, "activation_function", "relu"),
             Norm = NormKind.LayerNorm,
-            NormEpsilon = 1e-5,
+            NormEpsilon = NormEpsilon,
             NormPlacement = normBefore ? NormPlacement.PreNorm : NormPlacement.PostNorm,
             FinalNorm = normBefore && !config.GetBool("_remove_final_layer_norm", false),
-            MaxPositions = config.GetPositiveInt("max_position_embeddings", 2048),
+            Rotary = null,
             LearnedPositions = new LearnedPositionsSpec(PositionOffset),
             QueryKeyValueBias = bias,
             AttentionOutputBias = bias,
             MlpBias = bias,
-            TieWordEmbeddings = config.GetBool("tie_word_embeddings", true),
-        };
-    }
-
-    /// <inheritdoc/>
-    public string ModuleName(WeightRole role, int block)
-    {
-        string layer = string.Create(CultureInfo.InvariantCulture, $"model.decoder.layers.{block}.");
-        return role switch
-        {
-            WeightRole.TokenEmbedding => "model.decoder.embed_tokens",
-            WeightRole.PositionEmbedding => "model.decoder.embed_positions",
-            WeightRole.EmbeddingInput => "model.decoder.project_in",
-            WeightRole.AttentionNorm => layer + "self_attn_layer_norm",
-            WeightRole.Query => layer + "self_attn.q_proj",
-            WeightRole.Key => layer + "self_attn.k_proj",
-            WeightRole.Value => layer + "self_attn.v_proj",
-            WeightRole.AttentionOutput => layer + "self_attn.out_proj",
-            WeightRole.MlpNorm => layer + "final_layer_norm",
-            WeightRole.MlpUp => layer + "fc1",
-            WeightRole.MlpDown => layer + "fc2",
-            WeightRole.FinalNorm => "model.decoder.final_layer_norm",
-            WeightRole.EmbeddingOutput => "model.decoder.project_out",
-            WeightRole.Head => "lm_head",
-            _ => throw new ArgumentOutOfRangeException(nameof(role), role, "Not a weight of this family."),
         };
     }
 }

@@ -13,22 +13,25 @@ public sealed record ParameterDescriptor(WeightRole Role, int Block, bool IsBias
 /// <param name="IsBias">Whether it is the bias that goes with the role's weight.</param>
 /// <param name="Name">Its name in the checkpoint.</param>
 /// <param name="Shape">Its dense shape.</param>
-public sealed record CheckpointParameter(WeightRole Role, int Block, bool IsBias, string Name, IReadOnlyList<long> Shape);
+internal sealed record CheckpointParameter(WeightRole Role, int Block, bool IsBias, string Name, IReadOnlyList<long> Shape);
 
 /// <summary>
 /// Lists every tensor that a checkpoint of a spec has to hold, with its dense shape. Reading, counting and cutting go by this one list.
+/// Thread-safe.
 /// </summary>
 public static class ParameterCatalog
 {
     /// <summary>
-    /// The tensors that a spec asks for, in the order of the data flow. They are listed one by one as they are asked for: a damaged configuration with two
-    /// billion blocks fails at its first missing tensor, not for want of memory.
+    /// The tensors that a spec asks for, in the order of the data flow. They are listed lazily: a damaged configuration with two billion
+    /// blocks fails at its first missing tensor, not for lack of memory.
     /// </summary>
     /// <param name="spec">The model's spec.</param>
     public static IEnumerable<ParameterDescriptor> Parameters(DecoderSpec spec)
     {
         ArgumentNullException.ThrowIfNull(spec);
-        return BeforeBlocks(spec).Concat(Enumerable.Range(0, spec.NumLayers).SelectMany(block => BlockParameters(spec, block))).Concat(BehindBlocks(spec));
+        return BeforeBlocks(spec)
+            .Concat(Enumerable.Range(0, spec.NumLayers).SelectMany(block => BlockParameters(spec, block)))
+            .Concat(AfterBlocks(spec));
     }
 
     /// <summary>The tensors of one block, in the order of the data flow.</summary>
@@ -79,10 +82,12 @@ public static class ParameterCatalog
     /// <summary>The tensors of a model under the family's own names, in the order of the data flow.</summary>
     /// <param name="spec">The model's spec.</param>
     /// <param name="family">The family that names them.</param>
-    public static IEnumerable<CheckpointParameter> CheckpointParameters(DecoderSpec spec, IModelFamily family)
+    internal static IEnumerable<CheckpointParameter> CheckpointParameters(DecoderSpec spec, IModelFamily family)
     {
         ArgumentNullException.ThrowIfNull(family);
-        return Parameters(spec).Select(part => new CheckpointParameter(part.Role, part.Block, part.IsBias, TensorName(part.Role, part.Block, part.IsBias, family), part.Shape));
+        return Parameters(spec).Select(part =>
+            new CheckpointParameter(
+                part.Role, part.Block, part.IsBias, TensorName(part.Role, part.Block, part.IsBias, family), part.Shape));
     }
 
     /// <summary>
@@ -92,10 +97,10 @@ public static class ParameterCatalog
     /// <param name="spec">The model's spec.</param>
     /// <param name="family">The family that names them.</param>
     /// <param name="folder">The checkpoint.</param>
-    public static IEnumerable<CheckpointParameter> CheckpointParameters(DecoderSpec spec, IModelFamily family, CheckpointFolder folder)
+    internal static IEnumerable<CheckpointParameter> CheckpointParameters(DecoderSpec spec, IModelFamily family, CheckpointFolder folder)
     {
         ArgumentNullException.ThrowIfNull(folder);
-        return CheckpointParameters(spec, family).Select(slot => slot with { Name = NameIn(folder, slot.Name, family) });
+        return CheckpointParameters(spec, family).Select(parameter => parameter with { Name = NameIn(folder, parameter.Name, family) });
     }
 
     internal static string NameIn(CheckpointFolder folder, string name, IModelFamily family)
@@ -128,7 +133,7 @@ public static class ParameterCatalog
         }
     }
 
-    private static IEnumerable<ParameterDescriptor> BehindBlocks(DecoderSpec spec)
+    private static IEnumerable<ParameterDescriptor> AfterBlocks(DecoderSpec spec)
     {
         long d = spec.HiddenSize, embedding = spec.EmbeddingSize ?? d;
         foreach (var part in spec.FinalNorm ? Norm(spec, WeightRole.FinalNorm, -1, d) : [])

@@ -9,13 +9,13 @@ public enum WeightRole
     /// <summary>Table of learned positions, <c>[positions + offset, hidden]</c>.</summary>
     PositionEmbedding,
 
-    /// <summary>Projection from the token embedding into the stream, <c>[hidden, embedding]</c>.</summary>
+    /// <summary>Projection from the token embedding into the residual stream, <c>[hidden, embedding]</c>.</summary>
     EmbeddingInput,
 
     /// <summary>Norm of attention, <c>[hidden]</c>; of the whole block where attention and MLP share one.</summary>
     AttentionNorm,
 
-    /// <summary>Queries, keys and values as one projection, <c>[heads * 3 * head, hidden]</c>. Site S1 cuts its columns.</summary>
+    /// <summary>Queries, keys and values as one projection, <c>[3 * heads * head, hidden]</c>. Site S1 cuts its columns.</summary>
     QueryKeyValue,
 
     /// <summary>Query projection, <c>[heads * head, hidden]</c>. Site S1 cuts its columns.</summary>
@@ -51,7 +51,7 @@ public enum WeightRole
     /// <summary>Norm before the head, <c>[hidden]</c>.</summary>
     FinalNorm,
 
-    /// <summary>Projection from the stream to the head, <c>[embedding, hidden]</c>.</summary>
+    /// <summary>Projection from the residual stream to the head, <c>[embedding, hidden]</c>.</summary>
     EmbeddingOutput,
 
     /// <summary>Language-model head, <c>[vocab, embedding]</c>.</summary>

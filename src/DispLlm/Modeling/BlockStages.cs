@@ -4,61 +4,61 @@ using static TorchSharp.torch;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// The way of a stream through one block, held in front of each of the weights: what they read is there to look at, and they may still change.
-/// In four steps: query, key and value; attention's output; gate and up; down.
+/// The forward pass of one block in four stages: query, key and value; attention's output; gate and up; down. Before each stage its input can be read, and its
+/// weights may still change.
 /// </summary>
 internal sealed class BlockStages : IDisposable
 {
     private readonly DecoderBlock _block;
-    private readonly SitePolicy _passage;
-    private readonly Tensor _stream;
+    private readonly SitePolicy _policy;
+    private readonly Tensor _hidden;
     private Tensor _features;
     private Tensor? _attended;
     private SelectionSite? _site = SelectionSite.AttentionInput;
 
-    /// <summary>In front of the block's first weights.</summary>
+    /// <summary>Starts before the first stage.</summary>
     /// <param name="block">The block.</param>
-    /// <param name="stream">The stream in front of it, <c>[batch, seq, d]</c>, where the block is. It is not changed.</param>
-    /// <param name="passage">How the stream enters and leaves.</param>
-    public BlockStages(DecoderBlock block, Tensor stream, SitePolicy passage)
+    /// <param name="hidden">The input of the block, <c>[batch, seq, d]</c>, on its device. It is not changed.</param>
+    /// <param name="policy">How sublayers read and write the residual stream.</param>
+    public BlockStages(DecoderBlock block, Tensor hidden, SitePolicy policy)
     {
-        (_block, _passage) = (block, passage);
-        _stream = Held(() => stream);
-        _features = Held(() => block.EnterAttention(stream, passage));
+        (_block, _policy) = (block, policy);
+        _hidden = Keep(() => hidden);
+        _features = Keep(() => block.AttentionInput(hidden, policy));
     }
 
-    /// <summary>What the weights that come next read, in front of any gate: <c>[batch, seq, features]</c>; behind the last step the stream behind the block.</summary>
+    /// <summary>The input of the next stage's weights, before any gate, <c>[batch, seq, features]</c>; after the last stage the output of the block.</summary>
     public Tensor Features => _features;
 
-    /// <summary>The stream that the sublayer's output will be added to.</summary>
-    public Tensor Stream => _attended ?? _stream;
+    /// <summary>The residual stream that the sublayer's output will be added to.</summary>
+    public Tensor Stream => _attended ?? _hidden;
 
-    /// <summary>Computes with the weights that come next. Does nothing behind the last step.</summary>
+    /// <summary>Computes the next stage. Does nothing after the last one.</summary>
     public void Step()
     {
         switch (_site)
         {
             case SelectionSite.AttentionInput:
-                using (var window = new ForwardContext(_stream.shape[1], null))
+                using (var context = new ForwardContext(_hidden.shape[1], null))
                 {
-                    Take(() => _block.Mixed(_features, _passage, window), SelectionSite.AttentionOutput);
+                    Advance(() => _block.Attend(_features, _policy, context), SelectionSite.AttentionOutput);
                 }
 
                 break;
             case SelectionSite.AttentionOutput:
-                _attended = Held(() => _block.LeaveAttention(_stream, _features, _passage));
-                Take(() => _block.EnterMlp(_stream, _attended, _passage), SelectionSite.MlpInput);
+                _attended = Keep(() => _block.AddAttentionOutput(_hidden, _features, _policy));
+                Advance(() => _block.MlpInput(_hidden, _attended, _policy), SelectionSite.MlpInput);
                 break;
             case SelectionSite.MlpInput:
-                Take(() => _block.Hidden(_features, _passage), SelectionSite.MlpHidden);
+                Advance(() => _block.MlpHidden(_features, _policy), SelectionSite.MlpHidden);
                 break;
             case SelectionSite.MlpHidden:
-                Take(() => _block.LeaveMlp(_attended!, _features, _passage), null);
+                Advance(() => _block.AddMlpOutput(_attended!, _features, _policy), null);
                 break;
         }
     }
 
-    /// <summary>Takes the steps that are left. The caller disposes the stream <c>[batch, seq, d]</c> behind the block.</summary>
+    /// <summary>Computes the remaining stages and returns the output of the block, <c>[batch, seq, d]</c>. The caller disposes it.</summary>
     public Tensor Finish()
     {
         while (_site is not null)
@@ -72,20 +72,20 @@ internal sealed class BlockStages : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        _stream.Dispose();
+        _hidden.Dispose();
         _features.Dispose();
         _attended?.Dispose();
     }
 
-    private void Take(Func<Tensor> compute, SelectionSite? next)
+    private void Advance(Func<Tensor> compute, SelectionSite? next)
     {
-        Tensor features = Held(compute);
+        Tensor features = Keep(compute);
         _features.Dispose();
         (_features, _site) = (features, next);
     }
 
-    // Under another name: what is computed may be the caller's own tensor.
-    private static Tensor Held(Func<Tensor> compute)
+    // As an alias: the result may be the caller's own tensor.
+    private static Tensor Keep(Func<Tensor> compute)
     {
         using var scope = NewDisposeScope();
         return compute().alias().DetachFromDisposeScope();

@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// The one network that every family runs on: embedding, blocks, final norm, head. It reads a <see cref="DecoderSpec"/> and
-/// knows no family's name.
+/// The network of every family: embedding, blocks, final norm, head. It reads a <see cref="DecoderSpec"/> and knows no family's name. Thread-safe;
+/// <see cref="Dispose"/> waits for calls that <see cref="Enter"/> counts.
 /// </summary>
 internal sealed class Decoder : IDisposable
 {
@@ -16,9 +16,11 @@ internal sealed class Decoder : IDisposable
     private readonly ITensorBackend _backend;
     private readonly GateLayout _layout;
     private readonly DecoderBlock[] _blocks;
-    private readonly List<IDisposable> _owned = [];
-    private readonly SitePolicy[] _passages;
+    private readonly SitePolicy[] _policies;
     private readonly NormLayer? _finalNorm;
+    private readonly IDecodePath? _decodePath;
+    private readonly List<IDisposable> _owned = [];
+    private readonly UseCounter _uses = new(nameof(PrunableModel));
 
     public Decoder(DecoderSpec spec, DecoderWeights weights, ITensorBackend backend, GateLayout layout, SelectionPlan? plan)
     {
@@ -27,96 +29,83 @@ internal sealed class Decoder : IDisposable
         _backend = backend;
         _layout = layout;
         _blocks = new DecoderBlock[spec.NumLayers];
-        _passages = new SitePolicy[spec.NumLayers];
-        var hostBlocks = new HostBlock?[spec.NumLayers];
-        var tables = new Dictionary<string, RotaryTable>(StringComparer.Ordinal);
+        _policies = new SitePolicy[spec.NumLayers];
+        var tables = new Dictionary<string, RotaryEmbedding>(StringComparer.Ordinal);
         for (int block = 0; block < spec.NumLayers; block++)
         {
             var device = backend.GetBlockDevice(block, spec.NumLayers);
-            RotaryTable? rotary = null;
+            RotaryEmbedding? rotary = null;
             if (spec.Rotary is not null && !tables.TryGetValue(device.ToString(), out rotary))
             {
-                tables.Add(device.ToString(), rotary = new RotaryTable(spec.Rotary, device));
-                _owned.Add(rotary);
+                tables.Add(device.ToString(), rotary = Own(new RotaryEmbedding(spec.Rotary, device)));
             }
 
             _blocks[block] = new DecoderBlock(spec, block, weights, rotary);
-            if (plan is null)
-            {
-                _passages[block] = s_dense;
-                hostBlocks[block] = _blocks[block].InHostMemory(null);
-            }
-            else
-            {
-                var indices = BlockIndices.From(plan.Blocks[block], device);
-                _owned.Add(indices);
-                _passages[block] = new PrunedPolicy(indices, plan.NormOrder);
-                hostBlocks[block] = plan.NormOrder == NormOrder.NormThenSelect ? _blocks[block].InHostMemory(indices) : null;
-            }
+            _policies[block] = plan is null ? s_dense : new PrunedPolicy(Own(BlockIndices.From(plan.Blocks[block], device)), plan.NormOrder);
         }
 
-        HostBlocks = HostBlocks.TryCreate(spec, hostBlocks, tables.Values.FirstOrDefault());
         _finalNorm = spec.FinalNorm ? weights.Norm(spec, WeightRole.FinalNorm, -1) : null;
+        _decodePath = DecodePath.TryCreate(backend.Device);
     }
 
-    /// <summary>The blocks for one position in the CPU's memory; null where it goes through tensors.</summary>
-    public HostBlocks? HostBlocks { get; }
+    /// <summary>Begins a call that uses the network.</summary>
+    /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
+    public UseCounter.Use Enter() => _uses.Enter();
 
     /// <summary>Logits <c>[batch, seq, vocab]</c>, or <c>[batch, 1, vocab]</c> of the last position only. The caller disposes them.</summary>
     public Tensor Logits(Tensor tokens, Gates? gates, bool lastOnly, KeyValueCache? cache = null)
     {
         using var scope = NewDisposeScope();
-        using var window = new ForwardContext(tokens.shape[1], cache);
-        Tensor stream = gates is { CheckpointActivations: true } ? CheckpointedStream(tokens, window, gates)
-            : cache is not null && gates is null && tokens.shape[1] == 1 ? DecodeStep(tokens, window, cache)
-            : ResidualStream(tokens, window, gates);
+        using var context = new ForwardContext(tokens.shape[1], cache);
+        Tensor hidden = gates is { CheckpointActivations: true } ? CheckpointedHiddenStates(tokens, context, gates)
+            : cache is not null && gates is null && tokens.shape[1] == 1 ? DecodeStep(tokens, context, cache)
+            : HiddenStates(tokens, context, gates);
         cache?.Advance(tokens.shape[1]);
-        if (lastOnly && stream.shape[1] > 1)
+        if (lastOnly && hidden.shape[1] > 1)
         {
-            stream = stream.narrow(1, stream.shape[1] - 1, 1);
+            hidden = hidden.narrow(1, hidden.shape[1] - 1, 1);
         }
 
-        return Predict(stream).MoveToOuterDisposeScope();
+        return Head(hidden).MoveToOuterDisposeScope();
     }
 
-    /// <summary>The stream <c>[batch, seq, d]</c> behind the last block. The caller disposes it.</summary>
+    /// <summary>The output of the last block, <c>[batch, seq, d]</c>. The caller disposes it.</summary>
     public Tensor HiddenStates(Tensor tokens, SequenceLayout? layout, Gates? gates)
     {
         using var scope = NewDisposeScope();
-        using var window = layout is null ? new ForwardContext(tokens.shape[1], null) : new ForwardContext(layout);
-        return ResidualStream(tokens, window, gates).MoveToOuterDisposeScope();
+        using var context = layout is null ? new ForwardContext(tokens.shape[1], null) : new ForwardContext(layout);
+        return HiddenStates(tokens, context, gates).MoveToOuterDisposeScope();
     }
 
-    /// <summary>The mean square of what passes each gate: <c>[gates]</c>, float32. The caller disposes it.</summary>
+    /// <summary>The mean square of each gate's feature: <c>[gates]</c>, float32. The caller disposes it.</summary>
     public Tensor MeanSquareActivations(Tensor tokens)
     {
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
-        using var window = new ForwardContext(tokens.shape[1], null);
+        using var context = new ForwardContext(tokens.shape[1], null);
         var squares = new Tensor[_layout.Sites.Count];
-        void Note(int block, SelectionSite site, Tensor features) =>
+        void Record(int block, SelectionSite site, Tensor features) =>
 
             // It outlives the block's dispose scope.
             squares[block * GateLayout.SitesPerBlock + (int)site - 1] = features.to(ScalarType.Float32).PowScalar(2).mean([0L, 1L]).DetachFromDisposeScope();
 
         try
         {
-            ResidualStream(tokens, window, (block, stream) =>
-                _blocks[block].Forward(
-                    stream,
-                    new ObservingPolicy
+            ForwardBlocks(Embed(tokens, context), (block, hidden) => _blocks[block].Forward(
+                hidden,
+                new ObservingPolicy
+                {
+                    OnInput = (site, features) =>
                     {
-                        // At S2 the gate is behind the projection.
-                        OnRead = (site, features) =>
+                        // At S2 the gates follow the projection.
+                        if (site != SelectionSite.AttentionOutput)
                         {
-                            if (site != SelectionSite.AttentionOutput)
-                            {
-                                Note(block, site, features);
-                            }
-                        },
-                        OnWritten = (site, output) => Note(block, site, output),
+                            Record(block, site, features);
+                        }
                     },
-                    window));
+                    OnOutput = (site, output) => Record(block, site, output),
+                },
+                context));
             return cat([.. squares.Select(square => square.to(_backend.Device))]).MoveToOuterDisposeScope();
         }
         finally
@@ -128,106 +117,107 @@ internal sealed class Decoder : IDisposable
         }
     }
 
-    /// <summary>The stream <c>[batch, seq, d]</c> in front of the first block. The caller disposes it.</summary>
+    /// <summary>The input of the first block, <c>[batch, seq, d]</c>. The caller disposes it.</summary>
     public Tensor Embed(Tensor tokens)
     {
         using var scope = NewDisposeScope();
-        using var window = new ForwardContext(tokens.shape[1], null);
-        return Embed(tokens.to(_backend.Device), window).MoveToOuterDisposeScope();
+        using var context = new ForwardContext(tokens.shape[1], null);
+        return Embed(tokens, context).MoveToOuterDisposeScope();
     }
 
-    /// <summary>The stream behind one block. The caller disposes it.</summary>
-    public Tensor ForwardBlock(int block, Tensor stream, SitePolicy passage)
+    /// <summary>The output of one block. The caller disposes it.</summary>
+    public Tensor ForwardBlock(int block, Tensor hidden, SitePolicy policy)
     {
         using var scope = NewDisposeScope();
-        using var window = new ForwardContext(stream.shape[1], null);
-        return _blocks[block].Forward(stream.to(_backend.GetBlockDevice(block, _spec.NumLayers)), passage, window).MoveToOuterDisposeScope();
+        using var context = new ForwardContext(hidden.shape[1], null);
+        return _blocks[block].Forward(hidden.On(DeviceOf(block)), policy, context).MoveToOuterDisposeScope();
     }
 
-    /// <summary>A stream in front of one block's first weights, to be passed on step by step. The caller disposes it.</summary>
-    public BlockStages StageBlock(int block, Tensor stream, SitePolicy passage)
+    /// <summary>The forward pass of one block in stages, before the first of them. The caller disposes it.</summary>
+    public BlockStages StageBlock(int block, Tensor hidden, SitePolicy policy)
     {
         using var scope = NewDisposeScope();
-        return new BlockStages(_blocks[block], stream.to(_backend.GetBlockDevice(block, _spec.NumLayers)), passage);
+        return new BlockStages(_blocks[block], hidden.On(DeviceOf(block)), policy);
     }
 
-    /// <summary>The logits of the stream behind the last block. The caller disposes them.</summary>
-    public Tensor ApplyLmHead(Tensor stream)
+    /// <summary>The logits of the last block's output. The caller disposes them.</summary>
+    public Tensor ApplyLmHead(Tensor hidden)
     {
         using var scope = NewDisposeScope();
-        return Predict(stream.to(_backend.Device)).MoveToOuterDisposeScope();
+        return Head(hidden.On(_backend.Device)).MoveToOuterDisposeScope();
     }
 
-    /// <summary>The way through one block under gates. Its tensors belong to the dispose scope of the caller.</summary>
+    /// <summary>The policy of one block under gates. Its tensors belong to the dispose scope of the caller.</summary>
     public SitePolicy GatedPolicyFor(int block, Gates gates) => GatedPolicyFor(block, BlockGates(gates.Values, block), gates.Order);
-
-    private Tensor ResidualStream(Tensor tokens, ForwardContext window, Gates? gates) => ResidualStream(tokens, window, (block, stream) =>
-        _blocks[block].Forward(stream, gates is null ? _passages[block] : GatedPolicyFor(block, gates), window));
-
-    private Tensor CheckpointedStream(Tensor tokens, ForwardContext window, Gates gates) => ResidualStream(tokens, window, (block, stream) => CheckpointedBlock.Apply(
-        stream,
-        BlockGates(gates.Values, block),
-        (entering, open) => ForwardBlock(block, entering, GatedPolicyFor(block, open, gates.Order))));
-
-    /// <summary>The stream of one position more.</summary>
-    private Tensor DecodeStep(Tensor tokens, ForwardContext window, KeyValueCache cache)
-    {
-        Tensor entering = Embed(tokens.On(_backend.Device), window);
-        if (HostBlocks?.CanHandle(entering) == true)
-        {
-            HostBlocks.Pass(entering, window, cache);
-            return entering;
-        }
-
-        return cache.Next(entering, (entering, place) =>
-        {
-            using var window = new ForwardContext(1, cache) { Place = place };
-            return ThroughBlocks(entering.alias(), (block, stream) => _blocks[block].Forward(stream, _passages[block], window));
-        });
-    }
-
-    private Tensor ResidualStream(Tensor tokens, ForwardContext window, Func<int, Tensor, Tensor> pass) => ThroughBlocks(Embed(tokens.to(_backend.Device), window), pass);
-
-    private Tensor ThroughBlocks(Tensor stream, Func<int, Tensor, Tensor> pass)
-    {
-        for (int block = 0; block < _blocks.Length; block++)
-        {
-            Tensor entering = stream.On(_backend.GetBlockDevice(block, _spec.NumLayers));
-            Tensor leaving = pass(block, entering);
-
-            // Autograd keeps what it needs; nobody else needs the stream before this block any more.
-            entering.Dispose();
-            stream.Dispose();
-            stream = leaving;
-        }
-
-        return stream.On(_backend.Device);
-    }
 
     public void Dispose()
     {
-        _owned.ForEach(item => item.Dispose());
-        _weights.Dispose();
+        if (_uses.Close())
+        {
+            _owned.ForEach(item => item.Dispose());
+            _weights.Dispose();
+        }
     }
 
-    private Tensor Embed(Tensor tokens, ForwardContext window)
+    private Tensor HiddenStates(Tensor tokens, ForwardContext context, Gates? gates) => ForwardBlocks(Embed(tokens, context), (block, hidden) =>
+        _blocks[block].Forward(hidden, gates is null ? _policies[block] : GatedPolicyFor(block, gates), context));
+
+    private Tensor CheckpointedHiddenStates(Tensor tokens, ForwardContext context, Gates gates) =>
+        ForwardBlocks(Embed(tokens, context), (block, hidden) => CheckpointedBlock.Apply(
+            hidden,
+            BlockGates(gates.Values, block),
+            _uses,
+            (input, gatesOfBlock) => ForwardBlock(block, input, GatedPolicyFor(block, gatesOfBlock, gates.Order))));
+
+    private Tensor DecodeStep(Tensor tokens, ForwardContext context, KeyValueCache cache)
     {
-        Tensor embedded = DeviceKernels.Embedding(_weights[WeightRole.TokenEmbedding, -1], tokens);
-        Tensor stream = _spec.ProjectsEmbedding ? _weights.Projection(WeightRole.EmbeddingInput, -1).Apply(embedded) : embedded;
+        Tensor Forward(Tensor hidden, ForwardContext context) =>
+            ForwardBlocks(hidden, (block, input) => _blocks[block].Forward(input, _policies[block], context));
+
+        Tensor embedded = Embed(tokens, context);
+        return _decodePath?.CanHandle(embedded, cache) != true ? Forward(embedded, context) : _decodePath.Forward(embedded, cache, (hidden, length) =>
+        {
+            using var step = new ForwardContext(1, cache, length);
+            return Forward(hidden.alias(), step);
+        });
+    }
+
+    /// <summary>Forwards a residual stream, which is disposed, through all blocks.</summary>
+    private Tensor ForwardBlocks(Tensor hidden, Func<int, Tensor, Tensor> forward)
+    {
+        for (int block = 0; block < _blocks.Length; block++)
+        {
+            Tensor input = hidden.On(DeviceOf(block));
+            Tensor output = forward(block, input);
+
+            // Autograd saves what it needs.
+            input.Dispose();
+            hidden.Dispose();
+            hidden = output;
+        }
+
+        return hidden.On(_backend.Device);
+    }
+
+    private Tensor Embed(Tensor tokens, ForwardContext context)
+    {
+        Tensor embedded = DeviceKernels.Embedding(_weights[WeightRole.TokenEmbedding, -1], tokens.On(_backend.Device));
+        Tensor hidden = _spec.ProjectsEmbedding ? _weights.Projection(WeightRole.EmbeddingInput, -1).Apply(embedded) : embedded;
         return _spec.LearnedPositions is { } learned
-            ? stream.Add(DeviceKernels.Embedding(_weights[WeightRole.PositionEmbedding, -1], window.PositionsOn(_backend.Device).AddScalar((long)learned.Offset)))
-            : stream;
+            ? hidden.Add(DeviceKernels.Embedding(
+                _weights[WeightRole.PositionEmbedding, -1], context.Positions.On(_backend.Device).AddScalar((long)learned.Offset)))
+            : hidden;
     }
 
-    private Tensor Predict(Tensor stream)
+    private Tensor Head(Tensor hidden)
     {
-        Tensor normed = _finalNorm?.Apply(stream) ?? stream;
+        Tensor normed = _finalNorm?.Apply(hidden) ?? hidden;
         Tensor features = _spec.ProjectsEmbedding ? _weights.Projection(WeightRole.EmbeddingOutput, -1).Apply(normed) : normed;
         var headRole = _spec.TieWordEmbeddings ? WeightRole.TokenEmbedding : WeightRole.Head;
         return new Projection(_weights[headRole, -1], _weights.Bias(WeightRole.Head, -1)).Apply(features);
     }
 
-    /// <summary>The gates of one block among all.</summary>
+    /// <summary>The gates of one block, S1 to S5, among all.</summary>
     private Tensor BlockGates(Tensor gates, int block)
     {
         var (first, last) = (_layout[block, SelectionSite.AttentionInput], _layout[block, SelectionSite.MlpOutput]);
@@ -236,9 +226,20 @@ internal sealed class Decoder : IDisposable
 
     private GatedPolicy GatedPolicyFor(int block, Tensor gatesOfBlock, NormOrder order)
     {
-        var device = _backend.GetBlockDevice(block, _spec.NumLayers);
         long[] sizes = [.. Enumerable.Range(1, GateLayout.SitesPerBlock).Select(site => (long)_layout[block, (SelectionSite)site].Size)];
-        SiteGates[] sites = [.. gatesOfBlock.to(device).split(sizes).Select(values => new SiteGates(values, DeviceKernels.SelectOpenGates(values)))];
+        SiteGates[] sites =
+        [
+            .. gatesOfBlock.On(DeviceOf(block)).split(sizes).Select(values => new SiteGates(values, DeviceKernels.SelectOpenGates(values))),
+        ];
         return new GatedPolicy(site => sites[(int)site - 1], order);
+    }
+
+    private Device DeviceOf(int block) => _backend.GetBlockDevice(block, _spec.NumLayers);
+
+    private T Own<T>(T item)
+        where T : IDisposable
+    {
+        _owned.Add(item);
+        return item;
     }
 }

@@ -31,42 +31,36 @@ internal sealed class DecoderWeights : IDisposable
         bool mapped,
         CancellationToken cancellation)
     {
-        var slots = ParameterCatalog.CheckpointParameters(spec, family, folder);
-        CheckNames(folder, slots, family, plan);
-        var weights = new DecoderWeights();
-        try
+        var parameters = ParameterCatalog.CheckpointParameters(spec, family, folder);
+        CheckNames(folder, parameters, family, plan);
+        return Create(parameters, parameter =>
         {
-            foreach (var slot in slots)
-            {
-                cancellation.ThrowIfCancellationRequested();
-                var device = slot.Block < 0 ? backend.Device : backend.GetBlockDevice(slot.Block, spec.NumLayers);
-                using var scope = NewDisposeScope();
-                var tensor = mapped ? folder.Map(slot.Name, device, backend.ComputeType) : folder.Read(slot.Name, device, backend.ComputeType);
-                weights._tensors.Add((slot.Role, slot.Block, slot.IsBias), tensor.DetachFromDisposeScope());
-            }
-        }
-        catch
-        {
-            weights.Dispose();
-            throw;
-        }
-
-        return weights;
+            cancellation.ThrowIfCancellationRequested();
+            var device = GetDevice(parameter, spec, backend);
+            return mapped ? folder.Map(parameter.Name, device, backend.ComputeType) : folder.Read(parameter.Name, device, backend.ComputeType);
+        });
     }
 
-    /// <summary>Weights of the right shapes with nothing in them, for the memory-free device.</summary>
-    public static DecoderWeights Empty(DecoderSpec spec, IModelFamily family, ITensorBackend backend)
-    {
-        var weights = new DecoderWeights();
-        foreach (var slot in ParameterCatalog.CheckpointParameters(spec, family))
-        {
-            var device = slot.Block < 0 ? backend.Device : backend.GetBlockDevice(slot.Block, spec.NumLayers);
-            weights._tensors.Add(
-                (slot.Role, slot.Block, slot.IsBias), empty([.. slot.Shape], backend.ComputeType, device).DetachFromDisposeScope());
-        }
+    /// <summary>Uninitialized weights of the right shapes, for the <c>meta</c> device.</summary>
+    public static DecoderWeights Empty(DecoderSpec spec, IModelFamily family, ITensorBackend backend) => Create(
+        ParameterCatalog.CheckpointParameters(spec, family),
+        parameter => empty([.. parameter.Shape], backend.ComputeType, GetDevice(parameter, spec, backend)));
 
-        return weights;
-    }
+    /// <summary>
+    /// The weights that a plan keeps, with its feature scales multiplied in. Tensors outside blocks share memory with these.
+    /// </summary>
+    /// <param name="spec">The spec of these dense weights.</param>
+    /// <param name="family">The family that names them.</param>
+    /// <param name="plan">A plan for the spec.</param>
+    /// <param name="reconstructed">Gives a weight, in its pruned shape, to be taken in place of the slice; null for none.</param>
+    public DecoderWeights Prune(DecoderSpec spec, IModelFamily family, SelectionPlan plan, Func<WeightRole, int, Tensor?>? reconstructed) =>
+        Create(ParameterCatalog.CheckpointParameters(spec, family), parameter =>
+        {
+            Tensor dense = _tensors[(parameter.Role, parameter.Block, parameter.IsBias)];
+            return parameter.Block < 0 ? dense.alias()
+                : !parameter.IsBias && reconstructed?.Invoke(parameter.Role, parameter.Block) is { } weight ? weight.to(dense.dtype, dense.device, copy: true)
+                : PrunedSlice.For(parameter, plan).Apply(dense);
+        });
 
     public void Dispose()
     {
@@ -76,6 +70,41 @@ internal sealed class DecoderWeights : IDisposable
         }
 
         _tensors.Clear();
+    }
+
+    /// <summary>The same weights, those of blocks copied. Tensors outside blocks share memory with these.</summary>
+    public DecoderWeights CopyBlocks()
+    {
+        var copy = new DecoderWeights();
+        foreach (var ((role, block, isBias), tensor) in _tensors)
+        {
+            copy._tensors.Add((role, block, isBias), (block < 0 ? tensor.alias() : tensor.clone()).DetachFromDisposeScope());
+        }
+
+        return copy;
+    }
+
+    private static Device GetDevice(CheckpointParameter parameter, DecoderSpec spec, ITensorBackend backend) =>
+        parameter.Block < 0 ? backend.Device : backend.GetBlockDevice(parameter.Block, spec.NumLayers);
+
+    private static DecoderWeights Create(IEnumerable<CheckpointParameter> parameters, Func<CheckpointParameter, Tensor> create)
+    {
+        var weights = new DecoderWeights();
+        try
+        {
+            foreach (var parameter in parameters)
+            {
+                using var scope = NewDisposeScope();
+                weights._tensors.Add((parameter.Role, parameter.Block, parameter.IsBias), create(parameter).DetachFromDisposeScope());
+            }
+        }
+        catch
+        {
+            weights.Dispose();
+            throw;
+        }
+
+        return weights;
     }
 
     /// <summary>Names what is missing, left over or misshapen.</summary>

@@ -2,23 +2,30 @@ using TorchSharp;
 
 namespace DispLlm.Modeling;
 
-/// <summary>A value for every gate of a model. Disposing it disposes its values: whoever made them does that.</summary>
+/// <summary>
+/// A value for every gate of a model. Disposing it disposes its values: their owner does that. Immutable, so it can be used from many
+/// threads until it is disposed.
+/// </summary>
 /// <param name="Values">
-/// <c>[gates]</c>, float32 on the backend's device, in the order of <see cref="GateLayout"/>: 1 lets a feature pass, 0 stops it.
+/// <c>[gates]</c>, float32 on the backend's device, in the order of <see cref="GateLayout"/>: 1 is open, 0 is closed, other values scale.
 /// May require a gradient; the model's output is differentiable in it.
 /// </param>
 /// <param name="Order">Whether the norm or the selection comes first at S1 and S3.</param>
 public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.NormThenSelect) : IDisposable
 {
     /// <summary>
-    /// Whether a forward pass that will be taken back keeps only what enters each block, and computes the rest once more on the way back. Default no.
+    /// Whether a forward pass saves only the input of each block for its backward pass, and recomputes the rest. A trainer's choice.
+    /// Default no.
     /// </summary>
-    public bool CheckpointActivations { get; init; }
+    internal bool CheckpointActivations { get; init; }
 
-    /// <summary>The gates that open what a plan keeps, by its gains where it has some: the dense model under them computes what the cut model will.</summary>
+    /// <summary>
+    /// The gates that are open where a plan keeps, with its scales where it has them: under them the dense model computes what the pruned
+    /// model will.
+    /// </summary>
     /// <param name="plan">The plan.</param>
     /// <param name="backend">The model's backend.</param>
-    /// <returns>Gates of 0 and 1, or of 0 and gains. The caller disposes them.</returns>
+    /// <returns>Gates of 0 and 1, or of 0 and scales. The caller disposes them.</returns>
     public static Gates FromPlan(SelectionPlan plan, ITensorBackend backend)
     {
         ArgumentNullException.ThrowIfNull(plan);
@@ -29,7 +36,7 @@ public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.Norm
         {
             foreach (int index in plan.Blocks[site.Block][site.Site])
             {
-                open[site.Offset + index] = plan.Scales is { } gains ? gains.Values[site.Offset + index] : 1;
+                open[site.Offset + index] = plan.Scales is { } scales ? scales.Values[site.Offset + index] : 1;
             }
         }
 

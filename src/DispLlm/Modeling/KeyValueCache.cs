@@ -4,55 +4,62 @@ using static TorchSharp.torch;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// The keys and values of all positions that a model has read, so that a token more costs one position and not all of them again. It belongs to the model that made
-/// it, grows as it is filled, and is not for use by several threads at once. Heads are not cut by pruning: the cache of a pruned model is as large as the dense one's.
+/// The keys and values of all tokens that a model has read, so that the next token costs one decode step. It belongs to the model that created it and grows as it
+/// is filled. Heads are not pruned: the cache of a pruned model is as large as that of the dense one. For one thread at a time: a call while another is running
+/// throws, and <see cref="Dispose"/> waits for a running call.
 /// </summary>
-public sealed class KeyValueCache : IDisposable
+public sealed class KeyValueCache : IDisposable, IKeyValueMemory
 {
     private const long FirstCapacity = 64;
 
-    // Passes of one position, in one place in memory, after which more of them are to be expected.
-    private const int PassesUntilRecorded = 4;
-
     private readonly (Tensor Key, Tensor Value)?[] _blocks;
-    private readonly (HostHeads Keys, HostHeads Values)?[] _inHostMemory;   // of blocks that have been asked for so
     private readonly object _model;
     private readonly long _limit;
     private readonly int[]? _padding;
-    private Tensor? _paddingThere;
-    private CapturedDecodeGraph? _recorded;
-    private int _passes;
+    private readonly UseCounter _uses = new(nameof(KeyValueCache));
+    private IDecodeState? _decodeState;
     private long _capacity;
-    private bool _cannotBeRecorded, _disposed;
 
     internal KeyValueCache(object model, int blocks, long limit, IReadOnlyList<int>? padding)
     {
         _model = model;
         _blocks = new (Tensor, Tensor)?[blocks];
-        _inHostMemory = new (HostHeads, HostHeads)?[blocks];
         _limit = limit;
         _padding = padding?.Any(count => count != 0) == true ? [.. padding] : null;
     }
 
-    /// <summary>Positions held, padding included.</summary>
+    /// <summary>Number of positions held, padding included.</summary>
     public long Length { get; private set; }
 
     /// <summary>
-    /// Columns at the front of each row that are padding and seen by no position, where prompts of unequal length are put in one batch; null where no row has any.
+    /// Number of columns at the front of each row that are padding and that no token attends to, where prompts of unequal length are put in one batch; null where no
+    /// row has any.
     /// </summary>
     public IReadOnlyList<int>? Padding => _padding;
 
-    /// <summary>Whether the next position is repeated from a recording.</summary>
-    internal bool HasRecording => _recorded is not null;
+    /// <inheritdoc/>
+    long IKeyValueMemory.Capacity => _capacity;
 
-    /// <summary>Forgets everything; the memory stays for what is read next.</summary>
-    public void Clear() => Length = 0;
+    /// <inheritdoc/>
+    IDecodeState? IKeyValueMemory.DecodeState
+    {
+        get => _decodeState;
+        set => _decodeState = value;
+    }
 
-    /// <summary>Forgets all positions but the first ones, so that several texts can go on from one beginning that is read once.</summary>
-    /// <param name="length">Positions that stay, padding included: from 0 to <see cref="Length"/>.</param>
+    /// <summary>Removes all positions. The memory is kept for what is read next.</summary>
+    /// <exception cref="InvalidOperationException">The cache is in use by another thread.</exception>
+    /// <exception cref="ObjectDisposedException">The cache is disposed.</exception>
+    public void Clear() => Truncate(0);
+
+    /// <summary>Removes all positions but the first ones, so that several texts can follow one prompt that is read once.</summary>
+    /// <param name="length">Number of positions to keep, padding included: from 0 to <see cref="Length"/>.</param>
     /// <exception cref="ArgumentOutOfRangeException">There are fewer than <paramref name="length"/>, or it is negative.</exception>
+    /// <exception cref="InvalidOperationException">The cache is in use by another thread.</exception>
+    /// <exception cref="ObjectDisposedException">The cache is disposed.</exception>
     public void Truncate(long length)
     {
+        using var use = _uses.EnterAlone();
         ArgumentOutOfRangeException.ThrowIfNegative(length);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, Length);
         Length = length;
@@ -61,103 +68,49 @@ public sealed class KeyValueCache : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        _disposed = true;
-        Forget();
+        if (!_uses.Close())
+        {
+            return;
+        }
+
+        _decodeState?.Dispose();
         for (int i = 0; i < _blocks.Length; i++)
         {
             _blocks[i]?.Key.Dispose();
             _blocks[i]?.Value.Dispose();
             _blocks[i] = null;
-            _inHostMemory[i] = null;
         }
-
-        _paddingThere?.Dispose();
-        _paddingThere = null;
     }
 
-    /// <summary>Whether a model has made this. Keys of another one have other heads, or another type, and would be read as what they are not.</summary>
-    internal bool BelongsTo(object model)
-    {
-        ObjectDisposedException.ThrowIf(_disposed, this);
-        return ReferenceEquals(model, _model);
-    }
+    /// <summary>Begins a call that reads and fills the cache.</summary>
+    /// <exception cref="ObjectDisposedException">The cache is disposed.</exception>
+    /// <exception cref="InvalidOperationException">The cache is in use by another thread.</exception>
+    internal UseCounter.Use Enter() => _uses.EnterAlone();
 
-    /// <summary>
-    /// The stream behind all blocks for one position more: repeated from a recording where there is one, else computed, and recorded once it has been computed often enough. Positions are put
-    /// into the cache either way.
-    /// </summary>
-    /// <param name="entering">The stream in front of them, <c>[batch, 1, d]</c>.</param>
-    /// <param name="pass">Goes through the blocks with a stream; for a recording, with the place that says how many positions are seen.</param>
-    internal Tensor Next(Tensor entering, Func<Tensor, Tensor?, Tensor> pass)
-    {
-        if (_recorded?.CanHandle(entering) == true && Length < _capacity)
-        {
-            return _recorded.Replay(entering, Length + 1);
-        }
+    /// <summary>Whether a model has created this cache. Another model's keys have other heads or another type.</summary>
+    internal bool BelongsTo(object model) => ReferenceEquals(model, _model);
 
-        if (++_passes == PassesUntilRecorded && !_cannotBeRecorded)
-        {
-            _recorded = CapturedDecodeGraph.TryCapture(entering, Length + 1, pass);
-            _cannotBeRecorded = _recorded is null;
-        }
-
-        // Also behind a recording, which was tried with something else.
-        return pass(entering, null);
-    }
-
-    /// <summary>The padding of each row on a device, <c>[batch]</c>, int32; null where no row has any.</summary>
-    internal Tensor? PaddingOn(Device device)
-    {
-        if (_padding is null)
-        {
-            return null;
-        }
-
-        if (_paddingThere is null || _paddingThere.device_type != device.type || _paddingThere.device_index != device.index)
-        {
-            using Tensor here = tensor(_padding, ScalarType.Int32);
-            _paddingThere?.Dispose();
-            _paddingThere = here.to(device, copy: true).DetachFromDisposeScope();
-        }
-
-        return _paddingThere;
-    }
-
-    /// <summary>Adds a block's <c>[batch, heads, new, head]</c> behind what it has, and returns all: views, valid until the next call.</summary>
+    /// <summary>Adds a block's <c>[batch, heads, new, head_dim]</c>, and returns all that are held: views, valid until the next call.</summary>
     internal (Tensor Key, Tensor Value) Append(int block, Tensor key, Tensor value)
     {
         long count = key.size(2), total = Length + count;
-        var held = Room(block, key.size(0), key.size(1), total, key.size(3), key);
+        var held = Reserve(block, key, key.size(1), total, key.size(3));
         held.Key.narrow(2, Length, count).copy_(key);
         held.Value.narrow(2, Length, count).copy_(value);
         return (held.Key.narrow(2, 0, total), held.Value.narrow(2, 0, total));
     }
 
     /// <summary>
-    /// All that there is room for in a block, <c>[batch, heads, capacity, head]</c>, for one position more, to be put behind <see cref="Length"/> positions. Valid until the next call.
+    /// A block's keys and values with space for one more position after <see cref="Length"/>, <c>[batch, heads, capacity, head_dim]</c> each. Valid until the next call.
     /// </summary>
-    internal (Tensor Key, Tensor Value) RoomForOne(int block, Tensor like, long heads, long headSize) => Room(block, like.size(0), heads, Length + 1, headSize, like);
-
-    /// <summary>The same in the CPU's memory. To ask a tensor where it lies takes as long as much of what is computed for one position.</summary>
-    internal (HostHeads Keys, HostHeads Values) HeldInHostMemory(int block, Tensor like, long rows, long heads, long headSize)
-    {
-        if (_inHostMemory[block] is { } held && held.Keys.Holds(rows, Length + 1))
-        {
-            return held;
-        }
-
-        var (key, value) = RoomForOne(block, like, heads, headSize);
-        held = (HostHeads.FromTensor(key), HostHeads.FromTensor(value));
-        _inHostMemory[block] = held;
-        return held;
-    }
+    internal (Tensor Key, Tensor Value) Reserve(int block, Tensor like, long heads, long headDim) => Reserve(block, like, heads, Length + 1, headDim);
 
     /// <summary>Counts positions as held, once every block has them.</summary>
     internal void Advance(long count) => Length += count;
 
-    /// <summary>A block's keys and values with room for some positions, of which those that it has are held.</summary>
-    private (Tensor Key, Tensor Value) Room(int block, long rows, long heads, long positions, long headSize, Tensor like)
+    private (Tensor Key, Tensor Value) Reserve(int block, Tensor like, long heads, long positions, long headDim)
     {
+        long rows = like.size(0);
         if (Length > 0 && _blocks[block]!.Value.Key.size(0) is var present && present != rows)
         {
             throw new ArgumentException($"The cache holds {present} rows, not {rows}.");
@@ -166,26 +119,17 @@ public sealed class KeyValueCache : IDisposable
         if (_blocks[block] is not { } held || held.Key.size(0) != rows || held.Key.size(2) < positions)
         {
             long capacity = Math.Min(_limit, Math.Max(FirstCapacity, Math.Max(positions, 2 * (_blocks[block]?.Key.size(2) ?? 0))));
-            long[] shape = [rows, heads, capacity, headSize];
-            held = (Grown(_blocks[block]?.Key, shape, like), Grown(_blocks[block]?.Value, shape, like));
+            long[] shape = [rows, heads, capacity, headDim];
+            held = (Grow(_blocks[block]?.Key, shape, like), Grow(_blocks[block]?.Value, shape, like));
             _blocks[block] = held;
-            _inHostMemory[block] = null;
             _capacity = capacity;
-            Forget();
+            _decodeState?.Invalidate();
         }
 
         return held;
     }
 
-    /// <summary>A recording knows where keys and values lie.</summary>
-    private void Forget()
-    {
-        _recorded?.Dispose();
-        _recorded = null;
-        _passes = 0;
-    }
-
-    private Tensor Grown(Tensor? held, long[] shape, Tensor like)
+    private Tensor Grow(Tensor? held, long[] shape, Tensor like)
     {
         Tensor grown = empty(shape, like.dtype, like.device).DetachFromDisposeScope();
         if (held is not null && Length > 0)
@@ -194,7 +138,6 @@ public sealed class KeyValueCache : IDisposable
         }
 
         held?.Dispose();
-
         return grown;
     }
 }

@@ -4,14 +4,14 @@ using static TorchSharp.torch;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// A norm over the last dimension. Statistics are taken in float32 whatever the compute type: squares of bfloat16 numbers lose too much.
+/// A norm over the last dimension. Statistics are computed in float32 whatever the compute type: squares of bfloat16 numbers lose too much.
 /// </summary>
 internal abstract class NormLayer
 {
     /// <summary>The norm over all features of <c>[..., d]</c>.</summary>
     public abstract Tensor Apply(Tensor x);
 
-    /// <summary>NormThenSelect in the pruned network: the norm over all features, of which the selected ones are written.</summary>
+    /// <summary>NormThenSelect in the pruned network: the selected features of the norm over all.</summary>
     public abstract Tensor ApplyThenSelect(Tensor x, Tensor index);
 
     /// <summary>SelectThenNorm in the pruned network: the norm over the selected features only.</summary>
@@ -19,27 +19,22 @@ internal abstract class NormLayer
 
     /// <summary>
     /// SelectThenNorm in the gated network: sums run over gated features and are divided by how many gates are open,
-    /// so that closed features neither appear nor count. Differentiable in the gate.
+    /// so that closed features do not count. Differentiable in the gate.
     /// </summary>
     public abstract Tensor ApplyToGated(Tensor x, Tensor gate);
-
-    /// <summary>The norm over rows in the CPU's memory that <see cref="Apply"/> and <see cref="ApplyThenSelect"/> go through; null where they do not.</summary>
-    public virtual HostNorm? InHostMemory => null;
 
     public static NormLayer Create(DecoderSpec spec, Tensor weight, Tensor? bias) => spec.Norm switch
     {
         NormKind.RmsNorm => new RootMeanSquareNorm(weight, spec.NormEpsilon),
         NormKind.LayerNorm => new MeanVarianceNorm(weight, bias!, spec.NormEpsilon),
-        _ => throw new InvalidOperationException($"Norm {spec.Norm} is not computed here."),
+        _ => throw new InvalidOperationException($"Norm {spec.Norm} is not supported."),
     };
 
-    // A draw may close every gate of a site; what passes is 0 then, and not 0 / 0.
+    // A sample may close every gate of a site: the result is 0 then, not 0 / 0.
     private static Tensor Open(Tensor gate) => gate.sum().ClampMin(1e-6);
 
     private sealed class RootMeanSquareNorm(Tensor weight, double epsilon) : NormLayer
     {
-        public override HostNorm? InHostMemory => HostMatrix.IsContiguousHostWithoutGradient(weight) ? new HostNorm(HostMatrix.FromTensor(weight), null, centred: false, epsilon) : null;
-
         public override Tensor Apply(Tensor x) => RowKernels.For(x, weight) is not { } kernels ? Norm(x, weight)
             : x.requires_grad ? RmsNormFunction.Apply(x, weight, epsilon)
             : kernels.Norm(x, weight, null, false, epsilon, null);

@@ -8,21 +8,6 @@ internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
 {
     public Tensor Apply(Tensor x) => Apply(x, [this])[0];
 
-    /// <summary>The same in the CPU's memory, if weights <see cref="LieInHostMemory"/>.</summary>
-    public HostLinear InHostMemory => HostLinear.FromTensors(Weight, Bias);
-
-    /// <summary>Whether the weights of some projections are all in the CPU's memory, in one type and without gradient.</summary>
-    public static bool LieInHostMemory(params ReadOnlySpan<Projection> projections)
-    {
-        var tensors = new List<Tensor>();
-        foreach (var (weight, bias) in projections)
-        {
-            tensors.AddRange(bias is null ? [weight] : [weight, bias]);
-        }
-
-        return HostMatrix.IsContiguousHostWithoutGradient([.. tensors]);
-    }
-
     /// <summary>Several projections of the same input.</summary>
     public static Tensor[] Apply(Tensor x, params ReadOnlySpan<Projection> projections)
     {
@@ -42,46 +27,47 @@ internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
     public static Tensor Rows(Tensor x) => x.reshape(-1, x.shape[^1]);
 }
 
-/// <summary>Queries, keys and values of all heads, each <c>[batch, heads, seq, head]</c>, however they are stored.</summary>
+/// <summary>Queries, keys and values of all heads, <c>[batch, heads, seq, head_dim]</c> each, from separate weights or from a fused one.</summary>
 internal abstract class QueryKeyValueProjection
 {
-    /// <summary>The projections that read the stream.</summary>
-    public abstract IReadOnlyList<Projection> Readers { get; }
+    /// <summary>The projections of the residual stream.</summary>
+    public abstract IReadOnlyList<Projection> Projections { get; }
 
-    /// <summary>Queries, keys and values in what the readers gave, <c>[batch, seq, out]</c> each.</summary>
-    public abstract (Tensor Query, Tensor Key, Tensor Value) Split(IReadOnlyList<Tensor> read);
+    /// <summary>Queries, keys and values of all heads.</summary>
+    /// <param name="projected">The results of <see cref="Projections"/>, <c>[batch, seq, out]</c> each.</param>
+    public abstract (Tensor Query, Tensor Key, Tensor Value) Split(IReadOnlyList<Tensor> projected);
 
     public static QueryKeyValueProjection Create(DecoderSpec spec, DecoderWeights weights, int block) => spec.QueryKeyValueLayout switch
     {
-        QueryKeyValueLayout.Separate => new ThreeProjections(
+        QueryKeyValueLayout.Separate => new SeparateProjections(
             spec,
             weights.Projection(WeightRole.Query, block),
             weights.Projection(WeightRole.Key, block),
             weights.Projection(WeightRole.Value, block)),
-        QueryKeyValueLayout.FusedByHead => new OneProjection(spec, weights.Projection(WeightRole.QueryKeyValue, block)),
-        _ => throw new InvalidOperationException($"Layout {spec.QueryKeyValueLayout} is not computed here."),
+        QueryKeyValueLayout.FusedByHead => new FusedProjection(spec, weights.Projection(WeightRole.QueryKeyValue, block)),
+        _ => throw new InvalidOperationException($"Layout {spec.QueryKeyValueLayout} is not supported."),
     };
 
-    private sealed class ThreeProjections(DecoderSpec spec, Projection query, Projection key, Projection value) : QueryKeyValueProjection
+    private sealed class SeparateProjections(DecoderSpec spec, Projection query, Projection key, Projection value) : QueryKeyValueProjection
     {
-        public override IReadOnlyList<Projection> Readers { get; } = [query, key, value];
+        public override IReadOnlyList<Projection> Projections { get; } = [query, key, value];
 
-        public override (Tensor Query, Tensor Key, Tensor Value) Split(IReadOnlyList<Tensor> read)
+        public override (Tensor Query, Tensor Key, Tensor Value) Split(IReadOnlyList<Tensor> projected)
         {
-            long batch = read[0].size(0), length = read[0].size(1);
+            long batch = projected[0].size(0), length = projected[0].size(1);
             Tensor Heads(Tensor x, int heads) => x.view(batch, length, heads, spec.HeadDim).transpose(1, 2);
 
-            return (Heads(read[0], spec.NumAttentionHeads), Heads(read[1], spec.NumKeyValueHeads), Heads(read[2], spec.NumKeyValueHeads));
+            return (Heads(projected[0], spec.NumAttentionHeads), Heads(projected[1], spec.NumKeyValueHeads), Heads(projected[2], spec.NumKeyValueHeads));
         }
     }
 
-    private sealed class OneProjection(DecoderSpec spec, Projection all) : QueryKeyValueProjection
+    private sealed class FusedProjection(DecoderSpec spec, Projection all) : QueryKeyValueProjection
     {
-        public override IReadOnlyList<Projection> Readers { get; } = [all];
+        public override IReadOnlyList<Projection> Projections { get; } = [all];
 
-        public override (Tensor Query, Tensor Key, Tensor Value) Split(IReadOnlyList<Tensor> read)
+        public override (Tensor Query, Tensor Key, Tensor Value) Split(IReadOnlyList<Tensor> projected)
         {
-            Tensor heads = read[0].view(read[0].shape[0], read[0].shape[1], spec.NumAttentionHeads, 3 * spec.HeadDim).transpose(1, 2);
+            Tensor heads = projected[0].view(projected[0].shape[0], projected[0].shape[1], spec.NumAttentionHeads, 3 * spec.HeadDim).transpose(1, 2);
             Tensor Part(int index) => heads.narrow(-1, index * spec.HeadDim, spec.HeadDim);
             return (Part(0), Part(1), Part(2));
         }

@@ -6,7 +6,10 @@ using static TorchSharp.torch;
 
 namespace DispLlm;
 
-/// <summary>A language model loaded from a checkpoint folder, dense or pruned.</summary>
+/// <summary>
+/// A language model loaded from a checkpoint folder, dense or pruned. Thread-safe; <see cref="Dispose"/> waits for running calls, and calls after it throw
+/// <see cref="ObjectDisposedException"/>.
+/// </summary>
 public sealed class PrunableModel : IPrunableModel
 {
     private readonly DecoderWeights _weights;
@@ -42,7 +45,7 @@ public sealed class PrunableModel : IPrunableModel
     /// <inheritdoc/>
     public SelectionPlan? Plan { get; }
 
-    /// <summary>The network itself, for steps that go through it block by block.</summary>
+    /// <summary>The network, for callers that forward it block by block.</summary>
     internal Decoder Network => _decoder;
 
     /// <summary>Loads a checkpoint folder as it is published, or as <see cref="PrunedModelBuilder"/> writes it.</summary>
@@ -89,8 +92,7 @@ public sealed class PrunableModel : IPrunableModel
     }
 
     /// <summary>
-    /// A model of a configuration with nothing in its weights, to check shapes and sizes: on <see cref="TorchBackend.Meta"/> it takes no memory,
-    /// whatever its size.
+    /// A model of a configuration with uninitialized weights, to check shapes and sizes. On <see cref="TorchBackend.Meta"/> it takes no memory.
     /// </summary>
     /// <param name="config">A <c>config.json</c>.</param>
     /// <param name="backend">Where tensors live. Default: <see cref="TorchBackend.Meta"/>.</param>
@@ -105,9 +107,36 @@ public sealed class PrunableModel : IPrunableModel
         return new PrunableModel(string.Empty, spec, family, backend, null, DecoderWeights.Empty(spec, family, backend));
     }
 
+    /// <summary>
+    /// The model that is left under a plan, in memory: the same weights, bit for bit, as those that <see cref="PrunedModelBuilder"/> writes where the
+    /// checkpoint has this backend's type. The caller disposes it; this model may be disposed before it.
+    /// </summary>
+    /// <param name="plan">What to keep.</param>
+    /// <exception cref="ModelAlreadyPrunedException">This model is pruned already.</exception>
+    /// <exception cref="SelectionException">The plan was made for a model of another shape or family.</exception>
+    public PrunableModel Prune(SelectionPlan plan) => Prune(plan, null);
+
+    /// <summary>The same, with weights of the caller's own.</summary>
+    /// <param name="plan">What to keep.</param>
+    /// <param name="reconstructed">Gives a weight, in its pruned shape, to be taken in place of the slice; null for none.</param>
+    internal PrunableModel Prune(SelectionPlan plan, Func<WeightRole, int, Tensor?>? reconstructed)
+    {
+        ArgumentNullException.ThrowIfNull(plan);
+        ModelAlreadyPrunedException.ThrowIfPruned(this);
+        using var use = _decoder.Enter();
+        plan.Validate(Spec);
+        if (plan.Family is { } planned && planned != Family.Name)
+        {
+            throw new SelectionException($"The plan is for a model of family '{planned}', but the model is of family '{Family.Name}'.");
+        }
+
+        return new PrunableModel(Folder, Spec, Family, Backend, plan, _weights.Prune(Spec, Family, plan, reconstructed));
+    }
+
     /// <inheritdoc/>
     public Tensor Logits(Tensor tokens, Gates? gates = null)
     {
+        using var use = _decoder.Enter();
         Check(tokens, gates);
         return _decoder.Logits(tokens, gates, lastOnly: false);
     }
@@ -115,8 +144,8 @@ public sealed class PrunableModel : IPrunableModel
     /// <inheritdoc/>
     public Tensor HiddenStates(Tensor tokens, SequenceLayout? layout = null, Gates? gates = null)
     {
-        ArgumentNullException.ThrowIfNull(tokens);
-        Check(tokens, gates, laidOut: layout is not null);
+        using var use = _decoder.Enter();
+        Check(tokens, gates, hasLayout: layout is not null);
         layout?.Check(tokens, Spec.MaxPositions);
         return _decoder.HiddenStates(tokens, layout, gates);
     }
@@ -125,6 +154,7 @@ public sealed class PrunableModel : IPrunableModel
     public Tensor ApplyLmHead(Tensor features)
     {
         ArgumentNullException.ThrowIfNull(features);
+        using var use = _decoder.Enter();
         return features.dim() > 0 && features.shape[^1] == Spec.HiddenSize
             ? _decoder.ApplyLmHead(features)
             : throw new ArgumentException($"Features are [..., {Spec.HiddenSize}], not [{string.Join(", ", features.shape)}].", nameof(features));
@@ -133,6 +163,7 @@ public sealed class PrunableModel : IPrunableModel
     /// <inheritdoc/>
     public Tensor NextTokenLogits(Tensor tokens, Gates? gates = null)
     {
+        using var use = _decoder.Enter();
         Check(tokens, gates);
         using var logits = _decoder.Logits(tokens, gates, lastOnly: true);
         return logits.squeeze(1);
@@ -142,15 +173,17 @@ public sealed class PrunableModel : IPrunableModel
     public Tensor NextTokenLogits(Tensor tokens, KeyValueCache cache, Gates? gates = null)
     {
         ArgumentNullException.ThrowIfNull(cache);
+        using var use = _decoder.Enter();
+        using var useOfCache = cache.Enter();
         if (!cache.BelongsTo(this))
         {
-            throw new ArgumentException($"The cache was made by another model. Use one that {nameof(CreateKeyValueCache)} of this model has made.", nameof(cache));
+            throw new ArgumentException($"The cache belongs to another model. Use one that {nameof(CreateKeyValueCache)} of this model returns.", nameof(cache));
         }
 
         Check(tokens, gates, cache.Length);
         if (cache.Padding is { } padding && padding.Count != tokens.shape[0])
         {
-            throw new ArgumentException($"The cache was made for {padding.Count} rows, not {tokens.shape[0]}.", nameof(tokens));
+            throw new ArgumentException($"The cache is for {padding.Count} rows, not {tokens.shape[0]}.", nameof(tokens));
         }
 
         using var noGradient = no_grad();
@@ -172,25 +205,38 @@ public sealed class PrunableModel : IPrunableModel
     /// <inheritdoc/>
     public Tensor MeanSquareActivations(Tensor tokens)
     {
+        using var use = _decoder.Enter();
         Check(tokens, null);
         return Plan is null
             ? _decoder.MeanSquareActivations(tokens)
-            : throw new InvalidOperationException("A model that is cut already has no gates: load the dense checkpoint it was cut from.");
+            : throw new ModelAlreadyPrunedException(Folder);
     }
 
     /// <inheritdoc/>
-    public Tensor Weight(WeightRole role, int block = -1) => _weights[role, block];
+    public Tensor Weight(WeightRole role, int block = -1)
+    {
+        using var use = _decoder.Enter();
+        return _weights[role, block];
+    }
 
-    /// <summary>The blocks for one position in the CPU's memory; null where it goes through tensors.</summary>
-    internal HostBlocks? HostBlocks => _decoder.HostBlocks;
+    /// <summary>The bias of a projection or norm; null where it has none.</summary>
+    internal Tensor? Bias(WeightRole role, int block)
+    {
+        using var use = _decoder.Enter();
+        return _weights.Bias(role, block);
+    }
 
-    /// <summary>The bias beside a weight; null where there is none.</summary>
-    internal Tensor? Bias(WeightRole role, int block) => _weights.Bias(role, block);
+    /// <summary>A copy whose block weights can be changed; other weights share memory with this model's. The caller disposes it.</summary>
+    internal PrunableModel CopyBlocks()
+    {
+        using var use = _decoder.Enter();
+        return new PrunableModel(Folder, Spec, Family, Backend, Plan, _weights.CopyBlocks());
+    }
 
     /// <inheritdoc/>
     public void Dispose() => _decoder.Dispose();
 
-    private void Check(Tensor tokens, Gates? gates, long before = 0, bool laidOut = false)
+    private void Check(Tensor tokens, Gates? gates, long before = 0, bool hasLayout = false)
     {
         ArgumentNullException.ThrowIfNull(tokens);
         if (tokens.dim() != 2 || tokens.dtype != ScalarType.Int64 || tokens.shape[1] == 0)
@@ -200,11 +246,11 @@ public sealed class PrunableModel : IPrunableModel
                 nameof(tokens));
         }
 
-        // A layout says itself which positions there are: it may have more tokens than that.
-        if (!laidOut && before + tokens.shape[1] > Spec.MaxPositions)
+        // A layout has positions of its own, and may have more tokens.
+        if (!hasLayout && before + tokens.shape[1] > Spec.MaxPositions)
         {
             throw new ArgumentException(
-                $"{before + tokens.shape[1]} tokens are more than the {Spec.MaxPositions} positions that the model was made for.", nameof(tokens));
+                $"{before + tokens.shape[1]} tokens are more than the {Spec.MaxPositions} positions of the model.", nameof(tokens));
         }
 
         CheckVocabulary(tokens);
@@ -215,7 +261,7 @@ public sealed class PrunableModel : IPrunableModel
 
         if (Plan is not null)
         {
-            throw new InvalidOperationException("A model that is cut already takes no gates: load the dense checkpoint it was cut from.");
+            throw new ModelAlreadyPrunedException(Folder);
         }
 
         if (gates.Values.dim() != 1 || gates.Values.shape[0] != GateLayout.Count)
@@ -227,7 +273,7 @@ public sealed class PrunableModel : IPrunableModel
         gates.Order.EnsureFits(Spec);
     }
 
-    /// <summary>An id outside the embedding would be a native error, or on an accelerator a broken device. It is looked at where it costs nothing: on the CPU.</summary>
+    /// <summary>An id outside the embedding would be a native error, or on a GPU a failed device. It is checked where that costs nothing: on the CPU.</summary>
     private void CheckVocabulary(Tensor tokens)
     {
         if (tokens.device_type != DeviceType.CPU || tokens.numel() == 0)
@@ -235,7 +281,7 @@ public sealed class PrunableModel : IPrunableModel
             return;
         }
 
-        // By hand: four operators of the framework cost a small model as much as a block.
+        // In a loop: four operators of libtorch cost a small model as much as a block.
         using Tensor ids = tokens.contiguous();
         foreach (long id in MemoryMarshal.Cast<byte, long>(ids.bytes))
         {

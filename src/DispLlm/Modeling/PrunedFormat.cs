@@ -4,8 +4,8 @@ using System.Text.Json.Nodes;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// What makes a folder a pruned checkpoint: the <c>displlm</c> section of <c>config.json</c>, a <c>model_type</c> that no other program
-/// takes for its own, index tensors beside the weights, and the plan as JSON.
+/// The format of a pruned checkpoint: the <c>displlm</c> section of <c>config.json</c>, a <c>model_type</c> that no other program reads,
+/// index tensors beside the weights, and the plan as JSON.
 /// </summary>
 internal static class PrunedFormat
 {
@@ -16,9 +16,11 @@ internal static class PrunedFormat
 
     private const string IndexPrefix = "displlm.blocks.";
 
-    /// <summary>The sites whose index lists the pruned network needs; S4 has none, the weights on both its sides are cut.</summary>
+    /// <summary>
+    /// The sites whose index lists the pruned network needs: those on the residual stream. At S4 the weights on both sides are cut.
+    /// </summary>
     public static IReadOnlyList<SelectionSite> IndexedSites { get; } =
-        [SelectionSite.AttentionInput, SelectionSite.AttentionOutput, SelectionSite.MlpInput, SelectionSite.MlpOutput];
+        [.. SelectionSites.All.Where(site => site.Descriptor().IsOnStream)];
 
     public static string IndexTensor(int block, SelectionSite site) =>
         string.Create(CultureInfo.InvariantCulture, $"{IndexPrefix}{block}.s{(int)site}");
@@ -26,7 +28,10 @@ internal static class PrunedFormat
     public static bool IsIndexTensor(string name, SelectionPlan? plan) =>
         plan is not null && name.StartsWith(IndexPrefix, StringComparison.Ordinal);
 
-    /// <summary>The configuration of the pruned folder: the original keys, made unreadable to programs that know nothing of pruning.</summary>
+    /// <summary>
+    /// The configuration of the pruned folder: the original keys, and a <c>model_type</c> at which programs that know nothing of pruning
+    /// fail.
+    /// </summary>
     public static JsonObject Configure(ModelConfig dense, IModelFamily family, SelectionPlan plan, ParameterCounter counter)
     {
         var config = dense.ToJson();
@@ -62,12 +67,12 @@ internal static class PrunedFormat
         int version = section.GetInt("format_version");
         if (version != Version)
         {
-            throw section.Unsupported("format_version", $"this library reads version {Version}");
+            throw section.Unsupported("format_version", $"this program reads version {Version}");
         }
 
         string name = section.GetString("family");
         var family = families.Find(name)
-            ?? throw section.Unsupported("family", "no such family is registered; add it with ModelFamilies.With");
+            ?? throw section.Unsupported("family", "no such family is registered; add it with ModelFamilies.Add");
         var plan = SelectionPlan.Load(Path.Combine(folder.FolderPath, SelectionPlan.FileName));
         string order = section.GetString("norm_order");
         if (order != plan.NormOrder.ToString())
@@ -78,7 +83,7 @@ internal static class PrunedFormat
         return (family, plan);
     }
 
-    /// <summary>The index tensors and the plan say the same, or the folder is not one run's work.</summary>
+    /// <summary>Checks that the index tensors and the plan say the same.</summary>
     public static void CheckIndices(CheckpointFolder folder, SelectionPlan plan)
     {
         for (int block = 0; block < plan.Blocks.Count; block++)
@@ -92,10 +97,12 @@ internal static class PrunedFormat
                 }
 
                 using var stored = folder.Read(name);
-                if (stored.dtype != TorchSharp.torch.ScalarType.Int32 || !stored.data<int>().ToArray().SequenceEqual(plan.Blocks[block][site]))
+                if (stored.dtype != TorchSharp.torch.ScalarType.Int32
+                    || !stored.data<int>().ToArray().SequenceEqual(plan.Blocks[block][site]))
                 {
                     throw new CheckpointException(
-                        folder.FolderPath, name, $"index tensor '{name}' differs from {SelectionPlan.FileName}: the two do not belong together.");
+                        folder.FolderPath, name, $"index tensor '{name}' differs from {SelectionPlan.FileName}: the two do not belong "
+                            + "together.");
                 }
             }
         }

@@ -4,127 +4,130 @@ using static TorchSharp.torch;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// How the residual stream enters and leaves the sublayers of a block at the five selection sites. The block's mathematics is the same for a dense,
-/// a gated and a pruned model; only this differs.
+/// How sublayers read from and write to the residual stream at the selection sites. The mathematics of a block is the same for a dense, a gated and a pruned model;
+/// only its policy differs.
 /// </summary>
 internal abstract class SitePolicy
 {
-    /// <summary>
-    /// S1, S3: what a sublayer reads of the stream <c>[batch, seq, d]</c>, through the norm that stands in front of it; none does where norms
-    /// stand behind the residual sums.
-    /// </summary>
-    public abstract Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm);
+    /// <summary>S1, S3: the input of a sublayer, taken from the residual stream <c>[batch, seq, d]</c>.</summary>
+    /// <param name="site">The site.</param>
+    /// <param name="hidden">The residual stream.</param>
+    /// <param name="norm">The norm before the sublayer; null where norms follow the residual sums.</param>
+    public abstract Tensor SelectInput(SelectionSite site, Tensor hidden, NormLayer? norm);
 
-    /// <summary>S1, S3: what the sublayer's first projections make of what entered, in their order.</summary>
-    public virtual IReadOnlyList<Tensor> Read(SelectionSite site, Tensor entered, IReadOnlyList<Projection> readers) =>
-        Projection.Apply(entered, [.. readers]);
+    /// <summary>S1, S3: the first projections of a sublayer's input, in their order.</summary>
+    public virtual IReadOnlyList<Tensor> ProjectInputs(SelectionSite site, Tensor input, IReadOnlyList<Projection> projections) =>
+        Projection.Apply(input, [.. projections]);
 
     /// <summary>
-    /// S2, S5: the stream with what the last projection makes of <c>[batch, seq, features]</c> added, behind the gates of S4 where features are the MLP's. At S5 the stream is the block's
-    /// own and may be written over.
+    /// S2, S5: the residual stream with the last projection of <c>[batch, seq, features]</c> added. At S5 features pass the gates of S4 first, and the residual stream
+    /// is the block's own and may be overwritten.
     /// </summary>
-    public abstract Tensor Leave(SelectionSite site, Tensor stream, Tensor features, Projection writer);
+    public abstract Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, Projection projection);
 }
 
-/// <summary>Nothing is multiplied by gates: what is written is added as it is, everywhere or where it belongs.</summary>
+/// <summary>A policy without gates.</summary>
 internal abstract class UngatedPolicy : SitePolicy
 {
-    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor features, Projection writer) => Sum(site, stream, writer.Apply(features));
+    public override Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, Projection projection) =>
+        AddResidual(site, residual, projection.Apply(features));
 
-    /// <summary>The stream with what the last projection wrote added.</summary>
-    public abstract Tensor Sum(SelectionSite site, Tensor stream, Tensor output);
+    /// <summary>The residual stream with the output of a sublayer added.</summary>
+    public abstract Tensor AddResidual(SelectionSite site, Tensor residual, Tensor output);
 }
 
-/// <summary>Everything passes.</summary>
+/// <summary>All features are read and written.</summary>
 internal class DensePolicy : UngatedPolicy
 {
-    public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm) => norm?.Apply(stream) ?? stream;
+    public override Tensor SelectInput(SelectionSite site, Tensor hidden, NormLayer? norm) => norm?.Apply(hidden) ?? hidden;
 
-    public override Tensor Sum(SelectionSite site, Tensor stream, Tensor output) =>
-        DeviceKernels.Sum(stream, output, mayWrite: site != SelectionSite.AttentionOutput);
+    public override Tensor AddResidual(SelectionSite site, Tensor residual, Tensor output) =>
+        DeviceKernels.Sum(residual, output, mayOverwrite: site != SelectionSite.AttentionOutput);
 }
 
 /// <summary>
-/// Every feature is multiplied by its gate: the network that learning sees. With gates of 0 and 1 it computes exactly what the
-/// pruned network computes.
+/// Every feature is multiplied by its gate (DISP-LLM, Eq. 6; docs/method.md, Selection sites). With gates of 0 and 1 this computes what the pruned network computes.
 /// </summary>
 /// <param name="gates">The gates of each site of the block.</param>
-/// <param name="order">Norm or selection first.</param>
+/// <param name="order">Whether the norm or the selection comes first.</param>
 internal sealed class GatedPolicy(Func<SelectionSite, SiteGates> gates, NormOrder order) : SitePolicy
 {
-    public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm) => norm is not null && order == NormOrder.SelectThenNorm
-        ? norm.ApplyToGated(stream, gates(site).Values)
-        : norm?.Apply(stream) ?? stream;
+    public override Tensor SelectInput(SelectionSite site, Tensor hidden, NormLayer? norm) => norm is not null && order == NormOrder.SelectThenNorm
+        ? norm.ApplyToGated(hidden, gates(site).Values)
+        : norm?.Apply(hidden) ?? hidden;
 
     // Under SelectThenNorm the gates have acted in the norm already.
-    public override IReadOnlyList<Tensor> Read(SelectionSite site, Tensor entered, IReadOnlyList<Projection> readers) => order == NormOrder.SelectThenNorm
-        ? base.Read(site, entered, readers)
-        : GatedRead.Apply(entered, gates(site), readers, site == SelectionSite.MlpInput ? gates(SelectionSite.MlpHidden) : null);
+    public override IReadOnlyList<Tensor> ProjectInputs(SelectionSite site, Tensor input, IReadOnlyList<Projection> projections) =>
+        order == NormOrder.SelectThenNorm
+            ? base.ProjectInputs(site, input, projections)
+            : GatedInputLinear.Apply(input, gates(site), projections, site == SelectionSite.MlpInput ? gates(SelectionSite.MlpHidden) : null);
 
-    // Hidden features are gated once, as a product: gating gate and up each, as the released code does, squares soft gates (method, section 1).
-    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor features, Projection writer) =>
-        GatedWrite.Apply(stream, features, site == SelectionSite.MlpOutput ? gates(SelectionSite.MlpHidden) : null, writer, gates(site));
+    // Hidden features are gated once, after their product: to gate both factors, as the released code does, squares soft gates.
+    public override Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, Projection projection) =>
+        GatedOutputLinear.Apply(residual, features, site == SelectionSite.MlpOutput ? gates(SelectionSite.MlpHidden) : null, projection, gates(site));
 }
 
-/// <summary>Everything passes, and is shown as it comes by. The tensors are alive, and unchanged, during the call only.</summary>
+/// <summary>The dense policy with callbacks. Tensors are valid, and unchanged, during the call only.</summary>
 internal sealed class ObservingPolicy : DensePolicy
 {
-    /// <summary>Told what projections read: at S1 and S3 the readers, at S2 attention's output projection, at S4 the down projection.</summary>
-    public Action<SelectionSite, Tensor>? OnRead { get; init; }
+    /// <summary>Called with the input of projections: at S1 and S3 the first ones, at S2 attention's output projection, at S4 the down projection.</summary>
+    public Action<SelectionSite, Tensor>? OnInput { get; init; }
 
-    /// <summary>Told at S2 and S5 what is written.</summary>
-    public Action<SelectionSite, Tensor>? OnWritten { get; init; }
+    /// <summary>Called at S2 and S5 with the output of the last projection.</summary>
+    public Action<SelectionSite, Tensor>? OnOutput { get; init; }
 
-    /// <summary>Told at S2 and S5 of the stream that the output is added to.</summary>
-    public Action<SelectionSite, Tensor>? OnBefore { get; init; }
+    /// <summary>Called at S2 and S5 with the residual stream before the output is added.</summary>
+    public Action<SelectionSite, Tensor>? OnResidualBefore { get; init; }
 
-    /// <summary>Told at S2 and S5 of the stream with the output added.</summary>
-    public Action<SelectionSite, Tensor>? OnBehind { get; init; }
+    /// <summary>Called at S2 and S5 with the residual stream after the output is added.</summary>
+    public Action<SelectionSite, Tensor>? OnResidualAfter { get; init; }
 
-    public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm)
+    public override Tensor SelectInput(SelectionSite site, Tensor hidden, NormLayer? norm)
     {
-        Tensor entered = base.Enter(site, stream, norm);
-        OnRead?.Invoke(site, entered);
-        return entered;
+        Tensor input = base.SelectInput(site, hidden, norm);
+        OnInput?.Invoke(site, input);
+        return input;
     }
 
-    public override Tensor Leave(SelectionSite site, Tensor stream, Tensor features, Projection writer)
+    public override Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, Projection projection)
     {
-        OnRead?.Invoke(site == SelectionSite.MlpOutput ? SelectionSite.MlpHidden : site, features);
-        Tensor output = writer.Apply(features);
-        OnWritten?.Invoke(site, output);
-        OnBefore?.Invoke(site, stream);
-        Tensor behind = Sum(site, stream, output);
-        OnBehind?.Invoke(site, behind);
-        return behind;
+        OnInput?.Invoke(site == SelectionSite.MlpOutput ? SelectionSite.MlpHidden : site, features);
+        Tensor output = projection.Apply(features);
+        OnOutput?.Invoke(site, output);
+        OnResidualBefore?.Invoke(site, residual);
+        Tensor sum = AddResidual(site, residual, output);
+        OnResidualAfter?.Invoke(site, sum);
+        return sum;
     }
 }
 
-/// <summary>Only what is selected is read, computed and written: index selection in, index addition out. The weights on both sides of S4 are cut.</summary>
+/// <summary>
+/// Only selected features are read, computed and written: index selection in, index addition out. At S4 nothing is left to do: the weights on both sides are pruned.
+/// </summary>
 internal sealed class PrunedPolicy(BlockIndices indices, NormOrder order) : UngatedPolicy
 {
-    public override Tensor Enter(SelectionSite site, Tensor stream, NormLayer? norm)
+    public override Tensor SelectInput(SelectionSite site, Tensor hidden, NormLayer? norm)
     {
         Tensor index = site == SelectionSite.AttentionInput ? indices.AttentionInput : indices.MlpInput;
         return norm switch
         {
-            null => stream.index_select(-1, index),
-            _ when order == NormOrder.SelectThenNorm => norm.ApplyToSelected(stream, index),
-            _ => norm.ApplyThenSelect(stream, index),
+            null => hidden.index_select(-1, index),
+            _ when order == NormOrder.SelectThenNorm => norm.ApplyToSelected(hidden, index),
+            _ => norm.ApplyThenSelect(hidden, index),
         };
     }
 
-    public override Tensor Sum(SelectionSite site, Tensor stream, Tensor output)
+    public override Tensor AddResidual(SelectionSite site, Tensor residual, Tensor output)
     {
-        bool inPlace = site == SelectionSite.MlpOutput && !RowKernels.AnyHasGradient([stream, output]);
+        bool inPlace = site == SelectionSite.MlpOutput && !RowKernels.AnyHasGradient([residual, output]);
         Tensor index = site == SelectionSite.MlpOutput ? indices.MlpOutput : indices.AttentionOutput;
-        return RowKernels.WithoutGradient(stream, output) is { } kernels ? kernels.IndexAdd(stream, index, output, inPlace)
-            : inPlace ? stream.IndexAddInPlace(-1, index, output)
-            : stream.IndexAdd(-1, index, output);
+        return RowKernels.WithoutGradient(residual, output) is { } kernels ? kernels.IndexAdd(residual, index, output, inPlace)
+            : inPlace ? residual.IndexAddInPlace(-1, index, output)
+            : residual.IndexAdd(-1, index, output);
     }
 }
 
-/// <summary>The index lists of a pruned block as int64 tensors on the block's device.</summary>
+/// <summary>The kept indices of a pruned block as int64 tensors on the block's device.</summary>
 internal sealed record BlockIndices(Tensor AttentionInput, Tensor AttentionOutput, Tensor MlpInput, Tensor MlpOutput) : IDisposable
 {
     public static BlockIndices From(BlockSelection selection, Device device)

@@ -2,10 +2,10 @@ using System.Security.Cryptography;
 
 namespace DispLlm.Modeling;
 
-/// <summary>A short text that two models share only where their weights are the same, byte for byte.</summary>
+/// <summary>A short hash of a model's weights. Thread-safe.</summary>
 internal static class WeightsFingerprint
 {
-    /// <summary>Every byte of the weights. It takes less time than one step of learning.</summary>
+    /// <summary>Sixteen hexadecimal digits of the SHA-256 of all weights. It takes less time than one learning step.</summary>
     public static string Compute(IPrunableModel model)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);

@@ -17,21 +17,21 @@ internal sealed class DenseTrace(ReconstructionTarget target) : IDisposable
         Dispose();
         return new ObservingPolicy
         {
-            OnRead = (site, features) =>
+            OnInput = (site, features) =>
             {
                 if (target != ReconstructionTarget.PrunedActivations && site is SelectionSite.AttentionInput or SelectionSite.MlpInput)
                 {
                     _read[site] = Kept(features);
                 }
             },
-            OnBefore = (site, stream) =>
+            OnResidualBefore = (site, stream) =>
             {
                 if (target == ReconstructionTarget.DenseActivations)
                 {
                     _before[site] = Kept(stream);
                 }
             },
-            OnBehind = (site, stream) => _behind[site] = Kept(stream),
+            OnResidualAfter = (site, stream) => _behind[site] = Kept(stream),
         };
     }
 
@@ -39,9 +39,13 @@ internal sealed class DenseTrace(ReconstructionTarget target) : IDisposable
     public Tensor Read(SelectionSite site) => _read[site];
 
     /// <summary>What shall be written at S2 or S5, <c>[tokens, d]</c>, onto what the stream is there in the cut network.</summary>
-    public Tensor Written(SelectionSite site, Tensor before) => _behind[site] - (target == ReconstructionTarget.DenseResidualStream ? before : _before[site]);
+    public Tensor Written(SelectionSite site, Tensor before) =>
+        _behind[site] - (target == ReconstructionTarget.DenseResidualStream ? before : _before[site]);
 
-    /// <summary>The square root of what each token counts at S2 or S5, <c>[tokens, 1]</c>: what is written is read through a norm, so that a loud token counts no more than others.</summary>
+    /// <summary>
+    /// The square root of what each token counts at S2 or S5, <c>[tokens, 1]</c>: what is written is read through a norm, so that a loud
+    /// token counts no more than others.
+    /// </summary>
     public Tensor TokenWeight(SelectionSite site) => _behind[site].PowScalar(2).mean([1L], keepdim: true).rsqrt();
 
     /// <summary>Features <c>[batch, seq, features]</c> as <c>[tokens, features]</c>, float32.</summary>

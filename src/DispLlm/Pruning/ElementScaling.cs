@@ -5,14 +5,16 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Multiplies the elements of a row as they lie in a checkpoint: computed in float32 (float64 in float64), rounded to the nearest, ties to even, as the framework rounds.
+/// Multiplies the elements of a row in a checkpoint's type: computed in float32 (float64 in float64), rounded to nearest even, as libtorch
+/// rounds. Thread-safe.
 /// </summary>
 internal static class ElementScaling
 {
     /// <summary>Whether elements of a type can be multiplied.</summary>
-    public static bool Takes(ScalarType type) => type is ScalarType.Float64 or ScalarType.Float32 or ScalarType.Float16 or ScalarType.BFloat16;
+    public static bool CanHandle(ScalarType type) =>
+        type is ScalarType.Float64 or ScalarType.Float32 or ScalarType.Float16 or ScalarType.BFloat16;
 
-    /// <summary>Multiplies a row by one factor, and each element by one of its own where there are some.</summary>
+    /// <summary>Multiplies a row by one factor, and each element by one of its own where there are any.</summary>
     /// <param name="row">The elements' bytes.</param>
     /// <param name="type">Their type.</param>
     /// <param name="factor">The row's factor.</param>
@@ -40,28 +42,28 @@ internal static class ElementScaling
 
     private interface IElement<T>
     {
-        static abstract T Times(T element, float factor);
+        static abstract T Multiply(T element, float factor);
     }
 
     private readonly struct Doubles : IElement<double>
     {
-        public static double Times(double element, float factor) => element * factor;
+        public static double Multiply(double element, float factor) => element * factor;
     }
 
     private readonly struct Singles : IElement<float>
     {
-        public static float Times(float element, float factor) => element * factor;
+        public static float Multiply(float element, float factor) => element * factor;
     }
 
     private readonly struct Halves : IElement<Half>
     {
-        public static Half Times(Half element, float factor) => (Half)((float)element * factor);
+        public static Half Multiply(Half element, float factor) => (Half)((float)element * factor);
     }
 
     private readonly struct BrainHalves : IElement<ushort>
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static ushort Times(ushort element, float factor)
+        public static ushort Multiply(ushort element, float factor)
         {
             uint bits = BitConverter.SingleToUInt32Bits(BitConverter.UInt32BitsToSingle((uint)element << 16) * factor);
             bool isNaN = (bits & 0x7FFF_FFFF) > 0x7F80_0000;
@@ -76,7 +78,7 @@ internal static class ElementScaling
         var elements = MemoryMarshal.Cast<byte, T>(row);
         for (int i = 0; i < elements.Length; i++)
         {
-            elements[i] = TElement.Times(elements[i], factors.IsEmpty ? factor : factor * factors[i]);
+            elements[i] = TElement.Multiply(elements[i], factors.IsEmpty ? factor : factor * factors[i]);
         }
     }
 }

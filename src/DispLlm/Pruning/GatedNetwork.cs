@@ -4,12 +4,12 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// A model under the gates of a plan, computed block by block on windows of text: what the compensation looks at and changes. It holds the stream of every
-/// window in front of one block, the dense network's beside it, and nothing behind it.
+/// A model under the gates of a plan, computed block by block on sequences of text: what the reconstruction reads and changes. It holds the
+/// residual stream of every sequence before one block, and the dense network's.
 /// </summary>
 internal sealed class GatedNetwork : IDisposable
 {
-    /// <summary>Tokens that pass a block together: gates leave out rows and columns of its weights, which are gathered once a pass.</summary>
+    /// <summary>Tokens of one forward pass: the rows and columns that gates keep are gathered once per pass.</summary>
     private const long TokensTogether = 4096;
 
     private readonly PrunableModel _model;
@@ -20,27 +20,27 @@ internal sealed class GatedNetwork : IDisposable
     private readonly Tensor[] _dense;
     private readonly DenseTrace[] _traces;
     private readonly List<BlockStages> _passing = [];
-    private readonly Tensor[] _judged;
+    private readonly Tensor[] _heldOut;
     private readonly Tensor[] _targets;
 
-    /// <summary>Puts windows in front of the first block.</summary>
+    /// <summary>Embeds the sequences.</summary>
     /// <param name="model">A copy of the model that nobody else uses.</param>
     /// <param name="plan">The plan.</param>
-    /// <param name="windows">The windows to fit on, then those to judge by.</param>
+    /// <param name="sequences">The sequences to fit on, then those held out.</param>
     /// <param name="options">How many of each.</param>
-    public GatedNetwork(PrunableModel model, SelectionPlan plan, Tensor[] windows, ReconstructionOptions options)
+    public GatedNetwork(PrunableModel model, SelectionPlan plan, Tensor[] sequences, ReconstructionOptions options)
     {
         _model = model;
         Target = options.Target;
         _plan = plan;
         _gates = Gates.FromPlan(plan, model.Backend);
-        int fitted = windows.Length - options.HeldOutSequences;
-        _fitted = Streams(windows[..fitted]);
+        int fitted = sequences.Length - options.HeldOutSequences;
+        _fitted = Streams(sequences[..fitted]);
         _fittedTokens = _fitted.Sum(stream => stream.shape[0] * stream.shape[1]);
         _dense = [.. _fitted.Select(stream => stream.clone().DetachFromDisposeScope())];
         _traces = [.. _fitted.Select(_ => new DenseTrace(options.Target))];
-        _judged = Streams(windows[fitted..]);
-        _targets = [.. windows[fitted..].Select(window => window.narrow(1, 1, window.shape[1] - 1).reshape(-1))];
+        _heldOut = Streams(sequences[fitted..]);
+        _targets = [.. sequences[fitted..].Select(tokens => tokens.narrow(1, 1, tokens.shape[1] - 1).reshape(-1))];
     }
 
     /// <summary>What corrections aim at.</summary>
@@ -49,12 +49,14 @@ internal sealed class GatedNetwork : IDisposable
     /// <summary>The model's spec.</summary>
     public DecoderSpec Spec => _model.Spec;
 
-    /// <summary>A block's weights as they are now, copied: those that read the stream or the hidden features, and those that write. Float32.</summary>
+    /// <summary>
+    /// Copies of a block's present weights that read the residual stream or the hidden features, and of those that write. Float32.
+    /// </summary>
     public IReadOnlyDictionary<WeightRole, Tensor> ReadersAndWriters(int block) => ParameterCatalog.BlockParameters(Spec, block)
         .Where(part => !part.IsBias && GetInputSite(part.Role) is not null)
         .ToDictionary(part => part.Role, part => _model.Weight(part.Role, block).to(ScalarType.Float32, copy: true));
 
-    /// <summary>Takes over weights of a block.</summary>
+    /// <summary>Replaces weights of a block.</summary>
     public void Replace(int block, IReadOnlyDictionary<WeightRole, Tensor> weights)
     {
         foreach (var (role, value) in weights)
@@ -63,28 +65,31 @@ internal sealed class GatedNetwork : IDisposable
         }
     }
 
-    /// <summary>Multiplies a block's weights by the plan's gains, as the cut does, and leaves its gates plainly open or closed: from here on its weights are those of the cut network.</summary>
-    public void TakeOverGains(int block)
+    /// <summary>
+    /// Multiplies a block's weights by the plan's scales, as pruning does, and sets its gates to 0 or 1: from here on its weights are those
+    /// of the pruned network.
+    /// </summary>
+    public void FoldScales(int block)
     {
-        if (_plan.Scales is not { } gains)
+        if (_plan.Scales is not { } scales)
         {
             return;
         }
 
         using var scope = NewDisposeScope();
-        Tensor Of(SelectionSite site) => tensor(gains.ForSite(block, site).ToArray()).to(GetDevice(block));
+        Tensor ScalesAt(SelectionSite site) => tensor(scales.ForSite(block, site).ToArray()).to(GetDevice(block));
         foreach (var part in ParameterCatalog.BlockParameters(Spec, block))
         {
-            var cuts = PrunedAxes.For(part.Role);
+            var axes = PrunedAxes.For(part.Role);
             var target = part.IsBias ? _model.Bias(part.Role, block)! : _model.Weight(part.Role, block);
-            if (cuts.GainRows is { } rows)
+            if (axes.ScaledRows is { } rows)
             {
-                target.mul_(part.IsBias ? Of(rows) : Of(rows).unsqueeze(1));
+                target.mul_(part.IsBias ? ScalesAt(rows) : ScalesAt(rows).unsqueeze(1));
             }
 
-            if (cuts.InputSite is { } columns && !part.IsBias)
+            if (axes.InputSite is { } columns && !part.IsBias)
             {
-                target.mul_(Of(columns));
+                target.mul_(ScalesAt(columns));
             }
         }
 
@@ -95,7 +100,10 @@ internal sealed class GatedNetwork : IDisposable
         }
     }
 
-    /// <summary>Passes the dense streams of the fitted windows through a block, whose weights have to be the dense ones still, and keeps what corrections aim at.</summary>
+    /// <summary>
+    /// Passes the dense streams of the fitted sequences through a block, whose weights have to be the dense ones still, and keeps what
+    /// corrections aim at.
+    /// </summary>
     public void TraceDense(int block, CancellationToken cancellation)
     {
         for (int i = 0; i < _dense.Length; i++)
@@ -106,7 +114,7 @@ internal sealed class GatedNetwork : IDisposable
         }
     }
 
-    /// <summary>Puts the fitted windows in front of a block's first weights, as they are in the cut network.</summary>
+    /// <summary>Brings the fitted sequences to the input of a block's first weights, in the pruned network.</summary>
     public void Enter(int block)
     {
         Leave();
@@ -117,7 +125,7 @@ internal sealed class GatedNetwork : IDisposable
         }
     }
 
-    /// <summary>Passes the fitted windows through the weights that they are in front of, to the next ones.</summary>
+    /// <summary>Brings the fitted sequences through the next weights.</summary>
     public void Step(CancellationToken cancellation)
     {
         foreach (var pass in _passing)
@@ -128,8 +136,8 @@ internal sealed class GatedNetwork : IDisposable
     }
 
     /// <summary>
-    /// What a correction of the weights that the fitted windows are in front of is computed from, as means over tokens in float32: the second moments
-    /// <c>[kept, kept]</c> of their kept inputs in the network as cut so far, and for each weight those <c>[out, kept]</c> of what it shall give with them.
+    /// What the correction of the next weights is computed from, as means over tokens in float32: the second moments <c>[kept, kept]</c> of
+    /// their kept inputs in the network as cut so far, and for each weight those <c>[out, kept]</c> of what it shall give with them.
     /// </summary>
     public (Tensor Moments, IReadOnlyDictionary<WeightRole, Tensor> Wanted) Fit(
         int block, SelectionSite site, Tensor keep, IReadOnlyDictionary<WeightRole, Tensor> dense, CancellationToken cancellation)
@@ -171,43 +179,47 @@ internal sealed class GatedNetwork : IDisposable
         return (moments, roles.ToDictionary(role => role, role => (ofOutput ? wanted : dense[role].mm(wanted)).MoveToOuterDisposeScope()));
     }
 
-    /// <summary>The site that a weight reads at; attention's output projection reads, uncut, in front of the site that it writes at.</summary>
-    public static SelectionSite? GetInputSite(WeightRole role) => role == WeightRole.AttentionOutput ? SelectionSite.AttentionOutput : PrunedAxes.For(role).InputSite;
+    /// <summary>
+    /// The site of a weight's input; for attention's output projection, whose input is not pruned, the site of its output.
+    /// </summary>
+    public static SelectionSite? GetInputSite(WeightRole role) =>
+        role == WeightRole.AttentionOutput ? SelectionSite.AttentionOutput : PrunedAxes.For(role).InputSite;
 
     /// <summary>How many inputs a weight that reads at a site has in the dense network.</summary>
-    public long InputSize(int block, SelectionSite site) => site == SelectionSite.AttentionOutput ? Spec.QuerySize : _model.GateLayout[block, site].Size;
+    public long InputSize(int block, SelectionSite site) =>
+        site == SelectionSite.AttentionOutput ? Spec.QuerySize : _model.GateLayout[block, site].Size;
 
     /// <summary>Where a block is computed.</summary>
     public Device GetDevice(int block) => _model.Backend.GetBlockDevice(block, Spec.NumLayers);
 
-    /// <summary>Cross-entropy of the held-out windows, in nats a token, from the given block on.</summary>
+    /// <summary>Cross-entropy of the held-out sequences, in nats a token, from the given block on.</summary>
     public double HeldOutLoss(int block, CancellationToken cancellation)
     {
         double sum = 0;
-        int window = 0;
-        foreach (var judged in _judged)
+        int number = 0;
+        foreach (var heldOut in _heldOut)
         {
             using var scope = NewDisposeScope();
-            Tensor stream = judged;
+            Tensor stream = heldOut;
             for (int next = block; next < Spec.NumLayers; next++)
             {
                 cancellation.ThrowIfCancellationRequested();
                 stream = _model.Network.ForwardBlock(next, stream, _model.Network.GatedPolicyFor(next, _gates));
             }
 
-            // The vocabulary's logits are the widest there is: one window at a time.
+            // Logits are the widest tensors: one sequence at a time.
             foreach (var row in stream.split(1))
             {
                 using var head = NewDisposeScope();
                 Tensor logits = _model.Network.ApplyLmHead(row);
-                sum += CausalLmLoss.ComputeFromLogits(logits, _targets[window++].to(logits.device)).ReadDouble();
+                sum += CausalLmLoss.ComputeFromLogits(logits, _targets[number++].to(logits.device)).ReadDouble();
             }
         }
 
-        return window == 0 ? 0 : sum / window;
+        return number == 0 ? 0 : sum / number;
     }
 
-    /// <summary>Moves every window's stream behind the block; the fitted ones have to have entered it.</summary>
+    /// <summary>Brings every sequence's residual stream through the block; the fitted ones have entered it before.</summary>
     public void Advance(int block, CancellationToken cancellation)
     {
         for (int i = 0; i < _fitted.Length; i++)
@@ -217,11 +229,12 @@ internal sealed class GatedNetwork : IDisposable
         }
 
         Leave();
-        for (int i = 0; i < _judged.Length; i++)
+        for (int i = 0; i < _heldOut.Length; i++)
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            Move(ref _judged[i], _model.Network.ForwardBlock(block, _judged[i], _model.Network.GatedPolicyFor(block, _gates)).DetachFromDisposeScope());
+            Move(ref _heldOut[i],
+                _model.Network.ForwardBlock(block, _heldOut[i], _model.Network.GatedPolicyFor(block, _gates)).DetachFromDisposeScope());
         }
     }
 
@@ -229,7 +242,7 @@ internal sealed class GatedNetwork : IDisposable
     public void Dispose()
     {
         Leave();
-        foreach (var stream in _fitted.Concat(_judged).Concat(_dense))
+        foreach (var stream in _fitted.Concat(_heldOut).Concat(_dense))
         {
             stream.Dispose();
         }
@@ -248,17 +261,20 @@ internal sealed class GatedNetwork : IDisposable
         _passing.Clear();
     }
 
-    private static void Move(ref Tensor stream, Tensor behind)
+    private static void Move(ref Tensor stream, Tensor next)
     {
         stream.Dispose();
-        stream = behind;
+        stream = next;
     }
 
-    /// <summary>The streams <c>[windows, seq, d]</c> in front of the first block, of as many windows at a time as pass well together.</summary>
-    private Tensor[] Streams(Tensor[] windows)
+    /// <summary>
+    /// The residual streams <c>[sequences, seq, d]</c> before the first block, of as many sequences at a time as
+    /// <see cref="TokensTogether"/> allows.
+    /// </summary>
+    private Tensor[] Streams(Tensor[] sequences)
     {
-        int together = (int)Math.Max(1, TokensTogether / windows.Select(window => window.shape[1]).FirstOrDefault(1));
-        return [.. windows.Chunk(together).Select(chunk =>
+        int together = (int)Math.Max(1, TokensTogether / sequences.Select(tokens => tokens.shape[1]).FirstOrDefault(1));
+        return [.. sequences.Chunk(together).Select(chunk =>
         {
             using var scope = NewDisposeScope();
             Tensor tokens = cat(chunk);

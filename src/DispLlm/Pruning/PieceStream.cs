@@ -3,12 +3,12 @@ using System.Buffers;
 namespace DispLlm;
 
 /// <summary>
-/// Pieces of tensors on their way into a file: some are read and cut ahead on other threads, and all are written in the order in which they were added. So
-/// neither the disk that is read, nor the one that is written, nor the processor waits for the others.
+/// Writes pieces of tensors in the order in which they were added, while the next ones are read and pruned on other threads, so that
+/// reading, computing and writing overlap. Not thread-safe.
 /// </summary>
 internal sealed class PieceStream : IDisposable
 {
-    // Enough for reading, cutting and writing to overlap; what is held is this many pieces.
+    // Enough for reading, pruning and writing to overlap. At most this many pieces are in memory.
     private const int Ahead = 4;
 
     private readonly SafetensorsWriter _target;
@@ -18,8 +18,8 @@ internal sealed class PieceStream : IDisposable
 
     /// <summary>Adds a piece.</summary>
     /// <param name="name">The tensor that it belongs to.</param>
-    /// <param name="bytes">Room that it needs.</param>
-    /// <param name="take">Fills the room from its start, and says how much is to be written. Called on another thread.</param>
+    /// <param name="bytes">The size of its buffer.</param>
+    /// <param name="take">Fills the buffer from its start, and returns how many bytes to write. Called on another thread.</param>
     public void Add(string name, int bytes, Func<byte[], int> take)
     {
         if (_pieces.Count == Ahead)
@@ -31,7 +31,7 @@ internal sealed class PieceStream : IDisposable
         _pieces.Enqueue((name, Task.Run(() => take(buffer)), buffer));
     }
 
-    /// <summary>Writes what was added.</summary>
+    /// <summary>Writes all pieces added so far.</summary>
     public void Flush()
     {
         while (_pieces.Count > 0)
@@ -40,7 +40,7 @@ internal sealed class PieceStream : IDisposable
         }
     }
 
-    /// <summary>Waits for what is under way, since it reads from files that may be closed next, and drops it.</summary>
+    /// <summary>Waits for the pieces in flight, since they read from files that may be closed next, and discards them.</summary>
     public void Dispose() => Task.WaitAny([Task.WhenAll(_pieces.Select(piece => piece.Taken))]);
 
     private void WriteNext()

@@ -1,55 +1,67 @@
 namespace DispLlm;
 
 /// <summary>
-/// Cuts a checkpoint folder by a plan: dense folder and plan in, pruned folder out, tensor by tensor, sharded as the source is. The result is
-/// an ordinary checkpoint folder that <see cref="PrunableModel.Load"/> reads, and that a program that knows nothing of pruning refuses.
+/// Prunes a checkpoint folder by a plan: dense folder and plan in, pruned folder out, tensor by tensor, in the source's shards.
+/// <see cref="PrunableModel.Load"/> reads the result; a program that knows nothing of pruning refuses it. Immutable, so it can be used from
+/// many threads.
 /// </summary>
 public sealed class PrunedModelBuilder
 {
     private readonly string _source;
     private readonly IModelFamily? _family;
     private readonly SelectionPlan _plan;
-    private readonly WeightReconstruction? _compensation;
+    private readonly WeightReconstruction? _reconstruction;
 
     /// <summary>Creates a builder.</summary>
-    /// <param name="denseFolder">The checkpoint folder to cut. It is only read.</param>
+    /// <param name="denseFolder">The checkpoint folder to prune. It is only read.</param>
     /// <param name="plan">What to keep.</param>
     public PrunedModelBuilder(string denseFolder, SelectionPlan plan)
-        : this(denseFolder, null, plan)
+        : this(denseFolder, null, plan, null)
     {
     }
 
     /// <summary>Creates a builder for a family of the caller's own.</summary>
-    /// <param name="denseFolder">The checkpoint folder to cut. It is only read.</param>
+    /// <param name="denseFolder">The checkpoint folder to prune. It is only read.</param>
     /// <param name="family">The family that names its tensors; null for one that comes with the library.</param>
     /// <param name="plan">What to keep.</param>
-    /// <param name="compensation">Corrected weights to write instead of the checkpoint's; null for none. It stays the caller's.</param>
-    /// <exception cref="ArgumentException">The compensation is for another plan.</exception>
-    public PrunedModelBuilder(string denseFolder, IModelFamily? family, SelectionPlan plan, WeightReconstruction? compensation = null)
+    public PrunedModelBuilder(string denseFolder, IModelFamily? family, SelectionPlan plan)
+        : this(denseFolder, family, plan, null)
+    {
+    }
+
+    /// <summary>Creates a builder that writes reconstructed weights.</summary>
+    /// <param name="denseFolder">The checkpoint folder to prune. It is only read.</param>
+    /// <param name="family">The family that names its tensors; null for one that comes with the library.</param>
+    /// <param name="plan">What to keep.</param>
+    /// <param name="reconstruction">Weights to write instead of the checkpoint's; null for none. The caller disposes it.</param>
+    /// <exception cref="ArgumentException">The reconstruction is for another plan.</exception>
+    public PrunedModelBuilder(string denseFolder, IModelFamily? family, SelectionPlan plan, WeightReconstruction? reconstruction)
     {
         ArgumentException.ThrowIfNullOrEmpty(denseFolder);
         ArgumentNullException.ThrowIfNull(plan);
-        if (compensation is not null && !compensation.Plan.Equals(plan))
-        {
-            throw new ArgumentException("The compensation is for another plan: its weights do not fit what this one keeps.", nameof(compensation));
-        }
-
-        _compensation = compensation;
+        reconstruction?.EnsureFor(plan);
+        _reconstruction = reconstruction;
         _source = denseFolder;
         _family = family;
         _plan = plan;
     }
 
     /// <summary>
-    /// Cuts. Everything is written into a folder beside the target, which takes the target's name when it is complete: a kill at any moment
-    /// leaves no target or the whole one.
+    /// Prunes. Everything is written into a folder beside the target, which takes the target's name when it is complete: a kill at any
+    /// moment leaves no target or the whole one.
     /// </summary>
-    /// <param name="targetFolder">The folder to make; it may not exist yet, or be empty.</param>
-    /// <param name="progress">Told the fraction of bytes that is done, 0 to 1.</param>
-    /// <param name="cancellationToken">Looked at between pieces; no folder is left behind.</param>
+    /// <param name="targetFolder">The folder to create; it may not exist yet, or be empty.</param>
+    /// <param name="progress">Where every written tensor is reported to.</param>
+    /// <param name="cancellationToken">Looked at between pieces; no folder is left.</param>
     /// <exception cref="DispLlmException">The target holds files, or the source is no dense checkpoint.</exception>
-    /// <exception cref="SelectionException">The plan was made for a model of another shape, or of another family than the one it names.</exception>
-    public void Build(string targetFolder, IProgress<double>? progress = null, CancellationToken cancellationToken = default)
+    /// <exception cref="SelectionException">
+    /// The plan was made for a model of another shape, or of another family than the one it names.
+    /// </exception>
+    public async Task BuildAsync(string targetFolder, IProgress<PruningProgress>? progress = null,
+        CancellationToken cancellationToken = default) =>
+        await Task.Run(() => Build(targetFolder, progress, cancellationToken), cancellationToken).ConfigureAwait(false);
+
+    internal void Build(string targetFolder, IProgress<PruningProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(targetFolder);
         string target = Path.TrimEndingDirectorySeparator(Path.GetFullPath(targetFolder));
@@ -61,7 +73,7 @@ public sealed class PrunedModelBuilder
         using var source = CheckpointFolder.Open(_source);
         if (source.Config.Has(PrunedFormat.Section))
         {
-            throw new DispLlmException($"{_source} is cut already: take the dense checkpoint it was cut from.");
+            throw new ModelAlreadyPrunedException(_source);
         }
 
         var family = _family ?? ModelFamilies.BuiltIn.Resolve(source.Config);
@@ -72,13 +84,13 @@ public sealed class PrunedModelBuilder
             throw new SelectionException($"The plan is for a model of family '{planned}', but {_source} is of family '{family.Name}'.");
         }
 
-        var slots = ParameterCatalog.CheckpointParameters(spec, family, source).ToList();
-        DecoderWeights.CheckNames(source, slots, family, null);
+        var parameters = ParameterCatalog.CheckpointParameters(spec, family, source).ToList();
+        DecoderWeights.CheckNames(source, parameters, family, null);
         string partial = $"{target}.{Guid.NewGuid():N}.part";
         try
         {
             Directory.CreateDirectory(partial);
-            new PrunedWeights(source, slots, _plan, _compensation).Write(partial, progress, cancellationToken);
+            new PrunedWeights(source, parameters, _plan, _reconstruction).Write(partial, progress, cancellationToken);
             var config = PrunedFormat.Configure(source.Config, family, _plan, new ParameterCounter(spec));
             AtomicFile.Write(Path.Combine(partial, CheckpointFolder.ConfigFile), config);
             _plan.Save(Path.Combine(partial, SelectionPlan.FileName));

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
 using static TorchSharp.torch;
@@ -5,8 +6,8 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Writes the weights of a pruned folder, shard by shard as the source has them, and their index. A finished shard is brought to the disk
-/// while the next one is being cut.
+/// Writes the weights of a pruned folder, shard by shard as the source has them, and their index. A finished shard is flushed to the disk
+/// while the next one is written.
 /// </summary>
 internal sealed class PrunedWeights
 {
@@ -15,29 +16,27 @@ internal sealed class PrunedWeights
 
     private readonly CheckpointFolder _source;
     private readonly SelectionPlan _plan;
-    private readonly WeightReconstruction? _compensation;
-    private readonly Dictionary<string, CheckpointParameter> _slots;
+    private readonly WeightReconstruction? _reconstruction;
+    private readonly Dictionary<string, CheckpointParameter> _parameters;
     private readonly string[][] _shards;
 
-    public PrunedWeights(CheckpointFolder source, IReadOnlyList<CheckpointParameter> slots, SelectionPlan plan, WeightReconstruction? compensation)
+    public PrunedWeights(CheckpointFolder source, IReadOnlyList<CheckpointParameter> parameters, SelectionPlan plan,
+        WeightReconstruction? reconstruction)
     {
         _source = source;
         _plan = plan;
-        _compensation = compensation;
-        _slots = slots.ToDictionary(slot => slot.Name, StringComparer.Ordinal);
+        _reconstruction = reconstruction;
+        _parameters = parameters.ToDictionary(parameter => parameter.Name, StringComparer.Ordinal);
         _shards = [.. source.Shards
-            .Select(shard => shard.TensorNames.Where(_slots.ContainsKey).ToArray())
+            .Select(shard => shard.TensorNames.Where(_parameters.ContainsKey).ToArray())
             .Where(names => names.Length > 0)];
     }
 
-    public void Write(string folder, IProgress<double>? progress, CancellationToken cancellation)
+    public void Write(string folder, IProgress<PruningProgress>? progress, CancellationToken cancellation)
     {
-        long total = _slots.Keys.Sum(name => _source.Info(name).ByteCount), done = 0;
-        void Report(TensorInfo info)
-        {
-            done += info.ByteCount;
-            progress?.Report((double)done / total);
-        }
+        int written = 0;
+        var clock = Stopwatch.StartNew();
+        void Report() => progress?.Report(new PruningProgress(PruningPhase.Saving, ++written, _parameters.Count, clock.Elapsed));
 
         var map = new JsonObject();
         long bytes = 0;
@@ -50,10 +49,12 @@ internal sealed class PrunedWeights
                 var indices = i == _shards.Length - 1 ? Indices() : [];
                 TensorInfo[] infos =
                 [
-                    .. _shards[i].Select(name => new TensorInfo(name, _source.Info(name).Type, PrunedAxes.PrunedShape(_slots[name], GetSelection(_slots[name])))),
+                    .. _shards[i].Select(name =>
+                        new TensorInfo(
+                            name, _source.Info(name).Type, PrunedAxes.PrunedShape(_parameters[name], GetSelection(_parameters[name])))),
                     .. indices.Select(index => new TensorInfo(index.Name, ScalarType.Int32, [index.Values.Count])),
                 ];
-                var shard = Cut(Path.Combine(folder, file), infos, _shards[i], indices, Report, cancellation);
+                var shard = WriteShard(Path.Combine(folder, file), infos, _shards[i], indices, Report, cancellation);
                 flushes.Add(Task.Run(() => Flush(shard), CancellationToken.None));
                 bytes += infos.Sum(info => info.ByteCount);
                 foreach (var info in infos)
@@ -66,7 +67,7 @@ internal sealed class PrunedWeights
         }
         catch
         {
-            // The folder is about to go: nobody may write in it any more.
+            // The folder is about to be deleted: wait until nothing is written in it.
             Task.WaitAny([Task.WhenAll(flushes)], CancellationToken.None);
             throw;
         }
@@ -78,13 +79,13 @@ internal sealed class PrunedWeights
         }
     }
 
-    /// <summary>Writes one shard, up to the moment when it has to wait for the disk.</summary>
-    private SafetensorsWriter Cut(
+    /// <summary>Writes one shard, but for the flush to the disk.</summary>
+    private SafetensorsWriter WriteShard(
         string path,
         TensorInfo[] infos,
         string[] names,
         List<(string Name, IReadOnlyList<int> Values)> indices,
-        Action<TensorInfo> report,
+        Action report,
         CancellationToken cancellation)
     {
         var writer = SafetensorsWriter.Create(path, infos);
@@ -93,19 +94,19 @@ internal sealed class PrunedWeights
             using var pieces = new PieceStream(writer);
             foreach (string name in names)
             {
-                var (slot, info) = (_slots[name], _source.Info(name));
-                if (Corrected(slot) is { } corrected)
+                var (parameter, info) = (_parameters[name], _source.Info(name));
+                if (Reconstructed(parameter) is { } weight)
                 {
                     pieces.Flush();
-                    using var stored = corrected.to(info.Type, copy: true);
+                    using var stored = weight.to(info.Type, copy: true);
                     writer.Write(name, stored);
                 }
                 else
                 {
-                    TensorCut.Create(slot, _plan).Stream(_source, info, pieces, cancellation);
+                    new TensorCut(PrunedSlice.For(parameter, _plan)).Stream(_source, info, pieces, cancellation);
                 }
 
-                report(info);
+                report();
             }
 
             pieces.Flush();
@@ -138,7 +139,8 @@ internal sealed class PrunedWeights
            select (PrunedFormat.IndexTensor(block, site), _plan.Blocks[block][site]),
     ];
 
-    private Tensor? Corrected(CheckpointParameter slot) => slot.IsBias || slot.Block < 0 ? null : _compensation?.Weight(slot.Role, slot.Block);
+    private Tensor? Reconstructed(CheckpointParameter parameter) =>
+        parameter.IsBias || parameter.Block < 0 ? null : _reconstruction?.Weight(parameter.Role, parameter.Block);
 
-    private BlockSelection? GetSelection(CheckpointParameter slot) => slot.Block < 0 ? null : _plan.Blocks[slot.Block];
+    private BlockSelection? GetSelection(CheckpointParameter parameter) => parameter.Block < 0 ? null : _plan.Blocks[parameter.Block];
 }

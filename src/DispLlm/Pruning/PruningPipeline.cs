@@ -4,8 +4,8 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace DispLlm;
 
 /// <summary>
-/// A description of a pruning, made step by step. It is immutable: each step returns a new description and every value is checked when it
-/// is given, so a description can be kept, shared and run again.
+/// Describes how a model is pruned, step by step. Immutable: each step returns a new description and checks its value, so a description can
+/// be kept, run again and used from many threads.
 /// </summary>
 public sealed class PruningPipeline
 {
@@ -14,32 +14,33 @@ public sealed class PruningPipeline
     private TokenCorpus? _calibration;
     private ISelectionStrategy _strategy = new HypernetworkSelection();
     private int _widthMultiple = 1;
+    private BudgetConstraints _constraints = BudgetConstraints.None;
     private NormOrder _normOrder = NormOrder.NormThenSelect;
     private long _seed;
-    private RunDirectory? _checkpoint;
+    private RunDirectory? _runDirectory;
     private ILogger _logger = NullLogger.Instance;
-    private IProgress<SelectionProgress>? _progress;
-    private IProgress<MeasuringProgress>? _measuring;
+    private IProgress<PruningProgress>? _progress;
 
     private PruningPipeline(IPrunableModel model) => _model = model;
 
-    /// <summary>Begins to describe how a model is pruned: <c>await PruningPipeline.For(model).WithPruningRatio(0.5).WithCalibration(corpus).RunAsync()</c>.</summary>
-    /// <param name="model">The dense model. It stays the caller's, and is not changed.</param>
-    /// <exception cref="InvalidOperationException">The model is pruned already.</exception>
+    /// <summary>
+    /// Begins a description: <c>await PruningPipeline.For(model).WithPruningRatio(0.5).WithCalibration(corpus).RunAsync()</c>.
+    /// </summary>
+    /// <param name="model">The dense model. The caller keeps and disposes it; it is not changed.</param>
+    /// <exception cref="ModelAlreadyPrunedException">The model is pruned already.</exception>
     public static PruningPipeline For(IPrunableModel model)
     {
         ArgumentNullException.ThrowIfNull(model);
-        return model.Plan is null
-            ? new PruningPipeline(model)
-            : throw new InvalidOperationException($"The model in '{model.Folder}' is pruned already: load the dense checkpoint it was pruned from.");
+        ModelAlreadyPrunedException.ThrowIfPruned(model);
+        return new PruningPipeline(model);
     }
 
-    /// <summary>How much goes: 0.5 halves the block weights.</summary>
+    /// <summary>How much is removed: 0.5 halves the block weights.</summary>
     /// <param name="ratio">Fraction of block weights to remove, from 0 to below 1.</param>
     /// <exception cref="BudgetException">Another number.</exception>
     public PruningPipeline WithPruningRatio(double ratio) => WithBudget(PruningBudget.FromRatio(ratio));
 
-    /// <summary>How much may stay, by ratio, keep fraction or count, over blocks or the whole model.</summary>
+    /// <summary>How much may be kept, by ratio, keep fraction or count, over blocks or the whole model.</summary>
     /// <param name="budget">The budget. <see cref="RunAsync"/> refuses one that no selection of this model can meet.</param>
     public PruningPipeline WithBudget(PruningBudget budget)
     {
@@ -47,7 +48,7 @@ public sealed class PruningPipeline
         return With(pipeline => pipeline._budget = budget);
     }
 
-    /// <summary>The text that the selection is learned on. Never the text that the result is judged by.</summary>
+    /// <summary>The text that the selection is learned on. Never the text that the result is evaluated on.</summary>
     /// <param name="corpus">The text; <see cref="TokenCorpus.GeneratedByModel"/> where there is none.</param>
     public PruningPipeline WithCalibration(TokenCorpus corpus)
     {
@@ -55,7 +56,7 @@ public sealed class PruningPipeline
         return With(pipeline => pipeline._calibration = corpus);
     }
 
-    /// <summary>How it is decided what stays. Default: <see cref="HypernetworkSelection"/> with its own defaults.</summary>
+    /// <summary>How it is decided what is kept. Default: <see cref="HypernetworkSelection"/> with its own defaults.</summary>
     /// <param name="strategy">The strategy.</param>
     public PruningPipeline WithStrategy(ISelectionStrategy strategy)
     {
@@ -63,13 +64,42 @@ public sealed class PruningPipeline
         return With(pipeline => pipeline._strategy = strategy);
     }
 
-    /// <summary>Makes every width a multiple of a number that hardware likes, or leaves it uncut. Default 1.</summary>
+    /// <summary>Makes every width a multiple of a number that suits the hardware, or leaves it uncut. Default 1.</summary>
     /// <param name="multiple">At least 1; 8 to 128 are common.</param>
     /// <exception cref="ArgumentOutOfRangeException">Below 1.</exception>
     public PruningPipeline WithWidthMultiple(int multiple)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(multiple, 1);
         return With(pipeline => pipeline._widthMultiple = multiple);
+    }
+
+    /// <summary>Keeps blocks whole: <c>WithExcludedBlocks(0, ^1)</c> leaves the first and the last alone.</summary>
+    /// <param name="blocks">The blocks, counted from the first, or from the last as in <c>^1</c>.</param>
+    public PruningPipeline WithExcludedBlocks(params IReadOnlyList<Index> blocks) =>
+        WithConstraints(_constraints with { ExcludedBlocks = blocks });
+
+    /// <summary>Keeps sites whole in every block.</summary>
+    /// <param name="sites">The sites.</param>
+    public PruningPipeline WithExcludedSites(params IReadOnlyList<SelectionSite> sites) =>
+        WithConstraints(_constraints with { ExcludedSites = sites });
+
+    /// <summary>Limits how much of any block is removed.</summary>
+    /// <param name="ratio">The largest fraction of a block's parameters, in the budget's scope, that may be removed.</param>
+    /// <exception cref="BudgetException">A ratio outside of 0 to 1.</exception>
+    public PruningPipeline WithMaxBlockRatio(double ratio) => WithConstraints(_constraints with { MaxBlockRatio = ratio });
+
+    /// <summary>Limits how much of single blocks is removed.</summary>
+    /// <param name="ratios">The largest fraction of a block's parameters that may be removed, by the block's index from 0.</param>
+    /// <exception cref="BudgetException">A ratio outside of 0 to 1.</exception>
+    public PruningPipeline WithMaxBlockRatios(IReadOnlyDictionary<int, double> ratios) =>
+        WithConstraints(_constraints with { MaxBlockRatios = ratios });
+
+    /// <summary>Leaves alone what constraints say. They replace those given before.</summary>
+    /// <param name="constraints">The constraints.</param>
+    public PruningPipeline WithConstraints(BudgetConstraints constraints)
+    {
+        ArgumentNullException.ThrowIfNull(constraints);
+        return With(pipeline => pipeline._constraints = constraints);
     }
 
     /// <summary>Norm or selection first, while learning and after. Default <see cref="NormOrder.NormThenSelect"/>.</summary>
@@ -81,80 +111,78 @@ public sealed class PruningPipeline
     public PruningPipeline WithSeed(long seed) => With(pipeline => pipeline._seed = seed);
 
     /// <summary>
-    /// Where the run keeps its state and its log. Stopped at any moment and run again as it was, it goes on and ends with the same plan, byte for byte, on the same machine.
+    /// Where the run keeps its state and its log, saved every 25 steps. Stopped at any moment and run again, it resumes and ends with the
+    /// same plan, byte for byte, on the same machine.
     /// </summary>
-    /// <param name="folder">A folder for this run alone; it is made where there is none. <c>steps.jsonl</c> in it has a line a step.</param>
-    /// <param name="everySteps">Steps between two saves. Default 25.</param>
+    /// <param name="folder">
+    /// A folder for this run alone; it is created where there is none. <c>steps.jsonl</c> in it has a line per step.
+    /// </param>
+    public PruningPipeline WithRunDirectory(string folder) => WithRunDirectory(folder, 25);
+
+    /// <summary>The same, with another number of steps between two saves.</summary>
+    /// <param name="folder">A folder for this run alone; it is created where there is none.</param>
+    /// <param name="everySteps">Steps between two saves.</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="everySteps"/> is below 1.</exception>
-    public PruningPipeline WithRunDirectory(string folder, int everySteps = 25)
+    public PruningPipeline WithRunDirectory(string folder, int everySteps)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(folder);
         ArgumentOutOfRangeException.ThrowIfLessThan(everySteps, 1);
-        return With(pipeline => pipeline._checkpoint = new RunDirectory(folder) { EverySteps = everySteps });
+        return With(pipeline => pipeline._runDirectory = new RunDirectory(folder) { EverySteps = everySteps });
     }
 
-    /// <summary>Who is told of every learning step.</summary>
-    /// <param name="progress">The listener.</param>
-    public PruningPipeline WithProgress(IProgress<SelectionProgress> progress)
+    /// <summary>Where every measured sequence and every learning step is reported to, on the thread that computes it.</summary>
+    /// <param name="progress">The receiver.</param>
+    public PruningPipeline WithProgress(IProgress<PruningProgress> progress)
     {
         ArgumentNullException.ThrowIfNull(progress);
         return With(pipeline => pipeline._progress = progress);
     }
 
-    /// <summary>Who is told of every window that is measured without learning: all of Fisher scores, and what learning starts from.</summary>
-    /// <param name="progress">The listener.</param>
-    public PruningPipeline WithProgress(IProgress<MeasuringProgress> progress)
-    {
-        ArgumentNullException.ThrowIfNull(progress);
-        return With(pipeline => pipeline._measuring = progress);
-    }
-
-    /// <summary>Who is told of what matters.</summary>
-    /// <param name="logger">The listener.</param>
+    /// <summary>Where the run is logged.</summary>
+    /// <param name="logger">The logger.</param>
     public PruningPipeline WithLogger(ILogger logger)
     {
         ArgumentNullException.ThrowIfNull(logger);
         return With(pipeline => pipeline._logger = logger);
     }
 
-    /// <summary>Decides what stays. Nothing is written yet: the result holds the plan, and saves the pruned checkpoint.</summary>
-    /// <param name="cancellationToken">Stops at the next step; nothing native is left behind.</param>
+    /// <summary>
+    /// Decides what is kept, off the caller's thread. Nothing is written yet: the result holds the plan, and saves the pruned checkpoint.
+    /// Every error is the task's.
+    /// </summary>
+    /// <param name="cancellationToken">Stops at the next step; nothing native is left.</param>
     /// <exception cref="InvalidOperationException">There is no budget, or no text for a strategy that needs one.</exception>
     /// <exception cref="BudgetException">The budget cannot be met by this model; raised before any work.</exception>
     /// <exception cref="NumericalException">A NaN or an infinity while learning.</exception>
     /// <exception cref="CheckpointException">
-    /// The folder of <see cref="WithRunDirectory"/> cannot be written, is another run's at this moment, or holds the state of a run with another model, text or settings.
+    /// The folder of <see cref="WithRunDirectory(string)"/> cannot be written, is used by another run, or holds the state of a run with
+    /// another model, text or settings.
     /// </exception>
-    public Task<PruningResult> RunAsync(CancellationToken cancellationToken = default)
+    public async Task<PruningResult> RunAsync(CancellationToken cancellationToken = default)
     {
         var request = new SelectionRequest
         {
             Model = _model,
-            Budget = _budget ?? throw new InvalidOperationException("How much is to go? Say it with ToRatio or ToBudget."),
+            Budget = _budget ?? throw new InvalidOperationException($"There is no budget: give one with {nameof(WithPruningRatio)} or {nameof(WithBudget)}."),
             Calibration = _calibration,
             WidthMultiple = _widthMultiple,
+            Constraints = _constraints,
             NormOrder = _normOrder,
             Seed = _seed,
-            RunDirectory = _checkpoint,
+            RunDirectory = _runDirectory,
             Progress = _progress,
-            Measuring = _measuring,
             Logger = _logger,
         };
         if (_strategy.NeedsCalibration && _calibration is null)
         {
             throw new InvalidOperationException(
-                $"The {_strategy.Name} strategy learns from text. Give it some with CalibratedOn; TokenCorpus.SampledFromModel() needs no data.");
+                $"The {_strategy.Name} strategy needs text: give it some with {nameof(WithCalibration)}; {nameof(TokenCorpus)}.{nameof(TokenCorpus.GeneratedByModel)}() needs no data.");
         }
 
         request.EnsureReachable(_strategy.Name);
-        return Task.Run(
-            () =>
-            {
-                var outcome = _strategy.Select(request, cancellationToken);
-                outcome.Plan.Validate(_model.Spec);
-                return new PruningResult(request, _strategy, outcome);
-            },
-            cancellationToken);
+        var outcome = await _strategy.SelectAsync(request, cancellationToken).ConfigureAwait(false);
+        outcome.Plan.Validate(_model.Spec);
+        return new PruningResult(request, _strategy, outcome);
     }
 
     private PruningPipeline With(Action<PruningPipeline> change)

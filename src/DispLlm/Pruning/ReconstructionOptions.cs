@@ -1,40 +1,43 @@
 namespace DispLlm;
 
-/// <summary>How weights are corrected after a selection.</summary>
+/// <summary>How weights are reconstructed. An immutable value.</summary>
 public sealed record ReconstructionOptions
 {
-    /// <summary>Tokens that the corrections are fitted on where nothing else is said: some dozens for each input that a weight of a few thousand keeps.</summary>
+    /// <summary>Tokens that corrections are fitted on by default: some dozens for each kept input of a weight of a few thousand.</summary>
     private const int DefaultTokens = 65_536;
 
     /// <summary>
-    /// Windows of text that the corrections are fitted on; at least 1. Default: as many as hold 65,536 tokens, or as the text has beside those that are held out. With
-    /// less, weights are fitted to the sample (docs/results.md); memory and time grow with it.
+    /// Sequences that the corrections are fitted on; at least 1. Default: as many as hold 65,536 tokens, or as the text has beside those
+    /// that are held out. With fewer, weights are fitted to the sample (docs/results.md); memory and time grow with it.
     /// </summary>
     public int? Sequences { get; init; }
 
     /// <summary>
-    /// Further windows on which each block's correction has to prove itself. Default 8; at least 0. With 0 every block takes its first correction, unjudged:
-    /// fast, and no longer safe.
+    /// Further sequences, on which a block's correction has to lower the loss. Default 8; at least 0. With 0 every block takes its first
+    /// correction unchecked: fast, and not safe.
     /// </summary>
     public int HeldOutSequences { get; init; } = 8;
 
-    /// <summary>Window length in tokens. Default: 2,048 or what the model was made for, whichever is less. At least 2.</summary>
+    /// <summary>Sequence length in tokens. Default: 2,048 or what the model was made for, whichever is less. At least 2.</summary>
     public int? SequenceLength { get; init; }
 
     /// <summary>
-    /// Ridges to try, as shares of the mean of the covariance's diagonal: a larger one stays closer to the old weights. A block takes the first that lowers the
-    /// held-out loss. Default 0.01, 0.1 and 1; each above 0.
+    /// Ridges to try, as shares of the mean of the covariance's diagonal: with a larger one, weights change less. A block takes the first
+    /// that lowers the held-out loss. Default 0.01, 0.1 and 1; each above 0.
     /// </summary>
     public IReadOnlyList<double> Ridges { get; init; } = [0.01, 0.1, 1];
 
-    /// <summary>What corrections aim at. Default <see cref="ReconstructionTarget.DenseResidualStream"/>, which measured best (docs/results.md).</summary>
+    /// <summary>
+    /// What corrections aim at. Default <see cref="ReconstructionTarget.DenseResidualStream"/>, which measured best (docs/results.md).
+    /// </summary>
     public ReconstructionTarget Target { get; init; } = ReconstructionTarget.DenseResidualStream;
 
-    /// <summary>Seed of the order of the windows. Default 0.</summary>
+    /// <summary>Seed of the order of the sequences. Default 0.</summary>
     public long Seed { get; init; }
 
-    /// <summary>How many windows of a length are fitted on, of a text that has so many.</summary>
-    internal int CountFitted(int available, int length) => Sequences ?? Math.Max(1, Math.Min(available - HeldOutSequences, (DefaultTokens + length - 1) / length));
+    /// <summary>How many sequences of a length are fitted on, of those available.</summary>
+    internal int CountFitted(int available, int length) =>
+        Sequences ?? Math.Max(1, Math.Min(available - HeldOutSequences, (DefaultTokens + length - 1) / length));
 
     internal void Validate()
     {

@@ -1,14 +1,17 @@
 namespace DispLlm;
 
-/// <summary>What a corrected weight shall give.</summary>
+/// <summary>What a corrected weight is to compute.</summary>
 public enum ReconstructionTarget
 {
-    /// <summary>What the dense weight gives for the input that it has in the cut network.</summary>
+    /// <summary>What the dense weight computes from its input in the pruned network.</summary>
     PrunedActivations,
 
-    /// <summary>What the dense weight gives in the dense network.</summary>
+    /// <summary>What the dense weight computes in the dense network.</summary>
     DenseActivations,
 
-    /// <summary>As <see cref="DenseActivations"/>, but what is written leads the stream back to the dense network's: it makes up for what earlier blocks left out.</summary>
+    /// <summary>
+    /// As <see cref="DenseActivations"/>, but what is written brings the residual stream back to the dense network's, which also corrects
+    /// earlier blocks' errors.
+    /// </summary>
     DenseResidualStream,
 }

@@ -5,58 +5,30 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// One tensor on its way from the dense checkpoint to the pruned one. It is read from front to back in large pieces; in each, what stays moves
-/// to the front, kept columns gathered from each row, and is written from there. Without gains it moves bytes and computes nothing, so what stays is the same to
-/// the bit, whatever the type; and pieces are all that is held, however large the tensor is.
+/// Prunes one tensor of a checkpoint. It is read from front to back in large pieces; in each, kept rows and columns move to the front and
+/// are written from there. Without scales bytes are moved and nothing is computed, so kept weights are the same to the bit, whatever the
+/// type. Memory is bounded by the pieces, not by the tensor.
 /// </summary>
-internal sealed class TensorCut
+internal sealed class TensorCut(PrunedSlice slice)
 {
-    // Large enough that calls and seeks do not count, small enough to stay near the processor between reading and writing.
+    // Large enough that calls and seeks do not count, small enough for the cache between reading and writing.
     private const int PieceBytes = 2 << 20;
 
-    private readonly IReadOnlyList<int>? _rows;
-    private readonly int[]? _columns;
-    private readonly float[]? _rowGains;       // of each row of the dense tensor
-    private readonly float[] _columnGains;     // of each column that stays; empty for none
-
-    private TensorCut(IReadOnlyList<int>? rows, IReadOnlyList<int>? columns, float[]? rowGains, float[] columnGains)
-    {
-        _rows = rows;
-        _columns = columns?.ToArray();
-        _rowGains = rowGains;
-        _columnGains = columnGains;
-    }
-
-    /// <summary>The cut of a tensor by a plan; outside blocks everything stays.</summary>
-    public static TensorCut Create(CheckpointParameter slot, SelectionPlan plan)
-    {
-        if (slot.Block < 0)
-        {
-            return new TensorCut(null, null, null, []);
-        }
-
-        var cuts = PrunedAxes.For(slot.Role);
-        var selection = plan.Blocks[slot.Block];
-        SelectionSite? columns = slot.IsBias ? null : cuts.InputSite;
-        return new TensorCut(
-            cuts.OutputSite is { } rows ? selection[rows] : null,
-            columns is { } read ? selection[read] : null,
-            cuts.GainRows is { } written ? plan.Scales?.ForSite(slot.Block, written).ToArray() : null,
-            columns is { } gained && plan.Scales is { } gains ? [.. selection[gained].Select(index => gains.ForSite(slot.Block, gained)[index])] : []);
-    }
-
-    /// <summary>Streams what stays of a tensor into a file.</summary>
+    /// <summary>Streams the kept part of a tensor into a file.</summary>
     public void Stream(CheckpointFolder source, TensorInfo info, PieceStream target, CancellationToken cancellation)
     {
         int element = SafetensorsType.ByteSize(info.Type);
-        if (Scales && !ElementScaling.Takes(info.Type))
+        if (slice.Scales && !ElementScaling.CanHandle(info.Type))
         {
-            throw new CheckpointException(source.FolderPath, info.Name, $"tensor '{info.Name}' is {SafetensorsType.ToName(info.Type)}, which no gain can multiply. Take a checkpoint in F32, F16 or BF16, or a plan without gains.");
+            throw new CheckpointException(
+                source.FolderPath,
+                info.Name,
+                $"tensor '{info.Name}' is {SafetensorsType.ToName(info.Type)}, which no scale can multiply. Take a checkpoint in F32, F16 or BF16, or a plan without scales.");
         }
 
         // Without a cut, a row is a number: pieces need not end where rows do.
-        bool isCut = _rows is not null || _columns is not null;
-        long rows = isCut ? info.Shape[0] : info.Elements, kept = _rows?.Count ?? rows;
+        bool isCut = slice.Rows is not null || slice.Columns is not null;
+        long rows = isCut ? info.Shape[0] : info.Elements, kept = slice.Rows?.Count ?? rows;
         int rowBytes = (int)(isCut ? info.ByteCount / Math.Max(1, rows) : element);
         int rowsOfPiece = Math.Max(1, PieceBytes / Math.Max(1, rowBytes));
         for (long next = 0; next < kept;)
@@ -73,14 +45,14 @@ internal sealed class TensorCut
         }
     }
 
-    private bool Scales => _rowGains is not null || _columnGains.Length > 0;
+    private long Row(long kept) => slice.Rows is null ? kept : slice.Rows[(int)kept];
 
-    private long Row(long kept) => _rows is null ? kept : _rows[(int)kept];
-
-    /// <summary>The first kept row behind those that one piece takes. Rows between them are read along: skipping them would cost more.</summary>
+    /// <summary>
+    /// The first kept row after those that one piece takes. Removed rows between them are read too: skipping them would cost more.
+    /// </summary>
     private long EndOfPiece(long begin, int rowsOfPiece, long kept)
     {
-        if (_rows is null)
+        if (slice.Rows is null)
         {
             return Math.Min(kept, begin + rowsOfPiece);
         }
@@ -94,17 +66,18 @@ internal sealed class TensorCut
         return end;
     }
 
-    /// <summary>Moves what stays of a piece to its front. Nothing is written where something is still to be read: what stays only moves forward.</summary>
-    /// <returns>Number of bytes that stay.</returns>
+    /// <summary>Moves the kept part of a piece to its front. Kept elements only move forward, so nothing unread is overwritten.</summary>
+    /// <returns>Number of kept bytes.</returns>
     private int Keep(byte[] piece, long begin, long end, int rowBytes, ScalarType type)
     {
-        int filled = 0, element = SafetensorsType.ByteSize(type), keptBytes = _columns is null ? rowBytes : _columns.Length * element;
+        int filled = 0, element = SafetensorsType.ByteSize(type);
+        int keptBytes = slice.Columns is null ? rowBytes : slice.Columns.Length * element;
         long first = Row(begin);
         for (long row = begin; row < end; row++)
         {
             var from = piece.AsSpan((int)(Row(row) - first) * rowBytes, rowBytes);
             var to = piece.AsSpan(filled);
-            if (_columns is null)
+            if (slice.Columns is null)
             {
                 from.CopyTo(to);
             }
@@ -113,9 +86,9 @@ internal sealed class TensorCut
                 Gather(from, to, element);
             }
 
-            if (Scales)
+            if (slice.Scales)
             {
-                ElementScaling.Multiply(to[..keptBytes], type, _rowGains?[(int)Row(row)] ?? 1, _columnGains);
+                ElementScaling.Multiply(to[..keptBytes], type, slice.RowScales?[(int)Row(row)] ?? 1, slice.ColumnScales);
             }
 
             filled += keptBytes;
@@ -146,13 +119,13 @@ internal sealed class TensorCut
     private void Gather<T>(Span<byte> row, Span<byte> kept)
         where T : struct
     {
-        int[] columns = _columns!;
+        int[] columns = slice.Columns!;
         if (columns.Length == 0)
         {
             return;
         }
 
-        // Columns are sorted: with the last one in its row, and room for all, none needs a look of its own.
+        // Columns are sorted: where the last one is within its row, and all fit into the target, no other needs a bounds check.
         ref T from = ref MemoryMarshal.Cast<byte, T>(row)[..(columns[^1] + 1)][0];
         ref T to = ref MemoryMarshal.Cast<byte, T>(kept)[..columns.Length][0];
         for (int i = 0; i < columns.Length; i++)

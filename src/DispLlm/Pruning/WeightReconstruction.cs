@@ -1,29 +1,34 @@
+using System.Diagnostics;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DispLlm;
 
-/// <summary>What the compensation did to one block.</summary>
+/// <summary>What the reconstruction did to one block. An immutable value.</summary>
 /// <param name="Block">The block, from 0.</param>
-/// <param name="Ridge">The ridge that was taken; null where no correction lowered the held-out loss and the block stayed as it was.</param>
+/// <param name="Ridge">
+/// The ridge that was taken; null where no correction lowered the held-out loss and the block was left as it was.
+/// </param>
 /// <param name="LossBefore">Held-out cross-entropy of the pruned model before, in nats a token.</param>
 /// <param name="LossAfter">The same after; never above <paramref name="LossBefore"/>, unless nothing was held out.</param>
 public sealed record BlockReconstruction(int Block, double? Ridge, double LossBefore, double LossAfter);
 
 /// <summary>
-/// Corrects the weights that stay, in closed form, so that they do part of what the dropped ones did. The inputs X that a weight keeps are fitted by ridge
-/// regression, on calibration text, to what the weight shall give:
+/// Corrects the kept weights in closed form, so that they do part of what the removed ones did (docs/method.md, Weight reconstruction). The
+/// kept inputs X of a weight are fitted by ridge regression, on calibration text, to what the weight is to compute:
 /// <code>
 /// W_K' = (Y^T X + r m W_K) (X^T X + r m I)^-1          m: mean of the diagonal of X^T X; r: the ridge
 /// </code>
-/// X is of the network as cut and corrected so far; Y is of the dense network (<see cref="ReconstructionTarget"/>). One weight after the other in the order of the
-/// data flow, block after block. A block whose correction does not lower the whole pruned network's loss on held-out windows stays as it was: that makes it safe
-/// after learning, where correcting every block did great harm (method, section 8).
+/// X is of the network as pruned and corrected so far; Y is of the dense network (<see cref="ReconstructionTarget"/>). One weight after the
+/// other in the order of the data flow, block after block. A block whose correction does not lower the whole pruned network's loss on
+/// held-out sequences is left as it was: after learning, correcting every block does great harm. Immutable but for <see cref="Dispose"/>,
+/// which must not run while the weights are written.
 /// </summary>
 public sealed class WeightReconstruction : IDisposable
 {
-    // In the order of the data flow; S2 stands for what attention's output projection reads, which is not cut.
-    private static readonly SelectionSite[] s_inputs = [SelectionSite.AttentionInput, SelectionSite.AttentionOutput, SelectionSite.MlpInput, SelectionSite.MlpHidden];
+    // In the order of the data flow; S2 stands for the input of attention's output projection, which is not pruned.
+    private static readonly SelectionSite[] s_inputs =
+        [SelectionSite.AttentionInput, SelectionSite.AttentionOutput, SelectionSite.MlpInput, SelectionSite.MlpHidden];
 
     private readonly Dictionary<(WeightRole Role, int Block), Tensor> _weights = [];
 
@@ -35,23 +40,38 @@ public sealed class WeightReconstruction : IDisposable
     /// <summary>What was done to each block, in order.</summary>
     public IReadOnlyList<BlockReconstruction> Blocks { get; private set; } = [];
 
-    /// <summary>Finds the corrections of a plan. The model is not changed: its checkpoint is loaded a second time.</summary>
+    /// <summary>
+    /// Computes the corrections of a plan, off the caller's thread. The model is not changed: its block weights are copied, which takes as
+    /// much memory again.
+    /// </summary>
     /// <param name="model">The dense model.</param>
     /// <param name="plan">What is kept of it.</param>
-    /// <param name="calibration">Text to fit on and to judge by. Never the text that the result is judged by.</param>
+    /// <param name="calibration">Text to fit on and to hold out. Never the text that the result is evaluated on.</param>
     /// <param name="options">How; null for defaults.</param>
-    /// <param name="progress">Told of every block.</param>
-    /// <param name="cancellationToken">Looked at between windows.</param>
-    /// <exception cref="CorpusException">The text is shorter than the windows asked for.</exception>
+    /// <param name="progress">
+    /// Where every block is reported to, with the held-out loss after it as <see cref="PruningProgress.CrossEntropy"/>.
+    /// </param>
+    /// <param name="cancellationToken">Looked at between sequences.</param>
+    /// <exception cref="CorpusException">The text is shorter than the sequences asked for.</exception>
+    /// <exception cref="ModelAlreadyPrunedException">The model is pruned already.</exception>
     /// <exception cref="SelectionException">
-    /// The plan is not for this model, or selects before the norm: there what is dropped cannot be predicted from what is kept.
+    /// The plan is not for this model, or selects before the norm: there what is removed cannot be predicted from what is kept.
     /// </exception>
-    public static WeightReconstruction Fit(
-        IPrunableModel model,
+    public static async Task<WeightReconstruction> FitAsync(
+        PrunableModel model,
         SelectionPlan plan,
         TokenCorpus calibration,
         ReconstructionOptions? options = null,
-        IProgress<BlockReconstruction>? progress = null,
+        IProgress<PruningProgress>? progress = null,
+        CancellationToken cancellationToken = default) =>
+        await Task.Run(() => Fit(model, plan, calibration, options, progress, cancellationToken), cancellationToken).ConfigureAwait(false);
+
+    internal static WeightReconstruction Fit(
+        PrunableModel model,
+        SelectionPlan plan,
+        TokenCorpus calibration,
+        ReconstructionOptions? options = null,
+        IProgress<PruningProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(model);
@@ -59,39 +79,41 @@ public sealed class WeightReconstruction : IDisposable
         ArgumentNullException.ThrowIfNull(calibration);
         options ??= new ReconstructionOptions();
         options.Validate();
+        ModelAlreadyPrunedException.ThrowIfPruned(model);
         plan.Validate(model.Spec);
         if (plan.NormOrder != NormOrder.NormThenSelect)
         {
-            throw new SelectionException($"Compensation needs a plan of order {NormOrder.NormThenSelect}; this one's is {plan.NormOrder}.");
+            throw new SelectionException($"Reconstruction needs a plan of order {NormOrder.NormThenSelect}; this one's is {plan.NormOrder}.");
         }
 
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
-        var windows = Windows(model, calibration, options, cancellationToken);
-        var families = ModelFamilies.BuiltIn.Find(model.Family.Name) is null ? ModelFamilies.BuiltIn.Add(model.Family) : ModelFamilies.BuiltIn;
-        using var copy = PrunableModel.Load(model.Folder, model.Backend, new LoadOptions { Families = families }, cancellationToken);
-        var compensation = new WeightReconstruction(plan);
+        var sequences = Sequences(model, calibration, options, cancellationToken);
+        using var copy = model.CopyBlocks();
+        var reconstruction = new WeightReconstruction(plan);
+        var clock = Stopwatch.StartNew();
         try
         {
-            using var network = new GatedNetwork(copy, plan, windows, options);
+            using var network = new GatedNetwork(copy, plan, sequences, options);
             var blocks = new List<BlockReconstruction>();
             double loss = network.HeldOutLoss(0, cancellationToken);
             for (int block = 0; block < copy.Spec.NumLayers; block++)
             {
-                using var step = NewDisposeScope();
-                var report = compensation.Correct(network, block, loss, options, cancellationToken);
+                using var blockScope = NewDisposeScope();
+                var report = reconstruction.Correct(network, block, loss, options, cancellationToken);
                 network.Advance(block, cancellationToken);
                 loss = report.LossAfter;
                 blocks.Add(report);
-                progress?.Report(report);
+                var step = new PruningProgress(PruningPhase.Reconstructing, block + 1, copy.Spec.NumLayers, clock.Elapsed);
+                progress?.Report(step with { CrossEntropy = loss });
             }
 
-            compensation.Blocks = blocks;
-            return compensation;
+            reconstruction.Blocks = blocks;
+            return reconstruction;
         }
         catch
         {
-            compensation.Dispose();
+            reconstruction.Dispose();
             throw;
         }
     }
@@ -107,18 +129,29 @@ public sealed class WeightReconstruction : IDisposable
         _weights.Clear();
     }
 
-    /// <summary>The corrected weight in its cut shape, float32 on the CPU; null where the weight stays as it is in the checkpoint.</summary>
+    /// <summary>Refuses another plan than its own.</summary>
+    internal void EnsureFor(SelectionPlan plan)
+    {
+        if (!Plan.Equals(plan))
+        {
+            throw new ArgumentException("The reconstruction is for another plan: its weights do not fit what this one keeps.",
+                nameof(plan));
+        }
+    }
+
+    /// <summary>The corrected weight in its pruned shape, float32 on the CPU; null where the weight is not corrected.</summary>
     internal Tensor? Weight(WeightRole role, int block) => _weights.GetValueOrDefault((role, block));
 
-    private BlockReconstruction Correct(GatedNetwork network, int block, double before, ReconstructionOptions options, CancellationToken cancellation)
+    private BlockReconstruction Correct(GatedNetwork network, int block, double before, ReconstructionOptions options,
+        CancellationToken cancellation)
     {
         network.TraceDense(block, cancellation);
         var dense = network.ReadersAndWriters(block);
-        network.TakeOverGains(block);
+        network.FoldScales(block);
         network.Enter(block);
 
-        // Up to the first cut both networks are one, and there is nothing to make up for.
-        if (Plan.Blocks.Take(block + 1).All(DropsNothing))
+        // Up to the first removed index both networks compute the same: there is nothing to correct.
+        if (Plan.Blocks.Take(block + 1).All(KeepsAll))
         {
             return new BlockReconstruction(block, null, before, before);
         }
@@ -132,7 +165,7 @@ public sealed class WeightReconstruction : IDisposable
             {
                 foreach (var (role, weight) in corrected)
                 {
-                    _weights[(role, block)] = Cut(weight, role, Plan.Blocks[block]).DetachFromDisposeScope();
+                    _weights[(role, block)] = Prune(weight, role, Plan.Blocks[block]).DetachFromDisposeScope();
                 }
 
                 return new BlockReconstruction(block, ridge, before, loss);
@@ -145,7 +178,10 @@ public sealed class WeightReconstruction : IDisposable
         return new BlockReconstruction(block, null, before, before);
     }
 
-    /// <summary>Corrects one weight after the other in the order of the data flow, so that each sees what those before it make of the stream, and leaves them in the network.</summary>
+    /// <summary>
+    /// Corrects one weight after the other in the order of the data flow, so that each is fitted to the output of those before it, and
+    /// leaves them in the network.
+    /// </summary>
     private Dictionary<WeightRole, Tensor> Corrected(
         GatedNetwork network,
         int block,
@@ -162,7 +198,8 @@ public sealed class WeightReconstruction : IDisposable
                 network.Step(cancellation);
             }
 
-            int[] kept = site == SelectionSite.AttentionOutput ? [.. Enumerable.Range(0, network.Spec.QuerySize)] : [.. Plan.Blocks[block][site]];
+            int[] kept =
+                site == SelectionSite.AttentionOutput ? [.. Enumerable.Range(0, network.Spec.QuerySize)] : [.. Plan.Blocks[block][site]];
             if (network.Target == ReconstructionTarget.PrunedActivations && kept.Length == network.InputSize(block, site))
             {
                 continue;
@@ -183,8 +220,8 @@ public sealed class WeightReconstruction : IDisposable
     }
 
     /// <summary>
-    /// The ridge regression of what is wanted on the kept inputs, drawn towards the old weights: <c>W_K' = (Y^T X_K + r m W_K) (X_K^T X_K + r m I)^-1</c>,
-    /// m the mean of the diagonal.
+    /// The ridge regression of the wanted outputs on the kept inputs, with the old weights as the prior:
+    /// <c>W_K' = (Y^T X_K + r m W_K) (X_K^T X_K + r m I)^-1</c>, m the mean of the diagonal.
     /// </summary>
     private static Tensor Regression(Tensor weight, Tensor moments, Tensor wanted, Tensor keep, double ridge)
     {
@@ -196,33 +233,34 @@ public sealed class WeightReconstruction : IDisposable
         return weight.index_copy(1, keep, linalg.solve(damped, right.t()).t().to(ScalarType.Float32)).MoveToOuterDisposeScope();
     }
 
-    private bool DropsNothing(BlockSelection selection) => ParameterCounter.Sites.All(site => selection[site].Count == Plan.Model.SiteSize(site));
+    private bool KeepsAll(BlockSelection selection) => SelectionSites.All.All(site => selection[site].Count == Plan.Model.SiteSize(site));
 
-    private static Tensor Cut(Tensor weight, WeightRole role, BlockSelection selection)
+    private static Tensor Prune(Tensor weight, WeightRole role, BlockSelection selection)
     {
         using var scope = NewDisposeScope();
-        var cuts = PrunedAxes.For(role);
-        Tensor cut = cuts.InputSite is { } columns ? weight.index_select(1, Index(selection[columns], weight.device)) : weight;
-        cut = cuts.OutputSite is { } rows ? cut.index_select(0, Index(selection[rows], weight.device)) : cut;
-        return cut.to(CPU, copy: true).MoveToOuterDisposeScope();
+        var axes = PrunedAxes.For(role);
+        Tensor kept = axes.InputSite is { } columns ? weight.index_select(1, Index(selection[columns], weight.device)) : weight;
+        kept = axes.OutputSite is { } rows ? kept.index_select(0, Index(selection[rows], weight.device)) : kept;
+        return kept.to(CPU, copy: true).MoveToOuterDisposeScope();
     }
 
     private static Tensor Index(IReadOnlyList<int> indices, Device device) =>
         tensor(indices.Select(index => (long)index).ToArray(), ScalarType.Int64).to(device);
 
-    private static Tensor[] Windows(IPrunableModel model, TokenCorpus calibration, ReconstructionOptions options, CancellationToken cancellation)
+    private static Tensor[] Sequences(PrunableModel model, TokenCorpus calibration, ReconstructionOptions options,
+        CancellationToken cancellation)
     {
         int[] tokens = calibration.Tokenize(CorpusContext.For(model), cancellation);
         int length = options.SequenceLength ?? CalibrationSampler.DefaultLength(model.Spec);
-        var windows = new SequenceSampler(tokens, length, 1, model.Backend.Random(options.Seed));
-        int fitted = options.CountFitted(windows.SequencesPerEpoch, length), count = fitted + options.HeldOutSequences;
-        if (windows.SequencesPerEpoch < count)
+        var sequences = new SequenceSampler(tokens, length, 1, model.Backend.Random(options.Seed));
+        int fitted = options.CountFitted(sequences.SequencesPerEpoch, length), count = fitted + options.HeldOutSequences;
+        if (sequences.SequencesPerEpoch < count)
         {
             throw new CorpusException(
-                $"The text has {windows.SequencesPerEpoch} windows of {length} tokens, but the compensation fits on {fitted} and proves itself on {options.HeldOutSequences} others. "
-                + "Give more text, shorter windows or fewer of them.");
+                $"The text has {sequences.SequencesPerEpoch} sequences of {length} tokens, but the reconstruction fits on {fitted} and holds out {options.HeldOutSequences} others. "
+                + "Give more text, shorter sequences or fewer of them.");
         }
 
-        return [.. Enumerable.Range(0, count).Select(i => windows.Batch(i))];
+        return [.. Enumerable.Range(0, count).Select(i => sequences.Batch(i))];
     }
 }

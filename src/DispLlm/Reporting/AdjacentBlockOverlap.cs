@@ -23,7 +23,7 @@ public readonly record struct AdjacentBlockOverlap(
         return
         [
             .. from block in Enumerable.Range(0, plan.Blocks.Count - 1)
-               from site in ParameterCounter.Sites
+               from site in SelectionSites.All
                select Compute(block, site, plan.Blocks[block][site], plan.Blocks[block + 1][site], plan.Model.SiteSize(site)),
         ];
     }

@@ -15,7 +15,7 @@ internal static class KeptMapChart
     public static IReadOnlyList<ChartPanel> CreatePanels(SelectionPlan plan)
     {
         var neighbours = AdjacentBlockOverlap.Compute(plan);
-        return [.. ParameterCounter.Sites.Select(site => Panel(plan, site, [.. neighbours.Where(share => share.Site == site)]))];
+        return [.. SelectionSites.All.Select(site => Panel(plan, site, [.. neighbours.Where(share => share.Site == site)]))];
     }
 
     private static ChartPanel Panel(SelectionPlan plan, SelectionSite site, AdjacentBlockOverlap[] shares)

@@ -44,14 +44,14 @@ public sealed record RunReport
     public BeforeAfter<double>? Decode { get; init; }
 
     /// <summary>The widths of every block, computed from <see cref="Plan"/>.</summary>
-    public IReadOnlyList<BlockWidths> Widths => Plan.Widths();
+    public IReadOnlyList<SiteMap<int>> Widths => Plan.Widths();
 
     /// <summary>The overlaps of adjacent blocks, computed from <see cref="Plan"/>.</summary>
     [JsonPropertyName("shared_with_next")]
     public IReadOnlyList<AdjacentBlockOverlap> AdjacentBlockOverlaps => AdjacentBlockOverlap.Compute(Plan);
 
     /// <summary>One entry per training step; empty for strategies without training.</summary>
-    public IReadOnlyList<SelectionProgress> History { get; init; } = [];
+    public IReadOnlyList<PruningProgress> History { get; init; } = [];
 
     /// <summary>The selection plan: kept indices, budget and parameter counts.</summary>
     public required SelectionPlan Plan { get; init; }
@@ -61,17 +61,17 @@ public sealed record RunReport
     public static RunReport FromResult(PruningResult result)
     {
         ArgumentNullException.ThrowIfNull(result);
-        string folder = Path.TrimEndingDirectorySeparator(result.Model.Folder);
+        string folder = Path.TrimEndingDirectorySeparator(result.Folder);
         return new RunReport
         {
-            Model = folder.Length > 0 ? Path.GetFileName(Path.GetFullPath(folder)) : result.Model.Family.Name,
+            Model = folder.Length > 0 ? Path.GetFileName(Path.GetFullPath(folder)) : result.Family.Name,
             Plan = result.Plan,
             History = result.History,
             Settings = new RunSettings
             {
-                Options = RunIdentity.DescribeSettings(result.Strategy),
+                Options = result.Strategy.Settings,
                 Calibration = result.Calibration?.Description,
-                Backend = result.Model.Backend.ToString(),
+                Backend = result.Backend,
             },
         };
     }

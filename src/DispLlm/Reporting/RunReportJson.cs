@@ -63,13 +63,8 @@ internal static class RunReportJson
 
         // The file is not embedded in HTML, and apostrophes stay readable.
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { MakeNullablesOptional } },
-        Converters =
-        {
-            new PlanJson(),
-            new StepJson(layout),
-            new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false),
-        },
+        TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { MakeNullablesOptional, SelectionSites.AddSiteKeys } },
+        Converters = { new PlanJson(), new StepJson(layout), new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false) },
     };
 
     private static void MakeNullablesOptional(JsonTypeInfo type)
@@ -109,16 +104,16 @@ internal static class RunReportJson
             writer.WriteRawValue(value.ToJson().TrimEnd());
     }
 
-    private sealed class StepJson(GateLayout layout) : JsonConverter<SelectionProgress>
+    private sealed class StepJson(GateLayout layout) : JsonConverter<PruningProgress>
     {
-        public override SelectionProgress Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
+        public override PruningProgress Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options)
         {
             using var json = JsonDocument.ParseValue(ref reader);
             string line = json.RootElement.GetRawText();
             return StepLog.Parse(Encoding.UTF8.GetBytes(line), layout) ?? throw new JsonException($"'{line}' is no learning step.");
         }
 
-        public override void Write(Utf8JsonWriter writer, SelectionProgress value, JsonSerializerOptions options) =>
+        public override void Write(Utf8JsonWriter writer, PruningProgress value, JsonSerializerOptions options) =>
             writer.WriteRawValue(StepLog.Line(value));
     }
 }

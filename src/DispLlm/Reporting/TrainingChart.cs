@@ -34,12 +34,7 @@ internal static class TrainingChart
     }
 
     private static ChartPanel Panel(
-        IReadOnlyList<SelectionProgress> history,
-        string title,
-        string note,
-        Func<SelectionProgress, double> read,
-        Func<double, string> format,
-        double? target)
+        IReadOnlyList<PruningProgress> history, string title, string note, Func<PruningProgress, double> read, Func<double, string> format, double? target)
     {
         var bins = Bins(history, read);
         string description = bins.Count == 0
@@ -85,7 +80,7 @@ internal static class TrainingChart
     /// <summary>
     /// Groups adjacent steps, so that the chart has at most <see cref="Points"/> points: each is a mean with its minimum and maximum.
     /// </summary>
-    private static List<Bin> Bins(IReadOnlyList<SelectionProgress> history, Func<SelectionProgress, double> read)
+    private static List<Bin> Bins(IReadOnlyList<PruningProgress> history, Func<PruningProgress, double> read)
     {
         int size = (history.Count + Points - 1) / Points;
         return

@@ -8,8 +8,8 @@ internal static class WidthsChart
     public static IReadOnlyList<ChartPanel> CreatePanels(SelectionPlan plan) =>
     [
         Panel("Whole blocks", "block weights", plan, CountBlockWeights(plan)),
-        .. ParameterCounter.Sites.Select(site => Panel(
-            site.GetTitle(), "features", plan, [.. plan.Blocks.Select(block => (block[site].Count, (long)plan.Model.SiteSize(site)))])),
+        .. SelectionSites.All.Select(site => Panel(
+            site.GetTitle(), "features", plan, [.. plan.Blocks.Select(block => ((long)block[site].Count, (long)plan.Model.SiteSize(site)))])),
     ];
 
     private static (long Kept, long Size)[] CountBlockWeights(SelectionPlan plan)

@@ -1,50 +1,82 @@
+using System.Diagnostics.CodeAnalysis;
+
 namespace DispLlm;
 
-/// <summary>What one block keeps: five lists of indices, each sorted, unique and not empty.</summary>
+/// <summary>
+/// What one block keeps: for every selection site a list of indices, sorted, unique and not empty. Immutable and safe from several threads
+/// if its lists are.
+/// </summary>
 public sealed record BlockSelection
 {
-    /// <summary>S1: kept features of the stream that attention reads.</summary>
-    public required IReadOnlyList<int> AttentionInput { get; init; }
+    private readonly SiteMap<IReadOnlyList<int>> _sites;
 
-    /// <summary>S2: features of the stream that attention writes.</summary>
-    public required IReadOnlyList<int> AttentionOutput { get; init; }
+    /// <summary>Creates a selection whose lists are given one by one.</summary>
+    public BlockSelection() => _sites = SiteMap.Create<IReadOnlyList<int>>(_ => []);
 
-    /// <summary>S3: kept features of the stream that the MLP reads.</summary>
-    public required IReadOnlyList<int> MlpInput { get; init; }
+    /// <summary>Creates a selection from the lists of all sites.</summary>
+    /// <param name="sites">The indices that each site keeps.</param>
+    [SetsRequiredMembers]
+#pragma warning disable CS8618 // The properties are views of the map.
+    public BlockSelection(SiteMap<IReadOnlyList<int>> sites)
+#pragma warning restore CS8618
+    {
+        ArgumentNullException.ThrowIfNull(sites);
+        _sites = sites;
+    }
+
+    /// <summary>S1: kept features of the residual stream that attention reads.</summary>
+    public required IReadOnlyList<int> AttentionInput
+    {
+        get => this[SelectionSite.AttentionInput];
+        init => _sites = _sites.With(SelectionSite.AttentionInput, value);
+    }
+
+    /// <summary>S2: kept features of the residual stream that attention writes.</summary>
+    public required IReadOnlyList<int> AttentionOutput
+    {
+        get => this[SelectionSite.AttentionOutput];
+        init => _sites = _sites.With(SelectionSite.AttentionOutput, value);
+    }
+
+    /// <summary>S3: kept features of the residual stream that the MLP reads.</summary>
+    public required IReadOnlyList<int> MlpInput
+    {
+        get => this[SelectionSite.MlpInput];
+        init => _sites = _sites.With(SelectionSite.MlpInput, value);
+    }
 
     /// <summary>S4: kept hidden features of the MLP.</summary>
-    public required IReadOnlyList<int> MlpHidden { get; init; }
-
-    /// <summary>S5: features of the stream that the MLP writes.</summary>
-    public required IReadOnlyList<int> MlpOutput { get; init; }
-
-    /// <summary>The indices of one site.</summary>
-    /// <param name="site">The site.</param>
-    public IReadOnlyList<int> this[SelectionSite site] => site switch
+    public required IReadOnlyList<int> MlpHidden
     {
-        SelectionSite.AttentionInput => AttentionInput,
-        SelectionSite.AttentionOutput => AttentionOutput,
-        SelectionSite.MlpInput => MlpInput,
-        SelectionSite.MlpHidden => MlpHidden,
-        SelectionSite.MlpOutput => MlpOutput,
-        _ => throw new ArgumentOutOfRangeException(nameof(site), site, "There are five sites, S1 to S5."),
-    };
+        get => this[SelectionSite.MlpHidden];
+        init => _sites = _sites.With(SelectionSite.MlpHidden, value);
+    }
+
+    /// <summary>S5: kept features of the residual stream that the MLP writes.</summary>
+    public required IReadOnlyList<int> MlpOutput
+    {
+        get => this[SelectionSite.MlpOutput];
+        init => _sites = _sites.With(SelectionSite.MlpOutput, value);
+    }
+
+    /// <summary>The indices that one site keeps.</summary>
+    /// <param name="site">The site.</param>
+    /// <exception cref="ArgumentOutOfRangeException">No such site.</exception>
+    public IReadOnlyList<int> this[SelectionSite site] => _sites[site];
+
+    /// <summary>The same selection with one list replaced.</summary>
+    /// <param name="site">The site.</param>
+    /// <param name="indices">The indices that it keeps instead.</param>
+    /// <exception cref="ArgumentOutOfRangeException">No such site.</exception>
+    public BlockSelection With(SelectionSite site, IReadOnlyList<int> indices) => new(_sites.With(site, indices));
+
+    /// <summary>How many indices each site keeps: all that a block's parameter count depends on.</summary>
+    public SiteMap<int> Widths() => SiteMap.Create(site => this[site].Count);
 
     /// <summary>Whether both keep the same indices at every site.</summary>
     /// <param name="other">The other selection.</param>
-    public bool Equals(BlockSelection? other) =>
-        other is not null && Enum.GetValues<SelectionSite>().All(site => this[site].SequenceEqual(other[site]));
+    public bool Equals(BlockSelection? other) => other is not null && SelectionSites.All.All(site => this[site].SequenceEqual(other[site]));
 
     /// <inheritdoc/>
-    public override int GetHashCode()
-    {
-        var hash = new HashCode();
-        foreach (var site in Enum.GetValues<SelectionSite>())
-        {
-            hash.Add(this[site].Count);
-            hash.Add(this[site].Count > 0 ? this[site][^1] : -1);
-        }
-
-        return hash.ToHashCode();
-    }
+    public override int GetHashCode() => Widths().GetHashCode();
 }

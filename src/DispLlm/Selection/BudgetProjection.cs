@@ -2,14 +2,14 @@ using System.Globalization;
 
 namespace DispLlm.Training;
 
-/// <summary>How scores are turned into a plan.</summary>
+/// <summary>How scores are turned into a plan. An immutable value.</summary>
 public sealed record BudgetProjectionOptions
 {
     private readonly int _widthMultiple = 1;
 
     /// <summary>
-    /// Widths are held to multiples of this many indices, for hardware that wants them: at least 1, usually 8 to 128. A site may
-    /// also keep its full size, whatever that is. Default: 1.
+    /// Widths are multiples of this many indices, for hardware that wants them: at least 1, usually 8 to 128. A site may also keep its full
+    /// size, whatever that is. Default: 1.
     /// </summary>
     /// <exception cref="BudgetException">Below 1.</exception>
     public int WidthMultiple
@@ -19,10 +19,13 @@ public sealed record BudgetProjectionOptions
     }
 
     /// <summary>
-    /// Whether S1, S2, S3 and S5 of all blocks keep the same features of the stream, as regular structural pruning does (paper, Fig. 1). A
-    /// feature's score is then its mean over all those sites. Default no: that no two sites are tied is the point of the method.
+    /// Whether S1, S2, S3 and S5 of all blocks keep the same features of the residual stream, as regular structural pruning does (DISP-LLM,
+    /// Fig. 1). A feature's score is then its mean over all those sites. Default no. It cannot be combined with <see cref="Constraints"/>.
     /// </summary>
     public bool SharedStream { get; init; }
+
+    /// <summary>What has to be left alone. Default: nothing.</summary>
+    public BudgetConstraints Constraints { get; init; } = BudgetConstraints.None;
 
     /// <summary>The order of norm and selection that the plan will say. Default: <see cref="NormOrder.NormThenSelect"/>.</summary>
     public NormOrder NormOrder { get; init; }
@@ -36,13 +39,14 @@ public sealed record BudgetProjectionOptions
     /// <summary>The seed that the plan will say; null for none.</summary>
     public long? Seed { get; init; }
 
-    /// <summary>Notes that the plan will carry; null for none.</summary>
+    /// <summary>Notes of the plan; null for none. Constraints are added to them.</summary>
     public string? Notes { get; init; }
 }
 
 /// <summary>
-/// Turns scores into the plan that meets a budget exactly (method, section 6): one threshold for the whole model, as low as the
-/// exact integer parameter count allows, at least one index per site, widths in multiples where asked for. Nothing is drawn.
+/// Turns scores into the plan that meets a budget exactly (docs/method.md, Projection onto the budget): one threshold for the whole model,
+/// as low as the exact integer parameter count allows, at least one index per site, widths in multiples where asked for. Deterministic and
+/// thread-safe.
 /// </summary>
 public static class BudgetProjection
 {
@@ -50,7 +54,7 @@ public static class BudgetProjection
     /// <param name="spec">The model's spec.</param>
     /// <param name="budget">The budget.</param>
     /// <param name="options">The options that the projection will get; null for defaults.</param>
-    /// <returns>The most parameters that may stay, in the budget's scope.</returns>
+    /// <returns>The most parameters that may be kept, in the budget's scope.</returns>
     /// <exception cref="BudgetException">No selection is that small; the message names the closest that is.</exception>
     /// <exception cref="SelectionException">The model's norms do not leave the order that the options ask for.</exception>
     public static long EnsureReachable(DecoderSpec spec, PruningBudget budget, BudgetProjectionOptions? options = null)
@@ -58,22 +62,27 @@ public static class BudgetProjection
         ArgumentNullException.ThrowIfNull(budget);
         options ??= new();
         options.NormOrder.EnsureFits(spec);
-        return EnsureReachable(new ParameterCounter(spec), budget, options.WidthMultiple);
+        var counter = new ParameterCounter(spec);
+        return EnsureReachable(counter, budget, options,
+            new BlockFloors(counter, options.Constraints, budget.Scope, options.WidthMultiple));
     }
 
     /// <summary>
     /// Projects scores on a budget. Each site's gates are ranked (score, then index) and taken in chunks of
     /// <see cref="BudgetProjectionOptions.WidthMultiple"/>, a chunk's score being the mean of its gates; the first chunk of every
-    /// site stays. The others are taken in the order of their scores (ties: layout order) until the next one exceeds the budget;
+    /// site is kept. The others are taken in the order of their scores (ties: layout order) until the next one exceeds the budget;
     /// from there on each that still fits and whose predecessor in its site was taken. What is left of the budget is then less
-    /// than any further chunk costs.
+    /// than any further chunk costs. Under constraints, excluded sites are kept whole, and blocks with a largest ratio are brought
+    /// up to what it leaves first, by their best chunks.
     /// </summary>
     /// <param name="spec">The model's spec.</param>
     /// <param name="scores">A score for each gate.</param>
     /// <param name="budget">The budget.</param>
     /// <param name="options">Width multiple, and what the plan says of itself; null for defaults.</param>
     /// <exception cref="BudgetException">No selection is that small; the message names the closest that is.</exception>
-    /// <exception cref="SelectionException">The scores are laid out for another model, or its norms do not leave the order asked for.</exception>
+    /// <exception cref="SelectionException">
+    /// The scores are laid out for another model, or its norms do not leave the order asked for.
+    /// </exception>
     public static SelectionPlan Project(
         DecoderSpec spec, SelectionScores scores, PruningBudget budget, BudgetProjectionOptions? options = null)
     {
@@ -88,11 +97,15 @@ public static class BudgetProjection
             throw new SelectionException($"The scores are laid out for another model: {layout.Count} gates at {layout.Sites.Count} sites.");
         }
 
-        long target = EnsureReachable(counter, budget, options.WidthMultiple);
+        var floors = new BlockFloors(counter, options.Constraints, budget.Scope, options.WidthMultiple);
+        long target = EnsureReachable(counter, budget, options, floors);
         int[] ranked = new int[layout.Count];
         int[][] groups = Groups(layout, options.SharedStream);
         var chunks = Rank(scores, groups, options.WidthMultiple, ranked);
-        var widths = Fill(counter, layout, groups, chunks, options.WidthMultiple, budget.Scope, target);
+        var widths = new Filling(counter, layout, groups, floors, options.WidthMultiple, budget.Scope, target).Fill(chunks);
+        string? notes = options.Constraints.IsEmpty ? options.Notes
+            : options.Notes is null ? options.Constraints.ToString()
+            : $"{options.Notes}; {options.Constraints}";
         return new SelectionPlan(counter.Shape, Take(layout, ranked, widths))
         {
             Family = options.Family,
@@ -103,37 +116,38 @@ public static class BudgetProjection
                 Seed = options.Seed,
                 Budget = budget,
                 WidthMultiple = options.WidthMultiple,
-                Notes = options.Notes,
+                Notes = notes,
             },
         };
     }
 
-    private static long EnsureReachable(ParameterCounter counter, PruningBudget budget, int multiple)
+    private static long EnsureReachable(ParameterCounter counter, PruningBudget budget, BudgetProjectionOptions options, BlockFloors floors)
     {
+        if (options.SharedStream && !options.Constraints.IsEmpty)
+        {
+            throw new BudgetException("One selection for the whole residual stream cannot leave single sites or blocks alone.");
+        }
+
         long target = budget.TargetFor(counter);
-        long smallest = counter.Count(Smallest(counter.Shape, multiple))[budget.Scope];
+        long smallest = counter.Count([.. floors.Smallest().Select((widths, block) => floors.Complete(block, widths))])[budget.Scope];
         if (smallest <= target)
         {
             return target;
         }
 
         long dense = counter.Dense[budget.Scope];
+
         // Rounded towards the dense model, so that what the message suggests can be asked for.
         decimal ratio = Math.Floor((1m - (decimal)smallest / dense) * 1_000_000m) / 1_000_000m;
         throw new BudgetException(string.Create(
             CultureInfo.InvariantCulture,
             $"The budget ({budget}) leaves {target} of {dense} parameters, but the smallest selection has {smallest}: every site "
-            + $"keeps at least one index (width multiple {multiple}) and some parameters are never cut. The closest that can be "
+            + $"keeps at least one index (width multiple {options.WidthMultiple}) and some parameters are never cut"
+            + $"{(options.Constraints.IsEmpty ? string.Empty : $" ({options.Constraints})")}. The closest that can be "
             + $"reached is {smallest} parameters: a kept fraction of {1m - ratio}, a pruning ratio of {ratio}."))
         {
             SmallestReachable = smallest,
         };
-    }
-
-    private static BlockWidths[] Smallest(ModelShape shape, int multiple)
-    {
-        int stream = Math.Min(multiple, shape.HiddenSize), hidden = Math.Min(multiple, shape.IntermediateSize);
-        return Enumerable.Repeat(new BlockWidths(stream, stream, stream, hidden, stream), shape.NumLayers).ToArray();
     }
 
     /// <summary>Sites that select alike, by their places in the layout: each by itself, or all of the stream together.</summary>
@@ -145,7 +159,7 @@ public static class BudgetProjection
             return [.. sites.Select(site => new[] { site })];
         }
 
-        var hidden = sites.ToLookup(site => layout.Sites[site].Site == SelectionSite.MlpHidden);
+        var hidden = sites.ToLookup(site => !layout.Sites[site].Site.Descriptor().IsOnStream);
         return [[.. hidden[false]], .. hidden[true].Select(site => new[] { site })];
     }
 
@@ -223,68 +237,113 @@ public static class BudgetProjection
     }
 
     /// <summary>
-    /// One pass finds the threshold and fills what it leaves: up to the threshold every chunk fits, since counts only grow. A chunk that
-    /// does not fit closes its group for good, because the room only shrinks and costs only rise as other sites widen.
+    /// Widens sites chunk by chunk. One pass in the order of the scores finds the threshold and fills what it leaves: up to the threshold
+    /// every chunk fits, since counts only grow. A chunk that does not fit closes its group, because the rest of the budget only shrinks
+    /// and costs only rise as other sites widen. What a block lacks below its floor is reserved for it, so that no other block can take it.
     /// </summary>
-    private static BlockWidths[] Fill(
-        ParameterCounter counter, GateLayout layout, int[][] groups, Chunk[] chunks, int multiple, ParameterScope scope, long target)
+    private sealed class Filling
     {
-        var widths = Smallest(counter.Shape, multiple);
-        int[] taken = new int[groups.Length];
-        Array.Fill(taken, 1);
-        long room = target - counter.Count(widths)[scope];
-        foreach (var chunk in chunks)
+        private readonly ParameterCounter _counter;
+        private readonly GateLayout _layout;
+        private readonly int[][] _groups;
+        private readonly BlockFloors _floors;
+        private readonly int _multiple;
+        private readonly ParameterScope _scope;
+        private readonly SiteMap<int>[] _widths;
+        private readonly long[] _reserved;
+        private long _rest;
+
+        public Filling(ParameterCounter counter, GateLayout layout, int[][] groups, BlockFloors floors, int multiple, ParameterScope scope,
+            long target)
         {
-            if (chunk.Index != taken[chunk.Group])
+            (_counter, _layout, _groups, _floors, _multiple, _scope) = (counter, layout, groups, floors, multiple, scope);
+            _widths = floors.Smallest();
+            _reserved = [.. _widths.Select((_, block) => Reserve(block))];
+            _rest = target - counter.Count(_widths)[scope] - _reserved.Sum();
+        }
+
+        public SiteMap<int>[] Fill(Chunk[] chunks)
+        {
+            foreach (var chunk in chunks.Where(chunk => _reserved[BlockOf(chunk)] > 0))
             {
-                // The first chunk, which stays anyway, or one whose predecessor did not fit.
-                continue;
+                TryTake(chunk);
+            }
+
+            for (int block = 0; block < _widths.Length; block++)
+            {
+                _widths[block] = _reserved[block] > 0 ? _floors.Complete(block, _widths[block]) : _widths[block];
+                _reserved[block] = 0;
+            }
+
+            foreach (var chunk in chunks)
+            {
+                TryTake(chunk);
+            }
+
+            return _widths;
+        }
+
+        private int BlockOf(Chunk chunk) => _layout.Sites[_groups[chunk.Group][0]].Block;
+
+        private long Reserve(int block)
+        {
+            long count = _floors.Floors[block] == 0 ? 0 : _floors.Count(_widths[block]);
+            return count >= _floors.Floors[block] ? 0 : _floors.Count(_floors.Complete(block, _widths[block])) - count;
+        }
+
+        private void TryTake(Chunk chunk)
+        {
+            int[] group = _groups[chunk.Group];
+            var first = _layout.Sites[group[0]];
+            if (chunk.Index != (_widths[first.Block][first.Site] + _multiple - 1L) / _multiple)
+            {
+                // The first chunk, which is kept anyway, or one whose predecessor did not fit.
+                return;
             }
 
             // No two sites of a group multiply each other in the count, so that their costs add.
             long cost = 0;
-            foreach (int place in groups[chunk.Group])
+            foreach (int place in group)
             {
-                var site = layout.Sites[place];
-                var block = widths[site.Block];
-                cost = checked(cost + (Wider(block[site.Site], multiple, site.Size) - block[site.Site]) * counter.CostPerIndex(site.Site, block, scope));
+                var site = _layout.Sites[place];
+                var block = _widths[site.Block];
+                long more = _floors.Wider(block[site.Site], site.Site) - block[site.Site];
+                cost = checked(cost + more * _counter.CostPerIndex(site.Site, block, _scope));
             }
 
-            if (cost <= room)
+            var before = _widths[first.Block];
+            if (_reserved[first.Block] > 0)
             {
-                room -= cost;
-                taken[chunk.Group]++;
-                foreach (int place in groups[chunk.Group])
+                _widths[first.Block] = before.With(first.Site, _floors.Wider(before[first.Site], first.Site));
+                long reserved = Reserve(first.Block);
+                _widths[first.Block] = before;
+                cost += reserved - _reserved[first.Block];
+                _reserved[first.Block] = cost <= _rest ? reserved : _reserved[first.Block];
+            }
+
+            if (cost <= _rest)
+            {
+                _rest -= cost;
+                foreach (int place in group)
                 {
-                    var site = layout.Sites[place];
-                    ref var block = ref widths[site.Block];
-                    block = block.With(site.Site, Wider(block[site.Site], multiple, site.Size));
+                    var site = _layout.Sites[place];
+                    ref var block = ref _widths[site.Block];
+                    block = block.With(site.Site, _floors.Wider(block[site.Site], site.Site));
                 }
             }
         }
-
-        return widths;
     }
 
-    private static int Wider(int width, int multiple, int size) => (int)Math.Min((long)width + multiple, size);
-
-    private static BlockSelection[] Take(GateLayout layout, int[] ranked, BlockWidths[] widths)
+    private static BlockSelection[] Take(GateLayout layout, int[] ranked, SiteMap<int>[] widths)
     {
-        int[] Kept(int block, SelectionSite site)
+        IReadOnlyList<int> Kept(int block, SelectionSite site)
         {
             var kept = ranked.AsSpan(layout[block, site].Offset, widths[block][site]).ToArray();
             Array.Sort(kept);
             return kept;
         }
 
-        return Enumerable.Range(0, widths.Length).Select(block => new BlockSelection
-        {
-            AttentionInput = Kept(block, SelectionSite.AttentionInput),
-            AttentionOutput = Kept(block, SelectionSite.AttentionOutput),
-            MlpInput = Kept(block, SelectionSite.MlpInput),
-            MlpHidden = Kept(block, SelectionSite.MlpHidden),
-            MlpOutput = Kept(block, SelectionSite.MlpOutput),
-        }).ToArray();
+        return [.. Enumerable.Range(0, widths.Length).Select(block => new BlockSelection(SiteMap.Create(site => Kept(block, site))))];
     }
 
     // The bits of a float as an unsigned integer in the same order; the two zeros are one.

@@ -4,45 +4,45 @@ using TorchSharp;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// What each gate of a model multiplies its feature by where it is open; 1 leaves it as it is. Gains stand for gates that are closed too, so that a plan's lists may be
-/// edited without them. They cost the pruned model nothing: the cut multiplies the weights by them, and rounds the products to the
-/// checkpoint's type. Immutable, all finite.
+/// What each gate of a model multiplies its feature by where it is open; 1 leaves the feature as it is. There is a scale for closed gates
+/// too, so that a plan's lists may be edited without them. Scales cost the pruned model nothing: cutting multiplies the weights by them,
+/// and rounds to the checkpoint's type. Immutable, all finite, and safe from several threads.
 /// </summary>
 public sealed class FeatureScales : IEquatable<FeatureScales>
 {
-    // More digits mean nothing, and a plan has to be read.
+    // More digits mean nothing, and people read plans.
     private const int Decimals = 4;
 
     private readonly float[] _values;
 
-    /// <summary>Takes a copy of the gains.</summary>
-    /// <param name="layout">Where each site's gates stand.</param>
-    /// <param name="values">The gains, <c>[layout.Count]</c>.</param>
-    /// <exception cref="SelectionException">Wrong number of gains, or one that is not finite.</exception>
+    /// <summary>Takes a copy of the scales.</summary>
+    /// <param name="layout">Where the gates of each site are.</param>
+    /// <param name="values">The scales, <c>[layout.Count]</c>.</param>
+    /// <exception cref="SelectionException">Wrong number of scales, or one that is not finite.</exception>
     public FeatureScales(GateLayout layout, ReadOnlySpan<float> values)
     {
         ArgumentNullException.ThrowIfNull(layout);
         Layout = layout;
-        _values = layout.FiniteCopy(values, "gain");
+        _values = layout.FiniteCopy(values, "scale");
     }
 
-    /// <summary>Gains from a tensor <c>[layout.Count]</c>, rounded.</summary>
+    /// <summary>Scales from a tensor <c>[layout.Count]</c>, rounded.</summary>
     internal static FeatureScales Rounded(GateLayout layout, torch.Tensor values)
     {
         using var host = values.cpu();
-        return new FeatureScales(layout, [.. host.data<float>().Select(gain => MathF.Round(gain, Decimals))]);
+        return new FeatureScales(layout, [.. host.data<float>().Select(scale => MathF.Round(scale, Decimals))]);
     }
 
-    /// <summary>Where each site's gates stand.</summary>
+    /// <summary>Where the gates of each site are.</summary>
     public GateLayout Layout { get; }
 
-    /// <summary>All gains, <c>[Layout.Count]</c>.</summary>
+    /// <summary>All scales, <c>[Layout.Count]</c>.</summary>
     public ReadOnlySpan<float> Values => _values;
 
-    /// <summary>The gains of one site.</summary>
+    /// <summary>The scales of one site.</summary>
     /// <param name="block">Index of the block, from 0.</param>
     /// <param name="site">The site.</param>
-    /// <returns>The gains, <c>[size of the site]</c>.</returns>
+    /// <returns>The scales, <c>[size of the site]</c>.</returns>
     public ReadOnlySpan<float> ForSite(int block, SelectionSite site)
     {
         var range = Layout[block, site];
@@ -50,11 +50,11 @@ public sealed class FeatureScales : IEquatable<FeatureScales>
     }
 
     /// <summary>
-    /// The gains for another budget: they make up for what is left out, and where less is left out they make up for less. Each becomes
-    /// <c>1 + (gain - 1) removed / removedBefore</c>; where more is left out they stay as they are.
+    /// The scales for another budget. They compensate for what is removed, and compensate less where less is removed: each becomes
+    /// <c>1 + (scale - 1) removed / removedBefore</c>, and is kept where more is removed.
     /// </summary>
-    /// <param name="removedBefore">What the plan that they were learned for removes, as a fraction, from 0 to 1.</param>
-    /// <param name="removed">What the other plan removes.</param>
+    /// <param name="removedBefore">The fraction of parameters that the plan removes for which they were learned, from 0 to 1.</param>
+    /// <param name="removed">The fraction that the other plan removes, from 0 to 1.</param>
     /// <exception cref="ArgumentOutOfRangeException">A fraction below 0 or above 1.</exception>
     public FeatureScales RescaledFor(double removed, double removedBefore)
     {
@@ -64,10 +64,12 @@ public sealed class FeatureScales : IEquatable<FeatureScales>
         ArgumentOutOfRangeException.ThrowIfGreaterThan(removedBefore, 1);
 
         double share = removed >= removedBefore ? 1 : removed / removedBefore;
-        return share == 1 ? this : new FeatureScales(Layout, [.. _values.Select(gain => MathF.Round((float)(1 + (gain - 1) * share), Decimals))]);
+        return share == 1
+            ? this
+            : new FeatureScales(Layout, [.. _values.Select(scale => MathF.Round((float)(1 + (scale - 1) * share), Decimals))]);
     }
 
-    /// <summary>Whether both have the same gains.</summary>
+    /// <summary>Whether both have the same scales.</summary>
     /// <param name="other">The others.</param>
     public bool Equals(FeatureScales? other) => other is not null && Values.SequenceEqual(other.Values);
 
@@ -78,5 +80,6 @@ public sealed class FeatureScales : IEquatable<FeatureScales>
     public override int GetHashCode() => HashCode.Combine(_values.Length, _values[0], _values[^1]);
 
     /// <inheritdoc/>
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"gains from {_values.Min():G3} to {_values.Max():G3}");
+    public override string ToString() =>
+        string.Create(CultureInfo.InvariantCulture, $"scales from {_values.Min():G3} to {_values.Max():G3}");
 }

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace DispLlm.Modeling;
 
-/// <summary>One selection vector of the model: where its gates stand in the flat vector of all gates.</summary>
+/// <summary>One selection vector of the model: where its gates are in the flat vector of all gates.</summary>
 /// <param name="Block">Index of the block, from 0.</param>
 /// <param name="Site">The site within the block.</param>
 /// <param name="Offset">Position of the site's first gate in the flat vector.</param>
@@ -10,22 +10,23 @@ namespace DispLlm.Modeling;
 public readonly record struct GateRange(int Block, SelectionSite Site, int Offset, int Size)
 {
     /// <inheritdoc/>
-    public override string ToString() => $"block {Block} S{(int)Site} ({Site})";
+    public override string ToString() => $"block {Block} {Site.Label()}";
 }
 
 /// <summary>
-/// All gates of a model as one flat vector, in block order and within a block S1 to S5: the order of the hypernetwork's
-/// sequence positions, of scores, and of gate gradients.
+/// All gates of a model as one flat vector, in block order and within a block in the order of <see cref="SelectionSites.All"/>: the order
+/// of the hypernetwork's sequence positions, of scores, and of gate gradients. Immutable and safe from several threads.
 /// </summary>
 public sealed class GateLayout
 {
     /// <summary>Number of selection sites of one block.</summary>
-    public const int SitesPerBlock = 5;
+    internal const int SitesPerBlock = SelectionSites.Count;
 
     private readonly GateRange[] _ranges;
 
     /// <summary>Lays out the gates of a model.</summary>
     /// <param name="spec">The model's spec.</param>
+    /// <exception cref="SelectionException">A size is not positive, or there are more gates than an array can hold.</exception>
     public GateLayout(DecoderSpec spec)
         : this(ModelShape.FromSpec(spec))
     {
@@ -33,17 +34,19 @@ public sealed class GateLayout
 
     /// <summary>Lays out the gates of a model of which only the shape is known, as in a plan.</summary>
     /// <param name="shape">The model's shape.</param>
+    /// <exception cref="SelectionException">A size is not positive, or there are more gates than an array can hold.</exception>
     public GateLayout(ModelShape shape)
     {
         ArgumentNullException.ThrowIfNull(shape);
+        shape.EnsureValid();
         _ranges = new GateRange[shape.NumLayers * SitesPerBlock];
         int offset = 0;
         for (int i = 0; i < _ranges.Length; i++)
         {
-            var site = (SelectionSite)(i % SitesPerBlock + 1);
+            var site = SelectionSites.All[i % SitesPerBlock];
             int size = shape.SiteSize(site);
             _ranges[i] = new GateRange(i / SitesPerBlock, site, offset, size);
-            offset = checked(offset + size);
+            offset += size;
         }
 
         Count = offset;
@@ -52,13 +55,13 @@ public sealed class GateLayout
     /// <summary>Number of gates of the model.</summary>
     public int Count { get; }
 
-    /// <summary>The sites in order: block 0 S1 ... S5, block 1 S1 ...</summary>
+    /// <summary>The sites of all blocks, in order: all of block 0, then all of block 1, ...</summary>
     public IReadOnlyList<GateRange> Sites => _ranges;
 
     /// <summary>The range of one site.</summary>
     /// <param name="block">Index of the block, from 0.</param>
     /// <param name="site">The site.</param>
-    public GateRange this[int block, SelectionSite site] => _ranges[block * SitesPerBlock + (int)site - 1];
+    public GateRange this[int block, SelectionSite site] => _ranges[block * SitesPerBlock + SelectionSites.IndexOf(site)];
 
     /// <summary>A copy of values of all gates; refuses them where they are too few, too many or not finite.</summary>
     internal float[] FiniteCopy(ReadOnlySpan<float> values, string what)

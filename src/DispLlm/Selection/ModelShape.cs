@@ -1,8 +1,8 @@
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// What a selection must know about its model: the sizes of the sites and everything the parameter count depends on. A plan
-/// carries it, so that a plan file can be counted without the model and is never applied to a different one.
+/// What a selection must know about its model: the sizes of the sites and everything the parameter count depends on. A plan carries it, so
+/// that a plan file can be counted without the model and is never applied to a different one. Immutable and safe from several threads.
 /// </summary>
 public sealed record ModelShape
 {
@@ -42,12 +42,6 @@ public sealed record ModelShape
     /// </summary>
     public required long OtherParameters { get; init; }
 
-    /// <summary>Output features of the query projection: <c>q = Heads * HeadSize</c>.</summary>
-    public long QuerySize => (long)NumAttentionHeads * HeadDim;
-
-    /// <summary>Output features of the key projection, and of the value projection: <c>kv = KeyValueHeads * HeadSize</c>.</summary>
-    public long KeyValueSize => (long)NumKeyValueHeads * HeadDim;
-
     /// <summary>The shape of a model.</summary>
     /// <param name="spec">The model's spec.</param>
     /// <exception cref="SelectionException">A size is not positive, or so large that the count is no long.</exception>
@@ -56,8 +50,8 @@ public sealed record ModelShape
         ArgumentNullException.ThrowIfNull(spec);
         EnsurePositive(spec.NumLayers, nameof(NumLayers));
 
-        // Wide, so that sizes out of a damaged config cannot wrap around to a plausible number. Norms keep their full size: the default
-        // order norms all features before it selects (method, section 1).
+        // 128 bits, so that sizes from a damaged config cannot wrap around to a plausible number. Norms keep their full size: the default
+        // order norms all features before it selects (docs/method.md, Order of norm and selection).
         Int128 other = 0;
         foreach (var part in ParameterCatalog.Parameters(spec with { NumLayers = 1 }).Where(part => PrunedAxes.For(part.Role) == default))
         {
@@ -87,12 +81,30 @@ public sealed record ModelShape
         return shape;
     }
 
-    /// <summary>Number of gates at a site.</summary>
+    /// <summary>Number of gates of one block at a site.</summary>
     /// <param name="site">The site.</param>
-    public int SiteSize(SelectionSite site) => site == SelectionSite.MlpHidden ? IntermediateSize : HiddenSize;
+    /// <exception cref="ArgumentOutOfRangeException">No such site.</exception>
+    public int SiteSize(SelectionSite site) => site.Descriptor().Size(this);
 
-    /// <summary>The widths of a block of which nothing is cut.</summary>
-    public BlockWidths DenseWidths => new(HiddenSize, HiddenSize, HiddenSize, IntermediateSize, HiddenSize);
+    /// <summary>The widths of a dense block.</summary>
+    internal SiteMap<int> DenseWidths => SiteMap.Create(SiteSize);
+
+    /// <summary>The projections of one block, at full size.</summary>
+    internal IEnumerable<BlockProjection> Projections()
+    {
+        long query = (long)NumAttentionHeads * HeadDim, keyValue = (long)NumKeyValueHeads * HeadDim;
+        yield return new(WeightRole.Query, query, HiddenSize, QueryKeyValueBias);
+        yield return new(WeightRole.Key, keyValue, HiddenSize, QueryKeyValueBias);
+        yield return new(WeightRole.Value, keyValue, HiddenSize, QueryKeyValueBias);
+        yield return new(WeightRole.AttentionOutput, HiddenSize, query, AttentionOutputBias);
+        if (GatedMlp)
+        {
+            yield return new(WeightRole.MlpGate, IntermediateSize, HiddenSize, MlpBias);
+        }
+
+        yield return new(WeightRole.MlpUp, IntermediateSize, HiddenSize, MlpBias);
+        yield return new(WeightRole.MlpDown, HiddenSize, IntermediateSize, MlpBias);
+    }
 
     internal void EnsureValid()
     {
@@ -106,37 +118,20 @@ public sealed record ModelShape
         {
             throw new SelectionException($"A model shape's {nameof(OtherParameters)} is {OtherParameters}; it cannot be negative.");
         }
+
+        // All gates of a model are one vector.
+        Int128 gates = SelectionSites.All.Aggregate(Int128.Zero, (sum, site) => sum + SiteSize(site)) * NumLayers;
+        if (gates > Array.MaxLength)
+        {
+            throw new SelectionException($"The model is too large to be counted: {NumLayers} blocks have {gates} gates.");
+        }
     }
 
     /// <summary>The first property in which two shapes differ, in words; null if they are the same.</summary>
-    internal string? FirstDifference(ModelShape other)
-    {
-        foreach (var (name, read) in Facts)
-        {
-            var (mine, its) = (read(this), read(other));
-            if (!mine.Equals(its))
-            {
-                return $"{name} is {mine} here and {its} there";
-            }
-        }
-
-        return null;
-    }
-
-    private static readonly (string Name, Func<ModelShape, object> Read)[] Facts =
-    [
-        (nameof(NumLayers), s => s.NumLayers),
-        (nameof(HiddenSize), s => s.HiddenSize),
-        (nameof(IntermediateSize), s => s.IntermediateSize),
-        (nameof(NumAttentionHeads), s => s.NumAttentionHeads),
-        (nameof(NumKeyValueHeads), s => s.NumKeyValueHeads),
-        (nameof(HeadDim), s => s.HeadDim),
-        (nameof(GatedMlp), s => s.GatedMlp),
-        (nameof(QueryKeyValueBias), s => s.QueryKeyValueBias),
-        (nameof(AttentionOutputBias), s => s.AttentionOutputBias),
-        (nameof(MlpBias), s => s.MlpBias),
-        (nameof(OtherParameters), s => s.OtherParameters),
-    ];
+    internal string? FirstDifference(ModelShape other) => typeof(ModelShape).GetProperties()
+        .Where(property => property.CanWrite && !Equals(property.GetValue(this), property.GetValue(other)))
+        .Select(property => $"{property.Name} is {property.GetValue(this)} here and {property.GetValue(other)} there")
+        .FirstOrDefault();
 
     private static void EnsurePositive(int value, string name)
     {
@@ -146,3 +141,10 @@ public sealed record ModelShape
         }
     }
 }
+
+/// <summary>One projection of a block, at full size.</summary>
+/// <param name="Role">What it does.</param>
+/// <param name="Rows">Output features.</param>
+/// <param name="Columns">Input features.</param>
+/// <param name="HasBias">Whether it has a bias.</param>
+internal readonly record struct BlockProjection(WeightRole Role, long Rows, long Columns, bool HasBias);

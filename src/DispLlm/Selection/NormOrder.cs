@@ -2,42 +2,47 @@ using static TorchSharp.torch;
 
 namespace DispLlm;
 
-/// <summary>Which comes first at S1 and S3: the norm or the selection. Used alike while learning and after cutting.</summary>
+/// <summary>
+/// Which comes first at S1 and S3: the norm or the selection (docs/method.md, Order of norm and selection). The same while learning and
+/// after pruning.
+/// </summary>
 public enum NormOrder
 {
-    /// <summary>The norm sees all features, then some are selected (released code; the default).</summary>
+    /// <summary>The norm is over all features, then some are selected (the released code; the default).</summary>
     NormThenSelect,
 
-    /// <summary>Features are selected first; the norm's statistics come from the kept ones only (paper, Fig. 2).</summary>
+    /// <summary>Features are selected first; the norm's statistics are over the kept ones only (DISP-LLM, Fig. 2).</summary>
     SelectThenNorm,
 }
 
-/// <summary>Which models an order of norm and selection is for.</summary>
-public static class NormOrders
+/// <summary>What an order of norm and selection allows.</summary>
+internal static class NormOrders
 {
-    /// <summary>Refuses to select before a norm that stands behind the sublayer, not in front of it.</summary>
+    /// <summary>Checks that a model whose norms come after the sublayers is not asked to select before them.</summary>
     /// <param name="order">The order.</param>
     /// <param name="spec">The model's spec.</param>
-    /// <exception cref="SelectionException">The model's norms leave no such order.</exception>
+    /// <exception cref="SelectionException">The model does not allow the order.</exception>
     public static void EnsureFits(this NormOrder order, DecoderSpec spec)
     {
         ArgumentNullException.ThrowIfNull(spec);
         if (order == NormOrder.SelectThenNorm && spec.NormPlacement == NormPlacement.PostNorm)
         {
             throw new SelectionException(
-                $"{nameof(NormOrder.SelectThenNorm)} selects in front of the norm that a sublayer begins with, but this model's norms stand behind "
-                + $"the residual sums: what a sublayer reads is normed already, by the sum before it. Use {nameof(NormOrder.NormThenSelect)}.");
+                $"{nameof(NormOrder.SelectThenNorm)} selects before the norm that a sublayer begins with, but this model's norms come "
+                + $"after the residual sums. Use {nameof(NormOrder.NormThenSelect)}.");
         }
     }
 
-    /// <summary>Whether a weight can take over gains of a site: with a norm between the two it cannot.</summary>
-    internal static bool TakesGains(this NormOrder order, SelectionSite site) =>
-        order == NormOrder.NormThenSelect || site is not (SelectionSite.AttentionInput or SelectionSite.MlpInput);
+    /// <summary>Whether a weight can absorb the scales of a site: with a norm between the two it cannot.</summary>
+    public static bool TakesScales(this NormOrder order, SelectionSite site) =>
+        order == NormOrder.NormThenSelect || !site.Descriptor().ReadsStream;
 
-    /// <summary>1 for each gate whose gain may differ from 1, 0 for the others: <c>[layout.Count]</c>, float32. The caller disposes it.</summary>
-    internal static Tensor ScalableGates(this NormOrder order, GateLayout layout, Device device)
+    /// <summary>
+    /// 1 for each gate whose scale may differ from 1, 0 for the others: <c>[layout.Count]</c>, float32. The caller disposes it.
+    /// </summary>
+    public static Tensor ScalableGates(this NormOrder order, GateLayout layout, Device device)
     {
-        float[] free = [.. layout.Sites.SelectMany(site => Enumerable.Repeat(order.TakesGains(site.Site) ? 1f : 0f, site.Size))];
+        float[] free = [.. layout.Sites.SelectMany(site => Enumerable.Repeat(order.TakesScales(site.Site) ? 1f : 0f, site.Size))];
         using var host = tensor(free);
         return host.to(device, copy: true);
     }

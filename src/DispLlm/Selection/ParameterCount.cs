@@ -1,6 +1,9 @@
 namespace DispLlm;
 
-/// <summary>Which parameters a budget speaks of (method, section 2: the paper and its code disagree, so DispLlm says it).</summary>
+/// <summary>
+/// Which parameters a budget counts (docs/method.md, Parameter accounting). The paper and its released code disagree, so every figure names
+/// its scope.
+/// </summary>
 public enum ParameterScope
 {
     /// <summary>Weights of the blocks' linear projections: comparable with published code (the default).</summary>
@@ -9,11 +12,11 @@ public enum ParameterScope
     /// <summary>Weights and biases of the blocks' linear projections.</summary>
     BlockWeightsAndBiases,
 
-    /// <summary>Every parameter of the model: embeddings, an untied head and norms too. What the paper's text says.</summary>
+    /// <summary>Every parameter of the model, with embeddings, an untied head and norms: what the paper's text says.</summary>
     WholeModel,
 }
 
-/// <summary>A number of parameters in all three scopes: always reported together, so that no figure is read in the wrong one.</summary>
+/// <summary>A number of parameters in all three scopes: always reported together, so that none is taken for another.</summary>
 /// <param name="BlockWeights">Weights of the blocks' linear projections.</param>
 /// <param name="BlockWeightsAndBiases">The same with their biases.</param>
 /// <param name="WholeModel">Every parameter of the model.</param>

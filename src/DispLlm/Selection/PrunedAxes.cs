@@ -1,50 +1,45 @@
 namespace DispLlm.Modeling;
 
-/// <summary>Which site cuts which side of a weight (method, section 1): the one table that accounting, cutting and loading go by.</summary>
-/// <param name="OutputSite">The site that selects output rows, and with them the bias; null where all stay.</param>
-/// <param name="InputSite">The site that selects input columns; null where all stay.</param>
+/// <summary>Which site cuts which side of a weight (docs/method.md, Selection sites). Accounting, cutting and loading go by it.</summary>
+/// <param name="OutputSite">The site that selects output rows, and with them the bias; null where all are kept.</param>
+/// <param name="InputSite">The site that selects input columns; null where all are kept.</param>
 public readonly record struct PrunedAxes(SelectionSite? OutputSite, SelectionSite? InputSite)
 {
-    /// <summary>
-    /// The site whose gains multiply the weight's rows, and with them the bias; null for none. Rows that S4 selects are no gated outputs: its gains stand behind the activation, and
-    /// the columns of the down projection take them.
-    /// </summary>
-    internal SelectionSite? GainRows => OutputSite == SelectionSite.MlpHidden ? null : OutputSite;
+    private static readonly Dictionary<WeightRole, PrunedAxes> s_byRole = Enum.GetValues<WeightRole>().ToDictionary(
+        role => role, role => new PrunedAxes(Find(site => site.Rows, role), Find(site => site.Columns, role)));
 
-    /// <summary>The cuts of a role.</summary>
+    /// <summary>
+    /// The site whose scales multiply the weight's rows, and with them the bias; null for none. The scales of a site that is not on the
+    /// residual stream (S4) come after an activation, so that the columns of the next weight take them.
+    /// </summary>
+    internal SelectionSite? ScaledRows => OutputSite is { } site && site.Descriptor().WritesStream ? site : null;
+
+    /// <summary>The axes of a role.</summary>
     /// <param name="role">What the weight does.</param>
-    public static PrunedAxes For(WeightRole role) => role switch
-    {
-        WeightRole.Query or WeightRole.Key or WeightRole.Value or WeightRole.QueryKeyValue => new(null, SelectionSite.AttentionInput),
-        WeightRole.AttentionOutput => new(SelectionSite.AttentionOutput, null),
-        WeightRole.MlpGate or WeightRole.MlpUp => new(SelectionSite.MlpHidden, SelectionSite.MlpInput),
-        WeightRole.MlpDown => new(SelectionSite.MlpOutput, SelectionSite.MlpHidden),
-        _ => default,
-    };
+    public static PrunedAxes For(WeightRole role) => s_byRole.GetValueOrDefault(role);
 
     /// <summary>The shape of a tensor once a block keeps only what is selected.</summary>
-    /// <param name="slot">The tensor.</param>
+    /// <param name="parameter">The tensor.</param>
     /// <param name="selection">What its block keeps; null for a dense block.</param>
-    public static long[] PrunedShape(CheckpointParameter slot, BlockSelection? selection)
+    internal static long[] PrunedShape(CheckpointParameter parameter, BlockSelection? selection)
     {
-        ArgumentNullException.ThrowIfNull(slot);
-        long[] shape = [.. slot.Shape];
-        if (selection is null)
-        {
-            return shape;
-        }
-
-        var cuts = For(slot.Role);
-        if (cuts.OutputSite is { } rows)
+        long[] shape = [.. parameter.Shape];
+        var axes = For(parameter.Role);
+        if (selection is not null && axes.OutputSite is { } rows)
         {
             shape[0] = selection[rows].Count;
         }
 
-        if (cuts.InputSite is { } columns && !slot.IsBias)
+        if (selection is not null && axes.InputSite is { } columns && !parameter.IsBias)
         {
             shape[1] = selection[columns].Count;
         }
 
         return shape;
     }
+
+    private static SelectionSite? Find(Func<SiteDescriptor, IReadOnlyList<WeightRole>> cuts, WeightRole role) => SelectionSites.All
+        .Where(site => cuts(site.Descriptor()).Contains(role))
+        .Select(site => (SelectionSite?)site)
+        .SingleOrDefault();
 }

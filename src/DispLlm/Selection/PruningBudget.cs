@@ -6,19 +6,19 @@ namespace DispLlm;
 /// <summary>How a budget is expressed.</summary>
 public enum BudgetKind
 {
-    /// <summary>The fraction of the scope's parameters that goes.</summary>
+    /// <summary>The fraction of the scope's parameters that is removed.</summary>
     Ratio,
 
-    /// <summary>The fraction of the scope's parameters that stays.</summary>
+    /// <summary>The fraction of the scope's parameters that is kept.</summary>
     KeepFraction,
 
-    /// <summary>The number of the scope's parameters that stay.</summary>
+    /// <summary>The number of the scope's parameters that are kept.</summary>
     Parameters,
 }
 
 /// <summary>
-/// How many parameters may stay, and of which (method, sections 2 and 6). Fractions are held as decimal numbers: 0.3 is
-/// three tenths, so <c>1 - 0.3</c> of a model is exactly seven tenths and two machines never differ by one parameter.
+/// How many parameters may be kept, and of which (docs/method.md, Parameter accounting). Fractions are decimal numbers: 0.3 is three
+/// tenths, so <c>1 - 0.3</c> of a model is exactly seven tenths and two machines never differ by one parameter. An immutable value.
 /// </summary>
 public sealed record PruningBudget
 {
@@ -27,14 +27,14 @@ public sealed record PruningBudget
     private PruningBudget(BudgetKind kind, decimal value)
     {
         Kind = kind;
-        // Dividing by one written with all its zeros drops trailing ones: 0.50 and 0.5 are one budget, and one text.
+        // Dividing by 1.000... drops trailing zeros: 0.50 and 0.5 are one budget, and one text.
         Value = value / 1.0000000000000000000000000000m;
     }
 
-    /// <summary>How <see cref="Value"/> is meant.</summary>
+    /// <summary>What <see cref="Value"/> is.</summary>
     public BudgetKind Kind { get; }
 
-    /// <summary>The fraction that goes, the fraction that stays, or the number that stay: see <see cref="Kind"/>.</summary>
+    /// <summary>The fraction removed, the fraction kept, or the number kept: see <see cref="Kind"/>.</summary>
     public decimal Value { get; }
 
     /// <summary>Which parameters are counted. Default: <see cref="ParameterScope.BlockWeights"/>.</summary>
@@ -49,22 +49,24 @@ public sealed record PruningBudget
     }
 
     /// <summary>A budget by pruning ratio.</summary>
-    /// <param name="ratio">The fraction of parameters that goes, from 0 to below 1; read with 15 significant digits.</param>
+    /// <param name="ratio">The fraction of parameters that is removed, from 0 to below 1; read with 15 significant digits.</param>
     /// <exception cref="BudgetException">The ratio is out of range.</exception>
     public static PruningBudget FromRatio(double ratio) => Create(BudgetKind.Ratio, ToDecimal(ratio, "pruning ratio"));
 
     /// <summary>A budget by kept fraction: the paper's <c>p</c>.</summary>
-    /// <param name="fraction">The fraction of parameters that stays, above 0 and at most 1; read with 15 significant digits.</param>
+    /// <param name="fraction">The fraction of parameters that is kept, above 0 and at most 1; read with 15 significant digits.</param>
     /// <exception cref="BudgetException">The fraction is out of range.</exception>
     public static PruningBudget FromKeepFraction(double fraction) =>
         Create(BudgetKind.KeepFraction, ToDecimal(fraction, "kept fraction"));
 
     /// <summary>A budget by number of parameters.</summary>
-    /// <param name="count">How many parameters of the scope may stay, at least 1; <see cref="TargetFor"/> holds it to the model.</param>
+    /// <param name="count">
+    /// How many parameters of the scope may be kept, at least 1; <see cref="TargetFor"/> checks it against the model.
+    /// </param>
     /// <exception cref="BudgetException">The count is not positive.</exception>
     public static PruningBudget FromParameters(long count) => Create(BudgetKind.Parameters, count);
 
-    /// <summary>The most parameters that may stay: the kept fraction of the dense model, rounded down.</summary>
+    /// <summary>The most parameters that may be kept: the kept fraction of the dense model, rounded down.</summary>
     /// <param name="counter">Counts the model.</param>
     /// <returns>The target, in parameters of <see cref="Scope"/>.</returns>
     /// <exception cref="BudgetException">A number of parameters above what the model has.</exception>
@@ -74,7 +76,7 @@ public sealed record PruningBudget
         long dense = counter.Dense[Scope];
         if (Kind != BudgetKind.Parameters)
         {
-            return FloorOfProduct(dense, Kind == BudgetKind.Ratio ? 1m - Value : Value);
+            return FloorMultiply(dense, Kind == BudgetKind.Ratio ? 1m - Value : Value);
         }
 
         return Value <= dense
@@ -108,8 +110,8 @@ public sealed record PruningBudget
     private static BudgetException OutOfRange(string what, IFormattable value, string range) =>
         new($"A budget's {what} is {value.ToString(null, CultureInfo.InvariantCulture)}; it must be {range}.");
 
-    // In whole numbers: a product of decimals rounds beyond 28 digits, and a target rounded up would let a plan exceed its budget.
-    private static long FloorOfProduct(long dense, decimal fraction)
+    // In integers: decimal multiplication rounds beyond 28 digits, and a target rounded up would let a plan exceed its budget.
+    private static long FloorMultiply(long dense, decimal fraction)
     {
         Span<int> bits = stackalloc int[4];
         decimal.GetBits(fraction, bits);

@@ -1,8 +1,7 @@
 namespace DispLlm;
 
 /// <summary>
-/// A selection that cannot be: indices out of order or range, scores that are no numbers, a plan made for another model, a damaged
-/// plan file.
+/// A selection is invalid: indices out of order or range, scores that are not finite, a plan made for another model, a damaged plan file.
 /// </summary>
 public sealed class SelectionException : DispLlmException
 {
@@ -15,7 +14,7 @@ public sealed class SelectionException : DispLlmException
     }
 }
 
-/// <summary>A budget that makes no sense, or that no selection of the model can meet.</summary>
+/// <summary>A budget is out of range, or no selection of the model can meet it.</summary>
 public sealed class BudgetException : DispLlmException
 {
     /// <summary>Creates the error.</summary>
@@ -26,6 +25,6 @@ public sealed class BudgetException : DispLlmException
     {
     }
 
-    /// <summary>The smallest parameter count that can be reached, in the budget's scope; null where that is not what went wrong.</summary>
+    /// <summary>The smallest parameter count that can be reached, in the budget's scope; null where another thing is wrong.</summary>
     public long? SmallestReachable { get; init; }
 }

@@ -3,9 +3,9 @@ using System.Globalization;
 namespace DispLlm;
 
 /// <summary>
-/// What of a model is kept: for every block five lists of indices (method, section 1). Immutable, and valid from the moment
-/// it exists: every list sorted, unique, in range and not empty. It may say too what kept features are multiplied by. It knows its model's shape, so that it can be counted without
-/// the model and refused by any other, and is saved as text that one can read, compare and edit before anything is cut.
+/// What of a model is kept: for every block and selection site a list of indices (docs/method.md, Selection sites). Every list is sorted,
+/// unique, in range and not empty from the moment the plan exists. A plan knows its model's shape, so that it can be counted without the
+/// model and is refused by any other, and is saved as text that people read, compare and edit. Immutable and safe from several threads.
 /// </summary>
 public sealed record SelectionPlan
 {
@@ -17,7 +17,7 @@ public sealed record SelectionPlan
 
     private readonly NormOrder _normOrder;
     private readonly PlanProvenance _provenance = PlanProvenance.Unknown;
-    private readonly FeatureScales? _gains;
+    private readonly FeatureScales? _scales;
 
     /// <summary>Makes a plan from what each block keeps. The lists are copied.</summary>
     /// <param name="model">The shape of the model that is selected from.</param>
@@ -69,29 +69,34 @@ public sealed record SelectionPlan
     /// <summary>What each block keeps, in block order.</summary>
     public IReadOnlyList<BlockSelection> Blocks { get; }
 
-    /// <summary>What kept features are multiplied by; null where they stay as they are. The cut multiplies the weights that read them (S1, S3, S4) or write them (S2, S5).</summary>
+    /// <summary>
+    /// What kept features are multiplied by; null for 1. Cutting multiplies the weights that read them (S1, S3, S4) or write them (S2, S5).
+    /// </summary>
     /// <exception cref="SelectionException">They are for a model with other gates.</exception>
     public FeatureScales? Scales
     {
-        get => _gains;
+        get => _scales;
         init
         {
             int gates = new GateLayout(Model).Count;
-            _gains = value is null || value.Layout.Count == gates
+            _scales = value is null || value.Layout.Count == gates
                 ? value
-                : throw new SelectionException($"There are {value.Layout.Count} gains for a model of {gates} gates.");
+                : throw new SelectionException($"There are {value.Layout.Count} scales for a model of {gates} gates.");
         }
     }
 
     /// <summary>Parameters of the dense model, computed from <see cref="Model"/>.</summary>
     public ParameterCount DenseParameters { get; }
 
-    /// <summary>Parameters that stay, computed from the lists.</summary>
+    /// <summary>Parameters that are kept, computed from the lists.</summary>
     public ParameterCount KeptParameters { get; }
 
-    /// <summary>The fraction of a scope's parameters that stays, from 0 to 1.</summary>
+    /// <summary>The fraction of the block weights that is kept, from 0 to 1.</summary>
+    public double KeptFraction() => KeptFraction(ParameterScope.BlockWeights);
+
+    /// <summary>The fraction of a scope's parameters that is kept, from 0 to 1.</summary>
     /// <param name="scope">The scope.</param>
-    public double KeptFraction(ParameterScope scope = ParameterScope.BlockWeights) =>
+    public double KeptFraction(ParameterScope scope) =>
         (double)KeptParameters[scope] / DenseParameters[scope];
 
     /// <summary>The plan that keeps everything.</summary>
@@ -100,15 +105,7 @@ public sealed record SelectionPlan
     public static SelectionPlan Dense(DecoderSpec spec)
     {
         var model = ModelShape.FromSpec(spec);
-        int[] stream = Enumerable.Range(0, model.HiddenSize).ToArray();
-        var block = new BlockSelection
-        {
-            AttentionInput = stream,
-            AttentionOutput = stream,
-            MlpInput = stream,
-            MlpHidden = Enumerable.Range(0, model.IntermediateSize).ToArray(),
-            MlpOutput = stream,
-        };
+        var block = new BlockSelection(SiteMap.Create<IReadOnlyList<int>>(site => [.. Enumerable.Range(0, model.SiteSize(site))]));
         return new SelectionPlan(model, Enumerable.Repeat(block, model.NumLayers).ToArray());
     }
 
@@ -119,7 +116,7 @@ public sealed record SelectionPlan
     public static SelectionPlan Load(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        return SelectionPlanReader.Read(File.ReadAllBytes(path), path);
+        return SelectionPlanJson.Read(File.ReadAllBytes(path), path);
     }
 
     /// <summary>Reads a plan from its JSON text.</summary>
@@ -128,7 +125,7 @@ public sealed record SelectionPlan
     public static SelectionPlan FromJson(string json)
     {
         ArgumentNullException.ThrowIfNull(json);
-        return SelectionPlanReader.Read(json, "selection plan");
+        return SelectionPlanJson.Read(json, "selection plan");
     }
 
     /// <summary>The plan as JSON text, one site's list per line; the same plan always gives the same text.</summary>
@@ -143,20 +140,22 @@ public sealed record SelectionPlan
         AtomicFile.Write(path, ToJson());
     }
 
-    /// <summary>Checks that the plan was made for a model; that its lists are sound was checked when it was made.</summary>
+    /// <summary>Checks that the plan was made for a model; its lists were checked when it was made.</summary>
     /// <param name="spec">The model's spec.</param>
     /// <exception cref="SelectionException">
-    /// The plan was made for another model, and the message names the first difference; or it has gains in front of a norm, which no weight can take over.
+    /// The plan was made for another model, and the message names the first difference; or it has scales before a norm, which no weight can
+    /// absorb.
     /// </exception>
     public void Validate(DecoderSpec spec)
     {
         EnsureMadeFor(ModelShape.FromSpec(spec));
         NormOrder.EnsureFits(spec);
-        foreach (var site in Scales?.Layout.Sites.Where(site => !NormOrder.TakesGains(site.Site)) ?? [])
+        foreach (var site in Scales?.Layout.Sites.Where(site => !NormOrder.TakesScales(site.Site)) ?? [])
         {
             if (Scales!.ForSite(site.Block, site.Site).ContainsAnyExcept(1f))
             {
-                throw new SelectionException($"{site}: with {NormOrder} a norm stands behind this site, so that no weight can take over its gains; they have to be 1.");
+                throw new SelectionException(
+                    $"{site}: with {NormOrder} a norm follows this site, so that no weight can absorb its scales; they must be 1.");
             }
         }
     }
@@ -174,27 +173,19 @@ public sealed record SelectionPlan
         }
 
         var blocks = Blocks.ToArray();
-        blocks[block] = site switch
-        {
-            SelectionSite.AttentionInput => blocks[block] with { AttentionInput = indices },
-            SelectionSite.AttentionOutput => blocks[block] with { AttentionOutput = indices },
-            SelectionSite.MlpInput => blocks[block] with { MlpInput = indices },
-            SelectionSite.MlpHidden => blocks[block] with { MlpHidden = indices },
-            SelectionSite.MlpOutput => blocks[block] with { MlpOutput = indices },
-            _ => throw new ArgumentOutOfRangeException(nameof(site), site, "There are five sites, S1 to S5."),
-        };
+        blocks[block] = blocks[block].With(site, indices);
         return new SelectionPlan(Model, blocks) { Family = Family, NormOrder = NormOrder, Provenance = Provenance, Scales = Scales };
     }
 
     /// <summary>The widths of every block, in block order.</summary>
-    public IReadOnlyList<BlockWidths> Widths() => Blocks.Select(BlockWidths.FromSelection).ToArray();
+    public IReadOnlyList<SiteMap<int>> Widths() => [.. Blocks.Select(block => block.Widths())];
 
     /// <summary>What another plan keeps more and less than this one.</summary>
     /// <param name="other">The other plan, for the same model.</param>
     /// <exception cref="SelectionException">The other plan was made for a model of another shape.</exception>
     public SelectionPlanDiff Diff(SelectionPlan other) => new(this, other);
 
-    /// <summary>Whether both select the same from the same model, and say the same of where they came from.</summary>
+    /// <summary>Whether both select the same from the same model, and came from the same place.</summary>
     /// <param name="other">The other plan.</param>
     public bool Equals(SelectionPlan? other) =>
         other is not null && Family == other.Family && NormOrder == other.NormOrder && Model == other.Model
@@ -206,8 +197,8 @@ public sealed record SelectionPlan
     /// <inheritdoc/>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
-        $"{Family ?? "model"}, {Model.NumLayers} blocks: {KeptParameters.BlockWeights:N0} of {DenseParameters.BlockWeights:N0} block weights "
-        + $"stay ({KeptFraction():P2}), {KeptParameters.WholeModel:N0} of {DenseParameters.WholeModel:N0} parameters "
+        $"{Family ?? "model"}, {Model.NumLayers} blocks: {KeptParameters.BlockWeights:N0} of {DenseParameters.BlockWeights:N0} block "
+        + $"weights kept ({KeptFraction():P2}), {KeptParameters.WholeModel:N0} of {DenseParameters.WholeModel:N0} parameters "
         + $"({KeptFraction(ParameterScope.WholeModel):P2})");
 
     internal void EnsureMadeFor(ModelShape model)
@@ -232,7 +223,7 @@ public sealed record SelectionPlan
             int size = model.SiteSize(site);
             if (indices.Length == 0)
             {
-                throw Bad(index, site, "keeps nothing; at least one index must stay");
+                throw Bad(index, site, "keeps nothing; at least one index must be kept");
             }
 
             for (int i = 0; i < indices.Length; i++)
@@ -254,16 +245,9 @@ public sealed record SelectionPlan
             return Array.AsReadOnly(indices);
         }
 
-        return new BlockSelection
-        {
-            AttentionInput = Copy(SelectionSite.AttentionInput),
-            AttentionOutput = Copy(SelectionSite.AttentionOutput),
-            MlpInput = Copy(SelectionSite.MlpInput),
-            MlpHidden = Copy(SelectionSite.MlpHidden),
-            MlpOutput = Copy(SelectionSite.MlpOutput),
-        };
+        return new BlockSelection(SiteMap.Create(Copy));
     }
 
     private static SelectionException Bad(int block, SelectionSite site, string what) =>
-        new($"block {block} S{(int)site} ({site}): {what}.");
+        new($"block {block} {site.Label()}: {what}.");
 }

@@ -13,7 +13,7 @@ public sealed record SelectionSiteDiff(int Block, SelectionSite Site, IReadOnlyL
     /// <inheritdoc/>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
-        $"block {Block} S{(int)Site} ({Site}): +{Added.Count}{List(Added)} -{Removed.Count}{List(Removed)}");
+        $"block {Block} {Site.Label()}: +{Added.Count}{List(Added)} -{Removed.Count}{List(Removed)}");
 
     // Enough to recognise a hand edit; a list of thousands would hide it.
     private static string List(IReadOnlyList<int> indices) => indices.Count switch
@@ -24,7 +24,7 @@ public sealed record SelectionSiteDiff(int Block, SelectionSite Site, IReadOnlyL
     };
 }
 
-/// <summary>How two plans for one model differ, site by site.</summary>
+/// <summary>How two plans for one model differ, site by site. Immutable and safe from several threads.</summary>
 public sealed class SelectionPlanDiff
 {
     internal SelectionPlanDiff(SelectionPlan before, SelectionPlan after)
@@ -38,7 +38,7 @@ public sealed class SelectionPlanDiff
         var sites = new List<SelectionSiteDiff>();
         for (int block = 0; block < before.Blocks.Count; block++)
         {
-            foreach (var site in ParameterCounter.Sites)
+            foreach (var site in SelectionSites.All)
             {
                 var (old, kept) = (before.Blocks[block][site], after.Blocks[block][site]);
                 if (!old.SequenceEqual(kept))
@@ -56,7 +56,7 @@ public sealed class SelectionPlanDiff
         After = after.KeptParameters;
     }
 
-    /// <summary>The sites that differ, in block order and within a block S1 to S5.</summary>
+    /// <summary>The sites that differ, in the order of gates.</summary>
     public IReadOnlyList<SelectionSiteDiff> Sites { get; }
 
     /// <summary>How many indices only the second plan keeps.</summary>

@@ -5,45 +5,9 @@ using System.Text.Json;
 
 namespace DispLlm.Modeling;
 
-/// <summary>The words of plan files, shared by writer and reader.</summary>
-internal static class SelectionPlanWords
-{
-    public static readonly (SelectionSite Value, string Word)[] Sites =
-    [
-        (SelectionSite.AttentionInput, "attention_input"),
-        (SelectionSite.AttentionOutput, "attention_output"),
-        (SelectionSite.MlpInput, "mlp_input"),
-        (SelectionSite.MlpHidden, "mlp_hidden"),
-        (SelectionSite.MlpOutput, "mlp_output"),
-    ];
-
-    public static readonly (NormOrder Value, string Word)[] NormOrders =
-    [
-        (NormOrder.NormThenSelect, "norm_then_select"),
-        (NormOrder.SelectThenNorm, "select_then_norm"),
-    ];
-
-    public static readonly (BudgetKind Value, string Word)[] BudgetKinds =
-    [
-        (BudgetKind.Ratio, "ratio"),
-        (BudgetKind.KeepFraction, "keep_fraction"),
-        (BudgetKind.Parameters, "parameters"),
-    ];
-
-    public static readonly (ParameterScope Value, string Word)[] Scopes =
-    [
-        (ParameterScope.BlockWeights, "block_weights"),
-        (ParameterScope.BlockWeightsAndBiases, "block_weights_and_biases"),
-        (ParameterScope.WholeModel, "whole_model"),
-    ];
-
-    public static string ToWord<T>(this (T Value, string Word)[] words, T value)
-        where T : struct, Enum => words.First(pair => pair.Value.Equals(value)).Word;
-}
-
 /// <summary>
-/// Writes plan files by hand rather than with a serialiser: a site's list belongs on one line, so that a file of half a million
-/// indices stays a page that one can read, and line tools show which site changed.
+/// Writes plan files by hand rather than with a serializer: each site's list is one line, so that people can read a file of half a million
+/// indices and line tools show which site changed.
 /// </summary>
 internal static class SelectionPlanWriter
 {
@@ -55,7 +19,7 @@ internal static class SelectionPlanWriter
             {
               "format_version": {{plan.FormatVersion}},
               "family": {{Text(plan.Family)}},
-              "norm_order": "{{SelectionPlanWords.NormOrders.ToWord(plan.NormOrder)}}",
+              "norm_order": "{{StrictJsonFile.ToWord(plan.NormOrder)}}",
               "model": {
                 "blocks": {{model.NumLayers}},
                 "hidden_size": {{model.HiddenSize}},
@@ -84,26 +48,26 @@ internal static class SelectionPlanWriter
 
             """);
         Lists(text, plan.Blocks.Count, (block, site) => plan.Blocks[block][site]);
-        if (plan.Scales is { } gains)
+        if (plan.Scales is { } scales)
         {
             text.Append("  ],\n  \"gains\": [\n");
-            Lists(text, plan.Blocks.Count, (block, site) => gains.ForSite(block, site).ToArray());
+            Lists(text, plan.Blocks.Count, (block, site) => scales.ForSite(block, site).ToArray());
         }
 
         return text.Append("  ]\n}\n").ToString();
     }
 
-    private static void Lists<T>(StringBuilder text, int blocks, Func<int, SelectionSite, IEnumerable<T>> of)
+    private static void Lists<T>(StringBuilder text, int blocks, Func<int, SelectionSite, IEnumerable<T>> list)
         where T : IFormattable
     {
         for (int block = 0; block < blocks; block++)
         {
             text.Append("    {\n");
-            foreach (var (site, word) in SelectionPlanWords.Sites)
+            foreach (var site in SelectionSites.All)
             {
-                text.Append("      \"").Append(word).Append("\": [");
-                text.AppendJoin(", ", of(block, site).Select(value => value.ToString(null, CultureInfo.InvariantCulture)));
-                text.Append(site == SelectionSite.MlpOutput ? "]\n" : "],\n");
+                text.Append("      \"").Append(site.Descriptor().Key).Append("\": [");
+                text.AppendJoin(", ", list(block, site).Select(value => value.ToString(null, CultureInfo.InvariantCulture)));
+                text.Append(site == SelectionSites.All[^1] ? "]\n" : "],\n");
             }
 
             text.Append(block == blocks - 1 ? "    }\n" : "    },\n");
@@ -115,12 +79,12 @@ internal static class SelectionPlanWriter
 
     private static string Budget(PruningBudget? budget) => budget is null
         ? "null"
-        : $"{{ \"kind\": \"{SelectionPlanWords.BudgetKinds.ToWord(budget.Kind)}\", "
+        : $"{{ \"kind\": \"{StrictJsonFile.ToWord(budget.Kind)}\", "
             + $"\"value\": {budget.Value.ToString(CultureInfo.InvariantCulture)}, "
-            + $"\"scope\": \"{SelectionPlanWords.Scopes.ToWord(budget.Scope)}\" }}";
+            + $"\"scope\": \"{StrictJsonFile.ToWord(budget.Scope)}\" }}";
 
-    private static string Count(ParameterCount count) => "{ " + string.Join(", ", SelectionPlanWords.Scopes.Select(
-        scope => FormattableString.Invariant($"\"{scope.Word}\": {count[scope.Value]}"))) + " }";
+    private static string Count(ParameterCount count) => "{ " + string.Join(", ", Enum.GetValues<ParameterScope>().Select(
+        scope => FormattableString.Invariant($"\"{StrictJsonFile.ToWord(scope)}\": {count[scope]}"))) + " }";
 
     private static string Bool(bool value) => value ? "true" : "false";
 

@@ -1,15 +1,16 @@
 namespace DispLlm.Training;
 
 /// <summary>
-/// How much each gate of a model is worth keeping: logits of a hypernetwork or the scores of any other strategy. Larger stays
-/// longer; only the order matters to <see cref="BudgetProjection"/>, within a site and between sites alike. Immutable, all finite.
+/// How much each gate of a model is worth keeping: logits of a hypernetwork, or the scores of any other strategy. Larger is kept longer.
+/// Only the order matters to <see cref="BudgetProjection"/>, within a site and between sites. Immutable, all finite, and safe from several
+/// threads.
 /// </summary>
 public sealed class SelectionScores
 {
     private readonly float[] _values;
 
     /// <summary>Takes a copy of the scores.</summary>
-    /// <param name="layout">Where each site's gates stand.</param>
+    /// <param name="layout">Where the gates of each site are.</param>
     /// <param name="values">The scores, <c>[layout.Count]</c>.</param>
     /// <exception cref="SelectionException">Wrong number of scores, or one that is not finite.</exception>
     public SelectionScores(GateLayout layout, ReadOnlySpan<float> values)
@@ -19,7 +20,7 @@ public sealed class SelectionScores
         _values = layout.FiniteCopy(values, "score");
     }
 
-    /// <summary>Where each site's gates stand.</summary>
+    /// <summary>Where the gates of each site are.</summary>
     public GateLayout Layout { get; }
 
     /// <summary>All scores, <c>[Layout.Count]</c>.</summary>

@@ -1,8 +1,8 @@
 namespace DispLlm;
 
 /// <summary>
-/// The five places of a decoder block where features are selected (method, section 1). No two sites are tied: every block
-/// chooses for itself what it reads from the residual stream and what it writes to it.
+/// The places of a decoder block where features are selected (DISP-LLM, Fig. 2; docs/method.md, Selection sites). No two sites are tied:
+/// every block has its own selection of what it reads from the residual stream and what it writes to it.
 /// </summary>
 public enum SelectionSite
 {

@@ -3,8 +3,8 @@ using TorchSharp;
 namespace DispLlm.Training;
 
 /// <summary>
-/// What steps keep for their way back, where that is left to the library: chosen once for each shape of a window. Asked again in a later step, an accelerator would count
-/// the memory that the framework holds for its next tensors as taken, and steps that fit would begin to compute their blocks twice.
+/// Resolves <see cref="ActivationCheckpointing.Automatic"/>, once for each shape of a batch. Asked again in a later step, an accelerator
+/// would count the memory that libtorch caches as taken, and steps that fit would begin to recompute their blocks.
 /// </summary>
 /// <param name="wanted">What the caller asks for.</param>
 /// <param name="model">The model that learns.</param>
@@ -14,28 +14,29 @@ internal sealed class ActivationCheckpointingPolicy(ActivationCheckpointing want
 
     private readonly Dictionary<(long Batch, long Length), ActivationCheckpointing> _chosen = [];
 
-    /// <summary>What a step over a window keeps; never <see cref="ActivationCheckpointing.Automatic"/>.</summary>
-    /// <param name="window">Tokens <c>[batch, seq]</c>.</param>
-    public ActivationCheckpointing For(torch.Tensor window)
+    /// <summary>What a step over a batch does; never <see cref="ActivationCheckpointing.Automatic"/>.</summary>
+    /// <param name="tokens"><c>[batch, seq]</c>.</param>
+    public ActivationCheckpointing For(torch.Tensor tokens)
     {
         if (wanted != ActivationCheckpointing.Automatic)
         {
             return wanted;
         }
 
-        var shape = (window.shape[0], window.shape[1]);
-        if (!_chosen.TryGetValue(shape, out var kept))
+        var shape = (tokens.shape[0], tokens.shape[1]);
+        if (!_chosen.TryGetValue(shape, out var chosen))
         {
-            _chosen[shape] = kept = WhatFits(shape);
+            _chosen[shape] = chosen = Choose(shape);
         }
 
-        return kept;
+        return chosen;
     }
 
-    private ActivationCheckpointing WhatFits((long Batch, long Length) window)
+    private ActivationCheckpointing Choose((long Batch, long Length) shape)
     {
-        var step = TrainingMemoryEstimate.Estimate(model.Spec, model.Backend.ComputeType, window.Batch, window.Length, model.Backend.Device.IsAccelerator());
-        double room = model.Backend.Memory().AvailableBytes is { } free ? ShareOfFree * free : step.Weights;
-        return step.AllBlocks + step.Logits > room ? ActivationCheckpointing.PerBlock : ActivationCheckpointing.None;
+        var step = TrainingMemoryEstimate.Estimate(model.Spec, model.Backend.ComputeType, shape.Batch, shape.Length,
+            model.Backend.Device.IsAccelerator());
+        double available = model.Backend.Memory().AvailableBytes is { } free ? ShareOfFree * free : step.Weights;
+        return step.AllBlocks + step.Logits > available ? ActivationCheckpointing.PerBlock : ActivationCheckpointing.None;
     }
 }

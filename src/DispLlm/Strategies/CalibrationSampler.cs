@@ -1,6 +1,6 @@
 namespace DispLlm.Training;
 
-/// <summary>The calibration text of a request, cut into windows for strategies that look at one window at a time.</summary>
+/// <summary>The calibration text of a request, split into sequences for strategies that look at one at a time.</summary>
 internal static class CalibrationSampler
 {
     public static int DefaultLength(DecoderSpec spec) => Math.Min(2048, spec.MaxPositions);
@@ -8,10 +8,11 @@ internal static class CalibrationSampler
     public static int[] Tokens(SelectionRequest request, string strategy, CancellationToken cancellation)
     {
         var corpus = request.Calibration ?? throw new ArgumentException(
-            $"The {strategy} strategy looks at text: give it a calibration corpus, or TokenCorpus.SampledFromModel.", nameof(request));
+            $"The {strategy} strategy needs text: give it a calibration corpus, or {nameof(TokenCorpus)}.{nameof(TokenCorpus.GeneratedByModel)}().", nameof(request));
         return corpus.Tokenize(CorpusContext.For(request.Model), cancellation);
     }
 
-    public static SequenceSampler Create(SelectionRequest request, string strategy, int? windowLength, CancellationToken cancellation) => new(
-        Tokens(request, strategy, cancellation), windowLength ?? DefaultLength(request.Model.Spec), 1, request.Model.Backend.Random(request.Seed));
+    public static SequenceSampler Create(SelectionRequest request, string strategy, int? sequenceLength, CancellationToken cancellation) =>
+        new(Tokens(request, strategy, cancellation), sequenceLength ?? DefaultLength(request.Model.Spec), 1,
+            request.Model.Backend.Random(request.Seed));
 }

@@ -4,57 +4,74 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// The model's half of a learning step: what closing or opening each gate would do to the next-token loss. This is the seam between model
-/// and hypernetwork: gates go in, their gradient comes out, and whatever lies between (several windows, several devices) stays on this side.
+/// The model's half of a learning step: what closing or opening each gate would do to the next-token loss. Gates go in, their gradient
+/// comes out; accumulation, activation checkpointing and devices stay on this side. Not thread-safe to dispose while in use; the
+/// computation may run on any one thread.
 /// </summary>
-/// <param name="CrossEntropy">Mean next-token cross-entropy over all windows, in nats a token.</param>
+/// <param name="CrossEntropy">Mean next-token cross-entropy over all sequences, in nats a token.</param>
 /// <param name="Gradient"><c>[gates]</c>, float32: d cross-entropy / d gate. The holder disposes it.</param>
 public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisposable
 {
-    /// <summary>Runs windows through the gated model and back.</summary>
+    /// <summary>Computes the forward and the backward pass of the gated model, and keeps the activations that fit into memory.</summary>
     /// <param name="model">The model; its weights are frozen.</param>
-    /// <param name="gates"><c>[gates]</c>, float32. The same draw serves every window.</param>
+    /// <param name="gates"><c>[gates]</c>, float32. The same sample serves every batch.</param>
     /// <param name="order">Norm or selection first.</param>
-    /// <param name="windows">Token windows <c>[batch, seq]</c>; loss is the mean over their next-token predictions.</param>
-    /// <param name="distillation">How much of the loss is the divergence from the dense model's predictions: 0 (default) to 1.</param>
-    /// <param name="memory">What is kept for the way back. Default: what fits.</param>
-    /// <param name="cancellationToken">Looked at between windows.</param>
+    /// <param name="batches">Tokens <c>[batch, seq]</c>, int64; the loss is the mean over their next-token predictions.</param>
+    /// <param name="cancellationToken">Looked at between batches.</param>
+    public static GateGradients Compute(
+        IPrunableModel model, Tensor gates, NormOrder order, IReadOnlyList<Tensor> batches,
+            CancellationToken cancellationToken = default) =>
+        Compute(model, gates, order, batches, ActivationCheckpointing.Automatic, cancellationToken);
+
+    /// <summary>Computes the forward and the backward pass of the gated model.</summary>
+    /// <param name="model">The model; its weights are frozen.</param>
+    /// <param name="gates"><c>[gates]</c>, float32. The same sample serves every batch.</param>
+    /// <param name="order">Norm or selection first.</param>
+    /// <param name="batches">Tokens <c>[batch, seq]</c>, int64; the loss is the mean over their next-token predictions.</param>
+    /// <param name="memory">Which activations are saved for the backward pass.</param>
+    /// <param name="cancellationToken">Looked at between batches.</param>
     public static GateGradients Compute(
         IPrunableModel model,
         Tensor gates,
         NormOrder order,
-        IReadOnlyList<Tensor> windows,
-        double distillation = 0,
-        ActivationCheckpointing memory = ActivationCheckpointing.Automatic,
+        IReadOnlyList<Tensor> batches,
+        ActivationCheckpointing memory,
         CancellationToken cancellationToken = default) =>
-        Compute(model, gates, order, windows, new ActivationCheckpointingPolicy(memory, model), distillation, cancellationToken);
+        Compute(model, gates, order, batches, new ActivationCheckpointingPolicy(memory, model), cancellationToken: cancellationToken);
 
-    /// <summary>The same in one of several steps, which choose once what they keep.</summary>
+    /// <summary>The same in one of several steps, which choose once which activations they save.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="gates"><c>[gates]</c>.</param>
+    /// <param name="order">Norm or selection first.</param>
+    /// <param name="batches">Tokens.</param>
+    /// <param name="checkpointing">Chooses which activations are saved.</param>
+    /// <param name="distillation">The share of the loss that is the divergence from the dense model's predictions, 0 to 1.</param>
+    /// <param name="cancellationToken">Looked at between batches.</param>
     internal static GateGradients Compute(
         IPrunableModel model,
         Tensor gates,
         NormOrder order,
-        IReadOnlyList<Tensor> windows,
-        ActivationCheckpointingPolicy kept,
+        IReadOnlyList<Tensor> batches,
+        ActivationCheckpointingPolicy checkpointing,
         double distillation = 0,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(gates);
-        ArgumentNullException.ThrowIfNull(windows);
+        ArgumentNullException.ThrowIfNull(batches);
         using var scope = NewDisposeScope();
         Tensor leaf = gates.detach().clone().requires_grad_();
-        long predictions = windows.Sum(Predictions);
+        long predictions = batches.Sum(Predictions);
         double crossEntropy = 0;
-        foreach (var window in windows)
+        foreach (var tokens in batches)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var step = NewDisposeScope();
-            double share = (double)Predictions(window) / predictions;
-            var gated = new Gates(leaf, order) { CheckpointActivations = kept.For(window) == ActivationCheckpointing.PerBlock };
+            double share = (double)Predictions(tokens) / predictions;
+            var gated = new Gates(leaf, order) { CheckpointActivations = checkpointing.For(tokens) == ActivationCheckpointing.PerBlock };
             crossEntropy += share * (distillation == 0
-                ? Learn(model, window, gated, share)
-                : Distil(model, window, gated, share, distillation));
+                ? Backward(model, tokens, gated, share)
+                : BackwardWithDistillation(model, tokens, gated, share, distillation));
         }
 
         Tensor gradient = leaf.grad ?? zeros_like(leaf);
@@ -64,30 +81,32 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
     /// <inheritdoc/>
     public void Dispose() => Gradient.Dispose();
 
-    /// <summary>Takes the gradient of the text's cross-entropy back to the gates; returns that loss, in nats a token.</summary>
-    private static double Learn(IPrunableModel model, Tensor window, Gates gates, double share)
+    /// <summary>Accumulates the gradient of the cross-entropy in the gates; returns that loss, in nats a token.</summary>
+    private static double Backward(IPrunableModel model, Tensor tokens, Gates gates, double share)
     {
-        long last = window.shape[1] - 1;
-        Tensor logits = model.Logits(window.narrow(1, 0, last), gates);
-        Tensor next = window.narrow(1, 1, last).reshape(-1).to(logits.device);
+        long last = tokens.shape[1] - 1;
+        Tensor logits = model.Logits(tokens.narrow(1, 0, last), gates);
+        Tensor next = tokens.narrow(1, 1, last).reshape(-1).to(logits.device);
         Tensor rows = logits.view(-1, logits.shape[^1]);
         var (loss, slope) = CausalLmLoss.ComputeWithGradient(rows.detach(), next);
         autograd.backward([rows], [slope.MulScalarInPlace(share)]);
         return loss;
     }
 
-    /// <summary>The same, with part of the loss towards the dense model's predictions: Kullback-Leibler divergence, in nats a token.</summary>
-    private static double Distil(IPrunableModel model, Tensor window, Gates gates, double share, double distillation)
+    /// <summary>
+    /// The same, where a share of the loss is the Kullback-Leibler divergence from the dense model's predictions, in nats a token.
+    /// </summary>
+    private static double BackwardWithDistillation(IPrunableModel model, Tensor tokens, Gates gates, double share, double distillation)
     {
-        long last = window.shape[1] - 1;
+        long last = tokens.shape[1] - 1;
         Tensor teacher;
         using (no_grad())
         {
-            teacher = model.Logits(window).narrow(1, 0, last).to(ScalarType.Float32).log_softmax(-1);
+            teacher = model.Logits(tokens).narrow(1, 0, last).to(ScalarType.Float32).log_softmax(-1);
         }
 
-        Tensor student = model.Logits(window, gates).narrow(1, 0, last).to(ScalarType.Float32).log_softmax(-1);
-        Tensor next = window.narrow(1, 1, last).to(student.device).unsqueeze(-1);
+        Tensor student = model.Logits(tokens, gates).narrow(1, 0, last).to(ScalarType.Float32).log_softmax(-1);
+        Tensor next = tokens.narrow(1, 1, last).to(student.device).unsqueeze(-1);
         Tensor text = -student.gather(-1, next).mean();
         Tensor dense = (teacher.exp() * (teacher - student)).sum(-1).mean();
         text.MulScalar(1 - distillation).Add(dense.MulScalar(distillation)).MulScalar(share).backward();

@@ -3,11 +3,11 @@ namespace DispLlm.Training;
 /// <summary>Turns what was measured at the gates into scores that compare across sites of different size and cost.</summary>
 internal static class GateScores
 {
-    // What was measured may be exactly 0 (a feature that nothing reads): its logarithm is held finite, far below all others.
+    // A measurement may be exactly 0 (a feature that nothing reads). Its logarithm stays finite, far below all others.
     private const double Least = 1e-30;
 
     /// <summary>
-    /// log(measured / parameters that closing the gate frees), given what each block keeps at present: what is cheap to lose and dear to keep goes first.
+    /// log(measured / parameters that closing the gate removes), given what each block keeps at present.
     /// </summary>
     public static SelectionScores PerParameter(GateLayout layout, ReadOnlySpan<float> measured, SelectionPlan present, ParameterScope scope)
     {

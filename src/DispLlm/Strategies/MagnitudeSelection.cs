@@ -4,22 +4,19 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// Keeps the features with the largest weights: the score of a gate is the Euclidean norm of the weights that closing it would drop,
-/// divided by the mean over its site, so that sites of different scale compare. Needs no text and no training.
+/// Keeps the features with the largest weights. The score of a gate is the Euclidean norm of the weights that closing it removes, divided
+/// by the mean over its site, so that sites of different scale compare. Needs no text and no training. Immutable, so it can be used from
+/// many threads.
 /// </summary>
-public sealed record MagnitudeSelection : ISelectionStrategy
+public sealed record MagnitudeSelection : ScoreStrategy
 {
     /// <inheritdoc/>
-    public string Name => "magnitude";
+    public override string Name => "magnitude";
 
     /// <inheritdoc/>
-    public bool NeedsCalibration => false;
-
-    /// <inheritdoc/>
-    public SelectionOutcome Select(SelectionRequest request, CancellationToken cancellationToken = default)
+    protected override ScoreResult ComputeScores(SelectionRequest request, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(request);
-        request.EnsureReachable(Name);
         var model = request.Model;
         float[] values = new float[model.GateLayout.Count];
         foreach (var site in model.GateLayout.Sites)
@@ -32,8 +29,7 @@ public sealed record MagnitudeSelection : ISelectionStrategy
             relative.data<float>().ToArray().CopyTo(values, site.Offset);
         }
 
-        var scores = new SelectionScores(model.GateLayout, values);
-        return new SelectionOutcome(request.Project(Name, scores), scores, []);
+        return new ScoreResult(new SelectionScores(model.GateLayout, values));
     }
 
     private static Tensor SquaredNorms(IPrunableModel model, GateRange site)
@@ -41,15 +37,15 @@ public sealed record MagnitudeSelection : ISelectionStrategy
         Tensor? sum = null;
         foreach (var part in ParameterCatalog.BlockParameters(model.Spec, site.Block).Where(part => !part.IsBias))
         {
-            var cuts = PrunedAxes.For(part.Role);
-            if (cuts.OutputSite == site.Site || cuts.InputSite == site.Site)
+            var axes = PrunedAxes.For(part.Role);
+            if (axes.OutputSite == site.Site || axes.InputSite == site.Site)
             {
-                int acrossDimension = cuts.OutputSite == site.Site ? 1 : 0;
+                int acrossDimension = axes.OutputSite == site.Site ? 1 : 0;
                 Tensor squares = model.Weight(part.Role, site.Block).to(ScalarType.Float32).PowScalar(2).sum(acrossDimension);
                 sum = sum is null ? squares : sum.Add(squares);
             }
         }
 
-        return sum ?? throw new InvalidOperationException($"No weight is cut by {site}.");
+        return sum ?? throw new InvalidOperationException($"No weight is pruned by {site}.");
     }
 }

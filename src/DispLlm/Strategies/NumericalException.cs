@@ -24,7 +24,7 @@ public sealed class NumericalException : DispLlmException
 
     /// <summary>Refuses what is not finite, and names the site of the first such gate.</summary>
     /// <param name="values"><c>[gates]</c>.</param>
-    /// <param name="layout">Where each site's gates stand.</param>
+    /// <param name="layout">The gates of each site.</param>
     /// <param name="step">The step, from 1.</param>
     /// <param name="what">What the values are, as in "a logit".</param>
     internal static void ThrowIfNotFinite(Tensor values, GateLayout layout, int step, string what)

@@ -2,24 +2,19 @@ using TorchSharp;
 
 namespace DispLlm;
 
-/// <summary>Keeps features at random: the floor that every other strategy has to beat.</summary>
-public sealed record RandomSelection : ISelectionStrategy
+/// <summary>Keeps features at random: what every other strategy has to beat. Immutable, so it can be used from many threads.</summary>
+public sealed record RandomSelection : ScoreStrategy
 {
     /// <inheritdoc/>
-    public string Name => "random";
+    public override string Name => "random";
 
     /// <inheritdoc/>
-    public bool NeedsCalibration => false;
-
-    /// <inheritdoc/>
-    public SelectionOutcome Select(SelectionRequest request, CancellationToken cancellationToken = default)
+    protected override ScoreResult ComputeScores(SelectionRequest request, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(request);
-        request.EnsureReachable(Name);
         cancellationToken.ThrowIfCancellationRequested();
         using var stream = request.Model.Backend.Random(request.Seed).Stream("random selection");
         using var uniform = stream.Uniform(request.Model.GateLayout.Count);
-        var scores = new SelectionScores(request.Model.GateLayout, uniform.data<float>().ToArray());
-        return new SelectionOutcome(request.Project(Name, scores), scores, []);
+        return new ScoreResult(new SelectionScores(request.Model.GateLayout, uniform.data<float>().ToArray()));
     }
 }

@@ -1,23 +1,23 @@
-using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Abstractions;
-
 namespace DispLlm;
 
-/// <summary>What a strategy decided.</summary>
+/// <summary>What a strategy decided. An immutable value, without tensors.</summary>
 /// <param name="Plan">What is kept: within the budget.</param>
-/// <param name="Scores">The real-valued scores behind it; they can be projected on other budgets.</param>
-/// <param name="History">One entry a learning step; empty for strategies that do not learn.</param>
-public sealed record SelectionOutcome(SelectionPlan Plan, SelectionScores Scores, IReadOnlyList<SelectionProgress> History)
+/// <param name="Scores">The scores that the plan was made from; they can be projected onto other budgets.</param>
+/// <param name="History">One entry per learning step; empty for strategies that do not learn.</param>
+public sealed record SelectionOutcome(SelectionPlan Plan, SelectionScores Scores, IReadOnlyList<PruningProgress> History)
 {
-    /// <summary>Whether the scores are to be projected with one selection for all sites of the stream. Default no.</summary>
-    public bool SharedStream { get; init; }
+    /// <summary>What was left alone, and is by <see cref="PlanFor"/> too. Default: nothing.</summary>
+    public BudgetConstraints Constraints { get; init; } = BudgetConstraints.None;
+
+    /// <summary>Whether all sites of the residual stream share one selection.</summary>
+    internal bool SharedStream { get; init; }
 
     /// <summary>
-    /// The plan that the same scores give for another budget: one run serves many. A run of its own for the budget is a little better where the two are far apart. Gains go along
-    /// (<see cref="FeatureScales.RescaledFor"/>).
+    /// The plan that the same scores give for another budget. A run of its own for the budget is a little better where the two are far
+    /// apart. Scales are kept, adapted to the budget (<see cref="FeatureScales.RescaledFor"/>).
     /// </summary>
     /// <param name="spec">The spec of the model that was selected from.</param>
-    /// <param name="budget">How much of it may stay.</param>
+    /// <param name="budget">How much of it may be kept.</param>
     /// <exception cref="BudgetException">The budget cannot be met by this model.</exception>
     public SelectionPlan PlanFor(DecoderSpec spec, PruningBudget budget)
     {
@@ -26,6 +26,7 @@ public sealed record SelectionOutcome(SelectionPlan Plan, SelectionScores Scores
         {
             WidthMultiple = Plan.Provenance.WidthMultiple ?? 1,
             SharedStream = SharedStream,
+            Constraints = Constraints,
             NormOrder = Plan.NormOrder,
             Family = Plan.Family,
             Strategy = Plan.Provenance.Strategy,

@@ -3,8 +3,8 @@ using TorchSharp;
 namespace DispLlm.Training;
 
 /// <summary>
-/// What the model's half of a learning step holds in memory, counted from shapes: weights, what is kept for the way back, logits with their gradient. The
-/// hypernetwork's half comes on top: 16 bytes for each of its weights (value, gradient, two moments).
+/// Bytes that the model's half of a learning step holds, counted from shapes: weights, saved activations, logits with their gradient. The
+/// hypernetwork's half comes on top: 16 bytes for each of its weights (value, gradient, two moments). An immutable value.
 /// </summary>
 public sealed record TrainingMemoryEstimate
 {
@@ -13,49 +13,49 @@ public sealed record TrainingMemoryEstimate
     }
 
     /// <summary>Bytes of the weights in the compute type.</summary>
-    public required double Weights { get; init; }
+    public required long Weights { get; init; }
 
-    /// <summary>Bytes of what enters all blocks: what <see cref="ActivationCheckpointing.PerBlock"/> keeps.</summary>
-    public required double BlockInputs { get; init; }
+    /// <summary>Bytes of all block inputs: what <see cref="ActivationCheckpointing.PerBlock"/> saves.</summary>
+    public required long BlockInputs { get; init; }
 
     /// <summary>
-    /// Bytes that the gradient of one block needs, counted from what each operation keeps: the stream, the norms' results and what was written; queries, keys, values, and what attention
-    /// mixed of them; the MLP's hidden features before and behind activation and product, on an accelerator also the activation before the product. Attention's weights, tokens times tokens of
-    /// a window, are kept only in bfloat16 on a processor that has units for it and is the faster for them.
+    /// Bytes of the activations that the gradient of one block needs: the residual stream, the norms' outputs and what is written; queries,
+    /// keys, values and attention's output; the MLP's hidden features before and after the activation, on an accelerator also the
+    /// activation before it is multiplied. The attention weights are saved only in bfloat16 on a processor with AVX512-BF16 or AMX.
     /// </summary>
-    public required double OneBlock { get; init; }
+    public required long OneBlock { get; init; }
 
-    /// <summary>Bytes that the gradients of all blocks need: what <see cref="ActivationCheckpointing.None"/> keeps.</summary>
-    public required double AllBlocks { get; init; }
+    /// <summary>Bytes of the activations of all blocks: what <see cref="ActivationCheckpointing.None"/> saves.</summary>
+    public required long AllBlocks { get; init; }
 
     /// <summary>Bytes of the logits and of their gradient.</summary>
-    public required double Logits { get; init; }
+    public required long Logits { get; init; }
 
-    /// <summary>Bytes of a step that keeps one or the other.</summary>
-    /// <param name="kept">What is kept; not <see cref="ActivationCheckpointing.Automatic"/>.</param>
-    /// <exception cref="ArgumentOutOfRangeException"><paramref name="kept"/> is neither.</exception>
-    public double Total(ActivationCheckpointing kept) => kept switch
+    /// <summary>Bytes of a step.</summary>
+    /// <param name="checkpointing">What is saved; not <see cref="ActivationCheckpointing.Automatic"/>.</param>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="checkpointing"/> is neither.</exception>
+    public long Total(ActivationCheckpointing checkpointing) => checkpointing switch
     {
         ActivationCheckpointing.None => Weights + AllBlocks + Logits,
         ActivationCheckpointing.PerBlock => Weights + BlockInputs + OneBlock + Logits,
-        _ => throw new ArgumentOutOfRangeException(nameof(kept), kept, "A step keeps everything or block inputs."),
+        _ => throw new ArgumentOutOfRangeException(nameof(checkpointing), checkpointing, "A step saves all activations or block inputs."),
     };
 
     /// <summary>Counts a step's memory.</summary>
     /// <param name="spec">The model.</param>
     /// <param name="type">The compute type.</param>
-    /// <param name="batch">Windows in a forward pass.</param>
-    /// <param name="length">Tokens of a window.</param>
-    /// <param name="onAccelerator">Whether the step is computed on an accelerator, and not on the CPU. Default no.</param>
-    public static TrainingMemoryEstimate Estimate(DecoderSpec spec, torch.ScalarType type, long batch, long length, bool onAccelerator = false)
+    /// <param name="batch">Sequences in a forward pass.</param>
+    /// <param name="length">Tokens of a sequence.</param>
+    /// <param name="onAccelerator">Whether the step is computed on an accelerator, and not on the CPU.</param>
+    public static TrainingMemoryEstimate Estimate(DecoderSpec spec, torch.ScalarType type, long batch, long length, bool onAccelerator)
     {
         ArgumentNullException.ThrowIfNull(spec);
-        double element = type == torch.ScalarType.Float32 ? 4 : 2, tokens = (double)batch * length;
-        double stream = tokens * spec.HiddenSize * 6 * element;
-        double heads = tokens * 2 * (spec.QuerySize + spec.KeyValueSize) * element;
-        bool keepsWeights = !onAccelerator && DeviceAttention.UsesMatmul(type, spec.NumAttentionHeads, spec.NumKeyValueHeads);
-        double attention = heads + (tokens * spec.NumAttentionHeads * (keepsWeights ? length * element / 2 : sizeof(float)));
-        double mlp = tokens * spec.IntermediateSize * (!spec.GatedMlp ? 2 : onAccelerator ? 4 : 3) * element;
+        long element = type == torch.ScalarType.Float32 ? 4 : 2, tokens = checked(batch * length);
+        long stream = tokens * spec.HiddenSize * 6 * element;
+        long heads = tokens * 2 * (spec.QuerySize + spec.KeyValueSize) * element;
+        bool savesWeights = !onAccelerator && DeviceAttention.UsesMatmul(type, spec.NumAttentionHeads, spec.NumKeyValueHeads);
+        long attention = heads + (tokens * spec.NumAttentionHeads * (savesWeights ? length * element / 2 : sizeof(float)));
+        long mlp = tokens * spec.IntermediateSize * (!spec.GatedMlp ? 2 : onAccelerator ? 4 : 3) * element;
         return new TrainingMemoryEstimate
         {
             Weights = new ParameterCounter(spec).Dense.WholeModel * element,

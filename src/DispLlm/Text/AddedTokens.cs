@@ -3,7 +3,7 @@ using System.Text.Json;
 
 namespace DispLlm;
 
-/// <summary>A token outside the merges: matched in the text as it is, before anything else.</summary>
+/// <summary>A token outside the merges: matched in the text before anything else.</summary>
 internal sealed record AddedToken(string Content, int Id, bool IsNormalized = false, bool StripsLeft = false, bool StripsRight = false)
 {
     /// <summary>Reads one as tokenizer.json and tokenizer_config.json write it.</summary>
@@ -30,8 +30,8 @@ internal sealed record AddedToken(string Content, int Id, bool IsNormalized = fa
 }
 
 /// <summary>
-/// Finds added tokens in a text: at every place the longest that fits, from left to right. Those that see the text as it is written go
-/// first, those that would see it normalized look through what is left; so a special token wins over a run of spaces that it touches.
+/// Finds added tokens in a text: at every position the longest match, from left to right. Tokens that match the raw text come first, then
+/// those that match normalized text in what is left; so a special token wins over a run of spaces beside it. Immutable and thread-safe.
 /// </summary>
 internal sealed class AddedTokenSplitter
 {

@@ -4,12 +4,12 @@ using Microsoft.ML.Tokenizers;
 namespace DispLlm;
 
 /// <summary>
-/// Byte-level BPE, as GPT-2, OPT, Phi, LLaMA 3 and their relatives use it. Microsoft.ML.Tokenizers merges; what goes before (added tokens,
-/// words) and decoding are here, since it splits text otherwise than tokenizer.json asks and gives up on ids that end inside a character.
+/// Byte-level BPE, as GPT-2, OPT, Phi and LLaMA 3 use it. Microsoft.ML.Tokenizers merges. Added tokens, pre-tokenization and decoding are
+/// here, since it splits text otherwise than tokenizer.json asks and fails on ids that end inside a character. Thread-safe.
 /// </summary>
 internal sealed class ByteLevelCodec : ITokenCodec
 {
-    // Every byte has a printable character that stands for it in the vocabulary: itself where it is printable, or one from U+0100 on.
+    // The vocabulary writes every byte as a printable character: itself where it is printable, or one from U+0100 on.
     private static readonly char[] ByteToChar = BuildAlphabet();
     private static readonly Dictionary<char, byte> CharToByte =
         Enumerable.Range(0, 256).ToDictionary(b => ByteToChar[b], b => (byte)b);
@@ -38,9 +38,9 @@ internal sealed class ByteLevelCodec : ITokenCodec
             _bytes[token.Id] = Encoding.UTF8.GetBytes(token.Content);
         }
 
-        // Some vocabularies miss a few bytes that hardly any text has (SmolLM2's misses six control characters and some lead bytes);
-        // without an unknown token the original drops those in silence, and so it has to be here. A vocabulary that misses most of
-        // them is of another kind.
+        // Some vocabularies lack a few bytes that hardly any text has (SmolLM2's lacks six control characters and some lead bytes). Without
+        // an unknown token the original tokenizer drops those silently, and so does this one. A vocabulary that lacks most of them is of
+        // another kind.
         int known = ByteToChar.Count(c => definition.Vocabulary.ContainsKey(c.ToString()));
         if (known < 192)
         {
@@ -50,7 +50,7 @@ internal sealed class ByteLevelCodec : ITokenCodec
 
         try
         {
-            // Words are cut before; the library's own pre-tokenizer is passed by on every call.
+            // Words are split before; the library's own pre-tokenizer is not used.
             _merger = BpeTokenizer.Create(new BpeOptions(definition.Vocabulary)
             {
                 Merges = definition.Merges,
@@ -103,7 +103,7 @@ internal sealed class ByteLevelCodec : ITokenCodec
 
     private static string Disguise(string word) => string.Concat(Encoding.UTF8.GetBytes(word).Select(b => ByteToChar[b]));
 
-    /// <summary>The bytes that a token of the vocabulary stands for; a token that is not in disguise is its own text.</summary>
+    /// <summary>The bytes of a token of the vocabulary; a token that is not byte-encoded is its own text.</summary>
     private static byte[] ToBytes(string token)
     {
         var bytes = new byte[token.Length];

@@ -13,13 +13,13 @@ internal sealed record ByteLevelDefinition(
     /// <summary>Whether a word that is a token is taken whole, even where merges would not build it (LLaMA 3).</summary>
     public bool IgnoresMerges { get; init; }
 
-    /// <summary>The token that stands for a byte the vocabulary does not have, if there is one.</summary>
+    /// <summary>The token of a byte that the vocabulary does not have, if there is one.</summary>
     public string? UnknownToken { get; init; }
 
-    /// <summary>Whether neighbouring unknown bytes are one unknown token.</summary>
+    /// <summary>Whether adjacent unknown bytes are one unknown token.</summary>
     public bool FusesUnknown { get; init; }
 
-    /// <summary>The token that the post-processor puts in front of a text, if it does.</summary>
+    /// <summary>The token that the post-processor puts before a text, if it does.</summary>
     public string? FirstToken { get; init; }
 
     /// <summary>Reads tokenizer.json.</summary>
@@ -83,7 +83,7 @@ internal sealed record ByteLevelDefinition(
 
         foreach (string key in (string[])["dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"])
         {
-            // Empty, false and null all say the same.
+            // Empty, false and null mean the same.
             if (JsonFiles.Optional(model, key) is { } value && value.GetRawText() is not ("false" or "\"\"" or "0" or "0.0"))
             {
                 throw JsonFiles.Unsupported(path, $"model.{key}", value.GetRawText());
@@ -145,7 +145,7 @@ internal sealed record ByteLevelDefinition(
         }
     }
 
-    /// <summary>The post-processor only adds special tokens, which encoding leaves out: all it tells is whether one goes first.</summary>
+    /// <summary>The post-processor only adds special tokens, which encoding leaves out: it only tells whether one comes first.</summary>
     private static string? ReadFirstToken(JsonElement? element)
     {
         if (element is not { ValueKind: JsonValueKind.Object } processor || !processor.TryGetProperty("type", out var type))

@@ -3,7 +3,7 @@ using System.Text;
 
 namespace DispLlm;
 
-/// <summary>What .NET's 16-bit characters do not do by themselves for tokenizers, whose rules are written for code points.</summary>
+/// <summary>Code points, which the rules of tokenizers are written for, in .NET's UTF-16 text.</summary>
 internal static class CodePoints
 {
     /// <summary>
@@ -37,10 +37,10 @@ internal static class CodePoints
     }
 
     /// <summary>
-    /// A text of the same code points in which each is one character, so that a regular expression sees what it was written for: .NET's
-    /// engine takes a code point beyond U+FFFF for two characters, neither of them a letter or a number. Such a one is stood in for by a
-    /// rare character of the same category. <paramref name="starts"/> tells where in the text each code point begins; it is
-    /// <see langword="null"/> where the text has none of them and is its own shadow.
+    /// A text in which every code point is one character, for regular expressions: .NET's engine takes a code point beyond U+FFFF for two
+    /// characters, neither of them a letter or a number. Each such code point is replaced by a rare character of the same category.
+    /// <paramref name="starts"/> is where in the text each code point begins; <see langword="null"/> where the text has none of them and is
+    /// returned itself.
     /// </summary>
     public static string Shadow(string text, out int[]? starts)
     {
@@ -86,6 +86,6 @@ internal static class CodePoints
         UnicodeCategory.Format => '\u2064',
         UnicodeCategory.PrivateUse => '\uE000',
         UnicodeCategory.OtherNotAssigned => '\uFFFE',
-        _ => '\u2800', // A symbol: emoji, pictographs, and whatever category has no member up there.
+        _ => '\u2800', // A symbol: emoji, pictographs, and every category without such a code point.
     };
 }

@@ -1,8 +1,8 @@
 namespace DispLlm.Training;
 
-/// <summary>What a corpus may draw on to become tokens. A record, so that a corpus of another kind can be given more.</summary>
+/// <summary>What a corpus can use to become tokens. An immutable value; derive from it where a corpus of your own needs more.</summary>
 /// <param name="Tokenizer">The model's tokenizer; <see langword="null"/> where its folder has none. A corpus of text needs it.</param>
-/// <param name="Model">The model, for a corpus that it samples from itself; <see langword="null"/> where there is none.</param>
+/// <param name="Model">The model, for a corpus that it generates; <see langword="null"/> where there is none.</param>
 public record CorpusContext(TextTokenizer? Tokenizer, IPrunableModel? Model = null)
 {
     private static readonly string[] s_tokenizerFiles = ["tokenizer.model", "tokenizer.json", "vocab.json"];
@@ -18,7 +18,7 @@ public record CorpusContext(TextTokenizer? Tokenizer, IPrunableModel? Model = nu
     public static CorpusContext For(IPrunableModel model)
     {
         ArgumentNullException.ThrowIfNull(model);
-        bool hasTokenizer = s_tokenizerFiles.Any(file => File.Exists(Path.Combine(model.Folder, file)));
+        bool hasTokenizer = model.Folder.Length > 0 && s_tokenizerFiles.Any(file => File.Exists(Path.Combine(model.Folder, file)));
         return new CorpusContext(hasTokenizer ? TextTokenizer.FromFolder(model.Folder) : null, model)
         {
             VocabularySize = model.Spec.VocabularySize,

@@ -4,16 +4,16 @@ using static TorchSharp.torch;
 
 namespace DispLlm;
 
-/// <summary>How a model writes its own calibration text.</summary>
+/// <summary>How a model generates its own calibration text. An immutable value.</summary>
 public sealed record GeneratedCorpusOptions
 {
-    /// <summary>Tokens to write. Default 32,768; at least one window.</summary>
+    /// <summary>Tokens to generate. Default 32,768; at least one sequence.</summary>
     public int Tokens { get; init; } = 32_768;
 
-    /// <summary>Tokens of one sampled text. Default 256.</summary>
+    /// <summary>Tokens of one generated text. Default 256.</summary>
     public int SequenceLength { get; init; } = 256;
 
-    /// <summary>Texts written side by side. Default 64.</summary>
+    /// <summary>Texts generated in a batch. Default 64.</summary>
     public int BatchSize { get; init; } = 64;
 
     /// <summary>Sampling temperature. Default 1, the model's own distribution; above 0.</summary>
@@ -23,16 +23,19 @@ public sealed record GeneratedCorpusOptions
     public long Seed { get; init; }
 }
 
-/// <summary>Text that the model samples from itself, each text from its begin-of-text token on: calibration where there is no data.</summary>
+/// <summary>
+/// Text that the model generates, each text from its begin-of-text token on: calibration where there is no data. Immutable.
+/// </summary>
 internal sealed class GeneratedCorpus(GeneratedCorpusOptions options) : TokenCorpus
 {
     public override string Description => string.Create(
-        CultureInfo.InvariantCulture, $"{options.Tokens} tokens sampled from the model (temperature {options.Temperature}, seed {options.Seed})");
+        CultureInfo.InvariantCulture,
+            $"{options.Tokens} tokens sampled from the model (temperature {options.Temperature}, seed {options.Seed})");
 
     protected override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(context);
-        var model = context.Model ?? throw new CorpusException("Text can be sampled only where there is a model to sample from.");
+        var model = context.Model ?? throw new CorpusException("Text can be generated only where there is a model.");
         ArgumentOutOfRangeException.ThrowIfLessThan(options.SequenceLength, 2, nameof(options.SequenceLength));
         ArgumentOutOfRangeException.ThrowIfLessThan(options.Tokens, options.SequenceLength, nameof(options.Tokens));
         ArgumentOutOfRangeException.ThrowIfLessThan(options.BatchSize, 1, nameof(options.BatchSize));

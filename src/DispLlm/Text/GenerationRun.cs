@@ -3,7 +3,9 @@ using static TorchSharp.torch;
 
 namespace DispLlm;
 
-/// <summary>Prompts that are being continued side by side, a token at a time. Shorter prompts are padded in front, where nothing sees the padding.</summary>
+/// <summary>
+/// Continues a batch of prompts, a token at a time. Shorter prompts are left-padded, and the padding is masked. Not thread-safe.
+/// </summary>
 internal sealed class GenerationRun : IDisposable
 {
     private readonly IPrunableModel _model;
@@ -12,8 +14,8 @@ internal sealed class GenerationRun : IDisposable
     private readonly int[] _padding;
     private readonly List<int>[] _texts;
     private readonly bool[] _ended;
-    private readonly KeyValueCache _cache;
-    private Tensor _read;       // [batch, all tokens], int64
+    private readonly KeyValueCache? _cache;
+    private Tensor _tokens;       // [batch, all tokens], int64
     private int _done;
 
     public GenerationRun(IPrunableModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions options)
@@ -42,7 +44,7 @@ internal sealed class GenerationRun : IDisposable
         _cache = model.CreateKeyValueCache(_padding);
         long[] ids = [.. prompts.SelectMany((prompt, row) => Enumerable.Repeat(0L, _padding[row]).Concat(prompt.Select(id => (long)id)))];
         using var scope = NewDisposeScope();
-        _read = tensor(ids, ScalarType.Int64).view(prompts.Count, longest).DetachFromDisposeScope();
+        _tokens = tensor(ids, ScalarType.Int64).view(prompts.Count, longest).DetachFromDisposeScope();
     }
 
     /// <summary>The new tokens of each prompt so far.</summary>
@@ -59,17 +61,11 @@ internal sealed class GenerationRun : IDisposable
 
         using var noGradient = no_grad();
         using var scope = NewDisposeScope();
-        if (!_options.UseKeyValueCache)
-        {
-            _cache.Clear();
-        }
-
-        Tensor unread = _read.narrow(1, _cache.Length, _read.shape[1] - _cache.Length);
-        Tensor logits = _model.NextTokenLogits(unread, _cache, _options.Gates).cpu().to(ScalarType.Float32);
+        Tensor logits = NextTokenLogits().cpu().to(ScalarType.Float32);
         Tensor next = TokenSampler.Next(logits, _options, _stream);
-        Tensor longer = cat([_read, next.unsqueeze(1)], 1).DetachFromDisposeScope();
-        _read.Dispose();
-        _read = longer;
+        Tensor longer = cat([_tokens, next.unsqueeze(1)], 1).DetachFromDisposeScope();
+        _tokens.Dispose();
+        _tokens = longer;
         _done++;
 
         long[] chosen = next.data<long>().ToArray();
@@ -87,8 +83,26 @@ internal sealed class GenerationRun : IDisposable
 
     public void Dispose()
     {
-        _read.Dispose();
-        _cache.Dispose();
+        _tokens.Dispose();
+        _cache?.Dispose();
         _stream.Dispose();
+    }
+
+    private Tensor NextTokenLogits()
+    {
+        if (_cache is null)
+        {
+            // Without a cache nothing masks the padding: each row by itself.
+            return cat([.. _padding.Select((padding, row) =>
+                _model.NextTokenLogits(_tokens.narrow(0, row, 1).narrow(1, padding, _tokens.shape[1] - padding), _options.Gates))]);
+        }
+
+        if (!_options.UseKeyValueCache)
+        {
+            _cache.Clear();
+        }
+
+        Tensor unread = _tokens.narrow(1, _cache.Length, _tokens.shape[1] - _cache.Length);
+        return _model.NextTokenLogits(unread, _cache, _options.Gates);
     }
 }

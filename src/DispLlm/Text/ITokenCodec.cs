@@ -1,15 +1,15 @@
 namespace DispLlm;
 
-/// <summary>The part of a tokenizer that turns text into ids: one implementation per kind of file.</summary>
+/// <summary>The part of a tokenizer that encodes text: one implementation per kind of file. Implementations are thread-safe.</summary>
 internal interface ITokenCodec
 {
     /// <summary>The bytes of every token's text, by id; <see langword="null"/> where an id has none.</summary>
     IReadOnlyList<byte[]?> TokenBytes { get; }
 
-    /// <summary>Whether the file's own habit is a beginning-of-text token, where no configuration says otherwise.</summary>
+    /// <summary>Whether this kind of file adds a beginning-of-text token, where no configuration says otherwise.</summary>
     bool AddsBeginOfTextByDefault { get; }
 
-    /// <summary>Whether decoding drops the one space that encoding put in front of the text.</summary>
+    /// <summary>Whether decoding drops the one space that encoding put before the text.</summary>
     bool DropsFirstSpace { get; }
 
     /// <summary>The beginning-of-text id that the vocabulary file itself names, if it does.</summary>

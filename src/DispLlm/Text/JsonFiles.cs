@@ -38,7 +38,7 @@ internal static class JsonFiles
         }
     }
 
-    /// <summary>The error for a value that DispLlm does not know how to follow.</summary>
+    /// <summary>The error for a value that is not supported.</summary>
     public static TokenizerException Unsupported(string path, string key, string value) =>
         new($"'{path}': {key} = {(value.Length > 200 ? value[..200] + "..." : value)} is not supported. " +
             "Ids would differ from the model's own, so the tokenizer is refused.");

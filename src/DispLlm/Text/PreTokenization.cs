@@ -4,12 +4,12 @@ using System.Text.RegularExpressions;
 namespace DispLlm;
 
 /// <summary>
-/// The cutting of text into words that merges do not cross, as tokenizer.json describes it. Microsoft.ML.Tokenizers has pre-tokenizers
-/// of its own, but none that leaves in what its expression does not match, none for digits, and none that sees a letter beyond U+FFFF.
+/// Splits text into words that merges do not cross, as tokenizer.json describes it. The pre-tokenizers of Microsoft.ML.Tokenizers drop what
+/// their expression does not match, cannot split digits, and see no letter beyond U+FFFF. Immutable and thread-safe.
 /// </summary>
 internal sealed class PreTokenization
 {
-    /// <summary>GPT-2's rule, which "use_regex" stands for.</summary>
+    /// <summary>GPT-2's rule, which "use_regex" means.</summary>
     private const string ByteLevelRule = @"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
     private readonly List<Func<string, List<string>>> _stages = [];
@@ -58,7 +58,7 @@ internal sealed class PreTokenization
         string type = JsonFiles.Text(element, "type", path);
         if (_isByteLevel)
         {
-            // From there on the text is no longer the text but its bytes in disguise.
+            // From here on the text is byte-encoded.
             throw JsonFiles.Unsupported(path, $"{key}.type", $"{type} after ByteLevel");
         }
 
@@ -78,7 +78,7 @@ internal sealed class PreTokenization
                     JsonFiles.Boolean(element, "use_regex", true, path));
                 break;
             case "Digits":
-                // What the crate calls numeric: decimal digits, letter numbers and other numbers.
+                // Numeric, as the Rust crate defines it: decimal digits, letter numbers and other numbers.
                 string rule = JsonFiles.Boolean(element, "individual_digits", false, path) ? @"\p{N}" : @"\p{N}+";
                 AddSplit(Compile(rule, path, key), keepsMatches: true, keepsRest: true);
                 break;

@@ -6,13 +6,13 @@ namespace DispLlm;
 /// <summary>
 /// LLaMA's tokenizer: SentencePiece BPE with byte fallback. Of two equal merges SentencePiece takes the left one first, while
 /// Microsoft.ML.Tokenizers 2.0.1 takes the right one, which gives other ids for every run of an odd number of equal letters or spaces
-/// ("aaa"); hence the merging here.
+/// ("aaa"); hence the merging here. Thread-safe.
 /// </summary>
 internal sealed class SentencePieceCodec : ITokenCodec
 {
     private const char Space = '\u2581';
 
-    // Longer stretches than this are hardly ever met again, so remembering their ids is not worth the memory.
+    // Longer spans than this hardly ever recur: caching their ids is not worth the memory.
     private const int LongestRemembered = 32;
 
     private readonly SentencePieceModel _model;
@@ -55,8 +55,8 @@ internal sealed class SentencePieceCodec : ITokenCodec
             throw JsonFiles.Unsupported(model.FilePath, "trainer_spec.byte_fallback", $"true with {bytePieces} byte pieces instead of 256");
         }
 
-        // Rows that fine-tuning added behind the vocabulary. They stand for themselves in ids, but text is not searched for them:
-        // SentencePiece does not know them.
+        // Rows that fine-tuning added after the vocabulary. They have ids, but text is not searched for them: SentencePiece does not know
+        // them.
         foreach (var token in addedTokens)
         {
             while (_bytes.Count <= token.Id)
@@ -84,9 +84,9 @@ internal sealed class SentencePieceCodec : ITokenCodec
     public int? FindId(string token) => _ids.TryGetValue(token, out int id) ? id : null;
 
     /// <summary>
-    /// Encodes stretch by stretch. Two neighbouring characters that no piece contains side by side can never be merged, so the text may
-    /// be cut between them and gives the same ids; in a natural vocabulary that is before every word. Words come again and again, which
-    /// makes this linear, and quick.
+    /// Encodes span by span. Two adjacent characters that no piece contains next to each other are never merged, so the text can be split
+    /// between them with the same ids; in a natural vocabulary that is before every word. Words recur and are cached, which makes this
+    /// linear.
     /// </summary>
     public void Encode(string text, List<int> ids)
     {
@@ -114,13 +114,13 @@ internal sealed class SentencePieceCodec : ITokenCodec
                 }
             }
 
-            // Neighbouring unknown characters are one unknown token, across a cut as well.
-            bool goesOn = found[0] == _model.UnknownId && ids.Count > 0 && ids[^1] == _model.UnknownId;
-            ids.AddRange(found.AsSpan(goesOn ? 1 : 0));
+            // Adjacent unknown characters are one unknown token, across spans as well.
+            bool continues = found[0] == _model.UnknownId && ids.Count > 0 && ids[^1] == _model.UnknownId;
+            ids.AddRange(found.AsSpan(continues ? 1 : 0));
         }
     }
 
-    /// <summary>The same ids, found without cutting: what <see cref="Encode"/> is tested against.</summary>
+    /// <summary>The same ids, without splitting: what <see cref="Encode"/> is tested against.</summary>
     internal void EncodeWhole(string text, List<int> ids) => Merge(Escape(text), ids);
 
     private string Escape(string text) => (_model.AddDummyPrefix ? Space + text : text).Replace(' ', Space);
@@ -128,7 +128,7 @@ internal sealed class SentencePieceCodec : ITokenCodec
     private bool IsCut(char left, char right) => !char.IsLowSurrogate(right) && !_joined.Contains(((uint)left << 16) | right);
 
     /// <summary>
-    /// Merges the best-scored pair of neighbours that is a piece, the left one of equals, until there is none: what SentencePiece does.
+    /// Merges the best-scored adjacent pair that is a piece, the left one of equals, until there is none, as SentencePiece does.
     /// </summary>
     private void Merge(ReadOnlySpan<char> text, List<int> ids)
     {
@@ -151,7 +151,7 @@ internal sealed class SentencePieceCodec : ITokenCodec
             ref var left = ref symbols[pair.Left];
             ref var right = ref symbols[pair.Right];
 
-            // One of the two has been merged with something else in the meantime.
+            // One of the two has been merged with another symbol.
             if (left.Length == 0 || right.Length == 0 || left.Length + right.Length != pair.Length)
             {
                 continue;
@@ -192,7 +192,7 @@ internal sealed class SentencePieceCodec : ITokenCodec
     private static readonly Comparer<(float Score, int Left)> BestFirst = Comparer<(float Score, int Left)>.Create(
         (a, b) => a.Score != b.Score ? b.Score.CompareTo(a.Score) : a.Left.CompareTo(b.Left));
 
-    /// <summary>One symbol per code point; a user-defined piece is one symbol from the start, and stays as it is.</summary>
+    /// <summary>One symbol per code point; a user-defined piece is one symbol from the start, and is never merged.</summary>
     private Symbol[] Split(ReadOnlySpan<char> text)
     {
         var symbols = new List<Symbol>(text.Length);
@@ -258,7 +258,7 @@ internal sealed class SentencePieceCodec : ITokenCodec
                 _userDefined.Add(text[0], pieces = []);
             }
 
-            // The longest that fits is taken.
+            // The longest match is taken.
             pieces.Add(text);
             pieces.Sort((a, b) => b.Length - a.Length);
         }

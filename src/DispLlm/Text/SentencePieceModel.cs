@@ -16,7 +16,7 @@ internal enum PieceKind
 
 /// <summary>
 /// A SentencePiece model file: its pieces with score and kind, and the settings that change ids. Microsoft.ML.Tokenizers reads the same
-/// file but shows neither scores nor kinds, and merging needs both (<see cref="SentencePieceCodec"/> says why it merges by itself).
+/// file but exposes neither scores nor kinds, and merging needs both (<see cref="SentencePieceCodec"/>). Immutable and thread-safe.
 /// </summary>
 internal sealed class SentencePieceModel
 {
@@ -38,7 +38,7 @@ internal sealed class SentencePieceModel
 
     public int EndOfTextId { get; private set; } = 2;
 
-    /// <summary>Reads a model file and refuses what would not be followed.</summary>
+    /// <summary>Reads a model file and refuses what is not supported.</summary>
     public static SentencePieceModel Read(string path)
     {
         byte[] bytes;
@@ -173,7 +173,7 @@ internal sealed class SentencePieceModel
         }
     }
 
-    /// <summary>Walks the fields of one protocol buffers message.</summary>
+    /// <summary>Enumerates the fields of one protocol buffers message.</summary>
     private sealed class ProtoReader(ReadOnlyMemory<byte> message, string path)
     {
         private int _at;

@@ -3,63 +3,62 @@ using TorchSharp;
 namespace DispLlm.Training;
 
 /// <summary>
-/// Cuts a corpus into windows of equal length and deals them out in batches, for ever. An epoch cuts the corpus into windows that do not
-/// overlap, at a random phase, and deals every one of them once in random order; the next epoch cuts elsewhere, so that no token is
-/// always the first of its window. Which windows a step gets follows from the seed and the step alone: a run that goes on at step 500
-/// keeps nothing but the number 500.
+/// Splits a corpus into sequences of equal length and returns them in batches, without end. An epoch has the sequences of one random
+/// offset, which do not overlap, each once in random order; the next epoch has another offset, so that no token is always the first of its
+/// sequence. A batch follows from the seed and the step alone: a run that resumes at step 500 needs nothing but that number. Thread-safe.
 /// </summary>
 public sealed class SequenceSampler
 {
     private readonly int[] _tokens;
     private readonly RandomSource _random;
 
-    // The order of the epoch last asked for: steps come in order, and a shuffle of a large corpus is worth keeping. One reference, so
-    // that two threads can at worst compute it twice.
+    // The epoch last asked for: steps come in order, and a shuffle of a large corpus is worth caching. One reference, so that two threads
+    // can at worst compute it twice.
     private volatile Epoch? _epoch;
 
-    /// <summary>Prepares the windows of a corpus.</summary>
+    /// <summary>Prepares the sequences of a corpus.</summary>
     /// <param name="tokens">The corpus.</param>
-    /// <param name="windowLength">Tokens in a window.</param>
-    /// <param name="batchSize">Windows in a batch.</param>
+    /// <param name="sequenceLength">Tokens of a sequence.</param>
+    /// <param name="batchSize">Sequences in a batch.</param>
     /// <param name="random">The run's random numbers.</param>
-    /// <exception cref="CorpusException">The corpus is shorter than one window.</exception>
-    public SequenceSampler(int[] tokens, int windowLength, int batchSize, RandomSource random)
+    /// <exception cref="CorpusException">The corpus is shorter than one sequence.</exception>
+    public SequenceSampler(int[] tokens, int sequenceLength, int batchSize, RandomSource random)
     {
         ArgumentNullException.ThrowIfNull(tokens);
         ArgumentNullException.ThrowIfNull(random);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(windowLength);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(sequenceLength);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(batchSize);
-        if (tokens.Length < windowLength)
+        if (tokens.Length < sequenceLength)
         {
             throw new CorpusException(
-                $"The corpus has {tokens.Length} tokens, less than one window of {windowLength}. Use a longer corpus or a shorter window.");
+                $"The corpus has {tokens.Length} tokens, less than one sequence of {sequenceLength}. Use a longer corpus or shorter sequences.");
         }
 
         _tokens = tokens;
         _random = random;
-        SequenceLength = windowLength;
+        SequenceLength = sequenceLength;
         BatchSize = batchSize;
 
-        // As many windows as fit at every phase, so that all epochs have the same number and a step finds its epoch by division.
-        SequencesPerEpoch = Math.Max(1, (tokens.Length - windowLength + 1) / windowLength);
-        Phases = Math.Min(windowLength, tokens.Length - (SequencesPerEpoch * windowLength) + 1);
+        // As many sequences as fit at every offset, so that all epochs have the same number and a step finds its epoch by division.
+        SequencesPerEpoch = Math.Max(1, (tokens.Length - sequenceLength + 1) / sequenceLength);
+        Phases = Math.Min(sequenceLength, tokens.Length - (SequencesPerEpoch * sequenceLength) + 1);
     }
 
-    /// <summary>Tokens in a window.</summary>
+    /// <summary>Tokens of a sequence.</summary>
     public int SequenceLength { get; }
 
-    /// <summary>Windows in a batch.</summary>
+    /// <summary>Sequences in a batch.</summary>
     public int BatchSize { get; }
 
-    /// <summary>Windows in an epoch. Fewer than two window lengths of tokens are left out of an epoch, other ones in each.</summary>
+    /// <summary>Sequences in an epoch. Fewer tokens than two sequences are left out of an epoch, other ones in each.</summary>
     public int SequencesPerEpoch { get; }
 
-    /// <summary>From how many first tokens an epoch can start cutting.</summary>
+    /// <summary>The number of offsets that an epoch can start at.</summary>
     private int Phases { get; }
 
-    /// <summary>The batch of a step, int64 <c>[batch, window]</c> on the CPU. The caller disposes it.</summary>
+    /// <summary>The batch of a step, int64 <c>[batch, seq]</c> on the CPU. The caller disposes it.</summary>
     /// <param name="step">
-    /// The step, from 0. Epochs follow each other without a gap: a batch may hold the end of one and the next one's beginning.
+    /// The step, from 0. A batch may have the end of one epoch and the beginning of the next.
     /// </param>
     public torch.Tensor Batch(long step)
     {
@@ -79,7 +78,7 @@ public sealed class SequenceSampler
         return torch.tensor(batch, [BatchSize, SequenceLength], torch.ScalarType.Int64, torch.CPU);
     }
 
-    /// <summary>Where in the corpus the given window of the endless sequence begins.</summary>
+    /// <summary>The first token of a sequence, by its number since the first epoch.</summary>
     internal int FirstTokenAt(long window)
     {
         var (number, place) = Math.DivRem(window, SequencesPerEpoch);
@@ -94,7 +93,7 @@ public sealed class SequenceSampler
 
     private Epoch Open(long number)
     {
-        // Two streams, so that the phase cannot depend on how many numbers a shuffle takes.
+        // Two streams, so that the offset does not depend on how many numbers a shuffle takes.
         using var phases = _random.Stream("windows.phase", number);
         using var orders = _random.Stream("windows.order", number);
         using var drawn = phases.Uniform(1);

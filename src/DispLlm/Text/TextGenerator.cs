@@ -4,31 +4,37 @@ using static TorchSharp.torch;
 
 namespace DispLlm;
 
-/// <summary>How text is generated.</summary>
+/// <summary>How text is generated. An immutable value.</summary>
 public sealed record GenerationOptions
 {
-    /// <summary>Tokens to add at most. Default 64; at least 1.</summary>
+    /// <summary>The most tokens to generate. Default 64; at least 1.</summary>
     public int MaxNewTokens { get; init; } = 64;
 
-    /// <summary>0 takes the likeliest token each time (the default); above 0 samples, the more freely the higher.</summary>
+    /// <summary>0 takes the likeliest token each time (the default); above 0 samples.</summary>
     public double Temperature { get; init; }
 
-    /// <summary>Sample among this many likeliest tokens only. Default: all. At least 1; of no meaning at temperature 0.</summary>
+    /// <summary>Sample among this many likeliest tokens only. Default: all. At least 1; ignored at temperature 0.</summary>
     public int? TopK { get; init; }
 
-    /// <summary>Sample among the fewest likeliest tokens that together have this probability. Default: all. Above 0, at most 1; of no meaning at temperature 0.</summary>
+    /// <summary>
+    /// Sample among the fewest likeliest tokens that together have this probability. Default: all. Above 0, at most 1; ignored at
+    /// temperature 0.
+    /// </summary>
     public double? TopP { get; init; }
 
     /// <summary>Tokens that end a text, and are not part of it. Default: none.</summary>
     public IReadOnlyList<int> StopTokens { get; init; } = [];
 
-    /// <summary>Seed of the samples; of no meaning at temperature 0. Default 0.</summary>
+    /// <summary>Seed of the samples; ignored at temperature 0. Default 0.</summary>
     public long Seed { get; init; }
 
     /// <summary>Gates to generate under, for a dense model. Default: none.</summary>
     public Gates? Gates { get; init; }
 
-    /// <summary>Whether keys and values are kept from token to token. Default yes; without, every token reads the whole text again and gives the same.</summary>
+    /// <summary>
+    /// Whether keys and values are cached from token to token. Default yes; without, the whole text is recomputed for every token, with the
+    /// same result.
+    /// </summary>
     public bool UseKeyValueCache { get; init; } = true;
 
     internal void Validate()
@@ -41,7 +47,7 @@ public sealed record GenerationOptions
     }
 }
 
-/// <summary>Greedy and sampled generation, one token after the other.</summary>
+/// <summary>Greedy and sampled generation. Thread-safe where the model is.</summary>
 public static class TextGenerator
 {
     /// <summary>Continues a text.</summary>
@@ -52,19 +58,23 @@ public static class TextGenerator
     /// <param name="cancellationToken">Looked at before each token.</param>
     /// <returns>The continuation, without the prompt.</returns>
     public static string Generate(
-        IPrunableModel model, TextTokenizer tokenizer, string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+        IPrunableModel model, TextTokenizer tokenizer, string prompt, GenerationOptions? options = null,
+            CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
         return tokenizer.Decode(Generate(model, Ids(tokenizer, prompt), WithEnd(options, tokenizer), cancellationToken));
     }
 
-    /// <summary>Continues a text and hands out each piece as soon as it is certain.</summary>
+    /// <summary>Continues a text and returns each piece as soon as it is complete.</summary>
     /// <param name="model">The model. It is used on other threads until the enumeration ends.</param>
     /// <param name="tokenizer">Its tokenizer.</param>
     /// <param name="prompt">The text to continue.</param>
     /// <param name="options">How. The tokenizer's end-of-text token ends the text where no other token is named.</param>
     /// <param name="cancellationToken">Looked at before each token.</param>
-    /// <returns>Pieces that together are what <see cref="Generate(IPrunableModel, TextTokenizer, string, GenerationOptions?, CancellationToken)"/> returns.</returns>
+    /// <returns>
+    /// Pieces that together are what <see cref="Generate(IPrunableModel, TextTokenizer, string, GenerationOptions?, CancellationToken)"/>
+    /// returns.
+    /// </returns>
     public static async IAsyncEnumerable<string> GenerateStreamingAsync(
         IPrunableModel model,
         TextTokenizer tokenizer,
@@ -74,38 +84,40 @@ public static class TextGenerator
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
         var ids = new List<int>();
-        string told = string.Empty;
-        await foreach (int id in GenerateStreamingAsync(model, Ids(tokenizer, prompt), WithEnd(options, tokenizer), cancellationToken).ConfigureAwait(false))
+        string returned = string.Empty;
+        await foreach (int id in GenerateStreamingAsync(model, Ids(tokenizer, prompt), WithEnd(options, tokenizer),
+            cancellationToken).ConfigureAwait(false))
         {
             ids.Add(id);
             string text = tokenizer.Decode(ids);
 
             // A character may take several tokens; until the last of them the text ends with a replacement character.
-            if (!text.EndsWith('\uFFFD') && text.Length > told.Length && text.StartsWith(told, StringComparison.Ordinal))
+            if (!text.EndsWith('\uFFFD') && text.Length > returned.Length && text.StartsWith(returned, StringComparison.Ordinal))
             {
-                yield return text[told.Length..];
-                told = text;
+                yield return text[returned.Length..];
+                returned = text;
             }
         }
 
         string all = tokenizer.Decode(ids);
-        if (all.Length > told.Length)
+        if (all.Length > returned.Length)
         {
-            yield return all[told.Length..];
+            yield return all[returned.Length..];
         }
     }
 
-    /// <summary>Continues token ids and hands out each as soon as it is chosen.</summary>
+    /// <summary>Continues token ids and returns each as soon as it is chosen.</summary>
     /// <param name="model">The model. It is used on other threads until the enumeration ends.</param>
     /// <param name="prompt">Token ids to continue; at least one.</param>
     /// <param name="options">How.</param>
     /// <param name="cancellationToken">Looked at before each token.</param>
     public static async IAsyncEnumerable<int> GenerateStreamingAsync(
-        IPrunableModel model, IReadOnlyList<int> prompt, GenerationOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        IPrunableModel model, IReadOnlyList<int> prompt, GenerationOptions? options = null,
+            [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         using var run = new GenerationRun(model, [prompt], options ?? new GenerationOptions());
 
-        // Neither a dispose scope nor the switched-off gradient may stand across a yield: each token has its own.
+        // Dispose scopes and no_grad belong to a thread, so neither may be held across a yield: each token has its own.
         while (await Task.Run(() => run.Next(cancellationToken), cancellationToken).ConfigureAwait(false))
         {
             yield return run.Texts[0][^1];
@@ -119,18 +131,22 @@ public static class TextGenerator
     /// <param name="cancellationToken">Looked at before each token.</param>
     /// <returns>The new token ids, without the prompt.</returns>
     public static IReadOnlyList<int> Generate(
-        IPrunableModel model, IReadOnlyList<int> prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default) =>
+        IPrunableModel model, IReadOnlyList<int> prompt, GenerationOptions? options = null,
+            CancellationToken cancellationToken = default) =>
         Generate(model, [prompt], options, cancellationToken)[0];
 
-    /// <summary>Continues several prompts side by side, of any lengths.</summary>
+    /// <summary>Continues a batch of prompts of any lengths.</summary>
     /// <param name="model">The model.</param>
     /// <param name="prompts">Token ids to continue, at least one in each.</param>
     /// <param name="options">How. Each text ends at its own stop token.</param>
     /// <param name="cancellationToken">Looked at before each token.</param>
     /// <returns>The new token ids of each prompt.</returns>
-    /// <exception cref="ArgumentException">There is no prompt, an empty one, or prompt and new tokens are more than the model's positions.</exception>
+    /// <exception cref="ArgumentException">
+    /// There is no prompt, an empty one, or prompt and new tokens are more than the model's positions.
+    /// </exception>
     public static IReadOnlyList<IReadOnlyList<int>> Generate(
-        IPrunableModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+        IPrunableModel model, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions? options = null,
+            CancellationToken cancellationToken = default)
     {
         using var run = new GenerationRun(model, prompts, options ?? new GenerationOptions());
         while (run.Next(cancellationToken))

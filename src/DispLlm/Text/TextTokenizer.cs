@@ -4,7 +4,7 @@ namespace DispLlm;
 
 /// <summary>
 /// A model's tokenizer, as its checkpoint folder holds it: LLaMA's SentencePiece (<c>tokenizer.model</c>), byte-level BPE
-/// (<c>tokenizer.json</c>), or GPT-2's two files (<c>vocab.json</c> and <c>merges.txt</c>). Immutable; several threads may use one.
+/// (<c>tokenizer.json</c>), or GPT-2's two files (<c>vocab.json</c> and <c>merges.txt</c>). Immutable and thread-safe.
 /// </summary>
 public sealed class TextTokenizer
 {
@@ -19,7 +19,7 @@ public sealed class TextTokenizer
         AddBosToken = BosTokenId is not null && (settings.AddsBeginOfText ?? codec.AddsBeginOfTextByDefault);
     }
 
-    /// <summary>One more than the highest id. A model's embedding may have more rows than that: padding, which no text reaches.</summary>
+    /// <summary>One more than the highest id. A model's embedding may have more rows, as padding.</summary>
     public int VocabularySize { get; }
 
     /// <summary>The token that opens a text, if the model has one.</summary>
@@ -29,8 +29,8 @@ public sealed class TextTokenizer
     public int? EosTokenId { get; }
 
     /// <summary>
-    /// Whether the model was trained to see <see cref="BosTokenId"/> in front of a text: <c>add_bos_token</c> of
-    /// <c>tokenizer_config.json</c>, or else the habit of the file's kind (yes for LLaMA's).
+    /// Whether the model was trained to see <see cref="BosTokenId"/> before a text: <c>add_bos_token</c> of
+    /// <c>tokenizer_config.json</c>, or else what this kind of file does (yes for LLaMA's).
     /// </summary>
     public bool AddBosToken { get; }
 
@@ -38,7 +38,7 @@ public sealed class TextTokenizer
     /// <param name="folder">
     /// The folder, with <c>tokenizer.model</c>, <c>tokenizer.json</c>, or <c>vocab.json</c> and <c>merges.txt</c>.
     /// </param>
-    /// <exception cref="TokenizerException">There is none, it cannot be read, or it needs something that DispLlm does not do.</exception>
+    /// <exception cref="TokenizerException">There is none, it cannot be read, or it needs something that is not supported.</exception>
     public static TextTokenizer FromFolder(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
@@ -54,13 +54,13 @@ public sealed class TextTokenizer
         }
         catch (Exception e) when (e is InvalidOperationException or KeyNotFoundException or IOException or UnauthorizedAccessException)
         {
-            // JSON of another shape than its keys promise: a text where a list should be.
+            // JSON of another shape than expected: a text where a list should be.
             throw new TokenizerException($"The tokenizer files of '{folder}' cannot be read: {e.Message}", e);
         }
     }
 
     /// <summary>
-    /// The ids of a text, without special tokens around it. Equal to what the model's original tokenizer gives; a lone surrogate, which
+    /// The ids of a text, without special tokens around it. The same as the model's original tokenizer returns; a lone surrogate, which
     /// no encoding can express, counts as U+FFFD.
     /// </summary>
     /// <param name="text">The text; a megabyte takes about a second.</param>
@@ -77,7 +77,7 @@ public sealed class TextTokenizer
     }
 
     /// <summary>
-    /// The text of ids. Bytes that are no UTF-8 (half a character at a cut) become U+FFFD, as does an id the tokenizer has no token
+    /// The text of ids. Bytes that are no UTF-8, such as a part of a character, become U+FFFD, as does an id the tokenizer has no token
     /// for. SentencePiece's control tokens have no text; byte-level special tokens keep their name.
     /// </summary>
     /// <param name="ids">The ids.</param>
@@ -103,7 +103,7 @@ public sealed class TextTokenizer
         string vocabulary = Path.Combine(folder, "vocab.json");
         string merges = Path.Combine(folder, "merges.txt");
 
-        // tokenizer.model first: where both are present the other one is a conversion of it.
+        // tokenizer.model first: where both are there, the other one is a conversion of it.
         if (File.Exists(sentencePiece))
         {
             return new SentencePieceCodec(SentencePieceModel.Read(sentencePiece), settings.AddedTokens);

@@ -16,14 +16,14 @@ internal sealed class ReadyTokensCorpus(int[] tokens) : TokenCorpus
 {
     public override string Description => $"{tokens.Length} ready tokens";
 
-    // A copy, since the caller owns what it gets and the corpus stays as it is.
+    // A copy, since the caller may change what it gets.
     protected override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken) => [.. tokens];
 }
 
 /// <summary>A corpus of text files.</summary>
 internal sealed class TextFilesCorpus(string[] paths) : TokenCorpus
 {
-    // Throws on bytes that are no UTF-8: replacing them in silence would calibrate on replacement characters.
+    // Throws on bytes that are no UTF-8: replaced silently, they would calibrate on replacement characters.
     private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     public override string Description => paths.Length == 1 ? $"'{paths[0]}'" : $"'{paths[0]}' and {paths.Length - 1} more";
@@ -61,7 +61,7 @@ internal sealed class TextFilesCorpus(string[] paths) : TokenCorpus
             throw new CorpusException($"The corpus file '{path}' cannot be read: {reason}.", e);
         }
 
-        // A byte order mark is the editor's, not the author's.
+        // A byte order mark is no part of the text.
         var content = bytes.AsSpan();
         if (content.StartsWith(Encoding.UTF8.Preamble))
         {
@@ -97,9 +97,12 @@ internal sealed class WikiTextCorpus(string path) : TokenCorpus
         var tokenizer = RequireTokenizer(context);
         string[] lines = TextFilesCorpus.Read(path).Split('\n');
 
-        // The dataset has a row for each line, with its line end, and an empty one where the line is blank. Behind the last line end there is no line.
+        // The dataset has a row for each line, with its line end, and an empty one where the line is blank. After the last line end there
+        // is no line.
         int count = lines[^1].Length == 0 ? lines.Length - 1 : lines.Length;
-        string joined = string.Join("\n\n", lines.Take(count).Select((line, i) => string.IsNullOrWhiteSpace(line) ? string.Empty : i < lines.Length - 1 ? line + '\n' : line));
+        string joined = string.Join("\n\n",
+            lines.Take(count).Select((line, i) =>
+            string.IsNullOrWhiteSpace(line) ? string.Empty : i < lines.Length - 1 ? line + '\n' : line));
         return [.. tokenizer.Encode(joined)];
     }
 }

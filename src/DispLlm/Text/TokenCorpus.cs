@@ -1,8 +1,8 @@
 namespace DispLlm;
 
 /// <summary>
-/// Text or tokens to calibrate on or to evaluate with. A corpus is only a description until it meets a tokenizer in
-/// <see cref="Tokenize"/>: nothing is read before that, and the same corpus serves several models. Immutable.
+/// Text or tokens to calibrate on or to evaluate with. A corpus is a description: nothing is read before
+/// <see cref="Tokenize"/>, and the same corpus serves several models. Immutable and thread-safe.
 /// </summary>
 public abstract class TokenCorpus
 {
@@ -18,11 +18,11 @@ public abstract class TokenCorpus
     }
 
     /// <summary>A corpus of one UTF-8 text file. Line ends are read as <c>\n</c>, whichever the file has.</summary>
-    /// <param name="path">The file. It is read when the corpus is resolved.</param>
+    /// <param name="path">The file. It is read when the corpus is tokenized.</param>
     public static TokenCorpus FromTextFile(string path) => FromTextFiles([path]);
 
-    /// <summary>A corpus of several UTF-8 text files, each tokenized by itself and put one after the other. Line ends are read as <c>\n</c>.</summary>
-    /// <param name="paths">The files, at least one. They are read when the corpus is resolved.</param>
+    /// <summary>A corpus of several UTF-8 text files, each tokenized by itself, in this order. Line ends are read as <c>\n</c>.</summary>
+    /// <param name="paths">The files, at least one. They are read when the corpus is tokenized.</param>
     public static TokenCorpus FromTextFiles(IEnumerable<string> paths)
     {
         ArgumentNullException.ThrowIfNull(paths);
@@ -36,10 +36,11 @@ public abstract class TokenCorpus
     }
 
     /// <summary>
-    /// A corpus of a WikiText file (<c>wiki.test.raw</c>) as published perplexities are measured on it: <c>"\n\n".join(rows)</c>, the rows being the lines of the file with their
-    /// line ends, blank ones empty, as the Hugging Face dataset has them. This gives more line ends than the file has, and other figures.
+    /// A corpus of a WikiText file (<c>wiki.test.raw</c>) as published perplexities are measured on it: <c>"\n\n".join(rows)</c>, the rows
+    /// being the lines of the file with their line ends, blank ones empty, as the Hugging Face dataset has them. This gives more line ends
+    /// than the file has, and other figures.
     /// </summary>
-    /// <param name="path">The file. It is read when the corpus is resolved.</param>
+    /// <param name="path">The file. It is read when the corpus is tokenized.</param>
     public static TokenCorpus FromWikiTextFile(string path)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(path);
@@ -54,13 +55,14 @@ public abstract class TokenCorpus
         return new ReadyTokensCorpus([.. tokens]);
     }
 
-    /// <summary>A corpus that the model samples from itself: calibration where there is no data.</summary>
-    /// <param name="options">How much, and how freely; null for defaults.</param>
-    public static TokenCorpus GeneratedByModel(GeneratedCorpusOptions? options = null) => new GeneratedCorpus(options ?? new GeneratedCorpusOptions());
+    /// <summary>A corpus that the model generates: calibration where there is no data.</summary>
+    /// <param name="options">How it is generated; null for defaults.</param>
+    public static TokenCorpus GeneratedByModel(GeneratedCorpusOptions? options = null) =>
+        new GeneratedCorpus(options ?? new GeneratedCorpusOptions());
 
     /// <summary>
     /// The corpus as token ids, checked: not empty, and every id known to the model. No special tokens are added: a corpus is one
-    /// stream, and what opens a text belongs to whoever cuts it into texts.
+    /// sequence of tokens.
     /// </summary>
     /// <param name="context">The tokenizer and what else there is.</param>
     /// <param name="cancellationToken">Stops between files.</param>

@@ -8,7 +8,7 @@ internal static class TokenSampler
 {
     /// <param name="logits"><c>[batch, vocab]</c>, float32 on the CPU.</param>
     /// <param name="options">Greedy or sampled, and among which tokens.</param>
-    /// <param name="stream">Random numbers; left alone where nothing is sampled.</param>
+    /// <param name="stream">Random numbers; not used where nothing is sampled.</param>
     /// <returns><c>[batch]</c>, int64.</returns>
     public static Tensor Next(Tensor logits, GenerationOptions options, RandomStream stream)
     {
@@ -26,14 +26,14 @@ internal static class TokenSampler
 
         if (options.TopP is { } p && p < 1)
         {
-            // A token stays while the likelier ones before it have less than p: the first always does.
+            // A token is kept while the likelier ones before it have less than p: the first always is.
             var (sorted, order) = scaled.sort(-1, descending: true);
             Tensor probabilities = sorted.softmax(-1);
             Tensor dropped = (probabilities.cumsum(-1) - probabilities).GreaterOrEqual(p);
             scaled = scaled.MaskedFill(zeros_like(dropped).scatter(-1, order, dropped), double.NegativeInfinity);
         }
 
-        // The largest of logits with Gumbel noise is a sample of their softmax.
+        // Gumbel-max: the argmax of logits with Gumbel noise is a sample of their softmax.
         return scaled.Add(stream.Uniform(scaled.shape).AddScalar(1e-20).log().neg().log().neg()).argmax(-1);
     }
 }

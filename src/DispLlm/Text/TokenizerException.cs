@@ -1,8 +1,8 @@
 namespace DispLlm;
 
 /// <summary>
-/// A tokenizer that cannot be read, or that asks for something DispLlm does not do. A tokenizer that is read almost right gives almost
-/// the right ids, which nobody notices: so whatever is not known is an error, with the file, the key and the value in the message.
+/// A tokenizer that cannot be read, or that asks for something that is not supported. A tokenizer that is read almost right gives almost
+/// the right ids, which nobody notices: so whatever is unknown is an error, with the file, the key and the value in the message.
 /// </summary>
 public sealed class TokenizerException : DispLlmException
 {

@@ -14,7 +14,7 @@ internal sealed class TokenizerSettings
     /// <summary>add_bos_token, where it is said.</summary>
     public bool? AddsBeginOfText { get; private init; }
 
-    /// <summary>add_prefix_space: whether GPT-2's two files put a space in front of a text.</summary>
+    /// <summary>add_prefix_space: whether GPT-2's two files put a space before a text.</summary>
     public bool AddsPrefixSpace { get; private init; }
 
     /// <summary>Tokens of added_tokens.json and of tokenizer_config.json's added_tokens_decoder.</summary>
@@ -23,7 +23,7 @@ internal sealed class TokenizerSettings
     /// <summary>The texts of all special tokens that the files name.</summary>
     public IReadOnlyList<string> SpecialNames { get; private init; } = [];
 
-    /// <summary>Reads what there is; no file is required.</summary>
+    /// <summary>Reads the files that there are; none is required.</summary>
     public static TokenizerSettings Read(string folder)
     {
         var names = new Dictionary<string, string?>();
@@ -114,7 +114,7 @@ internal sealed class TokenizerSettings
 
     private int? Resolve(ITokenCodec codec, string key, int? ofVocabulary)
     {
-        // A name that is said to be null is an answer: Qwen's config.json gives an id to a token that its tokenizer does not have.
+        // A name that is set to null is an answer: Qwen's config.json gives an id to a token that its tokenizer does not have.
         if (_names.TryGetValue(key, out string? name))
         {
             return name is null ? null : codec.FindId(name) ?? throw new TokenizerException(

@@ -4,10 +4,10 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// The budget's side of the objective: <c>R(T(s), target) = log(max(T, target) / min(T, target))</c>, with the parameter count
-/// <c>T(s)</c> differentiable in the gates (method, sections 2 and 5; paper, Eq. 6).
+/// The budget loss: <c>R(T(s), target) = log(max(T, target) / min(T, target))</c>, with the parameter count <c>T(s)</c> differentiable in
+/// the gates (DISP-LLM, Eq. 6; docs/method.md, Objective and Parameter accounting). Immutable and thread-safe.
 /// </summary>
-public sealed class BudgetRegularizer
+internal sealed class BudgetRegularizer
 {
     private readonly DecoderSpec _spec;
     private readonly ParameterScope _scope;
@@ -18,8 +18,6 @@ public sealed class BudgetRegularizer
     /// <param name="budget">What may be kept.</param>
     public BudgetRegularizer(DecoderSpec spec, PruningBudget budget)
     {
-        ArgumentNullException.ThrowIfNull(spec);
-        ArgumentNullException.ThrowIfNull(budget);
         _spec = spec;
         _scope = budget.Scope;
         var counter = new ParameterCounter(spec);
@@ -43,14 +41,10 @@ public sealed class BudgetRegularizer
     /// <returns>A scalar in float64 (a float32 sum would round a 7B model's count), differentiable in the gates.</returns>
     public Tensor KeptParameters(Tensor gates) => Gated(gates).AddScalar(_rest);
 
-    /// <summary>R: 0 where the gates keep just the target, growing alike above and below it.</summary>
+    /// <summary>R: 0 where the gates keep just the target, symmetric above and below it.</summary>
     /// <param name="kept">What <see cref="KeptParameters"/> returned.</param>
-    /// <param name="share">How much of the way from the dense model to the target is asked for. Default: all of it.</param>
-    public Tensor Loss(Tensor kept, double share = 1)
-    {
-        ArgumentNullException.ThrowIfNull(kept);
-        return kept.DivScalar(Dense - share * (Dense - Target)).log().abs();
-    }
+    /// <param name="fraction">How far from the dense model towards the target the budget is: 1 is the target.</param>
+    public Tensor Loss(Tensor kept, double fraction = 1) => kept.DivScalar(Dense - fraction * (Dense - Target)).log().abs();
 
     private Tensor Gated(Tensor gates)
     {

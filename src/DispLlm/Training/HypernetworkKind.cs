@@ -1,9 +1,9 @@
 namespace DispLlm.Training;
 
-/// <summary>What stands behind the logits of the gates.</summary>
+/// <summary>What the logits of the gates are computed by.</summary>
 public enum HypernetworkKind
 {
-    /// <summary>A bidirectional GRU over the sites, then one linear layer per site: sites know of each other (the paper's).</summary>
+    /// <summary>A bidirectional GRU over the sites, then one linear layer per site: the paper's network.</summary>
     Gru,
 
     /// <summary>One linear layer per site on a fixed random input of its own: the paper's ablation without GRU.</summary>

@@ -7,8 +7,9 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// A run on disk: <c>state.safetensors</c>, replaced as a whole every few steps, and <c>steps.jsonl</c>, one line a step. A run that is killed leaves both as they
-/// were after some step; lines behind the state's step are dropped when the run goes on, and written again.
+/// A run on disk: <c>state.safetensors</c>, replaced as a whole every few steps, and <c>steps.jsonl</c>, one line per step. A killed run
+/// leaves both as they were after some step; lines after the state's step are dropped when the run resumes, and written again. Not
+/// thread-safe.
 /// </summary>
 internal sealed class RunStore : IDisposable
 {
@@ -26,7 +27,8 @@ internal sealed class RunStore : IDisposable
     private bool _stateFails;
     private bool _logFails;
 
-    private RunStore(string state, int everySteps, IReadOnlyDictionary<string, string> identity, ILogger logger, FileStream own, FileStream log)
+    private RunStore(string state, int everySteps, IReadOnlyDictionary<string, string> identity, ILogger logger, FileStream own,
+        FileStream log)
     {
         _lock = own;
         _state = state;
@@ -37,26 +39,26 @@ internal sealed class RunStore : IDisposable
         HasState = File.Exists(state);
     }
 
-    /// <summary>Whether there is a state to go on from.</summary>
+    /// <summary>Whether there is a state to resume from.</summary>
     public bool HasState { get; }
 
-    /// <summary>Takes the folder for this run. The state of another run is refused here, before anything is computed.</summary>
-    public static RunStore Open(RunDirectory checkpoint, IReadOnlyDictionary<string, string> identity, ILogger logger)
+    /// <summary>Locks the folder for this run. The state of another run is refused here, before anything is computed.</summary>
+    public static RunStore Open(RunDirectory directory, IReadOnlyDictionary<string, string> identity, ILogger logger)
     {
-        ArgumentOutOfRangeException.ThrowIfLessThan(checkpoint.EverySteps, 1);
-        string path = Path.GetFullPath(checkpoint.Path);
-        checkpoint = checkpoint with { Path = path };
+        ArgumentOutOfRangeException.ThrowIfLessThan(directory.EverySteps, 1);
+        string path = Path.GetFullPath(directory.Path);
+        directory = directory with { Path = path };
         FileStream? own = null, log = null;
         try
         {
             Directory.CreateDirectory(path);
 
-            // Two runs in one folder would mix their steps. The lock goes with the process, however that ends.
-            own = new FileStream(checkpoint.LockFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-            log = new FileStream(checkpoint.LogFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0);
-            var folder = new RunStore(checkpoint.StateFile, checkpoint.EverySteps, identity, logger, own, log);
-            folder.CheckIdentity();
-            return folder;
+            // Two runs in one folder would mix their steps. The system releases the lock with the process, however that ends.
+            own = new FileStream(directory.LockFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            log = new FileStream(directory.LogFile, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.Read, bufferSize: 0);
+            var store = new RunStore(directory.StateFile, directory.EverySteps, identity, logger, own, log);
+            store.CheckIdentity();
+            return store;
         }
         catch (Exception e)
         {
@@ -68,11 +70,12 @@ internal sealed class RunStore : IDisposable
             }
 
             throw new CheckpointException(
-                path, null, $"the run cannot keep its state here: {e.Message} Is another run using the folder? Give each run a folder of its own that can be written.", e);
+                path, null,
+                    $"the run cannot keep its state here: {e.Message} Is another run using the folder? Give each run a folder of its own that can be written.", e);
         }
     }
 
-    /// <summary>Begins the log anew and saves the first state. What fails here fails the run: nothing is lost yet.</summary>
+    /// <summary>Truncates the log and saves the first state. A failure here fails the run: nothing is lost yet.</summary>
     public void Begin(HypernetworkTrainer trainer)
     {
         try
@@ -86,8 +89,8 @@ internal sealed class RunStore : IDisposable
         }
     }
 
-    /// <summary>Gives the trainer the saved state; returns the steps that lead to it, as far as the log has them.</summary>
-    public IReadOnlyList<SelectionProgress> Restore(HypernetworkTrainer trainer)
+    /// <summary>Loads the saved state into the trainer; returns the steps before it, as far as the log has them.</summary>
+    public IReadOnlyList<PruningProgress> Restore(HypernetworkTrainer trainer)
     {
         int step;
         using (var file = SafetensorsFile.Open(_state))
@@ -104,19 +107,19 @@ internal sealed class RunStore : IDisposable
         _log.SetLength(_logged);
         if (history.Count < step)
         {
-            _logger.LogWarning("The log in {Folder} has {Lines} of the {Steps} steps done so far; the run goes on without the others' figures", Folder, history.Count, step);
+            _logger.LogWarning("The log in {Folder} has {Lines} of the {Steps} steps done so far; the run resumes without the others' figures", Folder, history.Count, step);
         }
 
-        _logger.LogInformation("Going on at step {Step} from {Folder}", step, Folder);
+        _logger.LogInformation("Resuming at step {Step} from {Folder}", step, Folder);
         return history;
     }
 
-    /// <summary>Logs a step; saves the state where it is time, and at the end.</summary>
-    public void After(SelectionProgress report, HypernetworkTrainer trainer)
+    /// <summary>Logs a step; saves the state every few steps, and at the end.</summary>
+    public void After(PruningProgress report, HypernetworkTrainer trainer)
     {
         Try(ref _logFails, () =>
         {
-            // A line that could be written only in part is written over by the next one.
+            // The next line overwrites one that was written only in part.
             byte[] line = Encoding.UTF8.GetBytes(StepLog.Line(report) + "\n");
             _log.Position = _logged;
             _log.Write(line);
@@ -128,7 +131,7 @@ internal sealed class RunStore : IDisposable
         }
     }
 
-    /// <summary>Saves the state. Where that fails, the run says so and goes on; the last state that was saved stays.</summary>
+    /// <summary>Saves the state. Where that fails, the run logs it and continues; the last saved state is kept.</summary>
     public void Save(HypernetworkTrainer trainer) => Try(ref _stateFails, () => Write(trainer));
 
     public void Dispose()
@@ -141,7 +144,7 @@ internal sealed class RunStore : IDisposable
 
     private void Write(HypernetworkTrainer trainer)
     {
-        // The log first: a state never is ahead of it.
+        // The log first, so that no state is ahead of it.
         _log.Flush(flushToDisk: true);
         var metadata = new Dictionary<string, string>(_identity, StringComparer.Ordinal)
         {
@@ -149,8 +152,10 @@ internal sealed class RunStore : IDisposable
             [StepKey] = trainer.StepsDone.ToString(CultureInfo.InvariantCulture),
         };
         using var scope = NewDisposeScope();
-        var tensors = trainer.State().ToDictionary(entry => entry.Key, entry => entry.Value.detach().cpu().contiguous(), StringComparer.Ordinal);
-        using var writer = SafetensorsWriter.Create(_state, tensors.Select(entry => new TensorInfo(entry.Key, entry.Value.dtype, entry.Value.shape)), metadata);
+        var tensors =
+            trainer.State().ToDictionary(entry => entry.Key, entry => entry.Value.detach().cpu().contiguous(), StringComparer.Ordinal);
+        using var writer = SafetensorsWriter.Create(_state,
+            tensors.Select(entry => new TensorInfo(entry.Key, entry.Value.dtype, entry.Value.shape)), metadata);
         foreach (var (name, value) in tensors)
         {
             writer.Write(name, value);
@@ -168,18 +173,21 @@ internal sealed class RunStore : IDisposable
 
         using var file = SafetensorsFile.Open(_state);
         string? format = file.Metadata.GetValueOrDefault(FormatKey);
-        if (format != Format || !int.TryParse(file.Metadata.GetValueOrDefault(StepKey), NumberStyles.None, CultureInfo.InvariantCulture, out _))
+        if (format != Format
+            || !int.TryParse(file.Metadata.GetValueOrDefault(StepKey), NumberStyles.None, CultureInfo.InvariantCulture, out _))
         {
-            throw new CheckpointException(_state, FormatKey, $"this is no state of a run that this library goes on with ('{format}', not '{Format}'). Use another folder.");
+            throw new CheckpointException(_state, FormatKey,
+                $"this is no state of a run that this version can resume ('{format}', not '{Format}'). Use another folder.");
         }
 
-        var differences = RunIdentity.Differences(_identity, file.Metadata);
+        var differences = RunIdentity.Differences(_identity,
+            file.Metadata.Where(entry => entry.Key is not (FormatKey or StepKey)).ToDictionary(StringComparer.Ordinal));
         if (differences.Count > 0)
         {
             throw new CheckpointException(
                 _state,
                 differences[0].Split(' ')[0],
-                $"the folder holds the state of another run: {string.Join("; ", differences.Take(5))}. Take up that run as it was, or use another folder.");
+                $"the folder holds the state of another run: {string.Join("; ", differences.Take(5))}. Resume that run with its own settings, or use another folder.");
         }
     }
 
@@ -194,7 +202,8 @@ internal sealed class RunStore : IDisposable
         {
             if (!fails)
             {
-                _logger.LogWarning(e, "The run in {Folder} cannot be saved at present and goes on; what was saved before stays", Folder);
+                _logger.LogWarning(e, "The run in {Folder} cannot be saved at present and continues; what was saved before is kept",
+                    Folder);
                 fails = true;
             }
         }

@@ -3,10 +3,10 @@ using System.Text.Json.Nodes;
 
 namespace DispLlm.Training;
 
-/// <summary>The steps of a run as JSON Lines: one object a step, enough to plot the run again.</summary>
+/// <summary>The steps of a run as JSON Lines: one object per step, enough to plot the run again.</summary>
 internal static class StepLog
 {
-    public static string Line(SelectionProgress report)
+    public static string Line(PruningProgress report)
     {
         var line = new JsonObject
         {
@@ -21,16 +21,17 @@ internal static class StepLog
         };
         if (report.CollapsedSites.Count > 0)
         {
-            line["collapsed"] = new JsonArray([.. report.CollapsedSites.Select(site => (JsonNode)new JsonArray(site.Block, (int)site.Site))]);
+            line["collapsed"] =
+                new JsonArray([.. report.CollapsedSites.Select(site => (JsonNode)new JsonArray(site.Block, (int)site.Site))]);
         }
 
         return line.ToJsonString();
     }
 
     /// <summary>The lines of steps 1, 2, 3 ... up to <paramref name="last"/>, until one is missing or torn; and where they end.</summary>
-    public static List<SelectionProgress> Read(ReadOnlySpan<byte> log, int last, GateLayout layout, out long end)
+    public static List<PruningProgress> Read(ReadOnlySpan<byte> log, int last, GateLayout layout, out long end)
     {
-        var steps = new List<SelectionProgress>();
+        var steps = new List<PruningProgress>();
         end = 0;
         while (steps.Count < last)
         {
@@ -48,23 +49,22 @@ internal static class StepLog
     }
 
     /// <summary>A step from its line; null where that is none.</summary>
-    public static SelectionProgress? Parse(ReadOnlySpan<byte> line, GateLayout layout)
+    public static PruningProgress? Parse(ReadOnlySpan<byte> line, GateLayout layout)
     {
         try
         {
             var json = (JsonObject)JsonNode.Parse(line).Present();
             T Get<T>(string key) => json[key].Present().GetValue<T>();
-            return new SelectionProgress(
-                Get<int>("step"),
-                Get<int>("steps"),
-                Get<double>("cross_entropy"),
-                Get<double>("budget_loss"),
-                Get<double>("kept"),
-                Get<double>("gradient_norm"),
-                Get<long>("tokens"),
+            return new PruningProgress(PruningPhase.Learning, Get<int>("step"), Get<int>("steps"),
                 TimeSpan.FromSeconds(Get<double>("seconds")))
             {
-                CollapsedSites = [.. (json["collapsed"]?.AsArray() ?? []).Select(site => layout[site.Present()[0].Present().GetValue<int>(), (SelectionSite)site.Present()[1].Present().GetValue<int>()])],
+                CrossEntropy = Get<double>("cross_entropy"),
+                BudgetLoss = Get<double>("budget_loss"),
+                KeptFraction = Get<double>("kept"),
+                GradientNorm = Get<double>("gradient_norm"),
+                Tokens = Get<long>("tokens"),
+                CollapsedSites = [.. (json["collapsed"]?.AsArray() ?? []).Select(site =>
+                    layout[site.Present()[0].Present().GetValue<int>(), (SelectionSite)site.Present()[1].Present().GetValue<int>()])],
             };
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException or InvalidCastException

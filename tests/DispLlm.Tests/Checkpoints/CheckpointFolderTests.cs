@@ -18,7 +18,9 @@ public sealed class CheckpointFolderTests : IDisposable
         folder.OpenAll();
         Assert.Equal(5, folder.Shards.Count);
         Assert.Equal("model-00001-of-00005.safetensors", folder.Shards[0].FileName);
-        Assert.Equal(folder.TensorNames.Order(StringComparer.Ordinal), folder.Shards.SelectMany(shard => shard.TensorNames).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            folder.TensorNames.Order(StringComparer.Ordinal),
+            folder.Shards.SelectMany(shard => shard.TensorNames).Order(StringComparer.Ordinal));
         Assert.Equal("llama", folder.Config.GetString("model_type"));
         long parameters = 0;
         foreach (string name in folder.TensorNames)
@@ -66,7 +68,8 @@ public sealed class CheckpointFolderTests : IDisposable
         Assert.Contains("config.json", Error(_folder.FullPath), StringComparison.Ordinal);
         _folder.Write("config.json", "{}");
         Assert.Contains(
-            "none of model.safetensors, model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json", Error(_folder.FullPath), StringComparison.Ordinal);
+            "none of model.safetensors, model.safetensors.index.json, pytorch_model.bin, "
+                + "pytorch_model.bin.index.json", Error(_folder.FullPath), StringComparison.Ordinal);
         _folder.Write("pytorch_model.bin", "");
         Assert.Contains("pytorch_model.bin: the file is empty", Error(_folder.FullPath), StringComparison.Ordinal);
     }
@@ -162,7 +165,10 @@ public sealed class CheckpointFolderTests : IDisposable
         _folder.Write("1.bin", Pickled("a", "x"));
         _folder.Write("2.bin", "damaged");
         using var folder = CheckpointFolder.Open(_folder.FullPath);
-        Assert.Contains("pytorch_model.bin.index.json does not list it", Assert.Throws<CheckpointException>(() => folder.Info("a")).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "pytorch_model.bin.index.json does not list it",
+            Assert.Throws<CheckpointException>(() => folder.Info("a")).Message,
+            StringComparison.Ordinal);
         Assert.Equal(_folder["2.bin"], Assert.Throws<CheckpointException>(() => folder.Info("b")).File);
     }
 

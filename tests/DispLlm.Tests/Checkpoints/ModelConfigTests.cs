@@ -70,7 +70,8 @@ public sealed class ModelConfigTests
         Refused("rope_scaling.low", "absent", c => c.TryGetSection("rope_scaling")!.GetDouble("low"));
         foreach (var read in new Func<ModelConfig, object?>[]
         {
-            c => c.GetString("none"), c => c.GetInt("none"), c => c.GetPositiveInt("none"), c => c.GetDouble("none"), c => c.GetBool("none"),
+            c => c.GetString("none"), c => c.GetInt("none"), c => c.GetPositiveInt("none"), c => c.GetDouble("none"),
+            c => c.GetBool("none"),
             c => c.GetStrings("none"), c => c.GetInts("none"),
         })
         {
@@ -83,7 +84,8 @@ public sealed class ModelConfigTests
     {
         var error = Config.TryGetSection("rope_scaling")!.Unsupported("factor", "Numbers are.");
         Assert.Equal(("config.json", "rope_scaling.factor", "\"8\""), (error.File, error.Key, error.Value));
-        Assert.Contains("config.json: 'rope_scaling.factor': '\"8\"' is not supported. Numbers are.", error.Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "config.json: 'rope_scaling.factor': '\"8\"' is not supported. Numbers are.", error.Message, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -112,7 +114,8 @@ public sealed class ModelConfigTests
         Assert.Equal(1, ModelConfig.Load(path).GetInt("a"));
         folder.Write("config.json", [.. "{\"a\":\""u8, 0xE9, .. "\"}"u8]);
         Assert.Contains("UTF-8", Assert.Throws<CheckpointException>(() => ModelConfig.Load(path)).Message, StringComparison.Ordinal);
-        Assert.Contains("no such file", Assert.Throws<CheckpointException>(() => ModelConfig.Load(folder["x"])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "no such file", Assert.Throws<CheckpointException>(() => ModelConfig.Load(folder["x"])).Message, StringComparison.Ordinal);
     }
 
     [Fact]

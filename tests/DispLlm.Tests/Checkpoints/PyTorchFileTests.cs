@@ -41,9 +41,12 @@ public sealed class PyTorchFileTests : IDisposable
         using var scope = NewDisposeScope();
         using var folder = CheckpointFolder.Open(TemporaryFolder.Fixture("opt-bin-sharded"));
         folder.OpenAll();
-        Assert.Equal(["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"], folder.Shards.Select(shard => shard.FileName));
+        Assert.Equal(
+            ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"], folder.Shards.Select(shard => shard.FileName));
         Assert.Equal(52, folder.TensorNames.Count);
-        Assert.Equal(folder.TensorNames.Order(StringComparer.Ordinal), folder.Shards.SelectMany(shard => shard.TensorNames).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            folder.TensorNames.Order(StringComparer.Ordinal),
+            folder.Shards.SelectMany(shard => shard.TensorNames).Order(StringComparer.Ordinal));
         Assert.Equal([32, 64], folder.Info("model.decoder.layers.2.fc2.weight").Shape);
         Assert.Equal(31904, AllFinite(folder));
     }
@@ -57,7 +60,8 @@ public sealed class PyTorchFileTests : IDisposable
         // These files number their storages in the order of their tensors; the platform's reader goes by the data and not by our places.
         using var file = PyTorchFile.Open(TemporaryFolder.Fixture(name));
         using var archive = ZipFile.OpenRead(TemporaryFolder.Fixture(name));
-        Assert.Equal(archive.Entries.Count(entry => entry.FullName.StartsWith($"{root}/data/", StringComparison.Ordinal)), file.Tensors.Count);
+        Assert.Equal(
+            archive.Entries.Count(entry => entry.FullName.StartsWith($"{root}/data/", StringComparison.Ordinal)), file.Tensors.Count);
         for (int i = 0; i < file.Tensors.Count; i++)
         {
             using var entry = archive.GetEntry($"{root}/data/{i}")!.Open();
@@ -157,7 +161,7 @@ public sealed class PyTorchFileTests : IDisposable
     public void Storages_beyond_four_gigabytes_are_found_and_read_in_slices()
     {
         const long Hole = 5_000_000_000;
-        var pickle = PickleBuilder.Dictionary.Text("large").Tensor("0", "ByteStorage", Hole + 1).Text("behind").Tensor("1", "ByteStorage", 2);
+        var pickle = PickleBuilder.Dictionary.Text("large").Tensor("0", "ByteStorage", Hole + 1).Text("after").Tensor("1", "ByteStorage", 2);
         using (var stream = File.Create(_folder["big"]))
         {
             new ZipBuilder { Zip64 = true }.Add("a/data.pkl", pickle.End()).AddSparse("a/data/0", Hole, [42]).Add("a/data/1", [8, 9]).WriteTo(stream);
@@ -165,8 +169,9 @@ public sealed class PyTorchFileTests : IDisposable
 
         using var file = PyTorchFile.Open(_folder["big"]);
         Assert.Equal([0, 42], file.Bytes("large", Hole - 1, 2).ToArray());
-        Assert.Equal([8, 9], file.Bytes("behind").ToArray());
-        Assert.Contains("slices", Assert.Throws<ArgumentOutOfRangeException>(() => file.Bytes("large").Length).Message, StringComparison.Ordinal);
+        Assert.Equal([8, 9], file.Bytes("after").ToArray());
+        Assert.Contains(
+            "slices", Assert.Throws<ArgumentOutOfRangeException>(() => file.Bytes("large").Length).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -193,7 +198,8 @@ public sealed class PyTorchFileTests : IDisposable
             using var tensor = folder.Read(name, CPU, ScalarType.Float32);
             Assert.Equal(folder.Info(name).Shape, tensor.shape);
             Assert.True(tensor.isfinite().all().item<bool>());
-            Assert.Equal(MemoryMarshal.Cast<byte, Half>(folder.Bytes(name)).ToArray().Select(half => (float)half), tensor.data<float>().ToArray());
+            Assert.Equal(
+                MemoryMarshal.Cast<byte, Half>(folder.Bytes(name)).ToArray().Select(half => (float)half), tensor.data<float>().ToArray());
             elements += tensor.numel();
         }
 

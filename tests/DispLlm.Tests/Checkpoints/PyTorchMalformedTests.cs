@@ -4,7 +4,9 @@ using CsCheck;
 
 namespace DispLlm.Tests.Checkpoints;
 
-/// <summary>Every way in which a PyTorch file can lie or attack, and that the error names the file and the liar, and nothing runs.</summary>
+/// <summary>
+/// Every way in which a PyTorch file can lie or attack, and that the error names the file and the liar, and nothing runs.
+/// </summary>
 public sealed class PyTorchMalformedTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -13,7 +15,8 @@ public sealed class PyTorchMalformedTests : IDisposable
 
     private static readonly Dictionary<string, (byte[] Bytes, string Expected)> AttacksByName = new()
     {
-        { "GLOBAL and REDUCE", (Item.Global("os", "system").Text("touch owned").Raw(0x85).Op("R").End(), "at byte 10: the global 'os.system'") },
+        { "GLOBAL and REDUCE", (
+            Item.Global("os", "system").Text("touch owned").Raw(0x85).Op("R").End(), "at byte 10: the global 'os.system'") },
         { "GLOBAL alone", (Item.Global("os", "system").End(), "at byte 10: the global 'os.system'") },
         { "GLOBAL with a dotted name", (Item.Global("collections", "OrderedDict.__class__").End(), "'collections.OrderedDict.__class__'") },
         { "GLOBAL of torch", (Item.Global("torch", "load").End(), "'torch.load'") },
@@ -37,8 +40,11 @@ public sealed class PyTorchMalformedTests : IDisposable
         { "BUILD of another attribute", (Item.OrderedDict().Op("}").Text("__class__").Op("}sb").End(), "BUILD") },
         { "BUILD by a number", (Item.OrderedDict().Number(1).Op("b").End(), "BUILD") },
         { "BINPERSID of a text", (Item.Text("0").Op("Q").End(), "'0' is not the description of a storage") },
-        { "BINPERSID of a module", (Item.Op("(").Text("module").Global("torch", "FloatStorage").Text("0").Text("cpu").Number(1).Op("tQ").End(), "a tuple of 5") },
-        { "BINPERSID of a path", (Item.Op("(").Text("storage").Global("collections", "OrderedDict").Text("0").Text("cpu").Number(1).Op("tQ").End(), "a tuple of 5") },
+        { "BINPERSID of a module", (
+            Item.Op("(").Text("module").Global("torch", "FloatStorage").Text("0").Text("cpu").Number(1).Op("tQ").End(), "a tuple of 5") },
+        { "BINPERSID of a path", (
+            Item.Op("(").Text("storage").Global("collections", "OrderedDict").Text("0").Text("cpu").Number(1).Op("tQ").End(),
+            "a tuple of 5") },
     };
 
     private static readonly Dictionary<string, (byte[] Bytes, string Expected)> FaultsByName = new()
@@ -47,7 +53,7 @@ public sealed class PyTorchMalformedTests : IDisposable
         { "unknown opcode", (Item.Raw(0xFE).End(), "at byte 10: the opcode 0xfe") },
         { "protocol", (new PickleBuilder().Raw(0x80, 6).Op("}.").ToArray(), "protocol 6") },
         { "no end", (PickleBuilder.Dictionary.Op("u").ToArray(), "ends after") },
-        { "more behind the end", ([.. PickleBuilder.Dictionary.End(), 0], "1 bytes follow") },
+        { "more after the end", ([.. PickleBuilder.Dictionary.End(), 0], "1 bytes follow") },
         { "value left over", (new PickleBuilder().Op("}}.").ToArray(), "1 values") },
         { "mark left over", (new PickleBuilder().Op("(}.").ToArray(), "1 marks") },
         { "nothing to end with", (new PickleBuilder().Op(".").ToArray(), "where there is none") },
@@ -60,8 +66,11 @@ public sealed class PyTorchMalformedTests : IDisposable
         { "items of a tuple", (new PickleBuilder().Op(")NNs.").ToArray(), "a tuple of 0") },
         { "append to a dictionary", (new PickleBuilder().Op("}Na.").ToArray(), "instead of a list") },
         { "text too long", (PickleBuilder.Dictionary.Op("X").Raw(0xFF, 0xFF, 0xFF, 0x7F).ToArray(), "2147483647 bytes are announced") },
-        { "text far too long", (PickleBuilder.Dictionary.Raw(0x8d).Raw(BitConverter.GetBytes(ulong.MaxValue)).ToArray(), "18446744073709551615 bytes") },
-        { "frame too long", (new PickleBuilder().Raw(0x80, 4, 0x95).Raw(BitConverter.GetBytes(long.MaxValue)).Op("}.").ToArray(), "9223372036854775807 bytes") },
+        { "text far too long", (
+            PickleBuilder.Dictionary.Raw(0x8d).Raw(BitConverter.GetBytes(ulong.MaxValue)).ToArray(), "18446744073709551615 bytes") },
+        { "frame too long", (
+            new PickleBuilder().Raw(0x80, 4, 0x95).Raw(BitConverter.GetBytes(long.MaxValue)).Op("}.").ToArray(),
+            "9223372036854775807 bytes") },
         { "integer too long", (Item.Raw(0x8a, 9).Raw(new byte[9]).End(), "9 bytes") },
         { "integer far too long", (Item.Raw(0x8b, 0xFF, 0xFF, 0xFF, 0xFF).End(), "4294967295 bytes") },
         { "text that is none", (PickleBuilder.Dictionary.Op("X").Raw(1, 0, 0, 0, 0xC3).End(), "UTF-8") },
@@ -86,10 +95,12 @@ public sealed class PyTorchMalformedTests : IDisposable
         { "None", (Item.Op("N").End(), "it is no tensor") },
         { "a storage", (Item.Storage("ByteStorage", "0", 8).End(), "it is no tensor") },
         { "no such storage", (Item.Tensor("1", "ByteStorage", 8).End(), "its storage '1' is not in the archive") },
-        { "a storage elsewhere", (Item.Tensor("../../../etc/passwd", "ByteStorage", 8).End(), "its storage '../../../etc/passwd' is not in the archive") },
+        { "a storage elsewhere", (
+            Item.Tensor("../../../etc/passwd", "ByteStorage", 8).End(), "its storage '../../../etc/passwd' is not in the archive") },
         { "a storage too small", (Item.Tensor("0", "ByteStorage", 9).End(), "9 numbers of U8, but has 8 bytes") },
         { "a storage too large", (Item.Tensor("0", "ByteStorage", 7).End(), "7 numbers of U8, but has 8 bytes") },
-        { "half a number", (Item.Tensor("0", "DoubleStorage", 0).Text("v").Tensor("0", "DoubleStorage", 1).End(), "0 numbers of F64, but has 8 bytes") },
+        { "half a number", (
+            Item.Tensor("0", "DoubleStorage", 0).Text("v").Tensor("0", "DoubleStorage", 1).End(), "0 numbers of F64, but has 8 bytes") },
         { "a negative storage", (Item.View("0", "ByteStorage", -8, 0, [8], [1]).End(), "-8 numbers") },
         { "a storage of too many bytes", (Item.View("0", "LongStorage", long.MaxValue, 0, [1], [1]).End(), "9223372036854775807 numbers") },
         { "beyond its storage", (Item.View("0", "ByteStorage", 8, 0, [9], [1]).End(), "takes 9 numbers from number 0") },
@@ -102,9 +113,9 @@ public sealed class PyTorchMalformedTests : IDisposable
         { "too many numbers", (Item.View("0", "ByteStorage", 8, 0, [1L << 32, 1L << 32], [1L << 32, 1]).End(), "64 bits") },
         { "too many numbers and none", (Item.View("0", "ByteStorage", 8, 0, [0, 1L << 32, 1L << 32], [0, 1L << 32, 1]).End(), "64 bits") },
         { "transposed", (Item.View("0", "ByteStorage", 8, 0, [4, 2], [1, 4]).End(), "shape is [4, 2], its strides are [1, 4]") },
-        { "repeated", (Item.View("0", "ByteStorage", 8, 0, [4, 2], [0, 1]).End(), "row by row") },
-        { "backwards", (Item.View("0", "ByteStorage", 8, 7, [8], [-1]).End(), "row by row") },
-        { "every other column", (Item.View("0", "ByteStorage", 8, 0, [2, 2], [4, 2]).End(), "row by row") },
+        { "repeated", (Item.View("0", "ByteStorage", 8, 0, [4, 2], [0, 1]).End(), "not contiguous") },
+        { "backwards", (Item.View("0", "ByteStorage", 8, 7, [8], [-1]).End(), "not contiguous") },
+        { "every other column", (Item.View("0", "ByteStorage", 8, 0, [2, 2], [4, 2]).End(), "not contiguous") },
     };
 
     private static readonly Dictionary<string, (byte[] File, string? Key, string Expected)> ArchivesByName = new()
@@ -124,14 +135,17 @@ public sealed class PyTorchMalformedTests : IDisposable
         { "another place", (Good().Add("archive/x", [], header: 64).ToArray(), "archive/x", "there is another or none") },
         { "place outside", (Good().Add("archive/x", [], header: 1 << 30).ToArray(), "archive/x", "from byte 1073741824 reaches into") },
         { "no zip64 field", (Good().Add("archive/x", [], header: uint.MaxValue).ToArray(), "archive/x", "from byte 4294967295") },
-        { "big-endian", (new ZipBuilder().Add("a/data.pkl", GoodPickle).Add("a/byteorder", "big"u8.ToArray()).ToArray(), "a/byteorder", "'big' order") },
+        { "big-endian", (
+            new ZipBuilder().Add("a/data.pkl", GoodPickle).Add("a/byteorder", "big"u8.ToArray()).ToArray(), "a/byteorder", "'big' order") },
         { "version", (new ZipBuilder().Add("a/data.pkl", GoodPickle).Add("a/version", "11\n"u8.ToArray()).ToArray(), "a/version", "'11'") },
-        { "version that is none", (new ZipBuilder().Add("a/data.pkl", GoodPickle).Add("a/version", "x"u8.ToArray()).ToArray(), "a/version", "'x'") },
-        { "version without end", (new ZipBuilder().Add("a/data.pkl", GoodPickle).Add("a/version", new byte[65]).ToArray(), "a/version", "65 bytes") },
+        { "version that is none", (
+            new ZipBuilder().Add("a/data.pkl", GoodPickle).Add("a/version", "x"u8.ToArray()).ToArray(), "a/version", "'x'") },
+        { "version without end", (
+            new ZipBuilder().Add("a/data.pkl", GoodPickle).Add("a/version", new byte[65]).ToArray(), "a/version", "65 bytes") },
         { "no pickle", (new ZipBuilder().Add("a/model.onnx", []).ToArray(), "a/data.pkl", "no such entry") },
         { "no entries", (new ZipBuilder().ToArray(), null, "does not begin as a zip archive does") },
         { "no directory", (Good().ToArray()[..500], null, "zip directory at the end is missing") },
-        { "more behind the end", ([.. Good().ToArray(), 0], null, "zip directory at the end is missing") },
+        { "more after the end", ([.. Good().ToArray(), 0], null, "zip directory at the end is missing") },
         { "more in front", ([.. "PK\x03\x04"u8, .. Good().ToArray()], null, "does not fit") },
     };
 
@@ -231,14 +245,16 @@ public sealed class PyTorchMalformedTests : IDisposable
     [Fact]
     public void A_missing_file_and_a_folder_are_refused()
     {
-        Assert.Contains("no such file", Assert.Throws<CheckpointException>(() => PyTorchFile.Open(_folder["none"])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "no such file", Assert.Throws<CheckpointException>(() => PyTorchFile.Open(_folder["none"])).Message, StringComparison.Ordinal);
         Assert.Throws<CheckpointException>(() => PyTorchFile.Open(_folder.FullPath));
     }
 
     [Fact]
     public void A_pickle_cut_anywhere_is_refused()
     {
-        byte[] pickle = PickleBuilder.Dictionary.Text("a").Tensor("0", "ByteStorage", 8).Text("b").View("0", "ByteStorage", 8, 0, [70_000L - 69_992], [1]).End();
+        byte[] pickle = PickleBuilder.Dictionary.Text("a").Tensor("0", "ByteStorage", 8).Text("b").View(
+            "0", "ByteStorage", 8, 0, [70_000L - 69_992], [1]).End();
         for (int length = 0; length < pickle.Length; length++)
         {
             Assert.Equal("archive/data.pkl", Refused(ZipBuilder.Checkpoint(pickle[..length], new byte[8]).ToArray()).Key);
@@ -259,7 +275,8 @@ public sealed class PyTorchMalformedTests : IDisposable
     public void What_a_pickle_repeats_by_its_memo_takes_no_more_memory_than_its_length()
     {
         // One tuple of half a million numbers as the shape of a hundred thousand tensors would be 400 GB.
-        var pickle = new PickleBuilder().Op("}((").Raw([.. Enumerable.Repeat((byte)0x89, 500_000)]).Op("tq").Raw(0).Storage("ByteStorage", "0", 8).Op("q").Raw(1);
+        var pickle = new PickleBuilder().Op("}((").Raw(
+            [.. Enumerable.Repeat((byte)0x89, 500_000)]).Op("tq").Raw(0).Storage("ByteStorage", "0", 8).Op("q").Raw(1);
         pickle.Global("torch._utils", "_rebuild_tensor_v2").Op("q").Raw(2).OrderedDict().Op("q").Raw(3);
         for (int i = 0; i < 100_000; i++)
         {
@@ -284,10 +301,13 @@ public sealed class PyTorchMalformedTests : IDisposable
     {
         byte[] good = File.ReadAllBytes(TemporaryFolder.Fixture("opt-bin/pytorch_model.bin"));
 
-        // Where the file speaks about itself: the pickle in front, the local headers among the data, the directory behind.
+        // Where the file describes itself: the pickle first, the local headers among the data, the directory last.
         int directory = good.AsSpan().LastIndexOf("pytorch_model/data.pkl"u8) - 46;
-        var place = Gen.OneOf(Gen.Int[0, 4096], Gen.Int[directory, good.Length - 1], Gen.Int[good.Length - 98, good.Length - 1], Gen.Int[0, good.Length - 1]);
-        var value = Gen.OneOf(Gen.Byte, Gen.OneOfConst<byte>(0, 1, 0x7F, 0x80, 0xFF, (byte)'.', (byte)'R', (byte)'c', (byte)'h', (byte)'t', (byte)'(', (byte)'u'));
+        var place = Gen.OneOf(
+            Gen.Int[0, 4096], Gen.Int[directory, good.Length - 1], Gen.Int[good.Length - 98, good.Length - 1], Gen.Int[0, good.Length - 1]);
+        var value = Gen.OneOf(
+            Gen.Byte,
+            Gen.OneOfConst<byte>(0, 1, 0x7F, 0x80, 0xFF, (byte)'.', (byte)'R', (byte)'c', (byte)'h', (byte)'t', (byte)'(', (byte)'u'));
         var length = Gen.Frequency((9, Gen.Const(good.Length)), (1, Gen.Int[0, good.Length]));
         int file = 0;
         Gen.Select(Gen.Select(place, value).Array[1, 4], length).Sample((edits, cut) =>

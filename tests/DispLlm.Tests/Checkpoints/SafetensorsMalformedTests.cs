@@ -59,7 +59,7 @@ public sealed class SafetensorsMalformedTests : IDisposable
     [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}""", 8, "w", "[8, 0]")]
     [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[-8,0]}}""", 8, "w", "'-8'")]
     [InlineData("""{"w":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}""", 12, "w", "hole")]
-    [InlineData("{\"w\":" + A + ""","v":{"dtype":"U8","shape":[2],"data_offsets":[9,11]}}""", 11, "v", "hole behind 'w'")]
+    [InlineData("{\"w\":" + A + ""","v":{"dtype":"U8","shape":[2],"data_offsets":[9,11]}}""", 11, "v", "hole after 'w'")]
     [InlineData("{\"w\":" + A + ""","v":{"dtype":"U8","shape":[2],"data_offsets":[7,9]}}""", 9, "v", "overlaps 'w'")]
     [InlineData("{\"w\":" + A + ",\"v\":" + A + "}", 8, "", "overlaps")]
     [InlineData("{\"w\":" + A + ""","v":{"dtype":"U8","shape":[0],"data_offsets":[3,3]}}""", 8, "v", "overlaps 'w'")]
@@ -122,7 +122,10 @@ public sealed class SafetensorsMalformedTests : IDisposable
     [Fact]
     public void A_missing_file_and_a_folder_are_refused()
     {
-        Assert.Contains("no such file", Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(_folder["none"])).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "no such file",
+            Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(_folder["none"])).Message,
+            StringComparison.Ordinal);
         Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(_folder.FullPath));
     }
 

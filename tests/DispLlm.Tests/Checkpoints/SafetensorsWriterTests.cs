@@ -91,8 +91,12 @@ public sealed class SafetensorsWriterTests : IDisposable
         using var writer = SafetensorsWriter.Create(_folder["f"], Two);
         Assert.Contains("'a' is", Assert.Throws<ArgumentException>(() => writer.Write("b", new byte[3])).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => writer.Write("c", new byte[3]));
-        Assert.Contains("F64[2]", Assert.Throws<ArgumentException>(() => writer.Write("a", zeros(2, ScalarType.Float64))).Message, StringComparison.Ordinal);
-        Assert.Contains("F32[1, 2]", Assert.Throws<ArgumentException>(() => writer.Write("a", zeros(1, 2))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "F64[2]",
+            Assert.Throws<ArgumentException>(() => writer.Write("a", zeros(2, ScalarType.Float64))).Message,
+            StringComparison.Ordinal);
+        Assert.Contains(
+            "F32[1, 2]", Assert.Throws<ArgumentException>(() => writer.Write("a", zeros(1, 2))).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => writer.Write("a", new byte[9]));
         writer.Write("a", new byte[4]);
         Assert.Throws<ArgumentException>(() => writer.Write("a", zeros(2)));
@@ -119,7 +123,8 @@ public sealed class SafetensorsWriterTests : IDisposable
         Refused(Two[0], Two[0]);
         Assert.Empty(Directory.GetFiles(_folder.FullPath));
 
-        void Refused(params TensorInfo[] tensors) => Assert.ThrowsAny<ArgumentException>(() => SafetensorsWriter.Create(_folder["f"], tensors));
+        void Refused(params TensorInfo[] tensors) =>
+            Assert.ThrowsAny<ArgumentException>(() => SafetensorsWriter.Create(_folder["f"], tensors));
     }
 
     [Fact]

@@ -29,13 +29,20 @@ internal sealed class ZipBuilder
         return Add("archive/version", "3\n"u8.ToArray());
     }
 
-    public ZipBuilder Add(string name, byte[] bytes, ushort method = 0, ushort flags = 0x808, string? localName = null, long? storedSize = null, long? header = null)
+    public ZipBuilder Add(
+        string name,
+        byte[] bytes,
+        ushort method = 0,
+        ushort flags = 0x808,
+        string? localName = null,
+        long? storedSize = null,
+        long? header = null)
     {
         _entries.Add(new Entry(name, 0, bytes, method, flags, localName ?? name, storedSize ?? bytes.Length, header));
         return this;
     }
 
-    /// <summary>Adds an entry that begins with a hole: it takes no room on disks that know sparse files.</summary>
+    /// <summary>Adds an entry that begins with a hole: it takes no space where sparse files are supported.</summary>
     public ZipBuilder AddSparse(string name, long hole, byte[] bytes)
     {
         _entries.Add(new Entry(name, hole, bytes, 0, 0x808, name, hole + bytes.Length, null));
@@ -71,7 +78,7 @@ internal sealed class ZipBuilder
         writer.Write((ushort)0);
         writer.Write(entry.Flags);
         writer.Write(entry.Method);
-        writer.Write(new byte[16]); // times, and the sizes that follow behind the data
+        writer.Write(new byte[16]); // times, and the sizes that follow the data
         writer.Write((ushort)name.Length);
         writer.Write((ushort)padding);
         writer.Write(name);
@@ -100,7 +107,7 @@ internal sealed class ZipBuilder
         writer.Write(name);
         if (Zip64)
         {
-            writer.Write((ushort)0x5455); // another field in front of it, as some writers leave one
+            writer.Write((ushort)0x5455); // another field before it, as some writers have
             writer.Write((ushort)1);
             writer.Write((byte)0);
             writer.Write((ushort)1);
@@ -139,7 +146,8 @@ internal sealed class ZipBuilder
         writer.Write(Encoding.Latin1.GetBytes(Comment));
     }
 
-    private sealed record Entry(string Name, long Hole, byte[] Bytes, ushort Method, ushort Flags, string LocalName, long StoredSize, long? Header)
+    private sealed record Entry(
+        string Name, long Hole, byte[] Bytes, ushort Method, ushort Flags, string LocalName, long StoredSize, long? Header)
     {
         public long Size => Hole + Bytes.Length;
     }

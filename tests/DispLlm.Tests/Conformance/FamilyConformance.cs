@@ -174,33 +174,34 @@ public abstract class FamilyConformance<T>
 
     [Theory]
     [MemberData(nameof(Fixtures))]
-    public void A_block_that_is_passed_in_stages_computes_what_it_computes_at_once(string name) => Run(name, (fixture, model) =>
+    public void A_block_run_in_stages_gives_the_same_result(string name) => Run(name, (fixture, model) =>
     {
         using var noGradient = no_grad();
         using var gates = new Gates(fixture.Gates(model.GateLayout).clone());
         Tensor stream = model.Network.Embed(fixture.Expected("input_ids"));
         for (int block = 0; block < model.Spec.NumLayers; block++)
         {
-            Tensor entered = stream.clone(), behind = model.Network.ForwardBlock(block, stream, model.Network.GatedPolicyFor(block, gates));
+            Tensor entered = stream.clone(), whole = model.Network.ForwardBlock(block, stream, model.Network.GatedPolicyFor(block, gates));
             using var pass = model.Network.StageBlock(block, stream, model.Network.GatedPolicyFor(block, gates));
             pass.Step();
             using Tensor staged = pass.Finish();
-            Assert.Equal(TestBackend.Numbers(behind), TestBackend.Numbers(staged));
+            Assert.Equal(TestBackend.Numbers(whole), TestBackend.Numbers(staged));
             Assert.Equal(TestBackend.Numbers(entered), TestBackend.Numbers(stream));
-            stream = behind;
+            stream = whole;
         }
     });
 
     [Theory]
     [MemberData(nameof(Fixtures))]
-    public void An_order_that_the_norms_do_not_leave_is_refused(string name) => Run(name, (fixture, model) =>
+    public void Selection_before_norms_is_refused_where_norms_come_last(string name) => Run(name, (fixture, model) =>
     {
         Assert.Equal(model.Spec.NormPlacement == NormPlacement.PreNorm, Orders(model).Contains(NormOrder.SelectThenNorm));
         if (model.Spec.NormPlacement == NormPlacement.PostNorm)
         {
             var gates = new Gates(fixture.Gates(model.GateLayout), NormOrder.SelectThenNorm);
             Assert.Contains(
-                "stand behind", Assert.Throws<SelectionException>(() => model.Logits(fixture.Expected("input_ids"), gates)).Message, StringComparison.Ordinal);
+                "come after the residual sums", Assert.Throws<SelectionException>(
+                    () => model.Logits(fixture.Expected("input_ids"), gates)).Message, StringComparison.Ordinal);
             Assert.Throws<SelectionException>(() => fixture.Plan(model, NormOrder.SelectThenNorm).Validate(model.Spec));
             Assert.Throws<SelectionException>(() => BudgetProjection.EnsureReachable(
                 model.Spec, PruningBudget.FromRatio(0.5), new BudgetProjectionOptions { NormOrder = NormOrder.SelectThenNorm }));
@@ -219,7 +220,9 @@ public abstract class FamilyConformance<T>
         using var whole = CheckpointFolder.Open(target);
         string[] read = [.. ParameterCatalog.CheckpointParameters(model.Spec, T.Family, dense).Select(slot => slot.Name)];
         Assert.Equal(read.Order(), whole.TensorNames.Where(tensor => !tensor.StartsWith("displlm.", StringComparison.Ordinal)).Order());
-        Assert.All(dense.TensorNames.Except(read), tensor => Assert.True(T.Family.IsIgnorable(tensor) || tensor.StartsWith("lm_head", StringComparison.Ordinal), tensor));
+        Assert.All(
+            dense.TensorNames.Except(read),
+            tensor => Assert.True(T.Family.IsIgnorable(tensor) || tensor.StartsWith("lm_head", StringComparison.Ordinal), tensor));
         foreach (string tensor in read)
         {
             Assert.Equal(dense.Info(tensor).Shape, whole.Info(tensor).Shape);
@@ -265,7 +268,8 @@ public abstract class FamilyConformance<T>
         var published = T.Published.Single(model => model.Name == name);
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
-        using var model = PrunableModel.FromConfig(ModelConfig.Parse(published.Config, name), TorchBackend.Meta(ScalarType.BFloat16), Options);
+        using var model = PrunableModel.FromConfig(
+            ModelConfig.Parse(published.Config, name), TorchBackend.Meta(ScalarType.BFloat16), Options);
         Assert.Equal(published.Parameters, new ParameterCounter(model.Spec).Dense.WholeModel);
 
         Tensor gates = empty(model.GateLayout.Count, ScalarType.Float32, model.Backend.Device);
@@ -288,7 +292,11 @@ public abstract class FamilyConformance<T>
     }
 
     private static GateGradients ComputeGradients(
-        PrunableModel model, Tensor gates, NormOrder order, Tensor tokens, ActivationCheckpointing memory = ActivationCheckpointing.Automatic)
+        PrunableModel model,
+        Tensor gates,
+        NormOrder order,
+        Tensor tokens,
+        ActivationCheckpointing memory = ActivationCheckpointing.Automatic)
     {
         using var gradient = enable_grad();
         return GateGradients.Compute(model, gates.to(model.Backend.Device), order, [tokens], memory: memory);
@@ -298,7 +306,9 @@ public abstract class FamilyConformance<T>
         ModelFamilies.BuiltIn.Find(family.Name) is null ? ModelFamilies.BuiltIn.Add(family) : ModelFamilies.BuiltIn;
 
     private static NormOrder[] Orders(PrunableModel model) =>
-        model.Spec.NormPlacement == NormPlacement.PreNorm ? [NormOrder.NormThenSelect, NormOrder.SelectThenNorm] : [NormOrder.NormThenSelect];
+        model.Spec.NormPlacement == NormPlacement.PreNorm
+            ? [NormOrder.NormThenSelect, NormOrder.SelectThenNorm]
+            : [NormOrder.NormThenSelect];
 
     /// <summary>Gains from 0.5 to 1.5, where the order leaves them.</summary>
     private static FeatureScales RandomGains(PrunableModel model, NormOrder order = NormOrder.NormThenSelect)
@@ -306,7 +316,8 @@ public abstract class FamilyConformance<T>
         using var scope = NewDisposeScope();
         using var random = new RandomSource(11).Stream("gains");
         float[] gains = (random.Uniform(model.GateLayout.Count) + 0.5).data<float>().ToArray();
-        foreach (var site in model.GateLayout.Sites.Where(site => order == NormOrder.SelectThenNorm && site.Site is SelectionSite.AttentionInput or SelectionSite.MlpInput))
+        foreach (var site in model.GateLayout.Sites.Where(site =>
+            order == NormOrder.SelectThenNorm && site.Site is SelectionSite.AttentionInput or SelectionSite.MlpInput))
         {
             gains.AsSpan(site.Offset, site.Size).Fill(1);
         }
@@ -328,19 +339,22 @@ public abstract class FamilyConformance<T>
         var options = new GenerationOptions { MaxNewTokens = expected.Length - ids.Length, Gates = gates };
         foreach (bool keeps in new[] { true, false })
         {
-            Assert.Equal(expected, ids.Concat(TextGenerator.Generate(model, ids, options with { UseKeyValueCache = keeps })).Select(id => (long)id));
+            Assert.Equal(
+                expected, ids.Concat(TextGenerator.Generate(model, ids, options with { UseKeyValueCache = keeps })).Select(id => (long)id));
         }
     }
 
     private static long WeightsIn(string folder)
     {
         using var checkpoint = CheckpointFolder.Open(folder);
-        return checkpoint.TensorNames.Where(name => !name.StartsWith("displlm.", StringComparison.Ordinal)).Sum(name => checkpoint.Info(name).Elements);
+        return checkpoint.TensorNames.Where(
+            name => !name.StartsWith("displlm.", StringComparison.Ordinal)).Sum(name => checkpoint.Info(name).Elements);
     }
 
     private static void Write(string path, Dictionary<string, Tensor> tensors)
     {
-        using var writer = SafetensorsWriter.Create(path, tensors.Select(entry => new TensorInfo(entry.Key, entry.Value.dtype, entry.Value.shape)));
+        using var writer = SafetensorsWriter.Create(
+            path, tensors.Select(entry => new TensorInfo(entry.Key, entry.Value.dtype, entry.Value.shape)));
         foreach (var (name, tensor) in tensors)
         {
             writer.Write(name, tensor);

@@ -4,13 +4,13 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Devices;
 
-/// <summary>What a run does on a GPU, held against the same run on the CPU. Skipped where there is no GPU.</summary>
+/// <summary>Runs on a GPU equal those on the CPU. Skipped without a GPU.</summary>
 public sealed class GpuTests
 {
     [Theory]
     [InlineData(ScalarType.Float32, 1e-4)]
     [InlineData(ScalarType.BFloat16, 0.05)]
-    public void Logits_and_gate_gradients_are_those_of_the_processor(ScalarType type, double tolerance)
+    public void Logits_and_gate_gradients_equal_the_CPUs(ScalarType type, double tolerance)
     {
         using var scope = NewDisposeScope();
         using var host = PrunableModel.Load(SampleModel.Folder);
@@ -21,7 +21,8 @@ public sealed class GpuTests
         foreach (var kept in new[] { ActivationCheckpointing.None, ActivationCheckpointing.PerBlock })
         {
             using var expected = GateGradients.Compute(host, gates, NormOrder.NormThenSelect, [tokens], memory: kept);
-            using var actual = GateGradients.Compute(model, gates.to(model.Backend.Device), NormOrder.NormThenSelect, [tokens], memory: kept);
+            using var actual = GateGradients.Compute(
+                model, gates.to(model.Backend.Device), NormOrder.NormThenSelect, [tokens], memory: kept);
             Assert.Equal(expected.CrossEntropy, actual.CrossEntropy, 10 * tolerance);
             double off = ((actual.Gradient.cpu() - expected.Gradient).norm() / expected.Gradient.norm()).ToDouble();
             Assert.True(off <= 2 * tolerance, $"The gradients are {off} apart.");
@@ -29,14 +30,14 @@ public sealed class GpuTests
     }
 
     [Fact]
-    public void The_same_seed_learns_the_same_bytes_twice_and_holds_no_tensor()
+    public void The_same_seed_learns_the_same_bytes_and_leaks_no_tensor()
     {
         var backend = Gpu(ScalarType.BFloat16);
         float[] Learned(ITensorBackend on)
         {
             using var model = PrunableModel.Load(SampleModel.Folder, on);
             using var trainer = new HypernetworkTrainer(model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 5 }, seed: 3);
-            trainer.Run(new SequenceSampler(SampleModel.Tokens(model), windowLength: 64, batchSize: 4, on.Random(3)));
+            trainer.Run(new SequenceSampler(SampleModel.Tokens(model), sequenceLength: 64, batchSize: 4, on.Random(3)));
             return [.. trainer.Scores().Values];
         }
 
@@ -49,24 +50,27 @@ public sealed class GpuTests
 
         Assert.Equal(Learned(backend), Learned(backend));
 
-        // The framework goes on counting what became a parameter: no more than it counts on the CPU.
+        // TorchSharp keeps counting what became a parameter: no more than on the CPU.
         Left(TorchBackend.Cpu());
         Assert.Equal(Left(TorchBackend.Cpu()), Left(backend));
     }
 
     [Fact]
-    public void Unequal_prompts_are_continued_as_each_by_itself()
+    public void Prompts_of_different_lengths_are_continued_as_each_alone()
     {
         using var model = PrunableModel.Load(SampleModel.Folder, Gpu(ScalarType.Float32));
         int[] tokens = SampleModel.Tokens(model);
         int[][] prompts = [tokens[..20], tokens[40..47], tokens[100..133]];
         var options = new GenerationOptions { MaxNewTokens = 16 };
-        Assert.Equal(prompts.Select(prompt => TextGenerator.Generate(model, prompt, options)), TextGenerator.Generate(model, prompts, options));
+        Assert.Equal(prompts.Select(prompt => TextGenerator.Generate(model, prompt, options)),
+            TextGenerator.Generate(model, prompts, options));
     }
 
-    /// <summary>What is computed by other operators while tokens are written one by one is what a whole pass computes, also in front of padding.</summary>
+    /// <summary>
+    /// A decode step, which uses other operators, equals a full forward pass, with and without padding.
+    /// </summary>
     [Fact]
-    public void One_position_in_bfloat16_is_the_last_of_a_whole_pass()
+    public void A_decode_step_in_bfloat16_equals_the_last_position_of_a_prefill()
     {
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
@@ -82,27 +86,31 @@ public sealed class GpuTests
         }
     }
 
-    /// <summary>Tokens written one by one come from a recorded pass after a few of them, until the cache grows; whole passes never do.</summary>
+    /// <summary>
+    /// Decode steps use a captured graph after a few tokens, until the cache grows; prefills never do.
+    /// </summary>
     [Theory]
     [InlineData(0, false)]
     [InlineData(5, false)]
     [InlineData(0, true)]
-    public void A_recorded_pass_gives_what_a_computed_one_does(int padding, bool isCut)
+    public void A_captured_decode_step_equals_a_computed_one(int padding, bool isPruned)
     {
         using var folder = new TemporaryFolder();
         using var dense = PrunableModel.Load(SampleModel.Folder, Gpu(ScalarType.BFloat16));
-        if (isCut)
+        if (isPruned)
         {
             var request = new SelectionRequest { Model = dense, Budget = PruningBudget.FromRatio(0.3), WidthMultiple = 8 };
-            new PrunedModelBuilder(SampleModel.Folder, new RandomSelection().Select(request).Plan).Build(folder.Below("cut"));
+            new PrunedModelBuilder(SampleModel.Folder, new RandomSelection().Select(request).Plan).Build(folder.Below("pruned"));
         }
 
-        using var model = isCut ? PrunableModel.Load(folder.Below("cut"), dense.Backend) : null;
+        using var model = isPruned ? PrunableModel.Load(folder.Below("pruned"), dense.Backend) : null;
         using var tokens = Window(dense, 150);
-        Assert.InRange(Recorded(model ?? dense, tokens, padding, 0.05), 120, 140);
+        Assert.InRange(CountCaptured(model ?? dense, tokens, padding, 0.05), 120, 140);
     }
 
-    /// <summary>Every family's blocks can be recorded. Queries that are normed, and widths that are no multiple of 8, are left to the framework.</summary>
+    /// <summary>
+    /// Every family's blocks can be recorded. Queries that are normed, and widths that are no multiple of 8, are left to the framework.
+    /// </summary>
     [Theory]
     [InlineData("llama-mha", true)]
     [InlineData("opt-pre-norm", true)]
@@ -111,36 +119,38 @@ public sealed class GpuTests
     [InlineData("phi-1.5-style", true)]
     [InlineData("phi-2-style", false)]
     [InlineData("phi-qk-norm-gqa", false)]
-    public void Every_familys_tokens_are_recorded(string name, bool isRecorded)
+    public void Every_familys_tokens_are_recorded(string name, bool isCaptured)
     {
         using var model = PrunableModel.Load(Fixture.GetFolder(name), Gpu(ScalarType.BFloat16));
         using var tokens = arange(40, ScalarType.Int64).mul(7).remainder(61).unsqueeze(0);
-        Assert.Equal(isRecorded, Recorded(model, tokens, 0, 0.1) > 0);
+        Assert.Equal(isCaptured, CountCaptured(model, tokens, 0, 0.1) > 0);
     }
 
     [Fact]
-    public void A_cut_model_computes_what_the_masked_one_does()
+    public void A_pruned_model_equals_the_masked_one()
     {
         using var scope = NewDisposeScope();
         using var folder = new TemporaryFolder();
         using var model = PrunableModel.Load(SampleModel.Folder, Gpu(ScalarType.Float32));
-        var request = new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5), Calibration = TokenCorpus.FromTokens(SampleModel.Tokens(model)) };
+        var request = new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5),
+            Calibration = TokenCorpus.FromTokens(SampleModel.Tokens(model)) };
 
-        // Gains go into the weights, which the checkpoint then rounds to its own type.
+        // Scales are folded into the weights, which the checkpoint rounds to its type.
         var plan = new FisherSelection().Select(request).Plan with { Scales = null };
         using var noGradient = no_grad();
-        new PrunedModelBuilder(SampleModel.Folder, plan).Build(folder.Below("cut"));
-        using var pruned = PrunableModel.Load(folder.Below("cut"), model.Backend);
+        new PrunedModelBuilder(SampleModel.Folder, plan).Build(folder.Below("pruned"));
+        using var pruned = PrunableModel.Load(folder.Below("pruned"), model.Backend);
         using var gates = Gates.FromPlan(plan, model.Backend);
         Tensor tokens = Window(model, 64);
         Close.Within(1e-4, model.Logits(tokens, gates).cpu(), pruned.Logits(tokens), "masked and pruned");
         var options = new GenerationOptions { MaxNewTokens = 24 };
         int[] prompt = [.. tokens.data<long>().Take(16).Select(id => (int)id)];
-        Assert.Equal(TextGenerator.Generate(pruned, prompt, options), TextGenerator.Generate(pruned, prompt, options with { UseKeyValueCache = false }));
+        Assert.Equal(TextGenerator.Generate(pruned, prompt, options),
+            TextGenerator.Generate(pruned, prompt, options with { UseKeyValueCache = false }));
     }
 
     [Fact]
-    public void Free_memory_is_known_and_falls_by_what_is_taken()
+    public void Available_memory_falls_by_what_is_allocated()
     {
         const long Taken = 1L << 30;
         var backend = Gpu(ScalarType.Float32);
@@ -149,30 +159,34 @@ public sealed class GpuTests
         using Tensor held = empty([Taken], ScalarType.Int8, backend.Device);
         long after = backend.Memory().AvailableBytes!.Value;
         Assert.InRange(before - after, Taken - (64 << 20), Taken + (64 << 20));
-        Assert.InRange(TorchBackend.DistributeBlocks([backend.Device, backend.Device]).Memory().AvailableBytes!.Value, after - (64 << 20), after + (64 << 20));
+        Assert.InRange(TorchBackend.DistributeBlocks([backend.Device, backend.Device]).Memory().AvailableBytes!.Value, after - (64 << 20),
+            after + (64 << 20));
     }
 
-    /// <summary>Reads tokens one by one behind the first ten, beside whole passes, and counts those that came from a recording, or could the next time.</summary>
-    private static int Recorded(PrunableModel model, Tensor tokens, int padding, double tolerance)
+    /// <summary>
+    /// Decodes the tokens after the first ten, compares with full passes, and counts the steps with a captured graph.
+    /// </summary>
+    private static int CountCaptured(PrunableModel model, Tensor tokens, int padding, double tolerance)
     {
         using var scope = NewDisposeScope();
         using var noGradient = no_grad();
         using KeyValueCache cache = model.CreateKeyValueCache([padding]), whole = model.CreateKeyValueCache();
         model.NextTokenLogits(cat([zeros([1, padding], ScalarType.Int64), tokens.narrow(1, 0, 10)], 1), cache);
-        int recorded = 0;
+        int captured = 0;
         for (int i = 10; i < tokens.shape[1]; i++)
         {
             using var step = NewDisposeScope();
             Tensor logits = model.NextTokenLogits(tokens.narrow(1, i, 1), cache);
-            recorded += cache.HasRecording ? 1 : 0;
+            captured += ((IKeyValueMemory)cache).DecodeState is CudaDecodeState { Graph: not null } ? 1 : 0;
             if (i % 10 == 9)
             {
                 whole.Clear();
-                Close.Within(tolerance, model.NextTokenLogits(tokens.narrow(1, 0, i + 1), whole).reshape(-1).cpu(), logits.reshape(-1), $"token {i}");
+                Close.Within(tolerance, model.NextTokenLogits(tokens.narrow(1, 0, i + 1), whole).reshape(-1).cpu(), logits.reshape(-1),
+                    $"token {i}");
             }
         }
 
-        return recorded;
+        return captured;
     }
 
     private static TorchBackend Gpu(ScalarType type)

@@ -6,7 +6,7 @@ namespace DispLlm.Tests.Devices;
 public sealed class NativeTorchTests
 {
     [Fact]
-    public void A_matrix_product_works_once_loaded()
+    public void Matrix_multiplication_works_after_loading()
     {
         NativeTorch.EnsureLoaded();
         using var scope = torch.NewDisposeScope();
@@ -16,7 +16,7 @@ public sealed class NativeTorchTests
     }
 
     [Fact]
-    public void The_report_says_what_was_loaded()
+    public void The_report_names_what_was_loaded()
     {
         NativeTorch.EnsureLoaded();
         var report = Assert.IsType<NativeTorchReport>(NativeTorch.Report);

@@ -14,7 +14,7 @@ public sealed class RandomSourceTests
     }
 
     [Fact]
-    public void Seed_name_and_index_each_give_other_numbers()
+    public void Another_seed_name_or_index_gives_other_numbers()
     {
         float[] numbers = Uniform(42, "gates", 3);
         Assert.NotEqual(numbers, Uniform(43, "gates", 3));
@@ -23,7 +23,7 @@ public sealed class RandomSourceTests
     }
 
     [Fact]
-    public void Neighbouring_streams_share_no_number()
+    public void Neighbouring_streams_are_unrelated()
     {
         var seen = new HashSet<int>();
         for (int index = 0; index < 1000; index++)
@@ -33,12 +33,12 @@ public sealed class RandomSourceTests
             seen.Add(BitConverter.SingleToInt32Bits(first.item<float>()));
         }
 
-        // 1000 draws out of 2^24: a few may meet by chance, hundreds only if the streams are related.
+        // 1000 draws out of 2^24: a few may be equal by chance, hundreds only if the streams are related.
         Assert.InRange(seen.Count, 995, 1000);
     }
 
     [Fact]
-    public void One_stream_does_not_disturb_another()
+    public void Streams_do_not_affect_each_other()
     {
         var source = new RandomSource(5);
         float[] alone = Uniform(5, "a", 0);
@@ -82,7 +82,7 @@ public sealed class RandomSourceTests
     }
 
     [Fact]
-    public void Numbers_have_the_promised_kind()
+    public void Numbers_have_the_documented_type_and_distribution()
     {
         using var stream = new RandomSource(11).Stream("kinds");
         using var uniform = stream.Uniform(100, 100);

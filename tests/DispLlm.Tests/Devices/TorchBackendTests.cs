@@ -8,7 +8,7 @@ public sealed class TorchBackendTests
     private static readonly torch.Device[] TwoCpusAndAThird = [new(DeviceType.CPU, 0), new(DeviceType.CPU, 1), new(DeviceType.CPU, 2)];
 
     [Fact]
-    public void The_cpu_computes_in_float32_unless_told_otherwise()
+    public void The_default_of_the_CPU_is_float32()
     {
         var backend = TorchBackend.Cpu();
         Assert.Equal(DeviceType.CPU, backend.Device.type);
@@ -18,7 +18,7 @@ public sealed class TorchBackendTests
     }
 
     [Fact]
-    public void Auto_takes_a_gpu_in_bfloat16_or_the_cpu_in_float32()
+    public void Auto_uses_a_GPU_in_bfloat16_or_the_CPU_in_float32()
     {
         string expected = torch.cuda.is_available() ? "cuda:0 (BFloat16)" : "cpu (Float32)";
         Assert.Equal(expected, TorchBackend.Auto().ToString());
@@ -29,7 +29,7 @@ public sealed class TorchBackendTests
     [InlineData(torch.ScalarType.Float16)]
     [InlineData(torch.ScalarType.Float64)]
     [InlineData(torch.ScalarType.Int64)]
-    public void Other_compute_types_are_refused_by_name(torch.ScalarType type)
+    public void Other_compute_types_are_rejected_by_name(torch.ScalarType type)
     {
         foreach (Action create in new Action[]
         {
@@ -43,7 +43,7 @@ public sealed class TorchBackendTests
     }
 
     [Fact]
-    public void A_missing_gpu_is_an_error_that_says_what_to_do()
+    public void The_error_of_a_missing_GPU_says_what_to_do()
     {
         int available = torch.cuda.is_available() ? torch.cuda.device_count() : 0;
         var error = Assert.Throws<BackendException>(() => TorchBackend.Cuda(available));
@@ -61,7 +61,7 @@ public sealed class TorchBackendTests
     [InlineData(7, new[] { 0, 0, 0, 1, 1, 2, 2 })]
     [InlineData(2, new[] { 0, 1 })]
     [InlineData(1, new[] { 0 })]
-    public void Blocks_are_spread_in_contiguous_even_ranges(int blocks, int[] expected)
+    public void Blocks_are_distributed_in_contiguous_even_ranges(int blocks, int[] expected)
     {
         var backend = TorchBackend.DistributeBlocks(TwoCpusAndAThird);
         Assert.Equal(0, backend.Device.index);
@@ -69,7 +69,7 @@ public sealed class TorchBackendTests
     }
 
     [Fact]
-    public void Large_models_are_spread_evenly_too()
+    public void Large_models_are_distributed_evenly()
     {
         var backend = TorchBackend.DistributeBlocks(TwoCpusAndAThird);
         var shares = Enumerable.Range(0, 80).GroupBy(block => backend.GetBlockDevice(block, 80).index).Select(g => g.Count()).ToList();
@@ -78,16 +78,17 @@ public sealed class TorchBackendTests
     }
 
     [Fact]
-    public void Placement_refuses_blocks_that_do_not_exist()
+    public void GetBlockDevice_rejects_blocks_that_do_not_exist()
     {
         var backend = TorchBackend.Cpu();
         Assert.Throws<ArgumentOutOfRangeException>(() => backend.GetBlockDevice(-1, 4));
-        Assert.Contains("4", Assert.Throws<ArgumentOutOfRangeException>(() => backend.GetBlockDevice(4, 4)).Message, StringComparison.Ordinal);
+        Assert.Contains("4", Assert.Throws<ArgumentOutOfRangeException>(() => backend.GetBlockDevice(4, 4)).Message,
+            StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>(() => backend.GetBlockDevice(0, 0));
     }
 
     [Fact]
-    public void Spreading_refuses_nothing_and_a_mix_with_meta()
+    public void DistributeBlocks_rejects_an_empty_list_and_a_mix_with_meta()
     {
         Assert.Throws<ArgumentException>(() => TorchBackend.DistributeBlocks([]));
         var error = Assert.Throws<ArgumentException>(() => TorchBackend.DistributeBlocks([torch.CPU, torch.META]));
@@ -95,7 +96,7 @@ public sealed class TorchBackendTests
     }
 
     [Fact]
-    public void What_is_spread_does_not_change_with_the_list_it_came_from()
+    public void The_backend_copies_the_list_of_devices()
     {
         var devices = new List<torch.Device> { torch.CPU };
         var backend = TorchBackend.DistributeBlocks(devices);
@@ -110,7 +111,7 @@ public sealed class TorchBackendTests
         long before = backend.Memory().ProcessBytes;
         using var scope = torch.NewDisposeScope();
 
-        // Half a terabyte, were it real.
+        // Half a terabyte on another device.
         var weight = torch.zeros(1 << 19, 1 << 19, dtype: backend.ComputeType, device: backend.Device);
         var product = torch.mm(weight, weight);
         Assert.Equal(DeviceType.META, product.device_type);
@@ -125,7 +126,7 @@ public sealed class TorchBackendTests
         var tensors = Enumerable.Range(0, 1000).Select(_ => torch.zeros(1)).ToList();
         var memory = backend.Memory();
 
-        // Other tests make and release tensors at the same time: only what this one holds is certain.
+        // Other tests create and release tensors at the same time: only those of this test are certain.
         Assert.InRange(memory.LiveTensors, 1000, long.MaxValue);
         Assert.InRange(memory.ProcessBytes, 1 << 20, long.MaxValue);
         Assert.InRange(memory.PeakProcessBytes, 1 << 20, long.MaxValue);

@@ -23,10 +23,10 @@ public sealed class GettingStartedTests
         await result.SaveAsync(folder.Below("pruned"), cancellationToken: TestContext.Current.CancellationToken);
 
         Assert.Equal(result.Plan.Blocks.Count, result.PlanFor(0.3).Blocks.Count);
-        using (var compensation = WeightReconstruction.Fit(
+        using (var reconstruction = await WeightReconstruction.FitAsync(
             model, result.Plan, TokenCorpus.FromTextFile(folder.Below("calibration.txt")), new ReconstructionOptions { Sequences = 4, HeldOutSequences = 2, SequenceLength = 64 }))
         {
-            await result.SaveAsync(folder.Below("compensated"), compensation: compensation, cancellationToken: TestContext.Current.CancellationToken);
+            await result.SaveAsync(folder.Below("reconstructed"), reconstruction, cancellationToken: TestContext.Current.CancellationToken);
         }
 
         result.Plan.Save(folder.Below("plan.json"));
@@ -34,7 +34,7 @@ public sealed class GettingStartedTests
         var wider = plan.With(block: 0, SelectionSite.MlpInput, [.. Enumerable.Range(0, model.Spec.HiddenSize)]);
         var difference = plan.Diff(wider);
         Assert.Equal(wider == plan, difference.IsEmpty);
-        new PrunedModelBuilder(SampleModel.Folder, wider).Build(folder.Below("edited"));
+        await new PrunedModelBuilder(SampleModel.Folder, wider).BuildAsync(folder.Below("edited"), cancellationToken: TestContext.Current.CancellationToken);
 
         using var pruned = PrunableModel.Load(folder.Below("pruned"), model.Backend);
         var text = TokenCorpus.FromTextFile(folder.Below("calibration.txt"));
@@ -48,22 +48,19 @@ public sealed class GettingStartedTests
     }
 
     [Fact]
-    public void A_strategy_of_one_s_own_keeps_what_it_scores_highest()
+    public async Task A_strategy_of_one_s_own_keeps_what_it_scores_highest()
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
-        var plan = new KeepTheFirst().Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5) }).Plan;
+        var plan = (await new KeepTheFirst().SelectAsync(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5) }, TestContext.Current.CancellationToken)).Plan;
         Assert.All(plan.Blocks, block => Assert.Equal(Enumerable.Range(0, block.MlpHidden.Count), block.MlpHidden));
     }
 
-    private sealed class KeepTheFirst : ISelectionStrategy
+    private sealed record KeepTheFirst : ScoreStrategy
     {
-        public string Name => "keep the first";
+        public override string Name => "keep the first";
 
-        public bool NeedsCalibration => false;
-
-        public SelectionOutcome Select(SelectionRequest request, CancellationToken cancellationToken = default)
+        protected override ScoreResult ComputeScores(SelectionRequest request, CancellationToken cancellationToken)
         {
-            request.EnsureReachable(Name);
             var layout = request.Model.GateLayout;
             float[] values = new float[layout.Count];
             foreach (var site in layout.Sites)
@@ -74,8 +71,7 @@ public sealed class GettingStartedTests
                 }
             }
 
-            var scores = new SelectionScores(layout, values);
-            return new SelectionOutcome(request.Project(Name, scores), scores, []);
+            return new ScoreResult(new SelectionScores(layout, values));
         }
     }
 }

@@ -25,7 +25,7 @@ public sealed class ReportTests
         };
         HtmlReport.Save(report, folder.Below("half.html"));
         report.SaveJson(folder.Below("half.json"));
-        Assert.Contains("Half of the block weights are gone; perplexity", File.ReadAllText(folder.Below("half.html")), StringComparison.Ordinal);
+        Assert.Contains("Half of the block weights removed; perplexity", File.ReadAllText(folder.Below("half.html")), StringComparison.Ordinal);
         Assert.Equal(report.Plan, RunReport.LoadJson(folder.Below("half.json")).Plan);
 
         foreach (var picture in ReportCharts.Create(report))

@@ -28,11 +28,14 @@ public sealed class RegistrationTests
     public void A_family_without_a_model_type_is_refused() => Refused(new Changed { Types = [] }, "'mine'", "no model_type");
 
     [Fact]
-    public void A_family_that_does_not_claim_its_own_example_is_refused() => Refused(new Changed { Types = ["another"] }, "'mine'", "my_model");
+    public void A_family_that_does_not_claim_its_own_example_is_refused() =>
+        Refused(new Changed { Types = ["another"] }, "'mine'", "my_model");
 
     [Fact]
     public void Two_weights_of_one_name_are_refused() =>
-        Refused(new Changed { Rename = (role, name) => role == WeightRole.MlpUp ? name.Replace("dense_h_to_4h", "dense_4h_to_h") : name }, "dense_4h_to_h", "MlpUp", "MlpDown");
+        Refused(
+            new Changed { Rename = (role, name) => role == WeightRole.MlpUp ? name.Replace("dense_h_to_4h", "dense_4h_to_h") : name }, "dense_4h_to_h", "MlpUp",
+            "MlpDown");
 
     [Fact]
     public void Names_that_do_not_tell_blocks_apart_are_refused() =>
@@ -49,10 +52,10 @@ public sealed class RegistrationTests
         { "negative offset", spec => spec with { Rotary = null, LearnedPositions = new(-1) }, "-1" },
         { "odd rotation", spec => spec with { Rotary = spec.Rotary! with { Dimensions = 7 } }, "7 features" },
         { "rotation wider than the head", spec => spec with { Rotary = spec.Rotary! with { Dimensions = 128 } }, "128 features" },
-        { "uneven groups", spec => spec with { QueryKeyValueLayout = QueryKeyValueLayout.Separate, NumKeyValueHeads = 5 }, "12 query heads" },
-        { "fused groups", spec => spec with { NumKeyValueHeads = 4 }, "fused by head" },
-        { "parallel with norms behind", spec => spec with { NormPlacement = NormPlacement.PostNorm }, "Parallel" },
-        { "no blocks", spec => spec with { NumLayers = 0 }, "Blocks is 0" },
+        { "uneven groups", spec => spec with { QueryKeyValueLayout = QueryKeyValueLayout.Separate, NumKeyValueHeads = 5 }, "NumAttentionHeads is 12" },
+        { "fused groups", spec => spec with { NumKeyValueHeads = 4 }, "FusedByHead" },
+        { "parallel with post-norms", spec => spec with { NormPlacement = NormPlacement.PostNorm }, "Parallel" },
+        { "no blocks", spec => spec with { NumLayers = 0 }, "NumLayers is 0" },
         { "no epsilon", spec => spec with { NormEpsilon = 0 }, "NormEpsilon is 0" },
         { "empty embedding", spec => spec with { EmbeddingSize = 0 }, "EmbeddingSize is 0" },
     };
@@ -69,9 +72,10 @@ public sealed class RegistrationTests
     public void A_checkpoint_whose_configuration_contradicts_itself_is_named()
     {
         var config = ModelConfig.Parse(new Changed().Example.ToJson().ToJsonString(), "/models/mine/config.json");
-        var error = Assert.Throws<CheckpointException>(() => DecoderSpec.Read(config, new Changed { Change = spec => spec with { NumKeyValueHeads = 4 } }));
+        var error = Assert.Throws<CheckpointException>(
+            () => DecoderSpec.Read(config, new Changed { Change = spec => spec with { NumKeyValueHeads = 4 } }));
         Assert.Contains("/models/mine/config.json", error.Message, StringComparison.Ordinal);
-        Assert.Contains("fused by head", error.Message, StringComparison.Ordinal);
+        Assert.Contains("FusedByHead", error.Message, StringComparison.Ordinal);
     }
 
     private static void Refused(IModelFamily family, params string[] reasons)

@@ -4,14 +4,17 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Kernels;
 
-/// <summary>A pass that is recorded once and repeated, with kernels that run on the CPU.</summary>
+/// <summary>A decode step that is captured once and replayed, with emulated kernels.</summary>
 public sealed class CapturedDecodeGraphTests
 {
     private const int Groups = 2, Head = 32, Width = Groups * Head, Room = 40;
 
     public CapturedDecodeGraphTests() => CudaEmulator.SkipWithoutCompiler();
 
-    /// <summary>Of blocks as a model has them: every tensor between kernels is gone when it has been recorded, and the position is another one each time.</summary>
+    /// <summary>
+    /// Of blocks as a model has them: every tensor between kernels is gone when it has been recorded, and the position is another one each
+    /// time.
+    /// </summary>
     [Fact]
     public void A_repeated_pass_is_the_computed_one_byte_by_byte_wherever_it_stands()
     {
@@ -80,7 +83,8 @@ public sealed class CapturedDecodeGraphTests
         Tensor norm = Draw(true, Width), index = arange(0, Width, 2, ScalarType.Int64), angle = randn(Room, Head / 2);
         (Tensor, Tensor?)[] readers = [.. Enumerable.Range(0, 3).Select(_ => (Draw(true, Width, Width / 2).mul_(0.2), (Tensor?)null))];
         Tensor writer = Draw(true, Width / 2, Width).mul_(0.2);
-        var turns = (cat([angle.cos(), angle.cos()], -1).to(ScalarType.BFloat16), cat([angle.sin().neg(), angle.sin()], -1).to(ScalarType.BFloat16));
+        var turns = (cat([angle.cos(), angle.cos()], -1).to(ScalarType.BFloat16),
+            cat([angle.sin().neg(), angle.sin()], -1).to(ScalarType.BFloat16));
         var cache = (Draw(true, 1, Groups, Room, Head), Draw(true, 1, Groups, Room, Head));
         Tensor Pass(Tensor stream, Tensor? place)
         {

@@ -7,34 +7,36 @@ using TorchSharp;
 namespace DispLlm.Tests.Kernels;
 
 /// <summary>
-/// Our GPU kernels on the CPU, compiled by a C++ compiler where there is one: the very sources, launched by the very code, on tensors in the CPU's memory. It knows nothing of a GPU's memory
-/// model or speed, but wrong places, wrong barriers and wrong sums are as wrong here.
+/// The CUDA kernels on the CPU, compiled by a C++ compiler where there is one: the same sources, launched by the same code, on tensors in
+/// host memory. It emulates neither the memory model nor the speed of a GPU, but finds wrong addresses, barriers and sums.
 /// </summary>
 internal sealed unsafe partial class CudaEmulator : IKernelLauncher
 {
-    // Few, so that small tests have several blocks for each.
+    // Few, so that small tests have several blocks per multiprocessor.
     private const int Processors = 2;
 
-    // One block of one kernel at a time: it is one thread, and so are its fibers.
+    // One block of one kernel at a time: the emulator is one thread.
     private static readonly Lock s_lock = new();
     private static readonly Lazy<string?> s_compiler = new(() => Array.Find(["g++", "clang++"], name => Run(name, "--version") == 0));
-    private static readonly Lazy<CudaProgram> s_float32 = new(() => Program(torch.ScalarType.Float32)), s_bfloat16 = new(() => Program(torch.ScalarType.BFloat16));
+    private static readonly Lazy<CudaProgram> s_float32 = new(() => Program(torch.ScalarType.Float32)),
+        s_bfloat16 = new(() => Program(torch.ScalarType.BFloat16));
 
     private readonly nint _library;
 
     private CudaEmulator(nint library) => _library = library;
 
     public static void SkipWithoutCompiler() =>
-        Assert.SkipUnless(s_compiler.Value is not null && OperatingSystem.IsLinux(), "There is no C++ compiler here to run GPU kernels on the CPU with.");
+        Assert.SkipUnless(s_compiler.Value is not null && OperatingSystem.IsLinux(),
+            "There is no C++ compiler to emulate CUDA kernels with.");
 
-    /// <summary>The kernels for a type of numbers.</summary>
+    /// <summary>The kernels of a type.</summary>
     public static CudaProgram GetProgram(torch.ScalarType type) => (type == torch.ScalarType.BFloat16 ? s_bfloat16 : s_float32).Value;
 
     public nint Find(string name) => NativeLibrary.TryGetExport(_library, "run_" + name, out nint kernel) ? kernel : 0;
 
-    public void Launch(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long room, ReadOnlySpan<long> arguments)
+    public void Launch(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long sharedBytes, ReadOnlySpan<long> arguments)
     {
-        Assert.InRange(room, 0, CudaProgram.WidestRow * sizeof(float));
+        Assert.InRange(sharedBytes, 0, CudaProgram.WidestRow * sizeof(float));
         Assert.InRange(threads.X * threads.Y, 1, 1024);
         void** places = stackalloc void*[arguments.Length];
         fixed (long* first = arguments)
@@ -42,7 +44,8 @@ internal sealed unsafe partial class CudaEmulator : IKernelLauncher
             CudaDriver.Place(first, places, arguments.Length);
             lock (s_lock)
             {
-                ((delegate* unmanaged<void**, uint, uint, uint, uint, void>)kernel)(places, (uint)blocks.X, (uint)blocks.Y, (uint)threads.X, (uint)threads.Y);
+                ((delegate* unmanaged<void**, uint, uint, uint, uint, void>)kernel)(
+                    places, (uint)blocks.X, (uint)blocks.Y, (uint)threads.X, (uint)threads.Y);
             }
         }
     }
@@ -65,7 +68,7 @@ internal sealed unsafe partial class CudaEmulator : IKernelLauncher
         }
     }
 
-    /// <summary>The kernels in plain C++: without the instructions that only a GPU has, and with an entry for each.</summary>
+    /// <summary>The kernels in plain C++: without GPU instructions, and with an entry point for each.</summary>
     private static string Translated(string kernels, int bits)
     {
         string Replaced(string text, string pattern, string by)
@@ -76,10 +79,13 @@ internal sealed unsafe partial class CudaEmulator : IKernelLauncher
 
         kernels = Replaced(kernels, @"extern __shared__ float4 room4\[\];", "");
         kernels = Replaced(kernels, @"asm\(""cvt\.rn\.bf16\.f32.*?\);", "rounded = rounded_to_bfloat16(x);");
-        kernels = Replaced(kernels, @"#define MULTIPLY\(.*?\n\n", "#define MULTIPLY(sum, a0, a1, a2, a3, b0, b1) multiply(sum, a0, a1, a2, a3, b0, b1)\n\n");
-        string header = File.ReadAllText(Path.Combine(Repository.Root, "tests/DispLlm.Tests.Kernels/CudaEmulator.h"));
-        var rows = RowKernel().Matches(kernels).Select(match => match.Groups[1].Value).SelectMany(name => new[] { name + "_packed", name + "_single" });
-        var others = OtherKernel().Matches(kernels).Select(match => match.Groups[1].Value).Where(name => bits == 16 || !name.StartsWith("few_rows", StringComparison.Ordinal));
+        kernels = Replaced(kernels, @"#define MULTIPLY\(.*?\n\n",
+            "#define MULTIPLY(sum, a0, a1, a2, a3, b0, b1) multiply(sum, a0, a1, a2, a3, b0, b1)\n\n");
+        string header = File.ReadAllText(Path.Combine(Repository.Root, "tests/DispLlm.Tests/Kernels/CudaEmulator.h"));
+        var rows = RowKernel().Matches(kernels).Select(match => match.Groups[1].Value).SelectMany(
+            name => new[] { name + "_packed", name + "_single" });
+        var others = OtherKernel().Matches(kernels).Select(match => match.Groups[1].Value).Where(
+            name => bits == 16 || !name.StartsWith("few_rows", StringComparison.Ordinal));
         string entries = string.Join('\n', rows.Concat(others).Select(name => $"ENTRY({name})"));
         return string.Create(CultureInfo.InvariantCulture, $"{header}\n#define BITS {bits}\n{kernels}\n{entries}\n");
     }
@@ -88,7 +94,8 @@ internal sealed unsafe partial class CudaEmulator : IKernelLauncher
     {
         try
         {
-            using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+            using var process = Process.Start(
+                new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
             process.StandardOutput.ReadToEnd();
             process.WaitForExit();
             return process.ExitCode;
@@ -101,13 +108,13 @@ internal sealed unsafe partial class CudaEmulator : IKernelLauncher
 
     private sealed class Graph(CudaEmulator emulator) : IKernelGraph
     {
-        private readonly List<(nint Kernel, (long, long) Blocks, (long, long) Threads, long Room, long[] Arguments)> _kernels = [];
+        private readonly List<(nint Kernel, (long, long) Blocks, (long, long) Threads, long SharedBytes, long[] Arguments)> _kernels = [];
         private bool _isComplete;
 
-        public void Add(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long room, ReadOnlySpan<long> arguments)
+        public void Add(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long sharedBytes, ReadOnlySpan<long> arguments)
         {
             Assert.False(_isComplete);
-            _kernels.Add((kernel, blocks, threads, room, arguments.ToArray()));
+            _kernels.Add((kernel, blocks, threads, sharedBytes, arguments.ToArray()));
         }
 
         public void Complete() => _isComplete = true;
@@ -115,7 +122,7 @@ internal sealed unsafe partial class CudaEmulator : IKernelLauncher
         public void Launch()
         {
             Assert.True(_isComplete);
-            _kernels.ForEach(added => emulator.Launch(added.Kernel, added.Blocks, added.Threads, added.Room, added.Arguments));
+            _kernels.ForEach(added => emulator.Launch(added.Kernel, added.Blocks, added.Threads, added.SharedBytes, added.Arguments));
         }
 
         public void Dispose() => _kernels.Clear();
@@ -128,7 +135,7 @@ internal sealed unsafe partial class CudaEmulator : IKernelLauncher
     private static partial Regex OtherKernel();
 }
 
-/// <summary>GPU kernels on the CPU.</summary>
+/// <summary>The row kernels of a GPU, emulated on the CPU.</summary>
 public sealed class EmulatedRowKernelTests : RowKernelTests
 {
     public EmulatedRowKernelTests() => CudaEmulator.SkipWithoutCompiler();
@@ -137,17 +144,17 @@ public sealed class EmulatedRowKernelTests : RowKernelTests
 
     private protected override IRowKernels Kernels(torch.ScalarType type) => new CudaKernels(CudaEmulator.GetProgram(type));
 
-    protected override torch.Tensor There(torch.Tensor x) => x;
+    protected override torch.Tensor OnDevice(torch.Tensor x) => x;
 }
 
-/// <summary>GPU kernels for few tokens on the CPU.</summary>
-public sealed class EmulatedTokenTests : TokenKernelTests
+/// <summary>The decode kernels of a GPU, emulated on the CPU.</summary>
+public sealed class EmulatedDecodeKernelTests : DecodeKernelTests
 {
-    public EmulatedTokenTests() => CudaEmulator.SkipWithoutCompiler();
+    public EmulatedDecodeKernelTests() => CudaEmulator.SkipWithoutCompiler();
 
     protected override int Times => 12;
 
     private protected override CudaDecodeKernels Kernels(torch.ScalarType type) => new(CudaEmulator.GetProgram(type));
 
-    protected override torch.Tensor There(torch.Tensor x) => x;
+    protected override torch.Tensor OnDevice(torch.Tensor x) => x;
 }

@@ -1,4 +1,5 @@
-// GPU kernels on the CPU, one block after the other: each thread of a block is a fiber, which runs until all have to wait for each other. Not fast, but every thread is there, and every barrier.
+// GPU kernels on the CPU, one block after the other: each thread of a block is a fiber, which runs until all have to wait for each other.
+// Not fast, but every thread is there, and every barrier.
 #pragma once
 #include <algorithm>
 #include <cmath>

@@ -56,7 +56,7 @@ public sealed class ElfVersionNeedsTests
     }
 
     [Fact]
-    public void Every_cut_file_is_refused_or_read()
+    public void Every_truncated_file_is_rejected_or_read()
     {
         byte[] image = SyntheticElf.Build((NativeRemedy.Version, Harmless), ("GLIBCXX_3.4.9", "f"));
         for (int length = 0; length < image.Length; length++)

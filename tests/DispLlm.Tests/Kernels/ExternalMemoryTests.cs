@@ -5,9 +5,9 @@ namespace DispLlm.Tests.Kernels;
 
 public sealed class ExternalMemoryTests
 {
-    /// <summary>If a new TorchSharp declares its native call otherwise, loading still works, but copies: this says so.</summary>
+    /// <summary>With another declaration in a new TorchSharp loading still works, but copies; this test fails then.</summary>
     [Fact]
-    public void Memory_is_wrapped_seen_and_given_back_once_when_its_last_tensor_goes()
+    public void Memory_is_shared_and_released_once_with_its_last_tensor()
     {
         nint memory = Marshal.AllocHGlobal(6 * sizeof(float));
         int released = 0;

@@ -6,7 +6,7 @@ using DispLlm.Tests.Devices;
 
 namespace DispLlm.Tests.Kernels;
 
-/// <summary>Loading happens once per process, so its variants are seen in child processes: this test program, running one test.</summary>
+/// <summary>Loading happens once per process, so each variant runs in a child process: this test program with one test.</summary>
 public sealed class NativeRemedyTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("displlm-tests-").FullName;
@@ -14,7 +14,7 @@ public sealed class NativeRemedyTests : IDisposable
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     [Fact]
-    public async Task Several_processes_at_once_share_one_private_copy_and_leave_the_package_alone()
+    public async Task Concurrent_processes_share_one_private_copy_and_leave_the_package_unchanged()
     {
         string library = PackageLibraryOrSkip();
         byte[] before = SHA256.HashData(await File.ReadAllBytesAsync(library, TestContext.Current.CancellationToken));
@@ -27,7 +27,7 @@ public sealed class NativeRemedyTests : IDisposable
     }
 
     [Fact]
-    public async Task Switched_off_it_says_what_is_wrong_and_how_to_switch_it_on()
+    public async Task The_error_of_a_disabled_remedy_says_how_to_enable_it()
     {
         PackageLibraryOrSkip();
         var child = await RunChild(("XDG_CACHE_HOME", _folder), (NativeTorch.RemedyVariable, "off"));
@@ -40,7 +40,7 @@ public sealed class NativeRemedyTests : IDisposable
     }
 
     [Fact]
-    public async Task Without_a_usable_cache_folder_a_passing_copy_does_it()
+    public async Task Without_a_cache_folder_a_temporary_copy_is_loaded()
     {
         PackageLibraryOrSkip();
         string temporary = Directory.CreateDirectory(Path.Combine(_folder, "tmp")).FullName;
@@ -52,7 +52,7 @@ public sealed class NativeRemedyTests : IDisposable
     }
 
     [Fact]
-    public void The_copy_is_kept_if_right_and_replaced_if_not()
+    public void An_intact_copy_is_kept_and_another_is_replaced()
     {
         byte[] bytes = [1, 2, 3];
         string path = NativeRemedy.Store(bytes, Path.Combine(_folder, "a", "b"), "lib.so");
@@ -68,9 +68,9 @@ public sealed class NativeRemedyTests : IDisposable
     }
 
     [Fact]
-    public void The_application_can_switch_it_off_in_code()
+    public void The_AppContext_switch_disables_the_remedy()
     {
-        // Nothing of this process is loaded any more when tests run, so the switch touches no other test.
+        // Libraries are loaded before tests run, so the switch affects no other test.
         Assert.False(NativeRemedy.IsDisabled);
         AppContext.SetSwitch(NativeTorch.RemedyDisabledSwitch, true);
         try
@@ -83,21 +83,21 @@ public sealed class NativeRemedyTests : IDisposable
         }
     }
 
-    /// <summary>A filter that finds no test would exit with 0 as well.</summary>
+    /// <summary>A filter without a match exits with 0 as well.</summary>
     private static void RanOneTest((int ExitCode, string Output) child) =>
         Assert.True(child.ExitCode == 0 && child.Output.Contains("Total: 1, Errors: 0, Failed: 0", StringComparison.Ordinal), child.Output);
 
     private static string PackageLibraryOrSkip()
     {
         NativeTorch.EnsureLoaded();
-        Assert.SkipUnless(NativeTorch.Report!.RemedyApplied, "This system's C++ library is new enough: there is nothing to remedy.");
+        Assert.SkipUnless(NativeTorch.Report!.RemedyApplied, "This system's libstdc++ is new enough to need no remedy.");
         return NativeTorch.Report.PackageLibrary!;
     }
 
     private async Task<(int ExitCode, string Output)> RunChild(params (string Name, string Value)[] environment)
     {
         string program = Path.ChangeExtension(typeof(NativeRemedyTests).Assembly.Location, null);
-        string test = $"{typeof(NativeTorchTests).FullName}.{nameof(NativeTorchTests.A_matrix_product_works_once_loaded)}";
+        string test = $"{typeof(NativeTorchTests).FullName}.{nameof(NativeTorchTests.Matrix_multiplication_works_after_loading)}";
         var start = new ProcessStartInfo(program, ["-method", test, "-noLogo", "-noColor"])
         {
             RedirectStandardOutput = true,

@@ -39,5 +39,6 @@ public sealed class ElementScalingTests
     }
 
     [Fact]
-    public void Whole_numbers_are_not() => Assert.Throws<ArgumentOutOfRangeException>(() => ElementScaling.Multiply(new byte[4], ScalarType.Int32, 2, []));
+    public void Whole_numbers_are_not() =>
+        Assert.Throws<ArgumentOutOfRangeException>(() => ElementScaling.Multiply(new byte[4], ScalarType.Int32, 2, []));
 }

@@ -50,9 +50,11 @@ public sealed class PlanReuseTests : IDisposable
     {
         var plan = await RunAsync("llama-mha");
         string target = _folder.Below("pruned");
-        var shape = Assert.Throws<SelectionException>(() => new PrunedModelBuilder(Fixture.GetFolder("llama-sharded-bf16"), plan).Build(target));
+        var shape =
+            Assert.Throws<SelectionException>(() => new PrunedModelBuilder(Fixture.GetFolder("llama-sharded-bf16"), plan).Build(target));
         Assert.Contains("4", shape.Message, StringComparison.Ordinal);
-        var family = Assert.Throws<SelectionException>(() => new PrunedModelBuilder(Fixture.GetFolder("llama-mha"), plan with { Family = "opt" }).Build(target));
+        var family = Assert.Throws<SelectionException>(() =>
+            new PrunedModelBuilder(Fixture.GetFolder("llama-mha"), plan with { Family = "opt" }).Build(target));
         Assert.Contains("'opt'", family.Message, StringComparison.Ordinal);
         Assert.Empty(Directory.GetFileSystemEntries(_folder.Path));
     }
@@ -100,7 +102,8 @@ public sealed class PlanReuseTests : IDisposable
     {
         public override string Description => "numbers in order";
 
-        protected override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken) => [.. Enumerable.Range(0, 200).Select(i => i % 64)];
+        protected override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken) =>
+            [.. Enumerable.Range(0, 200).Select(i => i % 64)];
     }
 
     /// <summary>Keeps the features that the calibration text begins with.</summary>
@@ -110,8 +113,11 @@ public sealed class PlanReuseTests : IDisposable
 
         public bool NeedsCalibration => true;
 
-        public SelectionOutcome Select(SelectionRequest request, CancellationToken cancellationToken = default)
+        public IReadOnlyDictionary<string, string> Settings => new Dictionary<string, string>();
+
+        public async Task<SelectionOutcome> SelectAsync(SelectionRequest request, CancellationToken cancellationToken = default)
         {
+            await Task.Yield();
             int[] tokens = request.Calibration!.Tokenize(CorpusContext.For(request.Model), cancellationToken);
             var layout = request.Model.GateLayout;
             var scores = new SelectionScores(layout, [.. Enumerable.Range(0, layout.Count).Select(i => (float)tokens[i % tokens.Length])]);

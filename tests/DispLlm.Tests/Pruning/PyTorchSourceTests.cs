@@ -25,7 +25,8 @@ public sealed class PyTorchSourceTests
         new PrunedModelBuilder(pickled, plan).Build(actual);
         string[] files = [.. Directory.GetFiles(expected).Select(file => Path.GetFileName(file)!).Order()];
         Assert.Equal(files, Directory.GetFiles(actual).Select(Path.GetFileName).Order());
-        Assert.All(files, file => Assert.Equal(File.ReadAllBytes(Path.Combine(expected, file)), File.ReadAllBytes(Path.Combine(actual, file))));
+        Assert.All(files, file =>
+            Assert.Equal(File.ReadAllBytes(Path.Combine(expected, file)), File.ReadAllBytes(Path.Combine(actual, file))));
     }
 
     /// <summary>Writes a folder's weights anew as PyTorch would, shard by shard.</summary>

@@ -90,7 +90,7 @@ public sealed class ShardedCutTests
         string target = folder.Below("pruned");
         var plan = Half(Fixture.GetFolder(Name));
         int moments = 0;
-        new PrunedModelBuilder(Fixture.GetFolder(Name), plan).Build(target, new Callback<double>(_ =>
+        new PrunedModelBuilder(Fixture.GetFolder(Name), plan).Build(target, new Callback<PruningProgress>(_ =>
         {
             moments++;
             Assert.False(Path.Exists(target));
@@ -114,9 +114,9 @@ public sealed class ShardedCutTests
         string target = folder.Below("pruned");
         var builder = new PrunedModelBuilder(Fixture.GetFolder(Name), Half(Fixture.GetFolder(Name)));
         using var stop = new CancellationTokenSource();
-        var progress = new Callback<double>(done =>
+        var progress = new Callback<PruningProgress>(done =>
         {
-            if (done >= after)
+            if (done.Step >= after * done.Steps)
             {
                 stop.Cancel();
             }
@@ -127,7 +127,7 @@ public sealed class ShardedCutTests
         }
         else
         {
-            Assert.Throws<TimeoutException>(() => builder.Build(target, new Callback<double>(done => { if (done >= after) { throw new TimeoutException(); } })));
+            Assert.Throws<TimeoutException>(() => builder.Build(target, new Callback<PruningProgress>(done => { if (done.Step >= after * done.Steps) { throw new TimeoutException(); } })));
         }
 
         Assert.Empty(Directory.GetFileSystemEntries(folder.Path));

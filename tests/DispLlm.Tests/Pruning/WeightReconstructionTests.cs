@@ -17,17 +17,20 @@ public sealed class WeightReconstructionTests
         CopyWithTwins(folder.Below("twins"));
         using var model = PrunableModel.Load(folder.Below("twins"));
         var dense = SelectionPlan.Dense(model.Spec);
-        var plan = new SelectionPlan(dense.Model, [.. dense.Blocks.Select((block, i) => i == 1 ? block with { MlpHidden = [.. block.MlpHidden.Where(index => index != 5)] } : block)])
+        var plan = new SelectionPlan(dense.Model,
+            [.. dense.Blocks.Select((block, i) =>
+            i == 1 ? block with { MlpHidden = [.. block.MlpHidden.Where(index => index != 5)] } : block)])
         {
             Family = model.Family.Name,
         };
 
         // Text of the model's own: what changes the model makes it less likely.
         int[][] starts = [.. Enumerable.Range(3, 32).Select(id => new[] { id })];
-        int[] text = [.. TextGenerator.Generate(model, starts, new GenerationOptions { MaxNewTokens = 63, Temperature = 1, Seed = 1 }).SelectMany(ids => ids)];
-        using var compensation = WeightReconstruction.Fit(model, plan, TokenCorpus.FromTokens(text), s_options with { Ridges = [1e-9] });
+        int[] text = [.. TextGenerator.Generate(model, starts,
+            new GenerationOptions { MaxNewTokens = 63, Temperature = 1, Seed = 1 }).SelectMany(ids => ids)];
+        using var reconstruction = WeightReconstruction.Fit(model, plan, TokenCorpus.FromTokens(text), s_options with { Ridges = [1e-9] });
         new PrunedModelBuilder(model.Folder, plan).Build(folder.Below("plain"));
-        new PrunedModelBuilder(model.Folder, null, plan, compensation).Build(folder.Below("corrected"));
+        new PrunedModelBuilder(model.Folder, null, plan, reconstruction).Build(folder.Below("corrected"));
 
         Tensor tokens = arange(40, ScalarType.Int64).unsqueeze(0);
         double Difference(string name)
@@ -37,7 +40,7 @@ public sealed class WeightReconstructionTests
             return ((pruned.Logits(tokens) - expected).abs().max() / expected.abs().max()).ToDouble();
         }
 
-        Assert.NotNull(compensation.Blocks[1].Ridge);
+        Assert.NotNull(reconstruction.Blocks[1].Ridge);
         Assert.InRange(Difference("corrected"), 0, 1e-4);
         Assert.True(Difference("plain") > 1e-3);
     }
@@ -51,23 +54,28 @@ public sealed class WeightReconstructionTests
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = SampleModel.Tokens(model);
         var result = await PruningPipeline.For(model).WithPruningRatio(0.5).WithCalibration(TokenCorpus.FromTokens(tokens))
-            .WithStrategy(new FisherSelection { Rounds = 1, SequencesPerRound = 8, SequenceLength = 64 }).RunAsync(TestContext.Current.CancellationToken);
-        var seen = new List<BlockReconstruction>();
-        using var compensation = WeightReconstruction.Fit(
-            model, result.Plan, TokenCorpus.FromTokens(tokens), s_options, new Callback<BlockReconstruction>(seen.Add), TestContext.Current.CancellationToken);
-        Assert.Equal(Enumerable.Range(0, model.Spec.NumLayers), compensation.Blocks.Select(block => block.Block));
-        Assert.Equal(compensation.Blocks, seen);
-        Assert.All(compensation.Blocks, block => Assert.True(block.LossAfter <= block.LossBefore && (block.Ridge is null) == (block.LossAfter == block.LossBefore)));
-        Assert.True(compensation.Blocks[^1].LossAfter < compensation.Blocks[0].LossBefore - 0.05, $"{compensation.Blocks[0]} {compensation.Blocks[^1]}");
+            .WithStrategy(new FisherSelection { Rounds = 1, SequencesPerRound = 8,
+                SequenceLength = 64 }).RunAsync(TestContext.Current.CancellationToken);
+        var seen = new List<PruningProgress>();
+        using var reconstruction = await WeightReconstruction.FitAsync(
+            model, result.Plan, TokenCorpus.FromTokens(tokens), s_options, new Callback<PruningProgress>(seen.Add),
+                TestContext.Current.CancellationToken);
+        Assert.Equal(Enumerable.Range(0, model.Spec.NumLayers), reconstruction.Blocks.Select(block => block.Block));
+        Assert.Equal(reconstruction.Blocks.Select(block => (PruningPhase.Reconstructing, block.Block + 1, block.LossAfter)),
+            seen.Select(step => (step.Phase, step.Step, step.CrossEntropy)));
+        Assert.All(reconstruction.Blocks, block =>
+            Assert.True(block.LossAfter <= block.LossBefore && (block.Ridge is null) == (block.LossAfter == block.LossBefore)));
+        Assert.True(reconstruction.Blocks[^1].LossAfter < reconstruction.Blocks[0].LossBefore - 0.05,
+            $"{reconstruction.Blocks[0]} {reconstruction.Blocks[^1]}");
         if (save)
         {
-            // What the report says is what the saved checkpoint does.
-            await result.SaveAsync(folder.Below("pruned"), compensation: compensation, cancellationToken: TestContext.Current.CancellationToken);
+            // The reported loss is that of the saved checkpoint.
+            await result.SaveAsync(folder.Below("pruned"), reconstruction, cancellationToken: TestContext.Current.CancellationToken);
             using var pruned = PrunableModel.Load(folder.Below("pruned"));
             var windows = new SequenceSampler(tokens, 64, 1, model.Backend.Random(0));
             using var scope = NewDisposeScope();
             double loss = Enumerable.Range(24, 6).Average(i => CausalLmLoss.Compute(pruned, windows.Batch(i)).ToDouble());
-            Assert.Equal(compensation.Blocks[^1].LossAfter, loss, 1e-3);
+            Assert.Equal(reconstruction.Blocks[^1].LossAfter, loss, 1e-3);
         }
     }
 
@@ -77,29 +85,33 @@ public sealed class WeightReconstructionTests
     [InlineData("phi-2-style")]
     public void Where_nothing_is_lost_the_corrected_weights_are_the_dense_ones(string fixture)
     {
-        // Nobody hears hidden feature 5 of block 0: dropping it loses nothing, and both networks stay one.
+        // Hidden feature 5 of block 0 is not read: removing it loses nothing, and both networks compute the same.
         using var folder = new TemporaryFolder();
         using var scope = NewDisposeScope();
         Copy(fixture, folder.Below("dense"), (name, tensor) =>
         {
-            if (name.Contains("layers.0.", StringComparison.Ordinal) && (name.EndsWith("down_proj.weight", StringComparison.Ordinal) || name.EndsWith("fc2.weight", StringComparison.Ordinal)))
+            if (name.Contains("layers.0.", StringComparison.Ordinal)
+                && (name.EndsWith("down_proj.weight", StringComparison.Ordinal) || name.EndsWith("fc2.weight", StringComparison.Ordinal)))
             {
                 tensor.narrow(1, 5, 1).zero_();
             }
         });
         using var model = PrunableModel.Load(folder.Below("dense"));
         var dense = SelectionPlan.Dense(model.Spec);
-        var plan = new SelectionPlan(dense.Model, [.. dense.Blocks.Select((block, i) => i == 0 ? block with { MlpHidden = [.. block.MlpHidden.Where(index => index != 5)] } : block)])
+        var plan = new SelectionPlan(dense.Model,
+            [.. dense.Blocks.Select((block, i) =>
+            i == 0 ? block with { MlpHidden = [.. block.MlpHidden.Where(index => index != 5)] } : block)])
         {
             Family = model.Family.Name,
         };
         var text = TokenCorpus.FromTokens([.. Enumerable.Range(0, 4000).Select(i => 3 + i * i % 61)]);
         foreach (var target in Enum.GetValues<ReconstructionTarget>())
         {
-            using var compensation = WeightReconstruction.Fit(
-                model, plan, text, new ReconstructionOptions { Sequences = 8, HeldOutSequences = 0, SequenceLength = 32, Target = target }, cancellationToken: TestContext.Current.CancellationToken);
-            Assert.All(compensation.Blocks, block => Assert.Equal(0.01, block.Ridge));
-            new PrunedModelBuilder(model.Folder, model.Family, plan, compensation).Build(folder.Below($"{target}"));
+            using var reconstruction = WeightReconstruction.Fit(
+                model, plan, text, new ReconstructionOptions { Sequences = 8, HeldOutSequences = 0, SequenceLength = 32, Target = target },
+                    cancellationToken: TestContext.Current.CancellationToken);
+            Assert.All(reconstruction.Blocks, block => Assert.Equal(0.01, block.Ridge));
+            new PrunedModelBuilder(model.Folder, model.Family, plan, reconstruction).Build(folder.Below($"{target}"));
             using var pruned = PrunableModel.Load(folder.Below($"{target}"));
             Tensor tokens = arange(40, ScalarType.Int64).unsqueeze(0) + 3;
             Tensor expected = model.Logits(tokens);
@@ -108,15 +120,17 @@ public sealed class WeightReconstructionTests
     }
 
     [Fact]
-    public async Task It_goes_on_from_the_gains_of_a_learned_selection()
+    public async Task It_includes_the_scales_of_a_learned_selection()
     {
         using var folder = new TemporaryFolder();
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = SampleModel.Tokens(model);
         var result = await PruningPipeline.For(model).WithPruningRatio(0.5).WithCalibration(TokenCorpus.FromTokens(tokens))
-            .WithStrategy(new HypernetworkSelection { Steps = 12, SequenceLength = 64, ScaleLearningRate = 0.05 }).RunAsync(TestContext.Current.CancellationToken);
+            .WithStrategy(new HypernetworkSelection(new HypernetworkOptions { Steps = 12, SequenceLength = 64,
+                ScaleLearningRate = 0.05 })).RunAsync(TestContext.Current.CancellationToken);
         Assert.NotNull(result.Plan.Scales);
-        using var compensation = WeightReconstruction.Fit(model, result.Plan, TokenCorpus.FromTokens(tokens), s_options, cancellationToken: TestContext.Current.CancellationToken);
+        using var reconstruction = WeightReconstruction.Fit(model, result.Plan, TokenCorpus.FromTokens(tokens), s_options,
+            cancellationToken: TestContext.Current.CancellationToken);
         var windows = new SequenceSampler(tokens, 64, 1, model.Backend.Random(0));
         double Loss(PrunableModel judged, Gates? gates)
         {
@@ -125,11 +139,11 @@ public sealed class WeightReconstructionTests
         }
 
         using var gates = Gates.FromPlan(result.Plan, model.Backend);
-        Assert.Equal(Loss(model, gates), compensation.Blocks[0].LossBefore, 1e-3);
-        Assert.Contains(compensation.Blocks, block => block.Ridge is not null);
-        await result.SaveAsync(folder.Below("pruned"), compensation: compensation, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(Loss(model, gates), reconstruction.Blocks[0].LossBefore, 1e-3);
+        Assert.Contains(reconstruction.Blocks, block => block.Ridge is not null);
+        await result.SaveAsync(folder.Below("pruned"), reconstruction, cancellationToken: TestContext.Current.CancellationToken);
         using var pruned = PrunableModel.Load(folder.Below("pruned"));
-        Assert.Equal(compensation.Blocks[^1].LossAfter, Loss(pruned, null), 1e-3);
+        Assert.Equal(reconstruction.Blocks[^1].LossAfter, Loss(pruned, null), 1e-3);
     }
 
     [Fact]
@@ -138,18 +152,20 @@ public sealed class WeightReconstructionTests
         using var model = PrunableModel.Load(SampleModel.Folder);
         var text = TokenCorpus.FromTokens(SampleModel.Tokens(model));
         var plan = new FisherSelection { SequencesPerRound = 4, SequenceLength = 64, ScaleStep = 0 }
-            .Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5), Calibration = text }, TestContext.Current.CancellationToken).Plan;
+            .Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5), Calibration = text },
+                TestContext.Current.CancellationToken).Plan;
         double Loss(ReconstructionTarget target)
         {
-            using var compensation = WeightReconstruction.Fit(model, plan, text, s_options with { Target = target }, cancellationToken: TestContext.Current.CancellationToken);
-            return compensation.Blocks[^1].LossAfter;
+            using var reconstruction = WeightReconstruction.Fit(model, plan, text, s_options with { Target = target },
+                cancellationToken: TestContext.Current.CancellationToken);
+            return reconstruction.Blocks[^1].LossAfter;
         }
 
         Assert.True(Loss(ReconstructionTarget.DenseResidualStream) < Loss(ReconstructionTarget.PrunedActivations));
     }
 
     [Fact]
-    public void It_is_reproducible_leaves_the_model_alone_and_no_tensor_behind()
+    public void It_is_reproducible_leaves_the_model_alone_and_no_tensor_undisposed()
     {
         using var folder = new TemporaryFolder();
         using var model = PrunableModel.Load(SampleModel.Folder);
@@ -161,43 +177,50 @@ public sealed class WeightReconstructionTests
         long tensors = LiveTensors.Before();
         foreach (string name in new[] { "a", "b" })
         {
-            using var compensation = WeightReconstruction.Fit(model, plan, text, s_options);
-            new PrunedModelBuilder(model.Folder, null, plan, compensation).Build(folder.Below(name));
+            using var reconstruction = WeightReconstruction.Fit(model, plan, text, s_options);
+            new PrunedModelBuilder(model.Folder, null, plan, reconstruction).Build(folder.Below(name));
         }
 
         Assert.Equal(tensors, Tensor.TotalCount);
         Assert.True(before.equal(model.Weight(WeightRole.MlpDown, 0)).all().ToBoolean());
-        Assert.Equal(File.ReadAllBytes(Path.Combine(folder.Below("a"), "model.safetensors")), File.ReadAllBytes(Path.Combine(folder.Below("b"), "model.safetensors")));
+        Assert.Equal(File.ReadAllBytes(Path.Combine(folder.Below("a"), "model.safetensors")),
+            File.ReadAllBytes(Path.Combine(folder.Below("b"), "model.safetensors")));
     }
 
     [Fact]
-    public void Unless_told_otherwise_it_is_fitted_on_all_that_a_short_text_has()
+    public void By_default_it_is_fitted_on_all_that_a_short_text_has()
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = SampleModel.Tokens(model)[..1024];
         var plan = new MagnitudeSelection().Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.3) }).Plan;
-        using var all = WeightReconstruction.Fit(model, plan, TokenCorpus.FromTokens(tokens), new ReconstructionOptions { SequenceLength = 64 });
-        using var told = WeightReconstruction.Fit(model, plan, TokenCorpus.FromTokens(tokens), new ReconstructionOptions { SequenceLength = 64, Sequences = ((1024 - 64 + 1) / 64) - 8 });
+        using var all =
+            WeightReconstruction.Fit(model, plan, TokenCorpus.FromTokens(tokens), new ReconstructionOptions { SequenceLength = 64 });
+        using var told = WeightReconstruction.Fit(model, plan, TokenCorpus.FromTokens(tokens),
+            new ReconstructionOptions { SequenceLength = 64, Sequences = ((1024 - 64 + 1) / 64) - 8 });
         Assert.Equal(told.Blocks, all.Blocks);
         Assert.Contains(all.Blocks, block => block.Ridge is not null);
     }
 
     [Fact]
-    public void What_cannot_be_compensated_is_refused()
+    public void What_cannot_be_reconstructed_is_refused()
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var plan = SelectionPlan.Dense(model.Spec) with { NormOrder = NormOrder.SelectThenNorm };
         var text = TokenCorpus.FromTokens([.. Enumerable.Range(0, 300).Select(i => 3 + i % 50)]);
         Assert.Throws<SelectionException>(() => WeightReconstruction.Fit(model, plan, text, s_options));
         plan = SelectionPlan.Dense(model.Spec);
-        Assert.Contains("windows", Assert.Throws<CorpusException>(() => WeightReconstruction.Fit(model, plan, text, s_options)).Message, StringComparison.Ordinal);
+        Assert.Contains("sequences", Assert.Throws<CorpusException>(() => WeightReconstruction.Fit(model, plan, text, s_options)).Message,
+            StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>(() => WeightReconstruction.Fit(model, plan, text, s_options with { Ridges = [0] }));
-        Assert.Throws<ArgumentOutOfRangeException>(() => WeightReconstruction.Fit(model, plan, text, s_options with { HeldOutSequences = -1 }));
-        Assert.Throws<ArgumentOutOfRangeException>(() => WeightReconstruction.Fit(model, plan, text, s_options with { Target = (ReconstructionTarget)7 }));
-        using var compensation = WeightReconstruction.Fit(model, plan, text, new ReconstructionOptions { Sequences = 2, HeldOutSequences = 1, SequenceLength = 32 });
-        Assert.All(compensation.Blocks, block => Assert.Null(block.Ridge));
+        Assert.Throws<ArgumentOutOfRangeException>(() =>
+            WeightReconstruction.Fit(model, plan, text, s_options with { HeldOutSequences = -1 }));
+        Assert.Throws<ArgumentOutOfRangeException>(() =>
+            WeightReconstruction.Fit(model, plan, text, s_options with { Target = (ReconstructionTarget)7 }));
+        using var reconstruction = WeightReconstruction.Fit(model, plan, text,
+            new ReconstructionOptions { Sequences = 2, HeldOutSequences = 1, SequenceLength = 32 });
+        Assert.All(reconstruction.Blocks, block => Assert.Null(block.Ridge));
         var other = TestPlans.FromGates(model, ones(model.GateLayout.Count), NormOrder.NormThenSelect) with { Family = "another" };
-        Assert.Throws<ArgumentException>(() => new PrunedModelBuilder(model.Folder, null, other, compensation));
+        Assert.Throws<ArgumentException>(() => new PrunedModelBuilder(model.Folder, null, other, reconstruction));
     }
 
     private static void CopyWithTwins(string folder) => Copy("llama-mha", folder, (name, tensor) =>
@@ -208,7 +231,7 @@ public sealed class WeightReconstructionTests
         }
         else if (name == "model.layers.1.mlp.down_proj.weight")
         {
-            // It says it loudly.
+            // With a large weight.
             tensor.narrow(1, 5, 1).mul_(20);
         }
     });

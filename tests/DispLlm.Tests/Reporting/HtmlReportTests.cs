@@ -69,7 +69,7 @@ public sealed partial class HtmlReportTests
         string Captions(RunReport report) => string.Join('\n', Parse(report).Descendants(s_html + "p").Select(text => text.Value));
         Assert.DoesNotContain("multiplied", Captions(bare), StringComparison.Ordinal);
         var with = bare with { Plan = bare.Plan with { Scales = new FeatureScales(layout, scales) } };
-        Assert.Contains("multiplied by gains from 0.5 to 1.25", Captions(with), StringComparison.Ordinal);
+        Assert.Contains("multiplied by scales from 0.5 to 1.25", Captions(with), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -61,11 +61,15 @@ internal static class Reports
         Decode = new(10, 15),
     };
 
-    private static SelectionProgress[] Steps(int steps, GateLayout layout) =>
+    private static PruningProgress[] Steps(int steps, GateLayout layout) =>
     [
-        .. Enumerable.Range(1, steps).Select(step => new SelectionProgress(
-            step, steps, 3 + Math.Exp(-step / 9.0) + 0.1 * Math.Sin(step), Math.Exp(-step / 5.0), 0.5 + 0.4 * Math.Exp(-step / 5.0), 1, step * 512L, TimeSpan.FromSeconds(step))
+        .. Enumerable.Range(1, steps).Select(step => new PruningProgress(PruningPhase.Learning, step, steps, TimeSpan.FromSeconds(step))
         {
+            CrossEntropy = 3 + Math.Exp(-step / 9.0) + 0.1 * Math.Sin(step),
+            BudgetLoss = Math.Exp(-step / 5.0),
+            KeptFraction = 0.5 + 0.4 * Math.Exp(-step / 5.0),
+            GradientNorm = 1,
+            Tokens = step * 512L,
             CollapsedSites = step == 3 ? [layout[0, SelectionSite.AttentionOutput]] : [],
         }),
     ];

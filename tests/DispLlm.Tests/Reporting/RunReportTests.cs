@@ -115,7 +115,7 @@ public sealed class RunReportTests
     {
         using var folder = new TemporaryFolder();
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
-        var strategy = new HypernetworkSelection { Steps = 3, SequenceLength = 16, LearningRate = 0.004 };
+        var strategy = new HypernetworkSelection(new HypernetworkOptions { Steps = 3, SequenceLength = 16, LearningRate = 0.004 });
         var result = await PruningPipeline.For(model).WithPruningRatio(0.3).WithSeed(7).WithStrategy(strategy)
             .WithCalibration(TokenCorpus.FromTokens([.. Enumerable.Range(0, 400).Select(i => 3 + i * i % 61)]))
             .RunAsync(TestContext.Current.CancellationToken);

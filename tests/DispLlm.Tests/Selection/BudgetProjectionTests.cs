@@ -37,7 +37,12 @@ public class BudgetProjectionTests
 
     [Fact]
     public void A_shared_stream_keeps_its_promises_too() =>
-        Gen.Select(SelectionModels.Small, Gen.Int[0, 1_000_000], SelectionModels.Scope, Gen.Int[1, 5], Gen.Int[0, 90]).Sample((spec, seed, scope, multiple, percent) =>
+        Gen.Select(
+            SelectionModels.Small,
+            Gen.Int[0, 1_000_000],
+            SelectionModels.Scope,
+            Gen.Int[1, 5],
+            Gen.Int[0, 90]).Sample((spec, seed, scope, multiple, percent) =>
         {
             var scores = SelectionModels.RandomScores(spec, seed, int.MaxValue);
             var budget = PruningBudget.FromRatio(percent / 100.0) with { Scope = scope };
@@ -57,11 +62,14 @@ public class BudgetProjectionTests
             Assert.True(plan.KeptParameters[scope] <= target);
             EnsureWidths(plan, multiple);
             var stream = plan.Blocks[0].AttentionInput;
-            Assert.All(plan.Blocks, block => Assert.All(Sites.Where(site => site != SelectionSite.MlpHidden), site => Assert.Equal(stream, block[site])));
+            Assert.All(
+                plan.Blocks,
+                block => Assert.All(Sites.Where(site => site != SelectionSite.MlpHidden), site => Assert.Equal(stream, block[site])));
 
             // One more chunk of the stream, in all sites at once, does not fit.
             int wider = Math.Min(stream.Count + multiple, spec.HiddenSize);
-            var widths = plan.Widths().Select(width => width with { AttentionInput = wider, AttentionOutput = wider, MlpInput = wider, MlpOutput = wider }).ToArray();
+            var widths = plan.Widths().Select(
+                width => SiteMap.Create(site => site == SelectionSite.MlpHidden ? width[site] : wider)).ToArray();
             Assert.True(wider == stream.Count || counter.Count(widths)[scope] > target, "The stream could be wider.");
         });
 
@@ -254,14 +262,14 @@ public class BudgetProjectionTests
         }
     }
 
-    private static BlockWidths[] Floor(DecoderSpec spec, int multiple)
+    private static SiteMap<int>[] Floor(DecoderSpec spec, int multiple)
     {
-        int d = Math.Min(multiple, spec.HiddenSize);
-        return Enumerable.Repeat(new BlockWidths(d, d, d, Math.Min(multiple, spec.IntermediateSize), d), spec.NumLayers).ToArray();
+        var shape = ModelShape.FromSpec(spec);
+        return [.. Enumerable.Repeat(SiteMap.Create(site => Math.Min(multiple, shape.SiteSize(site))), spec.NumLayers)];
     }
 
     /// <summary>The method as it is written: the longest prefix of chunks that fits, each counted anew, then what still fits.</summary>
-    private static BlockWidths[] Oracle(DecoderSpec spec, SelectionScores scores, int multiple, ParameterScope scope, long target)
+    private static SiteMap<int>[] Oracle(DecoderSpec spec, SelectionScores scores, int multiple, ParameterScope scope, long target)
     {
         var counter = new ParameterCounter(spec);
         var chunks = new List<(double Score, int Order, GateRange Range, int From, int To)>();
@@ -276,7 +284,7 @@ public class BudgetProjectionTests
         }
 
         var order = chunks.OrderByDescending(chunk => chunk.Score).ThenBy(chunk => chunk.Order).ToArray();
-        BlockWidths[] Prefix(int length)
+        SiteMap<int>[] Prefix(int length)
         {
             var widths = Floor(spec, multiple);
             foreach (var chunk in order.Take(length))

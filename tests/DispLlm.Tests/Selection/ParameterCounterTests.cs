@@ -5,7 +5,7 @@ namespace DispLlm.Tests;
 
 public class ParameterCounterTests
 {
-    private static readonly SelectionSite[] Sites = Enum.GetValues<SelectionSite>();
+    private static readonly IReadOnlyList<SelectionSite> Sites = SelectionSites.All;
 
     [Fact]
     public void Fixtures_have_the_figures_their_script_counted()
@@ -37,17 +37,21 @@ public class ParameterCounterTests
         });
 
     [Fact]
-    public void Coefficients_give_the_count_and_its_derivatives() =>
+    public void Count_and_cost_per_index_follow_the_formula() =>
         Gen.Select(SelectionModels.Small, Gen.Int[0, 1_000_000], SelectionModels.Scope).Sample((spec, seed, scope) =>
         {
             var counter = new ParameterCounter(spec);
             var widths = SelectionModels.RandomPlan(spec, seed).Widths().ToArray();
-            long b = scope == ParameterScope.BlockWeights ? 0 : 1;
-            long sum = counter.FixedParameters(scope) + widths.Sum(w =>
-                counter.WeightsPerAttentionInput * w.AttentionInput
-                + (counter.WeightsPerAttentionOutput + b * counter.BiasesPerAttentionOutput) * w.AttentionOutput
-                + counter.MlpInputProjections * w.MlpInput * w.MlpHidden + w.MlpHidden * w.MlpOutput
-                + b * (counter.BiasesPerMlpHidden * w.MlpHidden + counter.BiasesPerMlpOutput * w.MlpOutput));
+            long b = scope == ParameterScope.BlockWeights ? 0 : 1, q = spec.QuerySize, kv = spec.KeyValueSize, g = spec.GatedMlp ? 2 : 1;
+            long rest = scope == ParameterScope.WholeModel ? counter.Shape.OtherParameters : 0;
+            long sum = rest + widths.Sum(w =>
+            {
+                long s1 = w[SelectionSite.AttentionInput], s2 = w[SelectionSite.AttentionOutput], s3 = w[SelectionSite.MlpInput];
+                long s4 = w[SelectionSite.MlpHidden], s5 = w[SelectionSite.MlpOutput];
+                long biases = (spec.QueryKeyValueBias ? q + 2 * kv : 0)
+                    + (spec.AttentionOutputBias ? s2 : 0) + (spec.MlpBias ? g * s4 + s5 : 0);
+                return (q + 2 * kv) * s1 + q * s2 + g * s3 * s4 + s4 * s5 + b * biases;
+            });
             Assert.Equal(counter.Count(widths)[scope], sum);
 
             foreach (var site in Sites)
@@ -66,10 +70,10 @@ public class ParameterCounterTests
         var dense = counter.Shape.DenseWidths;
         var three = Assert.Throws<SelectionException>(() => counter.Count([dense, dense, dense]));
         Assert.Contains("3 blocks", three.Message, StringComparison.Ordinal);
-        var wide = Assert.Throws<SelectionException>(() => counter.Count([dense, dense with { MlpHidden = 49 }]));
+        var wide = Assert.Throws<SelectionException>(() => counter.Count([dense, dense.With(SelectionSite.MlpHidden, 49)]));
         Assert.Contains("block 1 S4 (MlpHidden): width 49 is not within 0 to 48", wide.Message, StringComparison.Ordinal);
         var zero = Assert.Throws<SelectionException>(() => new ParameterCounter(SelectionModels.LlamaMha with { IntermediateSize = 0 }));
-        Assert.Contains("MlpSize is 0", zero.Message, StringComparison.Ordinal);
+        Assert.Contains("IntermediateSize is 0", zero.Message, StringComparison.Ordinal);
         var huge = SelectionModels.LlamaMha with { HiddenSize = int.MaxValue, IntermediateSize = int.MaxValue, NumLayers = int.MaxValue };
         foreach (var spec in new[] { huge, huge with { HiddenSize = 9999999 } })
         {
@@ -83,7 +87,8 @@ public class ParameterCounterTests
     {
         var plan = SelectionPlan.Dense(SelectionModels.LlamaMha);
         var counter = new ParameterCounter(SelectionModels.LlamaGqaBiasesTied);
-        Assert.Contains("KeyValueHeads is 4", Assert.Throws<SelectionException>(() => counter.Count(plan)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "KeyValueHeads is 4", Assert.Throws<SelectionException>(() => counter.Count(plan)).Message, StringComparison.Ordinal);
     }
 
     /// <summary>The same count the long way: every matrix, every row, every column that is left.</summary>
@@ -117,7 +122,8 @@ public class ParameterCounterTests
             Matrix(block.MlpOutput.Count, block.MlpHidden.Count, spec.MlpBias);
         }
 
-        long rest = (long)spec.VocabularySize * spec.HiddenSize * (spec.TieWordEmbeddings ? 1 : 2) + (2L * spec.NumLayers + 1) * spec.HiddenSize;
+        long embeddings = (long)spec.VocabularySize * spec.HiddenSize * (spec.TieWordEmbeddings ? 1 : 2);
+        long rest = embeddings + (2L * spec.NumLayers + 1) * spec.HiddenSize;
         return new ParameterCount(weights, weights + biases, weights + biases + rest);
     }
 }

@@ -2,7 +2,7 @@ using CsCheck;
 
 namespace DispLlm.Tests;
 
-/// <summary>Hand-made specs, and generators of small random ones: this room needs sizes, not weights.</summary>
+/// <summary>Hand-made specs, and generators of small random ones: selection needs sizes, not weights.</summary>
 internal static class SelectionModels
 {
     /// <summary>The llama-mha fixture.</summary>
@@ -15,7 +15,13 @@ internal static class SelectionModels
     };
 
     public static DecoderSpec SmolLm2 { get; } =
-        Spec(hidden: 576, mlp: 1536, blocks: 30, heads: 9, keyValueHeads: 3, headSize: 64) with { VocabularySize = 49152, TieWordEmbeddings = true };
+        Spec(
+            hidden: 576,
+            mlp: 1536,
+            blocks: 30,
+            heads: 9,
+            keyValueHeads: 3,
+            headSize: 64) with { VocabularySize = 49152, TieWordEmbeddings = true };
 
     public static DecoderSpec Llama2 { get; } =
         Spec(hidden: 4096, mlp: 11008, blocks: 32, heads: 32, keyValueHeads: 32, headSize: 128) with { VocabularySize = 32000 };
@@ -52,7 +58,7 @@ internal static class SelectionModels
 
     public static Gen<ParameterScope> Scope { get; } = Gen.Int[0, 2].Select(i => (ParameterScope)i);
 
-    /// <summary>A random plan of a model: every index stays with the same chance, the first where none would.</summary>
+    /// <summary>A random plan of a model: every index is kept with the same probability, and at least one per site.</summary>
     public static SelectionPlan RandomPlan(DecoderSpec spec, int seed, double chance = 0.5)
     {
         var random = new Random(seed);

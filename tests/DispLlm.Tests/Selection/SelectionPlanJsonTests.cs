@@ -70,7 +70,7 @@ public sealed class SelectionPlanJsonTests : IDisposable
     public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     [Fact]
-    public void The_text_is_the_one_documented()
+    public void Text_is_as_documented()
     {
         Assert.Equal(ExampleText.ReplaceLineEndings("\n"), Example.ToJson());
         Assert.Equal(Example, SelectionPlan.FromJson(ExampleText));
@@ -113,7 +113,7 @@ public sealed class SelectionPlanJsonTests : IDisposable
     }
 
     [Fact]
-    public void Gains_stand_behind_the_lists_one_for_each_gate_kept_or_not()
+    public void Scales_follow_the_lists_one_for_each_gate_kept_or_not()
     {
         float[] gains = [.. Enumerable.Range(0, 22).Select(i => i == 4 ? 1f : 0.75f + i / 32f)];
         var plan = Example with { Scales = new FeatureScales(new GateLayout(Example.Model), gains) };
@@ -147,21 +147,26 @@ public sealed class SelectionPlanJsonTests : IDisposable
     }
 
     [Theory]
-    [InlineData("[1, 0.90625", "[1, 1, 0.90625", "gains[0].attention_output has 5 gains; the model has 4 gates there, kept or not")]
-    [InlineData("[1, 0.90625", "[1, \"x\"", "gains[0].attention_output is \"x\"; it must be a list of numbers")]
-    [InlineData("[1, 0.90625", "[1, 1e60", "block 0 S2 (AttentionOutput): the gain of gate 1 is Infinity; gains must be finite")]
-    [InlineData("\"gains\": [", "\"gains\": [ { },", "gains has 2 blocks; the model has 1")]
-    [InlineData("\"gains\"", "\"gain\"", "unknown key 'gain' in the plan; known are format_version, family, norm_order, model, provenance, parameters, blocks, gains")]
-    public void Bad_gains_are_named(string good, string bad, string says)
+    [InlineData("[1, 0.90625", "[1, 1, 0.90625", "gains[0].attention_output has 5 scales; the model has 4 gates there, kept or not")]
+    [InlineData("[1, 0.90625", "[1, \"x\"", "gains[0].attention_output[1] is \"x\" (line 41): it has the wrong type")]
+    [InlineData("[1, 0.90625", "[1, 1e60", "block 0 S2 (AttentionOutput): the scale of gate 1 is Infinity; scales must be finite")]
+    [InlineData("\"gains\": [", "\"gains\": [ null,", "gains has 2 blocks; the model has 1")]
+    [InlineData("\"gains\"", "\"gain\"", "gain (line 38): no such key is known")]
+    public void Bad_scales_are_named_with_their_key_and_value(string good, string bad, string says)
     {
         var layout = new GateLayout(Example.Model);
-        string text = (Example with { Scales = new FeatureScales(layout, [.. Enumerable.Range(0, 22).Select(i => i == 4 ? 1f : 0.75f + i / 32f)]) }).ToJson();
+        string text = (
+            Example with { Scales = new FeatureScales(
+                layout, [.. Enumerable.Range(0, 22).Select(i => i == 4 ? 1f : 0.75f + i / 32f)]) }).ToJson();
         Assert.Contains(good, text, StringComparison.Ordinal);
-        Assert.Contains(says, Assert.Throws<SelectionException>(() => SelectionPlan.FromJson(text.Replace(good, bad, StringComparison.Ordinal))).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            says,
+            Assert.Throws<SelectionException>(() => SelectionPlan.FromJson(text.Replace(good, bad, StringComparison.Ordinal))).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
-    public void A_culture_with_commas_changes_nothing()
+    public void Text_does_not_depend_on_the_culture()
     {
         var culture = (CultureInfo)CultureInfo.InvariantCulture.Clone();
         culture.NumberFormat.NumberDecimalSeparator = ",";
@@ -182,7 +187,7 @@ public sealed class SelectionPlanJsonTests : IDisposable
     }
 
     [Fact]
-    public void A_list_edited_by_hand_is_counted_anew()
+    public void Plan_edited_by_hand_is_counted_again()
     {
         // The counts in the file are stale now; the plan's are not. A byte-order mark and Windows line ends come with some editors.
         string edited = ExampleText
@@ -200,37 +205,43 @@ public sealed class SelectionPlanJsonTests : IDisposable
 
     [Theory]
     [InlineData("\"format_version\": 1", "\"format_version\": 2", "format_version is 2; this program reads version 1")]
-    [InlineData("\"format_version\": 1", "\"format_version\": \"1\"", "format_version is \"1\"; it must be a whole number")]
-    [InlineData("\"format_version\": 1,", "", "lacks the key 'format_version'")]
-    [InlineData("\"format_version\": 1", "\"format_version\": 1, \"format_version\": 1", "'format_version' in the plan is there twice")]
-    [InlineData("\"family\": \"llama\"", "\"famly\": \"llama\"", "unknown key 'famly' in the plan")]
-    [InlineData("\"family\": \"llama\",", "", "the key 'family' is missing in the plan")]
-    [InlineData("\"family\": \"llama\"", "\"family\": 3", "family is 3; it must be a text or null")]
-    [InlineData("norm_then_select", "whatever", "norm_order is \"whatever\"; it must be one of \"norm_then_select\"")]
-    [InlineData("\"hidden_size\": 4", "\"hidden_size\": 4.5", "model.hidden_size is 4.5; it must be a whole number")]
-    [InlineData("\"hidden_size\": 4", "\"hidden_size\": 4, \"hidden_size\": 4", "the key 'hidden_size' in model is there twice")]
-    [InlineData("\"mlp_size\": 6", "\"mlp_size\": 0", "MlpSize is 0")]
+    [InlineData("\"format_version\": 1", "\"format_version\": \"1\"", "format_version is \"1\" (line 2): it has the wrong type")]
+    [InlineData("\"format_version\": 1,", "", "the key 'format_version' is missing")]
+    [InlineData("\"format_version\": 1", "\"format_version\": 1, \"format_version\": 1", "format_version (line 2): the key is there twice")]
+    [InlineData("\"family\": \"llama\"", "\"famly\": \"llama\"", "famly (line 3): no such key is known")]
+    [InlineData("\"family\": \"llama\",", "", "the file (line 38): keys are missing: 'family'")]
+    [InlineData("\"family\": \"llama\"", "\"family\": 3", "family is 3 (line 3): it has the wrong type")]
+    [InlineData("norm_then_select", "whatever", "norm_order is \"whatever\" (line 4): it must be one of \"norm_then_select\"")]
+    [InlineData("\"hidden_size\": 4", "\"hidden_size\": 4.5", "model.hidden_size is 4.5 (line 7): it has the wrong type")]
+    [InlineData("\"hidden_size\": 4", "\"hidden_size\": 4, \"hidden_size\": 4", "model.hidden_size (line 7): the key is there twice")]
+    [InlineData("\"mlp_size\": 6", "\"mlp_size\": 0", "IntermediateSize is 0")]
     [InlineData("\"mlp_size\": 6", "\"mlp_size\": 7", "dense.block_weights is 120, but the model of the 'model' section has 132")]
-    [InlineData("\"gated_mlp\": true", "\"gated_mlp\": 1", "model.gated_mlp is 1; it must be true or false")]
+    [InlineData("\"gated_mlp\": true", "\"gated_mlp\": 1", "model.gated_mlp is 1 (line 12): it has the wrong type")]
     [InlineData("\"blocks\": 1,", "\"blocks\": 2,", "The plan has 1 blocks; the model has 2")]
-    [InlineData("\"blocks\": 1,", "\"blocks\": 2000000000,", "The plan has 1 blocks; the model has 2000000000")]
+    [InlineData("\"blocks\": 1,", "\"blocks\": 2000000000,", "too large to be counted: 2000000000 blocks")]
     [InlineData("\"other_parameters\": 524", "\"other_parameters\": -1", "OtherParameters is -1")]
     [InlineData("\"value\": 0.5", "\"value\": 1.5", "pruning ratio is 1.5; it must be from 0 to below 1")]
-    [InlineData("\"value\": 0.5", "\"value\": \"half\"", "provenance.budget.value is \"half\"; it must be a number")]
+    [InlineData("\"value\": 0.5", "\"value\": \"half\"", "provenance.budget.value is \"half\" (line 21): it has the wrong type")]
     [InlineData("\"kind\": \"ratio\"", "\"kind\": \"parameters\"", "number of parameters is 0.5; it must be a whole number")]
-    [InlineData("\"kind\": \"ratio\"", "\"kind\": 1", "provenance.budget.kind is 1; it must be one of \"ratio\"")]
-    [InlineData("\"seed\": 42", "\"seed\": 4e40", "provenance.seed is 4e40; it must be a whole number")]
-    [InlineData("\"dense\": {", "\"dense\": 5, \"sparse\": {", "unknown key 'sparse' in parameters")]
-    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2, \"x\"]", "blocks[0].mlp_input is \"x\"; it must be a list of whole numbers")]
-    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2.0]", "blocks[0].mlp_input is 2.0; it must be a list of whole numbers")]
-    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": \"0-2\"", "blocks[0].mlp_input is \"0-2\"; it must be a list")]
+    [InlineData("\"kind\": \"ratio\"", "\"kind\": \"Ratio\"", "provenance.budget.kind is \"Ratio\" (line 21): it must be one of \"ratio\"")]
+    [InlineData("\"dense\": {", "\"sparse\": 5, \"dense\": {", "parameters.sparse (line 26): no such key is known")]
+    [InlineData("\"gated_mlp\": true", "\"gated_mlp\": null", "model.gated_mlp is null (line 12): it has the wrong type")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": null", "blocks[0].mlp_input is null (line 33): it must not be null")]
+    [InlineData("\"blocks\": [", "\"blocks\": [null, ", "The plan has 2 blocks; the model has 1")]
+    [InlineData("\"family\"", "\"Family\"", "Family (line 3): no such key is known")]
+    [InlineData("\"kind\": \"ratio\"", "\"kind\": 1", "provenance.budget.kind is 1 (line 21): it must be one of \"ratio\"")]
+    [InlineData("\"seed\": 42", "\"seed\": 4e40", "provenance.seed is 4e40 (line 20): it has the wrong type")]
+    [InlineData("\"dense\": {", "\"dense\": 5, \"sparse\": {", "parameters.dense is 5 (line 26): it has the wrong type")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2, \"x\"]", "blocks[0].mlp_input[1] is \"x\" (line 33): it has the wrong type")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2.0]", "blocks[0].mlp_input[0] is 2.0 (line 33): it has the wrong type")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": \"0-2\"", "blocks[0].mlp_input is \"0-2\" (line 33): it has the wrong type")]
     [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [4]", "block 0 S3 (MlpInput): index 4 at position 0 is not within 0 to 3")]
     [InlineData("\"mlp_input\": [2]", "\"mlp_input\": []", "block 0 S3 (MlpInput): keeps nothing")]
-    [InlineData("\"mlp_input\": [2],", "", "the key 'mlp_input' is missing in blocks[0]")]
+    [InlineData("\"mlp_input\": [2],", "", "keys are missing: 'mlp_input'")]
     [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2,]", "not valid JSON")]
     [InlineData("\"seed\": 42,", "\"seed\": 42, // the answer", "not valid JSON")]
-    [InlineData("\"strategy\": \"hypernetwork\"", "\"strategy\": \"\\ud800\"", "not valid JSON")]
-    public void A_bad_file_is_named_with_its_key_and_value(string good, string bad, string says)
+    [InlineData("\"strategy\": \"hypernetwork\"", "\"strategy\": \"\\ud800\"", "provenance.strategy is \"\\ud800\" (line 19)")]
+    public void Bad_file_is_named_with_its_key_and_value(string good, string bad, string says)
     {
         Assert.Contains(good, ExampleText, StringComparison.Ordinal);
         int at = ExampleText.IndexOf(good, StringComparison.Ordinal);
@@ -241,6 +252,24 @@ public sealed class SelectionPlanJsonTests : IDisposable
         Assert.Contains(says, error.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Sizes_that_the_file_does_not_hold_take_no_memory()
+    {
+        string wide = ExampleText.Replace("\"hidden_size\": 4", "\"hidden_size\": 1000000000", StringComparison.Ordinal);
+        string gains = "\"gains\": [{\"attention_input\": [1], \"attention_output\": [1], \"mlp_input\": [1], \"mlp_hidden\": [1], "
+            + "\"mlp_output\": [1]}]";
+        string scaled = ExampleText.Replace("\"hidden_size\": 4", "\"hidden_size\": 500000000", StringComparison.Ordinal)
+            .Replace("    }\n  ]\n}", $"    }}\n  ],\n  {gains}\n}}", StringComparison.Ordinal);
+        foreach (var (text, says) in new[] { (wide, "too large to be counted"), (scaled, "gains[0].attention_input has 1 scales; the "
+            + "model has 500000000 gates") })
+        {
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            var error = Assert.Throws<SelectionException>(() => SelectionPlan.FromJson(text));
+            Assert.Contains(says, error.Message, StringComparison.Ordinal);
+            Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 10_000_000);
+        }
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("[]")]
@@ -248,10 +277,10 @@ public sealed class SelectionPlanJsonTests : IDisposable
     [InlineData("{}")]
     [InlineData("{\"format_version\": 1}")]
     [InlineData("{\"format_version\": 1, \"blocks\": [[[[")]
-    public void Text_that_is_no_plan_is_refused(string json) => Assert.Throws<SelectionException>(() => SelectionPlan.FromJson(json));
+    public void Text_without_a_plan_is_refused(string json) => Assert.Throws<SelectionException>(() => SelectionPlan.FromJson(json));
 
     [Fact]
-    public void Bytes_that_are_no_text_are_refused()
+    public void Invalid_UTF8_is_refused()
     {
         string path = Path.Combine(_folder, "bytes.json");
         byte[] bytes = Encoding.UTF8.GetBytes(ExampleText);
@@ -261,7 +290,7 @@ public sealed class SelectionPlanJsonTests : IDisposable
     }
 
     [Fact]
-    public void A_file_cut_anywhere_is_refused()
+    public void Truncated_file_is_refused()
     {
         string whole = Example.ToJson().TrimEnd();
         for (int length = 0; length < whole.Length; length++)

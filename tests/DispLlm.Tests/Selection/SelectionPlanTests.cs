@@ -56,7 +56,7 @@ public class SelectionPlanTests
         ];
         Assert.All(others, other => Assert.Contains(" is ", Message(() => plan.Validate(other)), StringComparison.Ordinal));
         string says = Message(() => plan.Validate(Mha with { IntermediateSize = 49 }));
-        Assert.Contains("MlpSize is 48 here and 49 there", says, StringComparison.Ordinal);
+        Assert.Contains("IntermediateSize is 48 here and 49 there", says, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -67,7 +67,7 @@ public class SelectionPlanTests
         Assert.Equal(new ParameterCounter(Mha).Dense, plan.KeptParameters);
         Assert.All(plan.Widths(), widths => Assert.Equal(plan.Model.DenseWidths, widths));
         Assert.Equal(1.0, plan.KeptFraction());
-        Assert.StartsWith("model, 2 blocks: 17,408 of 17,408 block weights stay", plan.ToString(), StringComparison.Ordinal);
+        Assert.StartsWith("model, 2 blocks: 17,408 of 17,408 block weights kept", plan.ToString(), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -27,7 +27,7 @@ public sealed class TrainingMemoryEstimateTests
     public void In_float32_one_long_window_takes_what_two_of_half_its_length_take()
     {
         var spec = DecoderSpec.Read(ModelConfig.Parse(Llama7B, "LLaMA-2 7B"), new LlamaFamily());
-        Assert.Equal(TrainingMemoryEstimate.Estimate(spec, torch.ScalarType.Float32, 2, 2048), TrainingMemoryEstimate.Estimate(spec, torch.ScalarType.Float32, 1, 4096));
+        Assert.Equal(TrainingMemoryEstimate.Estimate(spec, torch.ScalarType.Float32, 2, 2048, onAccelerator: false), TrainingMemoryEstimate.Estimate(spec, torch.ScalarType.Float32, 1, 4096, onAccelerator: false));
     }
 
     [Theory]

@@ -8,7 +8,8 @@ public sealed class GenerationTests
 {
     private static readonly int[][] s_prompts = [[5, 9, 12, 40, 33, 17, 8], [21], [50, 4, 31, 7]];
 
-    public static TheoryData<string> Fixtures => ["llama-mha", "llama-gqa-biases-tied", "llama-rope-llama3", "opt-pre-norm", "opt-350m-style", "phi-2-style", "phi-qk-norm-gqa"];
+    public static TheoryData<string> Fixtures =>
+        ["llama-mha", "llama-gqa-biases-tied", "llama-rope-llama3", "opt-pre-norm", "opt-350m-style", "phi-2-style", "phi-qk-norm-gqa"];
 
     [Theory]
     [MemberData(nameof(Fixtures))]
@@ -90,7 +91,8 @@ public sealed class GenerationTests
         }
 
         var free = new GenerationOptions { Temperature = 1 };
-        void Near(double[] expected, double[] found) => Assert.All(expected.Zip(found), pair => Assert.Equal(pair.First, pair.Second, 0.02));
+        void Near(double[] expected, double[] found) =>
+            Assert.All(expected.Zip(found), pair => Assert.Equal(pair.First, pair.Second, 0.02));
         Near([0.05, 0.4, 0.1, 0.3, 0.15], Frequencies(free));
         Near([0, 0.4 / 0.7, 0, 0.3 / 0.7, 0], Frequencies(free with { TopK = 2 }));
         Near([0, 0.4 / 0.85, 0, 0.3 / 0.85, 0.15 / 0.85], Frequencies(free with { TopP = 0.75 }));
@@ -117,13 +119,15 @@ public sealed class GenerationTests
         var tokenizer = TextTokenizer.FromFolder(SampleModel.Folder);
         var options = new GenerationOptions { MaxNewTokens = 30, Temperature = 1, Seed = 2 };
         var pieces = new List<string>();
-        await foreach (string piece in TextGenerator.GenerateStreamingAsync(model, tokenizer, "Once upon a time", options, TestContext.Current.CancellationToken))
+        await foreach (string piece in TextGenerator.GenerateStreamingAsync(model, tokenizer, "Once upon a time", options,
+            TestContext.Current.CancellationToken))
         {
             pieces.Add(piece);
         }
 
         Assert.True(pieces.Count > 5);
-        Assert.Equal(TextGenerator.Generate(model, tokenizer, "Once upon a time", options, TestContext.Current.CancellationToken), string.Concat(pieces));
+        Assert.Equal(TextGenerator.Generate(model, tokenizer, "Once upon a time", options, TestContext.Current.CancellationToken),
+            string.Concat(pieces));
     }
 
     [Fact]
@@ -132,7 +136,8 @@ public sealed class GenerationTests
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         TextGenerator.Generate(model, [3]);
         long before = LiveTensors.Before();
-        await foreach (int id in TextGenerator.GenerateStreamingAsync(model, [3, 4], cancellationToken: TestContext.Current.CancellationToken))
+        await foreach (int id in TextGenerator.GenerateStreamingAsync(model, [3, 4],
+            cancellationToken: TestContext.Current.CancellationToken))
         {
             Assert.InRange(id, 0, 63);
             break;
@@ -156,7 +161,9 @@ public sealed class GenerationTests
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         Assert.Throws<ArgumentException>(() => TextGenerator.Generate(model, Array.Empty<int[]>()));
         Assert.Throws<ArgumentException>(() => TextGenerator.Generate(model, [[3], []]));
-        Assert.Contains("128", Assert.Throws<ArgumentException>(() => TextGenerator.Generate(model, [3], new GenerationOptions { MaxNewTokens = 129 })).Message, StringComparison.Ordinal);
+        Assert.Contains("128",
+            Assert.Throws<ArgumentException>(() =>
+            TextGenerator.Generate(model, [3], new GenerationOptions { MaxNewTokens = 129 })).Message, StringComparison.Ordinal);
         Assert.Equal(128, TextGenerator.Generate(model, [3], new GenerationOptions { MaxNewTokens = 128 }).Count);
         Assert.Throws<ArgumentOutOfRangeException>(() => TextGenerator.Generate(model, [3], new GenerationOptions { TopP = 1.5 }));
         Assert.Throws<ArgumentOutOfRangeException>(() => TextGenerator.Generate(model, [3], new GenerationOptions { TopK = 0 }));
@@ -168,7 +175,9 @@ public sealed class GenerationTests
         using var padded = model.CreateKeyValueCache([0, 3]);
         Assert.Throws<ArgumentException>(() => model.NextTokenLogits(ones([1, 5], ScalarType.Int64), padded));
         using var other = PrunableModel.Load(Fixture.GetFolder("llama-gqa-biases-tied"));
-        Assert.Contains("another model", Assert.Throws<ArgumentException>(() => other.NextTokenLogits(ones([1, 1], ScalarType.Int64), cache)).Message, StringComparison.Ordinal);
+        Assert.Contains("another model",
+            Assert.Throws<ArgumentException>(() => other.NextTokenLogits(ones([1, 1], ScalarType.Int64), cache)).Message,
+            StringComparison.Ordinal);
         cache.Dispose();
         Assert.Throws<ObjectDisposedException>(() => model.NextTokenLogits(ones([1, 1], ScalarType.Int64), cache));
     }

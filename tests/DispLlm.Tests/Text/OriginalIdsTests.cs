@@ -10,7 +10,8 @@ public sealed class OriginalIdsTests
     [Fact]
     public void The_samples_tokenizer_gives_the_ids_that_sentencepiece_gives()
     {
-        using var cases = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "Fixtures", "tokenizers", "small-llama.json")));
+        using var cases =
+            JsonDocument.Parse(File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "Fixtures", "tokenizers", "small-llama.json")));
         var tokenizer = TextTokenizer.FromFolder(TokenizerFixtures.SampleModel);
         TokenizerFixtures.AssertSame(tokenizer, TokenizerFixtures.Expected(cases.RootElement), atLeast: 90);
     }
@@ -36,7 +37,8 @@ public sealed class OriginalIdsTests
     {
         string source = SharedData.Path(folder.Split('/'));
         string copy = TokenizerFixtures.Folder();
-        foreach (string name in (string[])["vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json"])
+        foreach (string name in (string[])["vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json",
+            "tokenizer_config.json"])
         {
             if (File.Exists(Path.Combine(source, name)))
             {
@@ -45,7 +47,8 @@ public sealed class OriginalIdsTests
         }
 
         using var cases = JsonDocument.Parse(File.ReadAllBytes(SharedData.Path("tokenizers", "expected.json")));
-        TokenizerFixtures.AssertSame(TextTokenizer.FromFolder(copy), TokenizerFixtures.Expected(cases.RootElement.GetProperty(folder)), atLeast: 101);
+        TokenizerFixtures.AssertSame(TextTokenizer.FromFolder(copy), TokenizerFixtures.Expected(cases.RootElement.GetProperty(folder)),
+            atLeast: 101);
     }
 
     [Theory]

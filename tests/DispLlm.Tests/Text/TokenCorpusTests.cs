@@ -44,7 +44,9 @@ public sealed class TokenCorpusTests
 
         // A model may have more rows than its tokenizer has tokens.
         Assert.Equal([5, 4096, 7], corpus.Tokenize(Context with { VocabularySize = 4097 }, Stop));
-        Assert.Contains("-1", Assert.Throws<CorpusException>(() => TokenCorpus.FromTokens([-1]).Tokenize(new CorpusContext(null), Stop)).Message, StringComparison.Ordinal);
+        Assert.Contains("-1",
+            Assert.Throws<CorpusException>(() => TokenCorpus.FromTokens([-1]).Tokenize(new CorpusContext(null), Stop)).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -76,7 +78,9 @@ public sealed class TokenCorpusTests
 
     [Fact]
     public void Text_without_a_tokenizer_is_an_error() =>
-        Assert.Contains("tokenizer", Assert.Throws<CorpusException>(() => TokenCorpus.FromText("x").Tokenize(new CorpusContext(null), Stop)).Message, StringComparison.Ordinal);
+        Assert.Contains("tokenizer",
+            Assert.Throws<CorpusException>(() => TokenCorpus.FromText("x").Tokenize(new CorpusContext(null), Stop)).Message,
+            StringComparison.Ordinal);
 
     [Fact]
     public void A_corpus_of_another_kind_is_checked_too() =>

@@ -63,7 +63,8 @@ public sealed class GateEstimatorTests
     public void Rounded_gates_keep_their_slope()
     {
         using var scope = NewDisposeScope();
-        var soft = GateSampler.Sample(GateEstimator.GumbelSigmoid, tensor(new[] { -3f, 0.5f, -6f }), tensor(new[] { 0.9f, 0.5f, 0.1f }), temperature: 0.4);
+        var soft = GateSampler.Sample(GateEstimator.GumbelSigmoid, tensor(new[] { -3f, 0.5f, -6f }), tensor(new[] { 0.9f, 0.5f, 0.1f }),
+            temperature: 0.4);
         var hard = GateSampler.Round(soft);
         Assert.All(hard.Gates.data<float>().ToArray(), gate => Assert.True(gate is 0 or 1));
         Assert.Equal(soft.Gates.data<float>().Select(gate => MathF.Round(gate)), hard.Gates.data<float>());
@@ -76,17 +77,21 @@ public sealed class GateEstimatorTests
         using var scope = NewDisposeScope();
         Assert.Throws<ArgumentOutOfRangeException>(() => GateSampler.Sample((GateEstimator)9, ones(1), ones(1)));
         Assert.Throws<ArgumentOutOfRangeException>(() => GateSampler.Sample(GateEstimator.ReinMax, ones(1), ones(1), temperature: 0));
-        Assert.Throws<ArgumentOutOfRangeException>(() => GateSampler.Sample(GateEstimator.ReinMax, ones(1), ones(1), sharpness: 0));
+        Assert.Throws<ArgumentOutOfRangeException>(() =>
+            GateSampler.Sample(GateEstimator.ReinMax, ones(1), ones(1), inverseTemperature: 0));
     }
 
     private static void Each(Action<double, double, double, double, double> check) =>
         Gen.Select(Gen.Float[-8, 4], Gen.Float[0.01f, 0.99f], Gen.Float[0, 4], Gen.Float[0.3f, 2], Gen.Float[0.5f, 4])
-            .Sample((logit, uniform, offset, temperature, sharpness) => check(logit, uniform, offset, temperature, sharpness), iter: 300, threads: 1);
+            .Sample((logit, uniform, offset, temperature, sharpness) =>
+                check(logit, uniform, offset, temperature, sharpness), iter: 300, threads: 1);
 
-    private static (double Gate, double Slope) Draw(GateEstimator estimator, double logit, double uniform, double offset, double temperature, double sharpness)
+    private static (double Gate, double Slope) Draw(GateEstimator estimator, double logit, double uniform, double offset,
+        double temperature, double sharpness)
     {
         using var scope = NewDisposeScope();
-        var draw = GateSampler.Sample(estimator, tensor(new[] { (float)logit }), tensor(new[] { (float)uniform }), offset, temperature, sharpness);
+        var draw =
+            GateSampler.Sample(estimator, tensor(new[] { (float)logit }), tensor(new[] { (float)uniform }), offset, temperature, sharpness);
         return (draw.Gates.ToSingle(), draw.Jacobian.ToSingle());
     }
 

@@ -44,10 +44,12 @@ public sealed class ReferenceTrainingTests
         var facts = JsonDocument.Parse(File.ReadAllText(Path.Combine(Fixture.GetFolder("training"), "three-steps.json"))).RootElement;
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         using var trainer = new HypernetworkTrainer(
-            model, PruningBudget.FromKeepFraction(facts.GetProperty("keep").GetDouble()), HypernetworkSelection.Paper with { Steps = 3 });
+            model, PruningBudget.FromKeepFraction(facts.GetProperty("keep").GetDouble()),
+                HypernetworkSelection.Paper.Options with { Steps = 3 });
         int sites = model.GateLayout.Sites.Count;
         Tensor Flat(string prefix) => cat([.. Enumerable.Range(0, sites).Select(i => file.Read($"{prefix}.{i}"))]);
-        trainer.Hypernetwork.LoadState(trainer.Hypernetwork.State().Keys.ToDictionary(name => name, name => file.Read("initial." + name)));
+        trainer.Hypernetwork.load_state_dict(trainer.Hypernetwork.state_dict().Keys.ToDictionary(name => name, name =>
+            file.Read("initial." + name)));
 
         for (int step = 0; step < 3; step++)
         {
@@ -56,7 +58,8 @@ public sealed class ReferenceTrainingTests
             var (gates, slope) = BinaryReinMax.Sample(trainer.Hypernetwork.Logits(), uniforms);
             Assert.Equal(Flat($"step{step}.gate").data<float>().ToArray(), gates.data<float>().ToArray());
             Tensor tokens = file.Read($"step{step}.tokens");
-            Close.Within(Tolerance, Flat($"step{step}.logits_grad"), LogitGradient(model, gates, slope, tokens), $"gradient of step {step}");
+            Close.Within(Tolerance, Flat($"step{step}.logits_grad"), LogitGradient(model, gates, slope, tokens),
+                $"gradient of step {step}");
 
             var losses = trainer.Step([tokens], uniforms);
             var expected = facts.GetProperty("steps")[step];
@@ -66,7 +69,7 @@ public sealed class ReferenceTrainingTests
         }
 
         Close.Within(Tolerance, Flat("final.logits"), trainer.Hypernetwork.Logits().detach(), "final logits");
-        foreach (var (name, value) in trainer.Hypernetwork.State())
+        foreach (var (name, value) in trainer.Hypernetwork.state_dict())
         {
             Close.Within(Tolerance, file.Read("final." + name), value.detach(), "final " + name);
         }
@@ -81,5 +84,6 @@ public sealed class ReferenceTrainingTests
         return (data.Gradient + 6 * leaf.grad!) * slope;
     }
 
-    private static SafetensorsFile Open(string name) => SafetensorsFile.Open(Path.Combine(Fixture.GetFolder("training"), name + ".safetensors"));
+    private static SafetensorsFile Open(string name) =>
+        SafetensorsFile.Open(Path.Combine(Fixture.GetFolder("training"), name + ".safetensors"));
 }

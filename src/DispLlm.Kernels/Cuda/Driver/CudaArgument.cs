@@ -3,7 +3,7 @@ using TorchSharp;
 
 namespace DispLlm.Kernels;
 
-/// <summary>What a kernel is given: where a tensor's numbers lie on the device, or a number.</summary>
+/// <summary>An argument of a kernel: the device address of a tensor, or a number.</summary>
 internal readonly partial struct CudaArgument
 {
     private CudaArgument(long bits, torch.Tensor? tensor = null)
@@ -12,13 +12,14 @@ internal readonly partial struct CudaArgument
         Tensor = tensor;
     }
 
-    /// <summary>Its bytes; of a number of four bytes, the lower four.</summary>
+    /// <summary>Its bytes; the lower four of a number of four bytes.</summary>
     public long Bits { get; }
 
-    /// <summary>The tensor, if it is one: to be kept alive.</summary>
+    /// <summary>The tensor, if it is one; to be kept alive.</summary>
     public torch.Tensor? Tensor { get; }
 
-    public static implicit operator CudaArgument(torch.Tensor? tensor) => tensor is null ? default : new(First(tensor.Handle), tensor);
+    public static implicit operator CudaArgument(torch.Tensor? tensor) =>
+        tensor is null ? default : new(DataPointer(tensor.Handle), tensor);
 
     public static implicit operator CudaArgument(long number) => new(number);
 
@@ -26,7 +27,7 @@ internal readonly partial struct CudaArgument
 
     public static implicit operator CudaArgument(float number) => new(BitConverter.SingleToUInt32Bits(number));
 
-    // TorchSharp reads through it only what is in the CPU's memory.
+    // Upstream gap (TorchSharp 0.107): no public data_ptr for a tensor on a GPU. When there is one, call it and delete this import.
     [LibraryImport("LibTorchSharp", EntryPoint = "THSTensor_data")]
-    private static partial nint First(nint tensor);
+    private static partial nint DataPointer(nint tensor);
 }

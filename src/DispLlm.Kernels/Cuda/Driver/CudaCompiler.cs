@@ -3,15 +3,15 @@ using System.Text;
 
 namespace DispLlm.Kernels;
 
-/// <summary>The compiler of CUDA's C++ that every libtorch for GPUs brings along (NVRTC): kernels are compiled for the very GPU when they are first wanted.</summary>
+/// <summary>NVRTC, which every libtorch for CUDA ships with: kernels are compiled for the GPU at first use.</summary>
 internal sealed unsafe class CudaCompiler
 {
-    // The framework loads its own, by this name, when it wants to compile something; what that was linked with is found through it. Elsewhere by the names of its versions.
+    // libtorch loads NVRTC by way of libcaffe2_nvrtc on Linux; the others are the names of NVRTC itself, by version.
     private static readonly string[] s_names = OperatingSystem.IsWindows()
         ? ["nvrtc64_130_0.dll", "nvrtc64_120_0.dll"]
         : ["libcaffe2_nvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"];
 
-    private static readonly Lazy<CudaCompiler?> s_ofProcess = new(Load);
+    private static readonly Lazy<CudaCompiler?> s_current = new(Load);
 
     private readonly delegate* unmanaged<nint*, byte*, byte*, int, byte**, byte**, int> _create;
     private readonly delegate* unmanaged<nint, int, byte**, int> _compile;
@@ -34,13 +34,13 @@ internal sealed unsafe class CudaCompiler
         _destroy = (delegate* unmanaged<nint*, int>)Function("nvrtcDestroyProgram");
     }
 
-    /// <summary>The compiler that this process can load; null where there is none.</summary>
-    public static CudaCompiler? OfProcess => s_ofProcess.Value;
+    /// <summary>The compiler of this process; null where none can be loaded.</summary>
+    public static CudaCompiler? Current => s_current.Value;
 
-    /// <summary>Code for one kind of GPU.</summary>
+    /// <summary>Compiles to machine code.</summary>
     /// <param name="source">CUDA C++.</param>
-    /// <param name="options">What the compiler is told besides.</param>
-    /// <exception cref="CudaException">It does not compile; the message has the compiler's words.</exception>
+    /// <param name="options">Compiler options.</param>
+    /// <exception cref="CudaException">The source does not compile; the message has the compiler's log.</exception>
     public byte[] Compile(string source, params string[] options)
     {
         nint program;
@@ -48,22 +48,23 @@ internal sealed unsafe class CudaCompiler
         try
         {
             fixed (byte* text = Encoding.UTF8.GetBytes(source + '\0'))
-            fixed (nint* told = texts)
+            fixed (nint* arguments = texts)
             {
                 Check(_create(&program, text, null, 0, null, null), "create a program");
                 try
                 {
-                    if (_compile(program, texts.Length, (byte**)told) is not 0 and var error)
+                    if (_compile(program, texts.Length, (byte**)arguments) is not 0 and var error)
                     {
-                        throw new CudaException($"Kernels for this GPU do not compile (error {error} with {string.Join(' ', options)}): {Log(program)}");
+                        throw new CudaException(
+                            $"Kernels for this GPU do not compile (error {error} with {string.Join(' ', options)}): {Log(program)}");
                     }
 
                     nuint size;
-                    Check(_codeSize(program, &size), "tell the size of code");
+                    Check(_codeSize(program, &size), "report the size of code");
                     byte[] code = new byte[size];
                     fixed (byte* first = code)
                     {
-                        Check(_code(program, first), "give code");
+                        Check(_code(program, first), "return code");
                     }
 
                     return code;
@@ -107,13 +108,13 @@ internal sealed unsafe class CudaCompiler
         nuint size;
         if (_logSize(program, &size) != 0 || size == 0)
         {
-            return "the compiler says nothing";
+            return "the compiler's log is empty";
         }
 
         byte[] log = new byte[size];
         fixed (byte* first = log)
         {
-            return _log(program, first) == 0 ? Encoding.UTF8.GetString(log).TrimEnd('\0', '\n') : "the compiler says nothing";
+            return _log(program, first) == 0 ? Encoding.UTF8.GetString(log).TrimEnd('\0', '\n') : "the compiler's log is empty";
         }
     }
 }

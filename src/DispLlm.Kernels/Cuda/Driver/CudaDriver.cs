@@ -4,17 +4,17 @@ using System.Text;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// The few functions of a GPU's driver that are called here, in the context that the framework computes in: it tells of memory, and runs kernels of our own, neither of which TorchSharp has
-/// a name for.
+/// The CUDA driver API, in the primary context, which libtorch uses. Upstream gap (TorchSharp 0.107): neither free memory nor kernel
+/// launches have a binding. Thread-safe.
 /// </summary>
 internal sealed unsafe class CudaDriver
 {
-    private const int Processors = 16, MajorCapability = 75, MinorCapability = 76, MostRoom = 8;
+    private const int Processors = 16, MajorCapability = 75, MinorCapability = 76, MaxSharedBytes = 8;
 
     private static readonly string[] s_names = OperatingSystem.IsWindows() ? ["nvcuda.dll"] : ["libcuda.so.1", "libcuda.so"];
 
-    // Functions of a library that stays in the process, as long as the process lasts.
-    private static readonly Lazy<CudaDriver?> s_ofProcess = new(Load);
+    // The library is never unloaded.
+    private static readonly Lazy<CudaDriver?> s_current = new(Load);
 
     private readonly delegate* unmanaged<int*, int, int> _device;
     private readonly delegate* unmanaged<int*, int, int, int> _attribute;
@@ -58,41 +58,43 @@ internal sealed unsafe class CudaDriver
     /// <summary>The same; 0 where there is none.</summary>
     public nint ExportOrNone(string name) => NativeLibrary.TryGetExport(_library, name, out nint function) ? function : 0;
 
-    /// <summary>The driver of this machine; null where there is none.</summary>
-    public static CudaDriver? OfProcess => s_ofProcess.Value;
+    /// <summary>The driver of this process; null where none can be loaded.</summary>
+    public static CudaDriver? Current => s_current.Value;
 
-    /// <summary>What a GPU, numbered as this process sees them, can do: 90 for 9.0; 0 where the driver does not tell.</summary>
+    /// <summary>The compute capability of a GPU: 90 for 9.0; 0 where the driver does not report it.</summary>
     public int Capability(int device) => (10 * Attribute(device, MajorCapability)) + Attribute(device, MinorCapability);
 
-    /// <summary>How many processors a GPU has.</summary>
+    /// <summary>The number of multiprocessors of a GPU.</summary>
     public int CountMultiprocessors(int device) => Attribute(device, Processors);
 
-    /// <summary>Free bytes of a GPU; null where the driver does not tell. What the framework has taken and keeps for its next tensors counts as used.</summary>
+    /// <summary>
+    /// The free bytes of a GPU; null where the driver does not report them. The cache of libtorch's allocator counts as used.
+    /// </summary>
     public long? FreeBytes(int device)
     {
         int handle;
         nint context;
 
-        // It is made here where nothing has been computed yet.
+        // Retaining the context creates it where nothing has been computed yet.
         if (_device(&handle, device) != 0 || _retainContext(&context, handle) != 0)
         {
             return null;
         }
 
         nuint free = 0, total;
-        bool told = _pushContext(context) == 0;
-        if (told)
+        bool isKnown = _pushContext(context) == 0;
+        if (isKnown)
         {
-            told = _memory(&free, &total) == 0;
+            isKnown = _memory(&free, &total) == 0;
             Pop();
         }
 
         _ = _releaseContext(handle);
-        return told ? (long)free : null;
+        return isKnown ? (long)free : null;
     }
 
-    /// <summary>The context that the framework computes in on a GPU, held for as long as the process lasts.</summary>
-    /// <exception cref="CudaException">The driver gives none.</exception>
+    /// <summary>The primary context of a GPU, retained for the life of the process.</summary>
+    /// <exception cref="CudaException">There is none.</exception>
     public nint Context(int device)
     {
         int handle;
@@ -102,8 +104,8 @@ internal sealed unsafe class CudaDriver
         return context;
     }
 
-    /// <summary>Loads compiled code into a context, for as long as the process lasts.</summary>
-    /// <exception cref="CudaException">The driver does not take it.</exception>
+    /// <summary>Loads compiled code into a context, for the life of the process.</summary>
+    /// <exception cref="CudaException">The driver rejects it.</exception>
     public nint Load(nint context, ReadOnlySpan<byte> code)
     {
         nint module;
@@ -118,8 +120,8 @@ internal sealed unsafe class CudaDriver
         return module;
     }
 
-    /// <summary>A function of loaded code, which may ask for some bytes of room for a block; 0 where there is none of that name.</summary>
-    public nint Function(nint context, nint module, string name, int mostRoom)
+    /// <summary>A function of loaded code, with a limit of shared memory per block; 0 where there is none of that name.</summary>
+    public nint Function(nint context, nint module, string name, int maxSharedBytes)
     {
         nint function;
         bool pushed = Enter(context);
@@ -128,7 +130,7 @@ internal sealed unsafe class CudaDriver
             int error = _function(&function, module, text);
             if (error == 0)
             {
-                error = _setAttribute(function, MostRoom, mostRoom);
+                error = _setAttribute(function, MaxSharedBytes, maxSharedBytes);
             }
 
             Leave(pushed);
@@ -136,15 +138,16 @@ internal sealed unsafe class CudaDriver
         }
     }
 
-    /// <summary>Gives a kernel to the device, behind what the framework has given it so far.</summary>
+    /// <summary>Launches a kernel on the default stream, after what libtorch has launched.</summary>
     /// <param name="context">The device's context.</param>
     /// <param name="function">The kernel.</param>
-    /// <param name="blocks">How many blocks of threads.</param>
-    /// <param name="threads">How many threads a block has.</param>
-    /// <param name="room">Bytes of room that a block shares.</param>
+    /// <param name="blocks">The grid.</param>
+    /// <param name="threads">The block.</param>
+    /// <param name="sharedBytes">Shared memory of a block, in bytes.</param>
     /// <param name="arguments">Eight bytes for each argument.</param>
-    /// <exception cref="CudaException">The driver does not take it.</exception>
-    public void Launch(nint context, nint function, (long X, long Y) blocks, (long X, long Y) threads, long room, ReadOnlySpan<long> arguments)
+    /// <exception cref="CudaException">The driver rejects it.</exception>
+    public void Launch(nint context, nint function, (long X, long Y) blocks, (long X, long Y) threads, long sharedBytes,
+        ReadOnlySpan<long> arguments)
     {
         void** places = stackalloc void*[arguments.Length];
         fixed (long* first = arguments)
@@ -152,14 +155,15 @@ internal sealed unsafe class CudaDriver
             Place(first, places, arguments.Length);
             bool pushed = Enter(context, mayStay: true);
 
-            // The framework's own stream is the default one, and TorchSharp has no other.
-            int error = _launch(function, (uint)blocks.X, (uint)blocks.Y, 1, (uint)threads.X, (uint)threads.Y, 1, (uint)room, 0, places, null);
+            // libtorch's stream is the default one; TorchSharp has no other.
+            int error = _launch(function, (uint)blocks.X, (uint)blocks.Y, 1, (uint)threads.X, (uint)threads.Y, 1, (uint)sharedBytes, 0,
+                places, null);
             Leave(pushed);
             Check(error, "cuLaunchKernel");
         }
     }
 
-    /// <summary>Says of each argument where it lies, as the driver wants it told.</summary>
+    /// <summary>Writes the address of each argument, as the driver expects them.</summary>
     public static void Place(long* arguments, void** places, int count)
     {
         for (int i = 0; i < count; i++)
@@ -189,12 +193,11 @@ internal sealed unsafe class CudaDriver
         return _device(&handle, device) == 0 && _attribute(&value, which, handle) == 0 ? value : 0;
     }
 
-    /// <summary>Goes into a context: with several GPUs a thread may stand in another one's.</summary>
+    /// <summary>Makes a context current on this thread: with several GPUs it may be another one's.</summary>
     /// <param name="context">The context.</param>
-    /// <param name="mayStay">
-    /// Whether a thread that stands in none may stay in this one, as it does where the framework's own kernel comes first: its products would have to look for one, and say so.
-    /// </param>
-    /// <returns>Whether to go back out, to be told to <see cref="Leave"/>.</returns>
+    /// <param name="mayStay">Whether the context may stay current where the thread had none, as after a kernel of libtorch; without one,
+    /// libtorch's matrix multiplications warn.</param>
+    /// <returns>The argument of <see cref="Leave"/>.</returns>
     public bool Enter(nint context, bool mayStay = false)
     {
         nint current = 0;
@@ -207,7 +210,7 @@ internal sealed unsafe class CudaDriver
         return current != 0 || !mayStay;
     }
 
-    /// <summary>Goes back out of it.</summary>
+    /// <summary>Makes the previous context current again.</summary>
     public void Leave(bool pushed)
     {
         if (pushed)
@@ -222,15 +225,16 @@ internal sealed unsafe class CudaDriver
         _ = _popContext(&popped);
     }
 
-    /// <summary>Throws what a function answers, unless it succeeded.</summary>
-    /// <exception cref="CudaException">The answer is not 0.</exception>
+    /// <summary>Throws if a call has failed.</summary>
+    /// <exception cref="CudaException">The error is not 0.</exception>
     public void Check(int error, string what)
     {
         if (error != 0)
         {
             byte* name;
-            string text = _errorName(error, &name) == 0 ? Marshal.PtrToStringUTF8((nint)name)! : error.ToString(System.Globalization.CultureInfo.InvariantCulture);
-            throw new CudaException($"The GPU's driver answers {text} to {what}.");
+            string text = _errorName(error, &name) == 0 ? Marshal.PtrToStringUTF8((nint)name)!
+                : error.ToString(System.Globalization.CultureInfo.InvariantCulture);
+            throw new CudaException($"The GPU's driver returns {text} from {what}.");
         }
     }
 }

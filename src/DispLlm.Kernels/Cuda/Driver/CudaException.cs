@@ -2,5 +2,5 @@ using System.Runtime.InteropServices;
 
 namespace DispLlm.Kernels;
 
-/// <summary>The GPU's driver or compiler refuses a call. It is of the kind that TorchSharp throws for errors of libtorch.</summary>
+/// <summary>A call of the CUDA driver or of NVRTC has failed. It derives from what TorchSharp throws for errors of libtorch.</summary>
 internal sealed class CudaException(string message) : ExternalException(message);

@@ -1,9 +1,9 @@
 namespace DispLlm.Kernels;
 
-/// <summary>Code that a GPU's driver has loaded into the context that the framework computes in, for as long as the process lasts.</summary>
+/// <summary>Compiled code that is loaded into the primary context of a GPU, for the life of the process.</summary>
 internal sealed class CudaModule : IKernelLauncher
 {
-    // Kernels of a graph begin before those in front have ended from here on.
+    // Programmatic dependent launch, from compute capability 9.0 on.
     private const int EarlyCapability = 90;
 
     private readonly CudaDriver _driver;
@@ -12,7 +12,7 @@ internal sealed class CudaModule : IKernelLauncher
     private readonly bool _early;
 
     /// <summary>Loads compiled code.</summary>
-    /// <exception cref="CudaException">The driver does not take it.</exception>
+    /// <exception cref="CudaException">The driver rejects it.</exception>
     public CudaModule(CudaDriver driver, int device, byte[] code)
     {
         _driver = driver;
@@ -25,8 +25,8 @@ internal sealed class CudaModule : IKernelLauncher
     public nint Find(string name) => _driver.Function(_context, _module, name, (int)(CudaProgram.WidestRow * sizeof(float)));
 
     /// <inheritdoc/>
-    public void Launch(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long room, ReadOnlySpan<long> arguments) =>
-        _driver.Launch(_context, kernel, blocks, threads, room, arguments);
+    public void Launch(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long sharedBytes, ReadOnlySpan<long> arguments) =>
+        _driver.Launch(_context, kernel, blocks, threads, sharedBytes, arguments);
 
     /// <inheritdoc/>
     public IKernelGraph NewGraph() => new CudaGraph(_driver, _context, _early);

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace DispLlm.Kernels;
 
-/// <summary>Kernels that a GPU is given as one. Each begins when the one in front says so, where the device can do that: it asks for what it needs, and waits.</summary>
+/// <summary>A chain of kernels as a CUDA graph. Where the device has programmatic launch, a kernel starts early and waits for the one before it by itself.</summary>
 internal sealed unsafe class CudaGraph : IKernelGraph
 {
     private readonly CudaDriver _driver;
@@ -17,11 +17,11 @@ internal sealed unsafe class CudaGraph : IKernelGraph
     private nint _last;
     private nint _executable;
 
-    /// <summary>An empty one.</summary>
+    /// <summary>Creates an empty graph.</summary>
     /// <param name="driver">The driver.</param>
     /// <param name="context">The GPU's context.</param>
-    /// <param name="early">Whether the device lets kernels begin before those in front have ended.</param>
-    /// <exception cref="CudaException">The driver makes none.</exception>
+    /// <param name="early">Whether the device has programmatic launch.</param>
+    /// <exception cref="CudaException">The driver creates none.</exception>
     public CudaGraph(CudaDriver driver, nint context, bool early)
     {
         _driver = driver;
@@ -44,13 +44,13 @@ internal sealed unsafe class CudaGraph : IKernelGraph
     }
 
     /// <inheritdoc/>
-    public void Add(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long room, ReadOnlySpan<long> arguments)
+    public void Add(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long sharedBytes, ReadOnlySpan<long> arguments)
     {
         void** places = stackalloc void*[arguments.Length];
         fixed (long* first = arguments)
         {
             CudaDriver.Place(first, places, arguments.Length);
-            var told = new KernelNode
+            var node = new KernelNode
             {
                 Function = kernel,
                 BlocksX = (uint)blocks.X,
@@ -59,22 +59,22 @@ internal sealed unsafe class CudaGraph : IKernelGraph
                 ThreadsX = (uint)threads.X,
                 ThreadsY = (uint)threads.Y,
                 ThreadsZ = 1,
-                Room = (uint)room,
+                SharedBytes = (uint)sharedBytes,
                 Arguments = places,
             };
-            nint node, before = _last;
+            nint added, before = _last;
             bool begins = before == 0, early = !begins && _addEdges is not null;
             bool entered = _driver.Enter(_context);
-            int error = _addKernel(&node, _graph, begins || early ? null : &before, begins || early ? 0u : 1u, &told);
+            int error = _addKernel(&added, _graph, begins || early ? null : &before, begins || early ? 0u : 1u, &node);
             if (error == 0 && early)
             {
                 var edge = Edge.Early;
-                error = _addEdges(_graph, &before, &node, &edge, 1);
+                error = _addEdges(_graph, &before, &added, &edge, 1);
             }
 
             _driver.Leave(entered);
             _driver.Check(error, "cuGraphAddKernelNode");
-            _last = node;
+            _last = added;
         }
     }
 
@@ -116,7 +116,7 @@ internal sealed unsafe class CudaGraph : IKernelGraph
         (_graph, _executable) = (0, 0);
     }
 
-    /// <summary>What one kernel is to the next (<c>CUgraphEdgeData</c>).</summary>
+    /// <summary>A dependency of one kernel on another (<c>CUgraphEdgeData</c>).</summary>
     [StructLayout(LayoutKind.Sequential, Size = 8)]
     private struct Edge
     {
@@ -124,11 +124,11 @@ internal sealed unsafe class CudaGraph : IKernelGraph
         public byte ToPort;
         public byte Type;
 
-        /// <summary>The next one may begin when this one says so, and waits for its end by itself.</summary>
+        /// <summary>The next kernel may start when this one allows it, and waits for its end by itself.</summary>
         public static Edge Early => new() { FromPort = 1, Type = 1 };
     }
 
-    /// <summary>A kernel, as the driver wants it told (<c>CUDA_KERNEL_NODE_PARAMS_v1</c>).</summary>
+    /// <summary>A kernel launch (<c>CUDA_KERNEL_NODE_PARAMS_v1</c>).</summary>
     [StructLayout(LayoutKind.Sequential)]
     private struct KernelNode
     {
@@ -139,7 +139,7 @@ internal sealed unsafe class CudaGraph : IKernelGraph
         public uint ThreadsX;
         public uint ThreadsY;
         public uint ThreadsZ;
-        public uint Room;
+        public uint SharedBytes;
         public void** Arguments;
         public void** Extra;
     }

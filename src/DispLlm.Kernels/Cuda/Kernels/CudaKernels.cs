@@ -4,16 +4,16 @@ using static TorchSharp.torch;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// Kernels of our own on a GPU, <c>Rows.cu</c> and <c>Learning.cu</c>: to broadcast a factor, to select features and to add by index, the framework's operators take several times as
-/// long as a copy. Tensors are such as <see cref="CudaProgram.For"/> says.
+/// The row kernels of a GPU, <c>Elementwise.cu</c> and <c>Training.cu</c>, for tensors that <see cref="CudaProgram.For"/> accepts.
+/// libtorch's operators take several times as long as a copy to broadcast a factor, to select features and to add by index.
 /// </summary>
 internal sealed class CudaKernels : IRowKernels
 {
-    // Threads of a block: a warp is the least; many rows share processors, few of them should be done soon.
-    private const long Warp = 32, Threads = 256, MostThreads = 1024;
+    // Threads of a block: at least a warp; more where there are few rows.
+    private const long Warp = 32, Threads = 256, MaxThreads = 1024;
 
-    // Blocks for each processor where sums are shared out.
-    private const long BlocksEach = 4;
+    // Blocks per multiprocessor where sums are distributed.
+    private const long BlocksPerProcessor = 4;
 
     private readonly CudaProgram _program;
 
@@ -21,7 +21,8 @@ internal sealed class CudaKernels : IRowKernels
     public CudaKernels(CudaProgram program) => _program = program;
 
     /// <summary>The kernels for tensors; null where there are none.</summary>
-    public static CudaKernels? For(params ReadOnlySpan<Tensor> tensors) => CudaProgram.For(tensors) is { } program ? new CudaKernels(program) : null;
+    public static CudaKernels? For(params ReadOnlySpan<Tensor> tensors) =>
+        CudaProgram.For(tensors) is { } program ? new CudaKernels(program) : null;
 
     /// <inheritdoc/>
     public Tensor Norm(Tensor x, Tensor weight, Tensor? bias, bool centred, double epsilon, Tensor? index)
@@ -36,7 +37,7 @@ internal sealed class CudaKernels : IRowKernels
         Tensor result = DeviceKernels.EmptyLike(x, selected);
         if (selected == 0)
         {
-            // An index without numbers lies nowhere, and would be none.
+            // The pointer of an empty index is null, which stands for no index.
             return result;
         }
 
@@ -48,12 +49,12 @@ internal sealed class CudaKernels : IRowKernels
     }
 
     /// <inheritdoc/>
-    public Tensor NormBackward(Tensor x, Tensor weight, double epsilon, Tensor returned)
+    public Tensor NormBackward(Tensor x, Tensor weight, double epsilon, Tensor gradOutput)
     {
         long width = x.size(-1);
         Tensor result = empty_like(x);
-        int pack = _program.VectorWidth(width, x, weight, returned, result);
-        RunRows("norm_back", pack, DeviceKernels.CountRows(x), width / pack, 0, x, weight, returned, result, width, (float)epsilon);
+        int pack = _program.VectorWidth(width, x, weight, gradOutput, result);
+        RunRows("norm_back", pack, DeviceKernels.CountRows(x), width / pack, 0, x, weight, gradOutput, result, width, (float)epsilon);
         return result;
     }
 
@@ -68,11 +69,12 @@ internal sealed class CudaKernels : IRowKernels
 
         Tensor result = inPlace ? stream : empty_like(stream);
         int pack = _program.VectorWidth(width, stream, result);
-        RunRows("plus_at", pack, DeviceKernels.CountRows(stream), Math.Max(width / pack, selected), width, stream, index, output, result, width, selected);
+        RunRows("plus_at", pack, DeviceKernels.CountRows(stream), Math.Max(width / pack, selected), width, stream, index, output, result,
+            width, selected);
         return result;
     }
 
-    /// <summary>A sum of two tensors, written over the first or into a tensor of its own. The framework is as fast, but cannot be recorded.</summary>
+    /// <summary><c>x + y</c>, in place or as a new tensor. libtorch is as fast, but cannot be captured.</summary>
     public Tensor Add(Tensor x, Tensor y, bool inPlace)
     {
         Tensor result = inPlace ? x : empty_like(x);
@@ -80,7 +82,7 @@ internal sealed class CudaKernels : IRowKernels
         return result;
     }
 
-    /// <summary>A function of each number: <c>relu</c>, <c>gelu</c> or <c>gelu_tanh</c>. As above.</summary>
+    /// <summary>An activation: <c>relu</c>, <c>gelu</c> or <c>gelu_tanh</c>. The same holds.</summary>
     public Tensor Elementwise(string function, Tensor x)
     {
         Tensor result = empty_like(x);
@@ -98,7 +100,7 @@ internal sealed class CudaKernels : IRowKernels
         }
 
         Tensor result = empty_like(x);
-        RunPieces("gated", x, x, gates, result);
+        RunTiles("gated", x, x, gates, result);
         return result;
     }
 
@@ -106,30 +108,33 @@ internal sealed class CudaKernels : IRowKernels
     public Tensor AddGated(Tensor stream, Tensor features, Tensor gates)
     {
         Tensor result = empty_like(stream);
-        RunPieces("plus_gated", stream, stream, features, gates, result);
+        RunTiles("plus_gated", stream, stream, features, gates, result);
         return result;
     }
 
     /// <inheritdoc/>
-    public (Tensor Gradient, Tensor Passed) GateBackward(Tensor features, Tensor returned, Tensor gates, Tensor? index, bool inPlace)
+    public (Tensor Gates, Tensor Features) GateBackward(Tensor features, Tensor gradOutput, Tensor gates, Tensor? index, bool inPlace)
     {
-        Tensor passed = inPlace ? returned : empty_like(returned);
+        Tensor result = inPlace ? gradOutput : empty_like(gradOutput);
         long width = features.size(-1), rows = DeviceKernels.CountRows(features), high = Threads / Warp;
-        int pack = _program.VectorWidth(width, features, returned, passed, gates);
-        long across = Pieces(width, Warp * pack), down = Math.Clamp(Pieces(BlocksEach * _program.Processors, across), 1, Pieces(rows, high)), rowsOfBlock = Pieces(rows, down);
-        down = Pieces(rows, rowsOfBlock);
+        int pack = _program.VectorWidth(width, features, gradOutput, result, gates);
+        long across = DivideUp(width, Warp * pack),
+            down = Math.Clamp(DivideUp(BlocksPerProcessor * _program.Processors, across), 1, DivideUp(rows, high)),
+            rowsOfBlock = DivideUp(rows, down);
+        down = DivideUp(rows, rowsOfBlock);
         using Tensor sums = empty([down, width], ScalarType.Float32, features.device);
         _program.Run(
-            "gates_back", pack, (across, down), (Warp, high), Warp * high * pack, features, returned, gates, passed, sums, rows, rowsOfBlock, width);
+            "gates_back", pack, (across, down), (Warp, high), Warp * high * pack, features, gradOutput, gates, result, sums, rows,
+                rowsOfBlock, width);
         Tensor gradient = sums.sum([0L]);
         if (index is null)
         {
-            return (gradient, passed);
+            return (gradient, result);
         }
 
-        using (passed)
+        using (result)
         {
-            return (gradient, passed.index_select(-1, index));
+            return (gradient, result.index_select(-1, index));
         }
     }
 
@@ -142,31 +147,31 @@ internal sealed class CudaKernels : IRowKernels
     }
 
     /// <inheritdoc/>
-    public (Tensor Gate, Tensor Up) SwiGluBackward(Tensor gate, Tensor up, Tensor returned)
+    public (Tensor Gate, Tensor Up) SwiGluBackward(Tensor gate, Tensor up, Tensor gradOutput)
     {
-        Tensor gateSlope = empty_like(gate), upSlope = empty_like(up);
-        RunEach("gated_silu_back", gate.numel(), gate, up, returned, gateSlope, upSlope);
-        return (gateSlope, upSlope);
+        Tensor gateGradient = empty_like(gate), upGradient = empty_like(up);
+        RunEach("gated_silu_back", gate.numel(), gate, up, gradOutput, gateGradient, upGradient);
+        return (gateGradient, upGradient);
     }
 
     /// <inheritdoc/>
-    public Tensor ApplyRotary(Tensor heads, Tensor cosine, Tensor sine, bool back, bool inPlace)
+    public Tensor ApplyRotary(Tensor heads, Tensor cosine, Tensor sine, bool inverse, bool inPlace)
     {
         if (heads.stride(3) != 1)
         {
             using Tensor whole = heads.contiguous();
-            return ApplyRotary(whole, cosine, sine, back, inPlace: false);
+            return ApplyRotary(whole, cosine, sine, inverse, inPlace: false);
         }
 
         Tensor result = inPlace ? heads : empty(heads.shape, heads.dtype, heads.device);
-        long length = heads.size(1), count = heads.size(2), size = heads.size(3), turning = cosine.size(-1), half = turning / 2;
+        long length = heads.size(1), count = heads.size(2), size = heads.size(3), dimensions = cosine.size(-1), half = dimensions / 2;
 
-        // A pack has to go into all of them.
-        long common = Common(Common(Common(half, size), Common(heads.stride(0), heads.stride(1))), heads.stride(2));
+        // The vector width has to divide all of them.
+        long common = Gcd(Gcd(Gcd(half, size), Gcd(heads.stride(0), heads.stride(1))), heads.stride(2));
         int pack = _program.VectorWidth(common, heads, result, cosine, sine);
         RunRows(
             "rotate", pack, heads.size(0) * length, count * half / pack, 0,
-            heads, cosine, sine, result, length, count, size, turning, cosine.dim() == 3, back ? -1f : 1f,
+            heads, cosine, sine, result, length, count, size, dimensions, cosine.dim() == 3, inverse ? -1f : 1f,
             heads.stride(0), heads.stride(1), heads.stride(2), result.stride(0), result.stride(1), result.stride(2));
         return result;
     }
@@ -179,36 +184,38 @@ internal sealed class CudaKernels : IRowKernels
         using Tensor losses = empty(positions, ScalarType.Float32, logits.device);
         int pack = _program.VectorWidth(vocabulary, logits, gradient);
         _program.Run(
-            "cross_entropy", pack, (positions, 1), (ThreadsOfRow(1, vocabulary / pack), 1), 0, logits, targets, gradient, losses, vocabulary, 1f / positions);
+            "cross_entropy", pack, (positions, 1), (ThreadsOfRow(1, vocabulary / pack), 1), 0, logits, targets, gradient, losses,
+                vocabulary, 1f / positions);
         using Tensor sum = losses.sum(ScalarType.Float64);
         return (sum.ReadDouble() / positions, gradient);
     }
 
-    /// <summary>Runs a kernel for each number of tensors of one size.</summary>
+    /// <summary>Launches a kernel with a thread per vector of numbers.</summary>
     private void RunEach(string name, long count, params ReadOnlySpan<CudaArgument> tensors)
     {
         int pack = _program.VectorWidth(count, tensors);
-        _program.Run(name, pack, (Pieces(count, Threads * pack), 1), (Threads, 1), 0, [.. tensors, count]);
+        _program.Run(name, pack, (DivideUp(count, Threads * pack), 1), (Threads, 1), 0, [.. tensors, count]);
     }
 
-    /// <summary>Runs a kernel of which each block has a row of so many steps, and room for some numbers.</summary>
-    private void RunRows(string name, int pack, long rows, long steps, long room, params ReadOnlySpan<CudaArgument> arguments) =>
-        _program.Run(name, pack, (rows, 1), (ThreadsOfRow(rows, steps), 1), room, arguments);
+    /// <summary>Launches a kernel with a block per row of so many steps.</summary>
+    private void RunRows(string name, int pack, long rows, long steps, long shared, params ReadOnlySpan<CudaArgument> arguments) =>
+        _program.Run(name, pack, (rows, 1), (ThreadsOfRow(rows, steps), 1), shared, arguments);
 
-    /// <summary>Runs a kernel that goes over the rows of a tensor in pieces: as many threads wide as it has to be.</summary>
-    private void RunPieces(string name, Tensor x, params ReadOnlySpan<CudaArgument> tensors)
+    /// <summary>Launches a kernel with a grid of rows by parts of a row.</summary>
+    private void RunTiles(string name, Tensor x, params ReadOnlySpan<CudaArgument> tensors)
     {
         long width = x.size(-1);
         int pack = _program.VectorWidth(width, tensors);
-        long threads = Math.Min(Threads, Pieces(width / pack, Warp) * Warp);
-        _program.Run(name, pack, (DeviceKernels.CountRows(x), Pieces(width / pack, threads)), (threads, 1), 0, [.. tensors, width]);
+        long threads = Math.Min(Threads, DivideUp(width / pack, Warp) * Warp);
+        _program.Run(name, pack, (DeviceKernels.CountRows(x), DivideUp(width / pack, threads)), (threads, 1), 0, [.. tensors, width]);
     }
 
-    private static long Pieces(long count, long size) => (count + size - 1) / size;
+    private static long DivideUp(long count, long size) => (count + size - 1) / size;
 
-    /// <summary>Threads of a block that has a row of so many steps.</summary>
-    private static long ThreadsOfRow(long rows, long steps) => Math.Min(rows < Threads ? MostThreads : Threads, Math.Max(1, Pieces(steps, Warp)) * Warp);
+    /// <summary>The threads of a block for a row of so many steps.</summary>
+    private static long ThreadsOfRow(long rows, long steps) =>
+        Math.Min(rows < Threads ? MaxThreads : Threads, Math.Max(1, DivideUp(steps, Warp)) * Warp);
 
-    /// <summary>The greatest number that divides both.</summary>
-    private static long Common(long a, long b) => b == 0 ? a : Common(b, a % b);
+    /// <summary>The greatest common divisor.</summary>
+    private static long Gcd(long a, long b) => b == 0 ? a : Gcd(b, a % b);
 }

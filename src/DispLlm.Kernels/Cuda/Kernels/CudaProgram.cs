@@ -3,24 +3,25 @@ using TorchSharp;
 
 namespace DispLlm.Kernels;
 
-/// <summary>Our kernels for one GPU and one type of numbers, compiled once in a process.</summary>
+/// <summary>The CUDA kernels for one GPU and one type, compiled once per process. Thread-safe.</summary>
 internal sealed class CudaProgram
 {
-    /// <summary>The widest row that a block has room for, in float32.</summary>
+    /// <summary>The widest row that fits the shared memory of a block, in float32.</summary>
     public const long WidestRow = 16384;
 
-    // Numbers of bfloat16 are rounded, and multiplied by matrix units, from here on.
-    private const int LeastCapability = 80;
+    // The least compute capability (8.0): bfloat16 conversion and tensor cores.
+    private const int MinCapability = 80;
 
-    private static readonly string[] s_sources = ["Numbers.cu", "Rows.cu", "Learning.cu", "FewRows.cu", "OnePosition.cu"];
-    private static readonly ConcurrentDictionary<(int Device, torch.ScalarType Type), Lazy<(CudaProgram? Program, string? Missing)>> s_programs = [];
+    private static readonly string[] s_sources = ["Common.cu", "Elementwise.cu", "Training.cu", "SmallBatchGemm.cu", "DecodeAttention.cu"];
+    private static readonly ConcurrentDictionary<(int Device, torch.ScalarType Type),
+        Lazy<(CudaProgram? Program, string? Missing)>> s_programs = [];
 
     private readonly IKernelLauncher _launcher;
     private readonly ConcurrentDictionary<(string Name, int Pack), nint> _kernels = [];
 
-    /// <summary>Kernels that something runs, for one type of numbers.</summary>
-    /// <param name="launcher">What runs them.</param>
-    /// <param name="processors">How many processors it has.</param>
+    /// <summary>Compiled kernels of one type.</summary>
+    /// <param name="launcher">Launches the kernels.</param>
+    /// <param name="processors">The number of multiprocessors.</param>
     /// <param name="type">Float32 or bfloat16.</param>
     public CudaProgram(IKernelLauncher launcher, int processors, torch.ScalarType type)
     {
@@ -29,20 +30,22 @@ internal sealed class CudaProgram
         Packed = type == torch.ScalarType.BFloat16 ? 8 : 4;
     }
 
-    /// <summary>The kernels as one source, in CUDA's C++.</summary>
+    /// <summary>The source of all kernels, in CUDA C++.</summary>
     public static string Source => string.Join('\n', s_sources.Select(Text));
 
-    /// <summary>How many processors the GPU has.</summary>
+    /// <summary>The number of multiprocessors.</summary>
     public int Processors { get; }
 
-    /// <summary>Numbers of 16 bytes.</summary>
+    /// <summary>The numbers of 16 bytes.</summary>
     public int Packed { get; }
 
-    /// <summary>The kernels for a GPU, or why there are none: then the framework's operators do their work, with the same results in more time.</summary>
+    /// <summary>The kernels for a GPU, or why there are none: then libtorch's operators compute the same in more time.</summary>
     public static (CudaProgram? Program, string? Missing) TryCreate(int device, torch.ScalarType type) =>
         s_programs.GetOrAdd((device, type), key => new(() => Compiled(key.Device, key.Type))).Value;
 
-    /// <summary>The kernels for tensors in one piece on one GPU, all float32 or all bfloat16; null for others, or where there are none.</summary>
+    /// <summary>
+    /// The kernels for contiguous tensors on one GPU, all float32 or all bfloat16; null for others, or where there are none.
+    /// </summary>
     public static CudaProgram? For(ReadOnlySpan<torch.Tensor> tensors)
     {
         var type = tensors[0].dtype;
@@ -63,9 +66,9 @@ internal sealed class CudaProgram
         return TryCreate(device, type).Program;
     }
 
-    /// <summary>How many numbers a thread of a kernel for rows takes at once: 16 bytes of them where all rows begin at multiples of that, else one.</summary>
-    /// <param name="width">Numbers of a row, or of a stretch of it that the kernel goes over by itself: the narrowest there is.</param>
-    /// <param name="tensors">What is read and written so.</param>
+    /// <summary>The numbers that a thread loads at once: 16 bytes where all rows are aligned to 16 bytes, else one number.</summary>
+    /// <param name="width">The numbers of a row, or of the narrowest part of it that is loaded separately.</param>
+    /// <param name="tensors">The tensors that are read and written so.</param>
     public int VectorWidth(long width, params ReadOnlySpan<CudaArgument> tensors)
     {
         bool whole = width % Packed == 0;
@@ -77,14 +80,15 @@ internal sealed class CudaProgram
         return whole ? Packed : 1;
     }
 
-    /// <summary>Runs a kernel.</summary>
+    /// <summary>Launches a kernel.</summary>
     /// <param name="name">Its name.</param>
-    /// <param name="pack">What <see cref="VectorWidth"/> says, for a kernel for rows; 0 for one that has no other.</param>
-    /// <param name="blocks">Blocks of threads.</param>
-    /// <param name="threads">Threads of a block.</param>
-    /// <param name="room">Numbers in float32 that a block has room for.</param>
-    /// <param name="arguments">What it is given.</param>
-    public void Run(string name, int pack, (long X, long Y) blocks, (long X, long Y) threads, long room, params ReadOnlySpan<CudaArgument> arguments)
+    /// <param name="pack"><see cref="VectorWidth"/>; 0 for a kernel with one variant.</param>
+    /// <param name="blocks">The grid.</param>
+    /// <param name="threads">The block.</param>
+    /// <param name="shared">Shared memory of a block, in float32 numbers.</param>
+    /// <param name="arguments">The arguments.</param>
+    public void Run(string name, int pack, (long X, long Y) blocks, (long X, long Y) threads, long shared,
+        params ReadOnlySpan<CudaArgument> arguments)
     {
         if (blocks.X == 0 || blocks.Y == 0)
         {
@@ -102,13 +106,13 @@ internal sealed class CudaProgram
             bits[i] = arguments[i].Bits;
         }
 
-        if (CapturedDecodeGraph.Current is { } recorded)
+        if (CapturedDecodeGraph.Current is { } graph)
         {
-            recorded.Add(kernel, blocks, threads, room * sizeof(float), bits, arguments);
+            graph.Add(kernel, blocks, threads, shared * sizeof(float), bits, arguments);
             return;
         }
 
-        _launcher.Launch(kernel, blocks, threads, room * sizeof(float), bits);
+        _launcher.Launch(kernel, blocks, threads, shared * sizeof(float), bits);
         foreach (var argument in arguments)
         {
             GC.KeepAlive(argument.Tensor);
@@ -116,25 +120,25 @@ internal sealed class CudaProgram
     }
 
     /// <summary>An empty graph of kernels.</summary>
-    /// <exception cref="CudaException">None can be made.</exception>
+    /// <exception cref="CudaException">The driver cannot create one.</exception>
     public IKernelGraph NewGraph() => _launcher.NewGraph();
 
     private static (CudaProgram?, string?) Compiled(int device, torch.ScalarType type)
     {
-        if (CudaDriver.OfProcess is not { } driver)
+        if (CudaDriver.Current is not { } driver)
         {
             return (null, "the driver's library cannot be loaded");
         }
 
-        if (CudaCompiler.OfProcess is not { } compiler)
+        if (CudaCompiler.Current is not { } compiler)
         {
             return (null, "libtorch's compiler, NVRTC, cannot be loaded");
         }
 
         int capability = driver.Capability(device);
-        if (capability < LeastCapability)
+        if (capability < MinCapability)
         {
-            return (null, $"its compute capability {capability / 10}.{capability % 10} is under {LeastCapability / 10}.{LeastCapability % 10}");
+            return (null, $"its compute capability {capability / 10}.{capability % 10} is under {MinCapability / 10}.{MinCapability % 10}");
         }
 
         try
@@ -157,5 +161,6 @@ internal sealed class CudaProgram
         return reader.ReadToEnd();
     }
 
-    private nint Find(string name) => _launcher.Find(name) is not 0 and var kernel ? kernel : throw new CudaException($"There is no kernel {name}.");
+    private nint Find(string name) =>
+        _launcher.Find(name) is not 0 and var kernel ? kernel : throw new CudaException($"There is no kernel {name}.");
 }

@@ -6,19 +6,21 @@ using static TorchSharp.torch;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// Attention of one position to everything that a cache holds: float32 or bfloat16 on the CPU, no gradient. All query heads that share keys go through them together, so that
-/// every key and value is read from memory once.
+/// Attention of a decode step to a key-value cache: float32 or bfloat16 in host memory, without gradient. Query heads that share keys are
+/// computed together, so that each key and value is read from memory once.
 /// </summary>
 internal static unsafe class DecodeAttention
 {
-    // Positions whose values, and the next group's keys, are fetched while scores are computed: each group lies elsewhere, and memory foresees no jump.
-    private const long FetchedAtOnce = 8;
+    // Positions whose values, and the next group's keys, are prefetched while scores are computed: the hardware prefetcher does not follow
+    // the jump to the next group.
+    private const long PrefetchedPositions = 8;
 
     private delegate void Attention(HostMatrix queries, in DecodePosition place, HostMatrix results);
 
-    /// <summary>Whether a query is one position, and keys and values lie row by row as a cache holds them.</summary>
+    /// <summary>Whether the query is one position, and rows of keys and values are contiguous, as in a cache.</summary>
     public static bool CanHandle(Tensor query, Tensor key, Tensor value) =>
-        query.size(2) == 1 && HostMatrix.IsContiguousHostWithoutGradient(query) && LiesByRows(key, query.dtype) && LiesByRows(value, query.dtype);
+        query.size(2) == 1 && HostMatrix.IsContiguousHostWithoutGradient(query) && HasContiguousRows(key, query.dtype)
+            && HasContiguousRows(value, query.dtype);
 
     /// <summary>Attention, of the query's shape.</summary>
     /// <param name="query"><c>[batch, heads, 1, head]</c>.</param>
@@ -32,23 +34,25 @@ internal static unsafe class DecodeAttention
         where TVector : struct
         where TWidth : IVectorWidth<TVector> => Run(query, key, value, visible, Attend<TVector, TWidth>);
 
-    /// <summary>Attention of what projections wrote: queries and keys are turned in place, keys and values put into the cache.</summary>
-    /// <param name="queries">A row of heads for each row of a batch.</param>
-    /// <param name="keys">As many, of as many heads or fewer.</param>
-    /// <param name="values">As many.</param>
+    /// <summary>
+    /// Attention of the output of projections: queries and keys are rotary-embedded in place, keys and values are written to the cache.
+    /// </summary>
+    /// <param name="queries"><c>[batch, heads x head]</c>.</param>
+    /// <param name="keys"><c>[batch, key-value heads x head]</c>.</param>
+    /// <param name="values">Of the same shape.</param>
     /// <param name="place">The position.</param>
-    /// <param name="results">Where attention is written.</param>
+    /// <param name="results"><c>[batch, heads x head]</c>.</param>
     public static void Apply(HostMatrix queries, HostMatrix keys, HostMatrix values, in DecodePosition place, HostMatrix results)
     {
         var (heldKeys, heldValues) = place.Held;
         if (place.Rotary is var (cosines, sines))
         {
-            HostElementwise.Rotate(queries, heldKeys.Size, cosines, sines, back: false);
-            HostElementwise.Rotate(keys, heldKeys.Size, cosines, sines, back: false);
+            RotaryKernel.Apply(queries, heldKeys.Size, cosines, sines, inverse: false);
+            RotaryKernel.Apply(keys, heldKeys.Size, cosines, sines, inverse: false);
         }
 
-        Put(keys, heldKeys, place.Seen - 1);
-        Put(values, heldValues, place.Seen - 1);
+        WriteToCache(keys, heldKeys, place.Seen - 1);
+        WriteToCache(values, heldValues, place.Seen - 1);
         Attend(queries, place, results);
     }
 
@@ -56,11 +60,10 @@ internal static unsafe class DecodeAttention
     {
         Tensor result = DeviceKernels.EmptyLike(query, query.size(3));
         long width = query.size(1) * query.size(3);
-        attend(HostMatrix.FromTensor(query, width), new DecodePosition(null, key.size(2), visible) { Held = (HostHeads.FromTensor(key), HostHeads.FromTensor(value)) }, HostMatrix.FromTensor(result, width));
-        GC.KeepAlive(query);
-        GC.KeepAlive(key);
-        GC.KeepAlive(value);
-        GC.KeepAlive(visible);
+        attend(HostMatrix.FromTensor(query, width),
+            new DecodePosition(null, key.size(2), visible) { Held = (HostHeads.FromTensor(key), HostHeads.FromTensor(value)) },
+            HostMatrix.FromTensor(result, width));
+        HostMatrix.KeepAlive(query, key, value, visible);
         return result;
     }
 
@@ -84,17 +87,20 @@ internal static unsafe class DecodeAttention
         where TVector : struct
         where TWidth : IVectorWidth<TVector>
     {
-        if (queries.AreNarrow)
+        if (queries.IsBFloat16)
         {
-            Attend<ushort, BFloat16Format<TVector, TWidth>, TVector, TWidth>(queries, place.Held.Keys, place.Held.Values, place.Seen, place.Visible, results);
+            Attend<ushort, BFloat16Format<TVector, TWidth>, TVector, TWidth>(
+                queries, place.Held.Keys, place.Held.Values, place.Seen, place.Visible, results);
         }
         else
         {
-            Attend<float, Float32Format<TVector, TWidth>, TVector, TWidth>(queries, place.Held.Keys, place.Held.Values, place.Seen, place.Visible, results);
+            Attend<float, Float32Format<TVector, TWidth>, TVector, TWidth>(
+                queries, place.Held.Keys, place.Held.Values, place.Seen, place.Visible, results);
         }
     }
 
-    private static void Attend<T, TFormat, TVector, TWidth>(HostMatrix queries, HostHeads keys, HostHeads values, long seen, bool* sees, HostMatrix results)
+    private static void Attend<T, TFormat, TVector, TWidth>(
+        HostMatrix queries, HostHeads keys, HostHeads values, long seen, bool* sees, HostMatrix results)
         where T : unmanaged
         where TFormat : IWeightFormat<T, TVector>
         where TVector : struct
@@ -102,26 +108,28 @@ internal static unsafe class DecodeAttention
     {
         long groups = keys.Count, size = keys.Size, shared = queries.Width / (groups * size);
         float scale = 1 / MathF.Sqrt(size);
-        long arranged = SmallBatchGemm<T, TFormat, TVector, TWidth>.ArrangedWidth(size);
-        HostThreads.Share(queries.Count * groups, 2 * shared * seen * size, shared * (seen + arranged), (first, last, scratch) =>
+        long packed = SmallBatchGemm<T, TFormat, TVector, TWidth>.PackedWidth(size);
+        HostThreads.For(queries.Count * groups, 2 * shared * seen * size, shared * (seen + packed), (first, last, scratch) =>
         {
-            float* asked = scratch, scores = scratch + (shared * arranged);
+            float* packedQueries = scratch, scores = scratch + (shared * packed);
             for (long item = first; item < last; item++)
             {
                 long row = item / groups, group = item % groups, head = group * shared * size;
-                SmallBatchGemm<T, TFormat, TVector, TWidth>.Arrange((T*)queries.At(row) + head, shared, size, asked);
-                T* groupKeys = (T*)keys.At(row, group, 0), groupValues = (T*)values.At(row, group, 0), nextKeys = (T*)keys.At((item + 1) / groups, (item + 1) % groups, 0);
-                for (long from = 0; from < seen; from += FetchedAtOnce)
+                SmallBatchGemm<T, TFormat, TVector, TWidth>.Pack((T*)queries.At(row) + head, shared, size, packedQueries);
+                T* groupKeys = (T*)keys.At(row, group, 0), groupValues = (T*)values.At(row, group, 0),
+                    nextKeys = (T*)keys.At((item + 1) / groups, (item + 1) % groups, 0);
+                for (long from = 0; from < seen; from += PrefetchedPositions)
                 {
-                    long count = Math.Min(FetchedAtOnce, seen - from);
-                    Fetch(groupValues + (from * size), count * size);
-                    Fetch(nextKeys + (from * size), item + 1 < last ? count * size : 0);
-                    SmallBatchGemmTile<T, TFormat, TVector, TWidth>.Apply(asked, shared, size, groupKeys + (from * size), count, scores + from, seen);
+                    long count = Math.Min(PrefetchedPositions, seen - from);
+                    Prefetch(groupValues + (from * size), count * size);
+                    Prefetch(nextKeys + (from * size), item + 1 < last ? count * size : 0);
+                    SmallBatchGemm<T, TFormat, TVector, TWidth>.ApplyFourOutputs(
+                        packedQueries, shared, size, groupKeys + (from * size), count, scores + from, seen);
                 }
 
                 for (long query = 0; query < shared; query++)
                 {
-                    Weigh(scores + (query * seen), seen, sees is null ? null : sees + (row * seen), scale);
+                    Softmax(scores + (query * seen), seen, sees is null ? null : sees + (row * seen), scale);
                 }
 
                 WeightedSum<T, TFormat, TVector, TWidth>.Compute(groupValues, scores, shared, (T*)results.At(row) + head, seen, size);
@@ -129,10 +137,10 @@ internal static unsafe class DecodeAttention
         });
     }
 
-    /// <summary>Puts one position's heads where a cache holds it.</summary>
-    private static void Put(HostMatrix heads, HostHeads held, long position)
+    /// <summary>Writes the heads of one position to a cache.</summary>
+    private static void WriteToCache(HostMatrix heads, HostHeads held, long position)
     {
-        long bytes = held.Size * (heads.AreNarrow ? sizeof(ushort) : sizeof(float));
+        long bytes = held.Size * (heads.IsBFloat16 ? sizeof(ushort) : sizeof(float));
         for (long row = 0; row < heads.Count; row++)
         {
             for (long head = 0; head < held.Count; head++)
@@ -142,10 +150,10 @@ internal static unsafe class DecodeAttention
         }
     }
 
-    private static bool LiesByRows(Tensor x, ScalarType type) =>
+    private static bool HasContiguousRows(Tensor x, ScalarType type) =>
         x.device_type == DeviceType.CPU && x.dtype == type && !x.requires_grad && x.stride(3) == 1 && x.stride(2) == x.size(3);
 
-    private static void Fetch<T>(T* numbers, long count)
+    private static void Prefetch<T>(T* numbers, long count)
         where T : unmanaged
     {
         for (long at = 0; Sse.IsSupported && at < count; at += AlignedBuffer.Line / sizeof(T))
@@ -154,15 +162,14 @@ internal static unsafe class DecodeAttention
         }
     }
 
-    /// <summary>Turns scores into what positions weigh, 0 where one is not seen: a softmax.</summary>
-    private static void Weigh(float* scores, long seen, bool* sees, float scale)
+    /// <summary>The softmax of scores, in place; 0 where a position is masked.</summary>
+    private static void Softmax(float* scores, long seen, bool* sees, float scale)
     {
         for (long position = 0; sees is not null && position < seen; position++)
         {
             scores[position] = sees[position] ? scores[position] : float.NegativeInfinity;
         }
 
-        float sum = SimdMath.Exponentials(scores, scores, seen, SimdMath.Highest(scores, seen), scale);
-        SimdMath.Scale(scores, seen, 1 / sum);
+        SoftmaxKernel.Forward(scores, seen, scale);
     }
 }

@@ -1,10 +1,13 @@
 namespace DispLlm.Kernels;
 
-/// <summary>Means of a cache's values, weighted by attention, on one thread: as many features at a time as there are registers for, each written once.</summary>
-/// <typeparam name="T">What a value is stored as.</typeparam>
-/// <typeparam name="TFormat">How it is read.</typeparam>
-/// <typeparam name="TVector">What it is read into.</typeparam>
-/// <typeparam name="TWidth">How that is computed with.</typeparam>
+/// <summary>
+/// The sum of a cache's values weighted by attention, on one thread: as many features at a time as there are registers for, each written
+/// once.
+/// </summary>
+/// <typeparam name="T">The stored type of a value.</typeparam>
+/// <typeparam name="TFormat">How values are read.</typeparam>
+/// <typeparam name="TVector">The vector that they are read into.</typeparam>
+/// <typeparam name="TWidth">The width of the vector.</typeparam>
 internal static unsafe class WeightedSum<T, TFormat, TVector, TWidth>
     where T : unmanaged
     where TFormat : IWeightFormat<T, TVector>
@@ -13,13 +16,13 @@ internal static unsafe class WeightedSum<T, TFormat, TVector, TWidth>
 {
     private static int Step => 2 * TWidth.Lanes;
 
-    /// <summary>The means for all queries that share values.</summary>
+    /// <summary>The sums for all queries that share values.</summary>
     /// <param name="values"><c>[seen, size]</c>.</param>
     /// <param name="weights"><c>[queries, seen]</c>.</param>
-    /// <param name="queries">How many queries there are.</param>
+    /// <param name="queries">The number of queries.</param>
     /// <param name="results"><c>[queries, size]</c>.</param>
-    /// <param name="seen">Positions.</param>
-    /// <param name="size">Features of a value.</param>
+    /// <param name="seen">The number of positions.</param>
+    /// <param name="size">The number of features.</param>
     public static void Compute(T* values, float* weights, long queries, T* results, long seen, long size)
     {
         long query = 0;
@@ -37,30 +40,31 @@ internal static unsafe class WeightedSum<T, TFormat, TVector, TWidth>
         }
     }
 
-    /// <summary>Some features for three queries: what is read is widened once for all of them.</summary>
+    /// <summary>Some features for three queries: each value is converted once for all of them.</summary>
     private static void TwoSteps3(T* value, float* weights, T* result, long seen, long size)
     {
         TVector a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
         TVector c0 = default, c1 = default, c2 = default, c3 = default;
         for (long position = 0; position < seen; position++, value += size)
         {
-            TVector a = TWidth.Filled(weights[position]), b = TWidth.Filled(weights[seen + position]), c = TWidth.Filled(weights[(2 * seen) + position]);
-            TVector v = TFormat.First(value);
-            a0 = TWidth.PlusProduct(a0, a, v);
-            b0 = TWidth.PlusProduct(b0, b, v);
-            c0 = TWidth.PlusProduct(c0, c, v);
-            v = TFormat.Second(value);
-            a1 = TWidth.PlusProduct(a1, a, v);
-            b1 = TWidth.PlusProduct(b1, b, v);
-            c1 = TWidth.PlusProduct(c1, c, v);
-            v = TFormat.First(value + Step);
-            a2 = TWidth.PlusProduct(a2, a, v);
-            b2 = TWidth.PlusProduct(b2, b, v);
-            c2 = TWidth.PlusProduct(c2, c, v);
-            v = TFormat.Second(value + Step);
-            a3 = TWidth.PlusProduct(a3, a, v);
-            b3 = TWidth.PlusProduct(b3, b, v);
-            c3 = TWidth.PlusProduct(c3, c, v);
+            TVector a = TWidth.Broadcast(weights[position]), b = TWidth.Broadcast(weights[seen + position]),
+                c = TWidth.Broadcast(weights[(2 * seen) + position]);
+            TVector v = TFormat.LoadFirst(value);
+            a0 = TWidth.MultiplyAdd(a0, a, v);
+            b0 = TWidth.MultiplyAdd(b0, b, v);
+            c0 = TWidth.MultiplyAdd(c0, c, v);
+            v = TFormat.LoadSecond(value);
+            a1 = TWidth.MultiplyAdd(a1, a, v);
+            b1 = TWidth.MultiplyAdd(b1, b, v);
+            c1 = TWidth.MultiplyAdd(c1, c, v);
+            v = TFormat.LoadFirst(value + Step);
+            a2 = TWidth.MultiplyAdd(a2, a, v);
+            b2 = TWidth.MultiplyAdd(b2, b, v);
+            c2 = TWidth.MultiplyAdd(c2, c, v);
+            v = TFormat.LoadSecond(value + Step);
+            a3 = TWidth.MultiplyAdd(a3, a, v);
+            b3 = TWidth.MultiplyAdd(b3, b, v);
+            c3 = TWidth.MultiplyAdd(c3, c, v);
         }
 
         TFormat.Store(a0, a1, result);
@@ -82,7 +86,7 @@ internal static unsafe class WeightedSum<T, TFormat, TVector, TWidth>
 
         for (; feature < size && size >= Step; feature += Step)
         {
-            // The last step begins where it still fits: it may compute once more what another has.
+            // The last step begins where it still fits, and may overlap the one before.
             long first = Math.Min(feature, size - Step);
             OneStep1(values + first, weights, result + first, seen, size);
         }
@@ -92,10 +96,10 @@ internal static unsafe class WeightedSum<T, TFormat, TVector, TWidth>
             float sum = 0;
             for (long position = 0; position < seen; position++)
             {
-                sum += weights[position] * TFormat.Read(values[(position * size) + feature]);
+                sum += weights[position] * TFormat.ToSingle(values[(position * size) + feature]);
             }
 
-            result[feature] = TFormat.Rounded(sum);
+            result[feature] = TFormat.FromSingle(sum);
         }
     }
 
@@ -104,9 +108,9 @@ internal static unsafe class WeightedSum<T, TFormat, TVector, TWidth>
         TVector first = default, second = default;
         for (long position = 0; position < seen; position++, value += size)
         {
-            TVector weight = TWidth.Filled(weights[position]);
-            first = TWidth.PlusProduct(first, weight, TFormat.First(value));
-            second = TWidth.PlusProduct(second, weight, TFormat.Second(value));
+            TVector weight = TWidth.Broadcast(weights[position]);
+            first = TWidth.MultiplyAdd(first, weight, TFormat.LoadFirst(value));
+            second = TWidth.MultiplyAdd(second, weight, TFormat.LoadSecond(value));
         }
 
         TFormat.Store(first, second, result);
@@ -117,15 +121,15 @@ internal static unsafe class WeightedSum<T, TFormat, TVector, TWidth>
         TVector s0 = default, s1 = default, s2 = default, s3 = default, s4 = default, s5 = default, s6 = default, s7 = default;
         for (long position = 0; position < seen; position++, value += size)
         {
-            TVector weight = TWidth.Filled(weights[position]);
-            s0 = TWidth.PlusProduct(s0, weight, TFormat.First(value));
-            s1 = TWidth.PlusProduct(s1, weight, TFormat.Second(value));
-            s2 = TWidth.PlusProduct(s2, weight, TFormat.First(value + Step));
-            s3 = TWidth.PlusProduct(s3, weight, TFormat.Second(value + Step));
-            s4 = TWidth.PlusProduct(s4, weight, TFormat.First(value + (2 * Step)));
-            s5 = TWidth.PlusProduct(s5, weight, TFormat.Second(value + (2 * Step)));
-            s6 = TWidth.PlusProduct(s6, weight, TFormat.First(value + (3 * Step)));
-            s7 = TWidth.PlusProduct(s7, weight, TFormat.Second(value + (3 * Step)));
+            TVector weight = TWidth.Broadcast(weights[position]);
+            s0 = TWidth.MultiplyAdd(s0, weight, TFormat.LoadFirst(value));
+            s1 = TWidth.MultiplyAdd(s1, weight, TFormat.LoadSecond(value));
+            s2 = TWidth.MultiplyAdd(s2, weight, TFormat.LoadFirst(value + Step));
+            s3 = TWidth.MultiplyAdd(s3, weight, TFormat.LoadSecond(value + Step));
+            s4 = TWidth.MultiplyAdd(s4, weight, TFormat.LoadFirst(value + (2 * Step)));
+            s5 = TWidth.MultiplyAdd(s5, weight, TFormat.LoadSecond(value + (2 * Step)));
+            s6 = TWidth.MultiplyAdd(s6, weight, TFormat.LoadFirst(value + (3 * Step)));
+            s7 = TWidth.MultiplyAdd(s7, weight, TFormat.LoadSecond(value + (3 * Step)));
         }
 
         TFormat.Store(s0, s1, result);

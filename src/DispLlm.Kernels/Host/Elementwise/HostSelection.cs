@@ -8,39 +8,41 @@ using static TorchSharp.torch;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// Selected numbers of rows in the CPU's memory. Indices of a selection ascend, so that a processor that can squeeze the marked lanes of a vector together, and spread them again, takes
-/// sixteen numbers of a row at a time instead of one selected number.
+/// Selected features of rows in host memory: gather and scatter-add. The indices of a selection ascend, so AVX-512's compress and expand
+/// handle sixteen features of a row at a time.
 /// </summary>
 internal readonly unsafe struct HostSelection
 {
-    // Fewer rows are not worth marking lanes for.
-    private const long FewestRows = 4;
+    // Bit masks cost more than they save for fewer rows.
+    private const long MinRows = 4;
 
-    private readonly Tensor _index;
     private readonly long* _selected;
     private readonly long _width;
-    private readonly ushort[]? _marks;
+    private readonly ushort[]? _masks;
 
-    /// <summary>A selection of some features.</summary>
-    /// <param name="index"><c>[selected]</c>, int64, on the CPU and in one piece.</param>
+    /// <summary>A selection of features.</summary>
+    /// <param name="index"><c>[selected]</c>, int64, contiguous on the CPU; kept alive by the caller.</param>
     /// <param name="width">Features of a row.</param>
-    /// <param name="rows">How many rows it will be used on.</param>
+    /// <param name="rows">The number of rows that it will be used on.</param>
     public HostSelection(Tensor index, long width, long rows)
     {
-        _index = index;
         _selected = (long*)HostMatrix.Address(index);
         _width = width;
         Count = index.numel();
-        _marks = Avx512F.IsSupported && rows >= FewestRows ? Marks(_selected, Count, width) : null;
+        _masks = Avx512F.IsSupported && rows >= MinRows ? CreateMasks(_selected, Count, width) : null;
     }
 
-    /// <summary>How many features are selected.</summary>
+    /// <summary>The selection of an index for rows like those of a tensor; null without an index.</summary>
+    public static HostSelection? FromIndex(Tensor? index, Tensor x) =>
+        index is null ? null : new HostSelection(index, x.size(-1), DeviceKernels.CountRows(x));
+
+    /// <summary>The number of selected features.</summary>
     public long Count { get; }
 
-    /// <summary>Writes the selected ones of a row side by side.</summary>
-    public void Pick(float* row, float* to)
+    /// <summary>Writes the selected features of a row contiguously.</summary>
+    public void Gather(float* row, float* to)
     {
-        if (_marks is null)
+        if (_masks is null)
         {
             for (long i = 0; i < Count; i++)
             {
@@ -51,29 +53,30 @@ internal readonly unsafe struct HostSelection
         }
 
         long written = 0;
-        for (int block = 0; block < _marks.Length; block++)
+        for (int block = 0; block < _masks.Length; block++)
         {
-            // Lanes behind the last marked one are written too, and written over by what comes next.
-            var picked = Avx512F.Compress(Vector512<float>.Zero, Lanes(_marks[block]), SimdMath.Load(row, block * (long)SimdMath.Lanes, _width));
-            SimdMath.Store(picked, to, written, Count);
-            written += BitOperations.PopCount(_marks[block]);
+            // Lanes after the last selected one are written too, and overwritten by the next block.
+            var selected = Avx512F.Compress(
+                Vector512<float>.Zero, Lanes(_masks[block]), SimdMath.Load(row, block * (long)SimdMath.Lanes, _width));
+            SimdMath.Store(selected, to, written, Count);
+            written += BitOperations.PopCount(_masks[block]);
         }
     }
 
-    /// <summary>The same of numbers of 16 bits, which nothing is computed with.</summary>
-    public void Pick(ushort* row, ushort* to)
+    /// <summary>The same for 16-bit numbers, as they are.</summary>
+    public void Gather(ushort* row, ushort* to)
     {
         long written = 0;
         int block = 0;
-        if (_marks is not null && Avx512Vbmi2.IsSupported)
+        if (_masks is not null && Avx512Vbmi2.IsSupported)
         {
-            // Two blocks at a time, where there is room for all lanes.
+            // Two blocks at a time, as long as a whole vector fits.
             for (; (block + 2) * (long)SimdMath.Lanes <= _width && written + Vector512<ushort>.Count <= Count; block += 2)
             {
-                uint marks = _marks[block] | ((uint)_marks[block + 1] << SimdMath.Lanes);
+                uint mask = _masks[block] | ((uint)_masks[block + 1] << SimdMath.Lanes);
                 var numbers = Vector512.Load(row + (block * (long)SimdMath.Lanes));
-                Avx512Vbmi2.Compress(Vector512<ushort>.Zero, Lanes(marks), numbers).Store(to + written);
-                written += BitOperations.PopCount(marks);
+                Avx512Vbmi2.Compress(Vector512<ushort>.Zero, Lanes(mask), numbers).Store(to + written);
+                written += BitOperations.PopCount(mask);
             }
         }
 
@@ -83,10 +86,10 @@ internal readonly unsafe struct HostSelection
         }
     }
 
-    /// <summary>Adds numbers that stand side by side to the selected ones of a row.</summary>
-    public void AddAt(float* row, float* added)
+    /// <summary>Adds contiguous numbers to the selected features of a row.</summary>
+    public void ScatterAdd(float* row, float* added)
     {
-        if (_marks is null)
+        if (_masks is null)
         {
             for (long i = 0; i < Count; i++)
             {
@@ -97,22 +100,19 @@ internal readonly unsafe struct HostSelection
         }
 
         long read = 0;
-        for (int block = 0; block < _marks.Length; block++)
+        for (int block = 0; block < _masks.Length; block++)
         {
             long first = block * (long)SimdMath.Lanes;
-            var spread = Avx512F.Expand(Vector512<float>.Zero, Lanes(_marks[block]), SimdMath.Load(added, read, Count));
+            var spread = Avx512F.Expand(Vector512<float>.Zero, Lanes(_masks[block]), SimdMath.Load(added, read, Count));
             SimdMath.Store(SimdMath.Load(row, first, _width) + spread, row, first, _width);
-            read += BitOperations.PopCount(_marks[block]);
+            read += BitOperations.PopCount(_masks[block]);
         }
     }
 
-    /// <summary>Keeps the indices alive up to here.</summary>
-    public void KeepAlive() => GC.KeepAlive(_index);
-
-    /// <summary>A bit for each feature; null where indices do not ascend.</summary>
-    private static ushort[]? Marks(long* selected, long count, long width)
+    /// <summary>A bit for each feature; null where the indices do not ascend.</summary>
+    private static ushort[]? CreateMasks(long* selected, long count, long width)
     {
-        ushort[] marks = new ushort[(width + SimdMath.Lanes - 1) / SimdMath.Lanes];
+        ushort[] masks = new ushort[(width + SimdMath.Lanes - 1) / SimdMath.Lanes];
         for (long i = 0; i < count; i++)
         {
             if (i > 0 && selected[i] <= selected[i - 1])
@@ -120,23 +120,24 @@ internal readonly unsafe struct HostSelection
                 return null;
             }
 
-            marks[selected[i] / SimdMath.Lanes] |= (ushort)(1 << (int)(selected[i] % SimdMath.Lanes));
+            masks[selected[i] / SimdMath.Lanes] |= (ushort)(1 << (int)(selected[i] % SimdMath.Lanes));
         }
 
-        return marks;
+        return masks;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> Lanes(ushort marks)
+    private static Vector512<float> Lanes(ushort mask)
     {
         var bits = Vector512.Create(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768);
-        return Vector512.Equals(Vector512.Create((int)marks) & bits, bits).AsSingle();
+        return Vector512.Equals(Vector512.Create((int)mask) & bits, bits).AsSingle();
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<ushort> Lanes(uint marks)
+    private static Vector512<ushort> Lanes(uint mask)
     {
         var bits = Vector512.Create(Vector256.Create((ushort)1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768));
-        return Vector512.Equals(Vector512.Create(Vector256.Create((ushort)marks), Vector256.Create((ushort)(marks >> SimdMath.Lanes))) & bits, bits);
+        return Vector512.Equals(
+            Vector512.Create(Vector256.Create((ushort)mask), Vector256.Create((ushort)(mask >> SimdMath.Lanes))) & bits, bits);
     }
 }

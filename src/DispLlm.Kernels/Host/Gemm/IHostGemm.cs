@@ -1,27 +1,27 @@
 namespace DispLlm.Kernels;
 
-/// <summary>Loops of <see cref="HostGemm"/> on one thread, for some number of rows.</summary>
-/// <typeparam name="T">What inputs and weights are stored as.</typeparam>
+/// <summary>A GEMM of <see cref="HostGemm"/> on one thread.</summary>
+/// <typeparam name="T">The stored type of inputs and weights.</typeparam>
 internal unsafe interface IHostGemm<T>
     where T : unmanaged
 {
-    /// <summary>Numbers that an arranged input takes.</summary>
-    static abstract long ArrangedSize(long rows, long width);
+    /// <summary>The numbers of a packed input.</summary>
+    static abstract long PackedSize(long rows, long width);
 
-    /// <summary>Numbers of scratch that <see cref="Apply"/> takes.</summary>
+    /// <summary>The scratch numbers of <see cref="Apply"/>.</summary>
     static abstract long Scratch(long rows);
 
     /// <summary>Rows <c>[rows, width]</c> as float32, in the order in which they are multiplied.</summary>
-    static abstract void Arrange(T* x, long rows, long width, float* to);
+    static abstract void Pack(T* x, long rows, long width, float* to);
 
-    /// <summary>Some outputs for all rows of an arranged input: each weight is read from memory once, whatever the number of rows.</summary>
-    /// <param name="x">The input, arranged (<see cref="Arrange"/>).</param>
-    /// <param name="rows">How many rows there are.</param>
-    /// <param name="width">Features of a row.</param>
+    /// <summary>Some outputs for all rows of a packed input: each weight is read from memory once.</summary>
+    /// <param name="x">The input, packed (<see cref="Arrange"/>).</param>
+    /// <param name="rows">The number of rows.</param>
+    /// <param name="width">The number of features.</param>
     /// <param name="weight"><c>[count, width]</c>.</param>
-    /// <param name="count">How many outputs there are.</param>
-    /// <param name="result">Row by row, <paramref name="stride"/> numbers from one to the next.</param>
+    /// <param name="count">The number of outputs.</param>
+    /// <param name="result"><c>[rows, count]</c> with a stride.</param>
     /// <param name="stride">At least <paramref name="count"/>.</param>
-    /// <param name="scratch">As many numbers as <see cref="Scratch"/> says.</param>
+    /// <param name="scratch"><see cref="Scratch"/> numbers.</param>
     static abstract void Apply(float* x, long rows, long width, T* weight, long count, float* result, long stride, float* scratch);
 }

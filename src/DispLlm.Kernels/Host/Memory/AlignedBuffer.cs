@@ -3,11 +3,11 @@ using System.Buffers;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// Memory for numbers for a while, from where a cache line begins: a vector that lies across two lines is read twice, which at 512 bits would be every one.
+/// Rented memory for float32 that begins at a cache line: an unaligned 512-bit vector always spans two lines, and is read twice.
 /// </summary>
 internal readonly unsafe ref struct AlignedBuffer
 {
-    /// <summary>Bytes of a cache line.</summary>
+    /// <summary>The size of a cache line, in bytes.</summary>
     public const int Line = 64;
 
     private readonly float[] _rented;
@@ -20,10 +20,11 @@ internal readonly unsafe ref struct AlignedBuffer
         First = (float*)(((nuint)_pin.Pointer + Line - 1) & ~(nuint)(Line - 1));
     }
 
-    /// <summary>As many numbers as fill the cache lines that some numbers take, so that what lies behind them begins with a line.</summary>
-    public static long RoundUpToCacheLine(long numbers) => (numbers + (Line / sizeof(float)) - 1) / (Line / sizeof(float)) * (Line / sizeof(float));
+    /// <summary>The numbers of whole cache lines that hold as many: what follows them begins with a line.</summary>
+    public static long RoundUpToCacheLine(long numbers) =>
+        (numbers + (Line / sizeof(float)) - 1) / (Line / sizeof(float)) * (Line / sizeof(float));
 
-    /// <summary>The first of the numbers.</summary>
+    /// <summary>The first number.</summary>
     public float* First { get; }
 
     public void Dispose()

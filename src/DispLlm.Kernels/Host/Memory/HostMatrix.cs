@@ -1,34 +1,36 @@
+using System.Runtime.CompilerServices;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// The rows of a tensor in the CPU's memory, as float32: where they lie, or widened where they are bfloat16. Vector code is written once, for float32 rows, and
-/// serves both; a row is short enough to stay in the cache meanwhile.
+/// A matrix in host memory whose rows are read and written as float32: in place where it is float32, by way of scratch memory where it is
+/// bfloat16. So each SIMD kernel is written once, for float32 rows. A row is short enough to stay in the cache. The tensor has to be kept
+/// alive (<see cref="KeepAlive"/>).
 /// </summary>
 internal readonly unsafe struct HostMatrix
 {
     private readonly void* _first;
 
-    private HostMatrix(void* first, long count, long width, bool narrow)
+    private HostMatrix(void* first, long count, long width, bool isBFloat16)
     {
         _first = first;
         Count = count;
         Width = width;
-        AreNarrow = narrow;
+        IsBFloat16 = isBFloat16;
     }
 
-    /// <summary>How many rows there are.</summary>
+    /// <summary>The number of rows.</summary>
     public long Count { get; }
 
-    /// <summary>Numbers of a row.</summary>
+    /// <summary>The number of columns.</summary>
     public long Width { get; }
 
-    /// <summary>Numbers of scratch that a row takes: none where rows are used where they lie.</summary>
-    public long Scratch => AreNarrow ? Width : 0;
+    /// <summary>The scratch numbers that a row takes: none where rows are used in place.</summary>
+    public long Scratch => IsBFloat16 ? Width : 0;
 
-    /// <summary>Whether tensors are on the CPU, in one piece, and all float32 or all bfloat16.</summary>
+    /// <summary>Whether tensors are contiguous on the CPU, and all float32 or all bfloat16.</summary>
     public static bool IsContiguousHost(params ReadOnlySpan<Tensor> tensors)
     {
         var type = tensors[0].dtype;
@@ -48,44 +50,46 @@ internal readonly unsafe struct HostMatrix
         return true;
     }
 
-    /// <summary>Whether they <see cref="IsContiguousHost"/> so, outside any gradient.</summary>
-    public static bool IsContiguousHostWithoutGradient(params ReadOnlySpan<Tensor> tensors) => !RowKernels.AnyHasGradient(tensors) && IsContiguousHost(tensors);
+    /// <summary>The same, and none requires a gradient.</summary>
+    public static bool IsContiguousHostWithoutGradient(params ReadOnlySpan<Tensor> tensors) =>
+        !RowKernels.AnyHasGradient(tensors) && IsContiguousHost(tensors);
 
-    /// <summary>The rows <c>[..., width]</c> of a tensor that lies so. It has to be kept alive while they are used.</summary>
+    /// <summary>The rows <c>[..., width]</c> of a tensor that <see cref="IsContiguousHost"/> accepts.</summary>
     public static HostMatrix FromTensor(Tensor x) => FromTensor(x, x.size(-1));
 
-    /// <summary>The same numbers as rows of another width.</summary>
-    public static HostMatrix FromTensor(Tensor x, long width) => new(Address(x), width == 0 ? 0 : x.numel() / width, width, x.dtype == ScalarType.BFloat16);
+    /// <summary>The same numbers in rows of another width.</summary>
+    public static HostMatrix FromTensor(Tensor x, long width) =>
+        new(Address(x), width == 0 ? 0 : x.numel() / width, width, x.dtype == ScalarType.BFloat16);
 
-    /// <summary>Rows in memory that belongs to no tensor.</summary>
-    /// <param name="first">Where the first one begins.</param>
-    /// <param name="count">How many rows there are.</param>
-    /// <param name="width">Numbers of a row.</param>
-    /// <param name="narrow">Whether numbers are bfloat16.</param>
-    public static HostMatrix Over(void* first, long count, long width, bool narrow) => new(first, count, width, narrow);
+    /// <summary>A matrix in memory that belongs to no tensor.</summary>
+    /// <param name="first">The address of the first row.</param>
+    /// <param name="count">The number of rows.</param>
+    /// <param name="width">The number of columns.</param>
+    /// <param name="isBFloat16">Whether numbers are bfloat16.</param>
+    public static HostMatrix FromPointer(void* first, long count, long width, bool isBFloat16) => new(first, count, width, isBFloat16);
 
-    /// <summary>Whether numbers are bfloat16, of 16 bits.</summary>
-    public bool AreNarrow { get; }
+    /// <summary>Whether numbers are bfloat16; else they are float32.</summary>
+    public bool IsBFloat16 { get; }
 
-    /// <summary>Where a row lies.</summary>
-    public void* At(long row) => (byte*)_first + (row * Width * (AreNarrow ? sizeof(ushort) : sizeof(float)));
+    /// <summary>The address of a row.</summary>
+    public void* At(long row) => (byte*)_first + (row * Width * (IsBFloat16 ? sizeof(ushort) : sizeof(float)));
 
     /// <summary>One of the rows.</summary>
-    public HostMatrix Row(long row) => new(At(row), 1, Width, AreNarrow);
+    public HostMatrix Row(long row) => new(At(row), 1, Width, IsBFloat16);
 
-    /// <summary>A row to be read.</summary>
+    /// <summary>A row as float32: its own memory, or scratch.</summary>
     public float* Read(long row, float* scratch)
     {
-        if (!AreNarrow)
+        if (!IsBFloat16)
         {
             return (float*)At(row);
         }
 
-        BFloat16Conversion.Widen((ushort*)At(row), scratch, Width);
+        BFloat16Conversion.ToSingle((ushort*)At(row), scratch, Width);
         return scratch;
     }
 
-    /// <summary>Reads a row into some numbers, which may be its own.</summary>
+    /// <summary>Copies a row as float32. The target may be the row itself.</summary>
     public void ReadInto(long row, float* numbers)
     {
         float* read = Read(row, numbers);
@@ -95,28 +99,28 @@ internal readonly unsafe struct HostMatrix
         }
     }
 
-    /// <summary>Room for a row that is to be written; <see cref="Keep"/> it when it is.</summary>
-    public float* Room(long row, float* scratch) => AreNarrow ? scratch : (float*)At(row);
+    /// <summary>Where a row is to be written as float32: its own memory, or scratch. <see cref="EndWrite"/> ends it.</summary>
+    public float* BeginWrite(long row, float* scratch) => IsBFloat16 ? scratch : (float*)At(row);
 
-    /// <summary>Keeps a row that was written into its <see cref="Room"/>.</summary>
-    public void Keep(long row, float* scratch)
+    /// <summary>Rounds a row that was written to scratch into its place.</summary>
+    public void EndWrite(long row, float* scratch)
     {
-        if (AreNarrow)
+        if (IsBFloat16)
         {
-            BFloat16Conversion.Narrow(scratch, (ushort*)At(row), Width);
+            BFloat16Conversion.ToBFloat16(scratch, (ushort*)At(row), Width);
         }
     }
 
-    /// <summary>Where the float32 numbers of a tensor in one piece lie.</summary>
-    public static float* Pointer(Tensor tensor) => (float*)Address(tensor);
+    /// <summary>The address of a contiguous float32 tensor.</summary>
+    public static float* FloatPointer(Tensor tensor) => (float*)Address(tensor);
 
-    /// <summary>Where a tensor in one piece lies. The memory is native and does not move; it lives as long as its tensor.</summary>
+    /// <summary>The address of a contiguous tensor. The memory is native, does not move, and lives as long as its tensor.</summary>
     public static void* Address(Tensor tensor)
     {
         if (tensor.numel() * tensor.ElementSize > int.MaxValue)
         {
             // Longer than a span can be.
-            return First(tensor);
+            return FirstElement(tensor);
         }
 
         fixed (byte* first = tensor.bytes)
@@ -125,8 +129,8 @@ internal readonly unsafe struct HostMatrix
         }
     }
 
-    /// <summary>Where a tensor's first number lies, in however many pieces the tensor is.</summary>
-    public static void* First(Tensor tensor)
+    /// <summary>The address of the first number of a tensor of any strides.</summary>
+    public static void* FirstElement(Tensor tensor)
     {
         if (tensor.numel() * tensor.ElementSize <= int.MaxValue && tensor.is_contiguous())
         {
@@ -135,5 +139,15 @@ internal readonly unsafe struct HostMatrix
 
         using Tensor one = tensor.as_strided([1], [1], tensor.storage_offset());
         return Address(one);
+    }
+
+    /// <summary>Keeps the memory of tensors alive up to this call.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    public static void KeepAlive(params ReadOnlySpan<Tensor?> tensors)
+    {
+        foreach (var tensor in tensors)
+        {
+            GC.KeepAlive(tensor);
+        }
     }
 }

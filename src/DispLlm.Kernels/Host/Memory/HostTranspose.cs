@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics.X86;
 
 namespace DispLlm.Kernels;
 
-/// <summary>Rows that become columns: four by four where the processor can turn a square over.</summary>
+/// <summary>Transposes a matrix, in squares of four by four where the processor has SSE.</summary>
 internal static unsafe class HostTranspose
 {
     private const int Side = 4;
@@ -11,9 +11,9 @@ internal static unsafe class HostTranspose
     /// <summary>Writes <c>[rows, columns]</c> as <c>[columns, rows]</c>.</summary>
     /// <param name="from">The first row.</param>
     /// <param name="stride">Numbers from one row to the next.</param>
-    /// <param name="rows">How many rows there are.</param>
-    /// <param name="columns">Numbers of a row.</param>
-    /// <param name="to">Where the first column goes.</param>
+    /// <param name="rows">The number of rows.</param>
+    /// <param name="columns">The number of columns.</param>
+    /// <param name="to">The first column of the result.</param>
     /// <param name="toStride">Numbers from one column to the next.</param>
     public static void Write(float* from, long stride, long rows, long columns, float* to, long toStride)
     {
@@ -22,7 +22,7 @@ internal static unsafe class HostTranspose
             long column = 0;
             for (; Sse.IsSupported && row + Side <= rows && column + Side <= columns; column += Side)
             {
-                Turn(from + column, stride, to + (column * toStride), toStride);
+                TransposeSquare(from + column, stride, to + (column * toStride), toStride);
             }
 
             for (; column < columns; column++)
@@ -35,9 +35,10 @@ internal static unsafe class HostTranspose
         }
     }
 
-    private static void Turn(float* from, long stride, float* to, long toStride)
+    private static void TransposeSquare(float* from, long stride, float* to, long toStride)
     {
-        Vector128<float> a = Vector128.Load(from), b = Vector128.Load(from + stride), c = Vector128.Load(from + (2 * stride)), d = Vector128.Load(from + (3 * stride));
+        Vector128<float> a = Vector128.Load(from), b = Vector128.Load(from + stride), c = Vector128.Load(from + (2 * stride)),
+            d = Vector128.Load(from + (3 * stride));
         Vector128<float> low = Sse.UnpackLow(a, b), lower = Sse.UnpackLow(c, d), high = Sse.UnpackHigh(a, b), higher = Sse.UnpackHigh(c, d);
         Sse.MoveLowToHigh(low, lower).Store(to);
         Sse.MoveHighToLow(lower, low).Store(to + toStride);

@@ -5,29 +5,31 @@ using TorchSharp;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// How far the process's resident memory rises during some work. The system keeps one highest value for the whole life of a process; only where it lets that be set back, on Linux, can the
-/// peak of one piece of work be told from that of another.
+/// The rise of the process's resident memory during some work. The system keeps one peak for the life of a process. Only Linux lets it be
+/// reset, so only there the peak of one piece of work is known.
 /// </summary>
 internal static partial class PeakResidentMemory
 {
-    private const string SetBack = "/proc/self/clear_refs";
+    private const string ResetFile = "/proc/self/clear_refs";
 
-    /// <summary>Bytes above what was resident before; null where the system does not tell, or the tensors are not in the process's memory.</summary>
+    /// <summary>
+    /// Bytes above the resident memory before; null where the system does not report them, or tensors are not in host memory.
+    /// </summary>
     public static long? During(bool onHost, Action work)
     {
-        bool measured = onHost && OperatingSystem.IsLinux() && TrySetBack();
+        bool measured = onHost && OperatingSystem.IsLinux() && TryReset();
         long before = measured ? ReadStatus("VmRSS") : 0;
         work();
         return measured ? Math.Max(0, ReadStatus("VmHWM") - before) : null;
     }
 
-    private static bool TrySetBack()
+    private static bool TryReset()
     {
         try
         {
-            // Memory that was freed and kept by the allocator would be used again without a trace.
+            // Free memory that the allocator keeps would be reused, and not be counted.
             _ = MallocTrim(0);
-            File.WriteAllText(SetBack, "5");
+            File.WriteAllText(ResetFile, "5");
             return true;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or EntryPointNotFoundException or DllNotFoundException)
@@ -39,7 +41,8 @@ internal static partial class PeakResidentMemory
     private static long ReadStatus(string key)
     {
         string line = File.ReadLines("/proc/self/status").First(line => line.StartsWith(key, StringComparison.Ordinal));
-        return 1024 * long.Parse(line[(key.Length + 1)..].Replace("kB", string.Empty, StringComparison.Ordinal), NumberStyles.AllowLeadingWhite | NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture);
+        string number = line[(key.Length + 1)..].Replace("kB", string.Empty, StringComparison.Ordinal).Trim();
+        return 1024 * long.Parse(number, NumberStyles.None, CultureInfo.InvariantCulture);
     }
 
     [LibraryImport("libc", EntryPoint = "malloc_trim")]

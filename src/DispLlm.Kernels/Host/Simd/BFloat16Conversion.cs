@@ -4,12 +4,13 @@ using System.Runtime.Intrinsics.X86;
 
 namespace DispLlm.Kernels;
 
-/// <summary>bfloat16 to float32 and back, in the processor's vectors. It is the upper half of float32.</summary>
+/// <summary>Conversion between bfloat16 and float32. A bfloat16 is the upper half of a float32.</summary>
 internal static unsafe class BFloat16Conversion
 {
     private const ushort NotANumber = 0x7FC0;
 
-    public static void Widen(ushort* from, float* to, long count)
+    /// <summary>To float32, exactly.</summary>
+    public static void ToSingle(ushort* from, float* to, long count)
     {
         long i = 0;
         for (; i + SimdMath.Lanes <= count; i += SimdMath.Lanes)
@@ -19,35 +20,38 @@ internal static unsafe class BFloat16Conversion
 
         for (; i < count; i++)
         {
-            to[i] = Widen(from[i]);
+            to[i] = ToSingle(from[i]);
         }
     }
 
-    public static float Widen(ushort number) => BitConverter.UInt32BitsToSingle((uint)number << 16);
+    /// <summary>To float32, exactly.</summary>
+    public static float ToSingle(ushort number) => BitConverter.UInt32BitsToSingle((uint)number << 16);
 
-    /// <summary>To the nearest bfloat16, to the even one of two.</summary>
-    public static void Narrow(float* from, ushort* to, long count)
+    /// <summary>To the nearest bfloat16, ties to even.</summary>
+    public static void ToBFloat16(float* from, ushort* to, long count)
     {
         long i = 0;
         for (; i + SimdMath.Lanes <= count; i += SimdMath.Lanes)
         {
-            var rounded = Rounded(Vector512.Load(from + i));
-            (Avx512F.IsSupported ? Avx512F.ConvertToVector256UInt16(rounded) : Vector256.Narrow(rounded.GetLower(), rounded.GetUpper())).Store(to + i);
+            var rounded = Round(Vector512.Load(from + i));
+            (Avx512F.IsSupported ? Avx512F.ConvertToVector256UInt16(rounded)
+                : Vector256.Narrow(rounded.GetLower(), rounded.GetUpper())).Store(to + i);
         }
 
         for (; i < count; i++)
         {
-            to[i] = Narrow(from[i]);
+            to[i] = ToBFloat16(from[i]);
         }
     }
 
-    public static ushort Narrow(float number)
+    /// <summary>To the nearest bfloat16, ties to even.</summary>
+    public static ushort ToBFloat16(float number)
     {
         uint bits = BitConverter.SingleToUInt32Bits(number);
         return float.IsNaN(number) ? NotANumber : (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
     }
 
-    /// <summary>The first bfloat16 numbers of a row that has fewer than a vector holds, and zeros behind them.</summary>
+    /// <summary>A vector of the first numbers of a row, and zeros after them.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<ushort> Load(ushort* row, long count)
     {
@@ -61,9 +65,9 @@ internal static unsafe class BFloat16Conversion
         return part;
     }
 
-    /// <summary>Numbers rounded to bfloat16, each in the lower half of its 32 bits.</summary>
+    /// <summary>Numbers rounded to bfloat16, each in the lower half of 32 bits.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<uint> Rounded(Vector512<float> numbers)
+    public static Vector512<uint> Round(Vector512<float> numbers)
     {
         var bits = numbers.AsUInt32();
         var rounded = (bits + Vector512.Create(0x7FFFu) + ((bits >> 16) & Vector512<uint>.One)) >> 16;

@@ -5,34 +5,34 @@ using System.Runtime.Intrinsics.X86;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// Rows of numbers in the processor's vectors: sums, extremes, exponentials. Vectors are of 512 bits; a processor with narrower ones computes each in parts,
-/// in the same order, at no loss.
+/// Sums, maxima and exponentials of rows of float32. Vectors have 512 bits; on a processor with narrower ones the runtime splits each, in
+/// the same order and without loss.
 /// </summary>
 internal static unsafe class SimdMath
 {
     /// <summary>Numbers of a vector.</summary>
     public const int Lanes = 16;
 
-    /// <summary>A vector of a row's numbers from one on: as many as it has left, and others behind them.</summary>
+    /// <summary>A vector of a row's numbers from one on; lanes after the end of the row have a padding value.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Load(float* row, long first, long count, float others = 0)
+    public static Vector512<float> Load(float* row, long first, long count, float padding = 0)
     {
         if (first + Lanes <= count)
         {
             return Vector512.Load(row + first);
         }
 
-        var part = Vector512.Create(others);
+        var part = Vector512.Create(padding);
         if (Avx512F.IsSupported)
         {
-            return Avx512F.MaskLoad(row + first, First(count - first), part);
+            return Avx512F.MaskLoad(row + first, Mask(count - first), part);
         }
 
         Unsafe.CopyBlockUnaligned(&part, row + first, (uint)((count - first) * sizeof(float)));
         return part;
     }
 
-    /// <summary>Writes a vector to a row from one number on: as much of it as the row has room for.</summary>
+    /// <summary>Writes a vector to a row from one number on, up to the end of the row.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Vector512<float> vector, float* row, long first, long count)
     {
@@ -42,7 +42,7 @@ internal static unsafe class SimdMath
         }
         else if (Avx512F.IsSupported)
         {
-            Avx512F.MaskStore(row + first, First(count - first), vector);
+            Avx512F.MaskStore(row + first, Mask(count - first), vector);
         }
         else
         {
@@ -50,6 +50,7 @@ internal static unsafe class SimdMath
         }
     }
 
+    /// <summary>The sum.</summary>
     public static float Sum(float* x, long count)
     {
         Vector512<float> first = default, second = default;
@@ -68,6 +69,7 @@ internal static unsafe class SimdMath
         return Vector512.Sum(first + second);
     }
 
+    /// <summary>The sum of <c>(x - mean)^2</c>.</summary>
     public static float SquaredDistance(float* x, long count, float mean)
     {
         Vector512<float> first = default, second = default, centre = Vector512.Create(mean);
@@ -88,8 +90,8 @@ internal static unsafe class SimdMath
         return Vector512.Sum(first + second);
     }
 
-    /// <summary>The sum of products.</summary>
-    public static float Product(float* x, float* y, long count)
+    /// <summary>The sum of <c>x y</c>.</summary>
+    public static float Dot(float* x, float* y, long count)
     {
         Vector512<float> first = default, second = default;
         long i = 0;
@@ -107,8 +109,27 @@ internal static unsafe class SimdMath
         return Vector512.Sum(first + second);
     }
 
-    /// <summary>The highest number.</summary>
-    public static float Highest(float* x, long count)
+    /// <summary>The sum of <c>x y z</c>.</summary>
+    public static float Dot(float* x, float* y, float* z, long count)
+    {
+        Vector512<float> sum = default;
+        long i = 0;
+        for (; i + Lanes <= count; i += Lanes)
+        {
+            sum = Vector512.FusedMultiplyAdd(Vector512.Load(x + i) * Vector512.Load(y + i), Vector512.Load(z + i), sum);
+        }
+
+        float result = Vector512.Sum(sum);
+        for (; i < count; i++)
+        {
+            result += x[i] * y[i] * z[i];
+        }
+
+        return result;
+    }
+
+    /// <summary>The largest number.</summary>
+    public static float Max(float* x, long count)
     {
         Vector512<float> first = Vector512.Create(float.NegativeInfinity), second = first;
         long i = 0;
@@ -144,8 +165,8 @@ internal static unsafe class SimdMath
         }
     }
 
-    /// <summary>Writes <c>x + y z</c>. It may be written over any of them.</summary>
-    public static void PlusProducts(float* x, float* y, float* z, float* to, long count)
+    /// <summary>Writes <c>x + y z</c>. The result may be any of them.</summary>
+    public static void MultiplyAdd(float* x, float* y, float* z, float* to, long count)
     {
         long i = 0;
         for (; i + Lanes <= count; i += Lanes)
@@ -159,7 +180,7 @@ internal static unsafe class SimdMath
         }
     }
 
-    /// <summary>Multiplies numbers in place.</summary>
+    /// <summary>Multiplies numbers by a factor, in place.</summary>
     public static void Scale(float* x, long count, float factor)
     {
         var factors = Vector512.Create(factor);
@@ -175,7 +196,7 @@ internal static unsafe class SimdMath
         }
     }
 
-    /// <summary>Writes products of numbers. They may be written over either.</summary>
+    /// <summary>Writes products of numbers. The result may be either.</summary>
     public static void Multiply(float* x, float* factors, float* to, long count)
     {
         long i = 0;
@@ -190,8 +211,8 @@ internal static unsafe class SimdMath
         }
     }
 
-    /// <summary>Writes <c>exp((x - shift) * scale)</c>, and returns the sum. It may be written over what is read.</summary>
-    public static float Exponentials(float* x, float* to, long count, float shift, float scale)
+    /// <summary>Writes <c>exp((x - shift) * scale)</c>, and returns the sum. The result may be the input.</summary>
+    public static float Exp(float* x, float* to, long count, float shift, float scale)
     {
         Vector512<float> shifts = Vector512.Create(shift), scales = Vector512.Create(scale), sums = default;
         long i = 0;
@@ -217,22 +238,22 @@ internal static unsafe class SimdMath
     public static Vector512<float> Sigmoid(Vector512<float> x) => Vector512<float>.One / (Vector512<float>.One + Exp(-x));
 
     /// <summary>
-    /// <c>exp(x)</c> within two units of the last place, in float32 throughout (the framework's <c>Vector512.Exp</c> goes by float64): the power of two nearest to it, times a polynomial
-    /// over the rest of at most half an octave. Below 2^-125 it is 0.
+    /// <c>exp(x)</c> within two units in the last place, in float32 throughout (.NET's <c>Vector512.Exp</c> uses float64): a power of two
+    /// times a polynomial of the remainder, at most half an octave. It is 0 below 2^-125.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Exp(Vector512<float> x)
     {
-        // Of two numbers of which one is none, the processor's own minimum and maximum take the second.
+        // The native minimum and maximum return the second operand where one is NaN.
         var lowest = Vector512.Create(-86.64339f);
         var within = Vector512.MinNative(Vector512.Create(89f), Vector512.MaxNative(lowest, x));
 
-        // Adding and taking away a large number rounds to a whole one, which then stands in the lower bits.
+        // Adding and subtracting a large number rounds to an integer, which is then in the lower bits.
         var large = Vector512.Create(12582912f);
         var shifted = Vector512.FusedMultiplyAdd(within, Vector512.Create(1.44269504f), large);
         var octaves = shifted - large;
 
-        // ln 2 in two parts, of which the first has few bits: its multiples are exact.
+        // ln 2 in two parts; the first has few bits, so that its multiples are exact.
         var rest = Vector512.FusedMultiplyAdd(octaves, Vector512.Create(-0.693359375f), within);
         rest = Vector512.FusedMultiplyAdd(octaves, Vector512.Create(2.12194440e-4f), rest);
         var sum = Vector512.Create(1.9875691500e-4f);
@@ -243,12 +264,12 @@ internal static unsafe class SimdMath
         sum = Vector512.FusedMultiplyAdd(sum, rest, Vector512.Create(5.0000001201e-1f));
         sum = Vector512.FusedMultiplyAdd(sum, rest * rest, rest + Vector512<float>.One);
 
-        // One octave less, and twice the rest: 2^128 is no number, and the highest results lie just below it.
+        // One octave less, and twice the remainder: 2^128 is infinite, and the largest results are just below it.
         var power = ((shifted.AsInt32() << 23) + Vector512.Create(126 << 23)).AsSingle();
         return Vector512.AndNot((sum + sum) * power, Vector512.LessThan(x, lowest));
     }
 
-    /// <summary>All bits of the first lanes.</summary>
+    /// <summary>A mask of the first lanes.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Vector512<float> First(long count) => Vector512.LessThan(Vector512<int>.Indices, Vector512.Create((int)count)).AsSingle();
+    private static Vector512<float> Mask(long count) => Vector512.LessThan(Vector512<int>.Indices, Vector512.Create((int)count)).AsSingle();
 }

@@ -16,34 +16,37 @@ internal readonly unsafe struct Width512 : IVectorWidth<Vector512<float>>
     public static void Store(Vector512<float> vector, float* to) => vector.Store(to);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Filled(float number) => Vector512.Create(number);
+    public static Vector512<float> Broadcast(float number) => Vector512.Create(number);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> PlusProduct(Vector512<float> sum, Vector512<float> left, Vector512<float> right) => Vector512.FusedMultiplyAdd(left, right, sum);
+    public static Vector512<float> MultiplyAdd(Vector512<float> sum, Vector512<float> left, Vector512<float> right) =>
+        Vector512.FusedMultiplyAdd(left, right, sum);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static float Sum(Vector512<float> s0, Vector512<float> s1, Vector512<float> s2, Vector512<float> s3) => Vector512.Sum(s0 + s1 + (s2 + s3));
+    public static float Sum(Vector512<float> s0, Vector512<float> s1, Vector512<float> s2, Vector512<float> s3) =>
+        Vector512.Sum(s0 + s1 + (s2 + s3));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Sums(Vector512<float> s0, Vector512<float> s1, Vector512<float> s2, Vector512<float> s3) =>
-        Width256.Sums(s0.GetLower() + s0.GetUpper(), s1.GetLower() + s1.GetUpper(), s2.GetLower() + s2.GetUpper(), s3.GetLower() + s3.GetUpper());
+    public static Vector128<float> SumEach(Vector512<float> s0, Vector512<float> s1, Vector512<float> s2, Vector512<float> s3) =>
+        Width256.SumEach(s0.GetLower() + s0.GetUpper(), s1.GetLower() + s1.GetUpper(), s2.GetLower() + s2.GetUpper(),
+            s3.GetLower() + s3.GetUpper());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Evens(ushort* from) => (Vector512.Load((uint*)from) << 16).AsSingle();
+    public static Vector512<float> LoadEven(ushort* from) => (Vector512.Load((uint*)from) << 16).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<float> Odds(ushort* from) => (Vector512.Load((uint*)from) & Vector512.Create(0xFFFF0000)).AsSingle();
+    public static Vector512<float> LoadOdd(ushort* from) => (Vector512.Load((uint*)from) & Vector512.Create(0xFFFF0000)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static (Vector512<float> Evens, Vector512<float> Odds) Pairs(ushort* from, long count)
+    public static (Vector512<float> Even, Vector512<float> Odd) LoadPartial(ushort* from, long count)
     {
         var pairs = BFloat16Conversion.Load(from, count).AsUInt32();
         return ((pairs << 16).AsSingle(), (pairs & Vector512.Create(0xFFFF0000)).AsSingle());
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void StorePairs(Vector512<float> evens, Vector512<float> odds, ushort* to) =>
-        (BFloat16Conversion.Rounded(evens) | (BFloat16Conversion.Rounded(odds) << 16)).Store((uint*)to);
+    public static void StoreEvenOdd(Vector512<float> even, Vector512<float> odd, ushort* to) =>
+        (BFloat16Conversion.Round(even) | (BFloat16Conversion.Round(odd) << 16)).Store((uint*)to);
 }
 
 /// <summary>256 bits: AVX2.</summary>
@@ -58,16 +61,18 @@ internal readonly unsafe struct Width256 : IVectorWidth<Vector256<float>>
     public static void Store(Vector256<float> vector, float* to) => vector.Store(to);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Filled(float number) => Vector256.Create(number);
+    public static Vector256<float> Broadcast(float number) => Vector256.Create(number);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> PlusProduct(Vector256<float> sum, Vector256<float> left, Vector256<float> right) => Vector256.FusedMultiplyAdd(left, right, sum);
+    public static Vector256<float> MultiplyAdd(Vector256<float> sum, Vector256<float> left, Vector256<float> right) =>
+        Vector256.FusedMultiplyAdd(left, right, sum);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static float Sum(Vector256<float> s0, Vector256<float> s1, Vector256<float> s2, Vector256<float> s3) => Vector256.Sum(s0 + s1 + (s2 + s3));
+    public static float Sum(Vector256<float> s0, Vector256<float> s1, Vector256<float> s2, Vector256<float> s3) =>
+        Vector256.Sum(s0 + s1 + (s2 + s3));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Sums(Vector256<float> s0, Vector256<float> s1, Vector256<float> s2, Vector256<float> s3)
+    public static Vector128<float> SumEach(Vector256<float> s0, Vector256<float> s1, Vector256<float> s2, Vector256<float> s3)
     {
         if (!Avx.IsSupported)
         {
@@ -79,22 +84,22 @@ internal readonly unsafe struct Width256 : IVectorWidth<Vector256<float>>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Evens(ushort* from) => (Vector256.Load((uint*)from) << 16).AsSingle();
+    public static Vector256<float> LoadEven(ushort* from) => (Vector256.Load((uint*)from) << 16).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<float> Odds(ushort* from) => (Vector256.Load((uint*)from) & Vector256.Create(0xFFFF0000)).AsSingle();
+    public static Vector256<float> LoadOdd(ushort* from) => (Vector256.Load((uint*)from) & Vector256.Create(0xFFFF0000)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static (Vector256<float> Evens, Vector256<float> Odds) Pairs(ushort* from, long count)
+    public static (Vector256<float> Even, Vector256<float> Odd) LoadPartial(ushort* from, long count)
     {
         var pairs = BFloat16Conversion.Load(from, count).GetLower().AsUInt32();
         return ((pairs << 16).AsSingle(), (pairs & Vector256.Create(0xFFFF0000)).AsSingle());
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void StorePairs(Vector256<float> evens, Vector256<float> odds, ushort* to)
+    public static void StoreEvenOdd(Vector256<float> even, Vector256<float> odd, ushort* to)
     {
-        var rounded = BFloat16Conversion.Rounded(Vector512.Create(evens, odds));
+        var rounded = BFloat16Conversion.Round(Vector512.Create(even, odd));
         (rounded.GetLower() | (rounded.GetUpper() << 16)).Store((uint*)to);
     }
 }
@@ -111,35 +116,37 @@ internal readonly unsafe struct Width128 : IVectorWidth<Vector128<float>>
     public static void Store(Vector128<float> vector, float* to) => vector.Store(to);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Filled(float number) => Vector128.Create(number);
+    public static Vector128<float> Broadcast(float number) => Vector128.Create(number);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> PlusProduct(Vector128<float> sum, Vector128<float> left, Vector128<float> right) => Vector128.FusedMultiplyAdd(left, right, sum);
+    public static Vector128<float> MultiplyAdd(Vector128<float> sum, Vector128<float> left, Vector128<float> right) =>
+        Vector128.FusedMultiplyAdd(left, right, sum);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static float Sum(Vector128<float> s0, Vector128<float> s1, Vector128<float> s2, Vector128<float> s3) => Vector128.Sum(s0 + s1 + (s2 + s3));
+    public static float Sum(Vector128<float> s0, Vector128<float> s1, Vector128<float> s2, Vector128<float> s3) =>
+        Vector128.Sum(s0 + s1 + (s2 + s3));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Sums(Vector128<float> s0, Vector128<float> s1, Vector128<float> s2, Vector128<float> s3) =>
+    public static Vector128<float> SumEach(Vector128<float> s0, Vector128<float> s1, Vector128<float> s2, Vector128<float> s3) =>
         Vector128.Create(Vector128.Sum(s0), Vector128.Sum(s1), Vector128.Sum(s2), Vector128.Sum(s3));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Evens(ushort* from) => (Vector128.Load((uint*)from) << 16).AsSingle();
+    public static Vector128<float> LoadEven(ushort* from) => (Vector128.Load((uint*)from) << 16).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Odds(ushort* from) => (Vector128.Load((uint*)from) & Vector128.Create(0xFFFF0000)).AsSingle();
+    public static Vector128<float> LoadOdd(ushort* from) => (Vector128.Load((uint*)from) & Vector128.Create(0xFFFF0000)).AsSingle();
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static (Vector128<float> Evens, Vector128<float> Odds) Pairs(ushort* from, long count)
+    public static (Vector128<float> Even, Vector128<float> Odd) LoadPartial(ushort* from, long count)
     {
         var pairs = BFloat16Conversion.Load(from, count).GetLower().GetLower().AsUInt32();
         return ((pairs << 16).AsSingle(), (pairs & Vector128.Create(0xFFFF0000)).AsSingle());
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void StorePairs(Vector128<float> evens, Vector128<float> odds, ushort* to)
+    public static void StoreEvenOdd(Vector128<float> even, Vector128<float> odd, ushort* to)
     {
-        var rounded = BFloat16Conversion.Rounded(Vector512.Create(Vector256.Create(evens, odds), default));
+        var rounded = BFloat16Conversion.Round(Vector512.Create(Vector256.Create(even, odd), default));
         (rounded.GetLower().GetLower() | (rounded.GetLower().GetUpper() << 16)).Store((uint*)to);
     }
 }

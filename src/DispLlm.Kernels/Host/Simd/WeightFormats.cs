@@ -2,21 +2,21 @@ using System.Runtime.CompilerServices;
 
 namespace DispLlm.Kernels;
 
-/// <summary>float32: one vector behind the other.</summary>
-/// <typeparam name="TVector">What it is read into.</typeparam>
-/// <typeparam name="TWidth">How that is done.</typeparam>
+/// <summary>float32: one vector after the other.</summary>
+/// <typeparam name="TVector">The vector that it is read into.</typeparam>
+/// <typeparam name="TWidth">The width of the vector.</typeparam>
 internal readonly unsafe struct Float32Format<TVector, TWidth> : IWeightFormat<float, TVector>
     where TVector : struct
     where TWidth : IVectorWidth<TVector>
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TVector First(float* from) => TWidth.Load(from);
+    public static TVector LoadFirst(float* from) => TWidth.Load(from);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TVector Second(float* from) => TWidth.Load(from + TWidth.Lanes);
+    public static TVector LoadSecond(float* from) => TWidth.Load(from + TWidth.Lanes);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static (TVector First, TVector Second) Rest(float* from, long count) =>
+    public static (TVector First, TVector Second) LoadPartial(float* from, long count) =>
         (Part(from, count), count > TWidth.Lanes ? Part(from + TWidth.Lanes, count - TWidth.Lanes) : default);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -27,12 +27,12 @@ internal readonly unsafe struct Float32Format<TVector, TWidth> : IWeightFormat<f
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static float Read(float from) => from;
+    public static float ToSingle(float from) => from;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static float Rounded(float number) => number;
+    public static float FromSingle(float number) => number;
 
-    /// <summary>One vector of what is left. Only ends of rows are read so: they go by memory, whatever the width.</summary>
+    /// <summary>One vector of the end of a row, by way of memory, so that it serves every width.</summary>
     private static TVector Part(float* from, long count)
     {
         var part = SimdMath.Load(from, 0, count);
@@ -41,29 +41,29 @@ internal readonly unsafe struct Float32Format<TVector, TWidth> : IWeightFormat<f
 }
 
 /// <summary>
-/// bfloat16: the even numbers, then the odd ones. Two neighbours are the halves of 32 bits, and each half is one instruction away from its float32.
+/// bfloat16: the even numbers, then the odd ones. Two neighbours are the halves of 32 bits; each takes one instruction to float32.
 /// </summary>
-/// <typeparam name="TVector">What it is read into.</typeparam>
-/// <typeparam name="TWidth">How that is done.</typeparam>
+/// <typeparam name="TVector">The vector that it is read into.</typeparam>
+/// <typeparam name="TWidth">The width of the vector.</typeparam>
 internal readonly unsafe struct BFloat16Format<TVector, TWidth> : IWeightFormat<ushort, TVector>
     where TVector : struct
     where TWidth : IVectorWidth<TVector>
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TVector First(ushort* from) => TWidth.Evens(from);
+    public static TVector LoadFirst(ushort* from) => TWidth.LoadEven(from);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static TVector Second(ushort* from) => TWidth.Odds(from);
+    public static TVector LoadSecond(ushort* from) => TWidth.LoadOdd(from);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static (TVector First, TVector Second) Rest(ushort* from, long count) => TWidth.Pairs(from, count);
+    public static (TVector First, TVector Second) LoadPartial(ushort* from, long count) => TWidth.LoadPartial(from, count);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Store(TVector first, TVector second, ushort* to) => TWidth.StorePairs(first, second, to);
+    public static void Store(TVector first, TVector second, ushort* to) => TWidth.StoreEvenOdd(first, second, to);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static float Read(ushort from) => BFloat16Conversion.Widen(from);
+    public static float ToSingle(ushort from) => BFloat16Conversion.ToSingle(from);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static ushort Rounded(float number) => BFloat16Conversion.Narrow(number);
+    public static ushort FromSingle(float number) => BFloat16Conversion.ToBFloat16(number);
 }

@@ -2,20 +2,20 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Kernels;
 
-/// <summary>Shares work on the CPU's memory among as many threads as the framework may use.</summary>
+/// <summary>Runs loops in parallel, on as many threads as libtorch uses. Thread-safe; several callers may run at a time.</summary>
 internal static unsafe class HostThreads
 {
-    /// <summary>Elements that are worth a thread of their own.</summary>
+    /// <summary>Elements below which another thread does not pay.</summary>
     private const long Grain = 16_384;
 
-    /// <summary>Work on some items, with memory of its own.</summary>
+    /// <summary>The body of a loop over a range of items, with scratch memory of its own.</summary>
     /// <param name="first">The first item.</param>
-    /// <param name="last">Behind the last one.</param>
-    /// <param name="scratch">As many numbers as were asked for.</param>
+    /// <param name="last">The end of the range, exclusive.</param>
+    /// <param name="scratch">As many float32 numbers as were requested.</param>
     public delegate void Work(long first, long last, float* scratch);
 
-    /// <summary>Shares items where there is enough to share.</summary>
-    public static void Share(long items, long elementsEach, Action<long, long> work)
+    /// <summary>Runs a loop over items.</summary>
+    public static void For(long items, long elementsEach, Action<long, long> work)
     {
         if (Threads(items, elementsEach) <= 1)
         {
@@ -23,12 +23,12 @@ internal static unsafe class HostThreads
         }
         else
         {
-            OnThreads(items, elementsEach, (_, first, last) => work(first, last));
+            RunChunks(items, elementsEach, (_, first, last) => work(first, last));
         }
     }
 
-    /// <summary>Shares items; every thread has some numbers to itself.</summary>
-    public static void Share(long items, long elementsEach, long scratch, Work work)
+    /// <summary>The same; each thread has scratch memory.</summary>
+    public static void For(long items, long elementsEach, long scratch, Work work)
     {
         if (Threads(items, elementsEach) <= 1)
         {
@@ -39,43 +39,44 @@ internal static unsafe class HostThreads
 
         // Whole cache lines, so that no two threads write to one.
         scratch = AlignedBuffer.RoundUpToCacheLine(scratch);
-        using var room = new AlignedBuffer(get_num_threads() * scratch);
-        float* rooms = room.First;
-        OnThreads(items, elementsEach, (thread, first, last) => work(first, last, rooms + (thread * scratch)));
+        using var buffer = new AlignedBuffer(get_num_threads() * scratch);
+        float* first = buffer.First;
+        RunChunks(items, elementsEach, (thread, from, to) => work(from, to, first + (thread * scratch)));
     }
 
-    private static void OnThreads(long items, long elementsEach, Action<long, long, long> work)
+    private static void RunChunks(long items, long elementsEach, Action<long, long, long> work)
     {
-        long pieces = Pieces(items, elementsEach, out long size), next = 0;
+        long chunks = CountChunks(items, elementsEach, out long size), next = 0;
         int threads = get_num_threads(), entered = 0;
-        void DoWhatIsLeft()
+        void RunRemaining()
         {
             int thread = Interlocked.Increment(ref entered) - 1;
-            for (long piece = Interlocked.Increment(ref next) - 1; piece < pieces; piece = Interlocked.Increment(ref next) - 1)
+            for (long chunk = Interlocked.Increment(ref next) - 1; chunk < chunks; chunk = Interlocked.Increment(ref next) - 1)
             {
-                work(thread, Math.Min(items, piece * size), Math.Min(items, (piece + 1) * size));
+                work(thread, Math.Min(items, chunk * size), Math.Min(items, (chunk + 1) * size));
             }
         }
 
-        if (OpenMpTeam.Exists)
+        if (OpenMpTeam.IsAvailable)
         {
-            OpenMpTeam.Run(threads, DoWhatIsLeft);
+            OpenMpTeam.Run(threads, RunRemaining);
         }
         else
         {
-            Parallel.For(0, threads, _ => DoWhatIsLeft());
+            Parallel.For(0, threads, _ => RunRemaining());
         }
     }
 
     /// <summary>
-    /// In how many pieces items are shared: the same for the same items and threads, so that sums that are taken piece by piece are the same to the bit.
+    /// The number of chunks that items are split into. It depends on the number of items and threads only, so that sums by chunk are the
+    /// same to the bit.
     /// </summary>
-    public static long Pieces(long items, long elementsEach, out long size)
+    public static long CountChunks(long items, long elementsEach, out long size)
     {
-        // More pieces than threads: one that is held up leaves the rest to the others.
-        long threads = Threads(items, elementsEach), pieces = threads <= 1 ? 1 : Math.Min(items, threads * 4);
-        size = (items + pieces - 1) / pieces;
-        return pieces;
+        // More chunks than threads: the others go ahead where one is preempted.
+        long threads = Threads(items, elementsEach), chunks = threads <= 1 ? 1 : Math.Min(items, threads * 4);
+        size = (items + chunks - 1) / chunks;
+        return chunks;
     }
 
     private static long Threads(long items, long elementsEach) => Math.Min(get_num_threads(), items * elementsEach / Grain);

@@ -5,31 +5,31 @@ using System.Runtime.InteropServices;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// The threads that the framework's own operators run on, where they are those of GNU's OpenMP library. Between two operators they wait by spinning, and threads of another kind
-/// would have to share the processor's cores with them: vector code that stands between products runs on these instead.
+/// libtorch's own threads, where they are those of GNU's OpenMP library. They spin between two operators, so other threads would compete
+/// with them for the cores. Kernels between two matrix multiplications run on these instead.
 /// </summary>
 internal static unsafe class OpenMpTeam
 {
-    // A function of a library that stays in the process, as long as the process lasts.
+    // GOMP_parallel; its library is never unloaded.
     private static readonly delegate* unmanaged<delegate* unmanaged<nint, void>, nint, uint, uint, void> s_parallel = Find();
 
-    /// <summary>Whether there is such a team.</summary>
-    public static bool Exists => s_parallel != null;
+    /// <summary>Whether libtorch uses GNU OpenMP.</summary>
+    public static bool IsAvailable => s_parallel != null;
 
-    /// <summary>Does work on every thread of the team, once on each.</summary>
-    /// <param name="threads">How many threads the framework uses: a team of another size would be made anew.</param>
-    /// <param name="work">What each does.</param>
+    /// <summary>Runs work once on every thread of the team.</summary>
+    /// <param name="threads">The number of threads that libtorch uses: another number would create a new team.</param>
+    /// <param name="work">The work of each thread.</param>
     public static void Run(int threads, Action work)
     {
         var shared = new SharedWork(work);
         var handle = GCHandle.Alloc(shared);
-        s_parallel(&Enter, GCHandle.ToIntPtr(handle), (uint)threads, 0);
+        s_parallel(&RunOnThread, GCHandle.ToIntPtr(handle), (uint)threads, 0);
         handle.Free();
         shared.Failure?.Throw();
     }
 
     [UnmanagedCallersOnly]
-    private static void Enter(nint shared) => ((SharedWork)GCHandle.FromIntPtr(shared).Target!).Do();
+    private static void RunOnThread(nint shared) => ((SharedWork)GCHandle.FromIntPtr(shared).Target!).Run();
 
     private static delegate* unmanaged<delegate* unmanaged<nint, void>, nint, uint, uint, void> Find()
     {
@@ -38,13 +38,14 @@ internal static unsafe class OpenMpTeam
             return null;
         }
 
-        // The one that the framework loaded: a process may hold several, each with threads of its own.
+        // The one that libtorch loaded: a process may have several, each with its own threads.
         using var process = Process.GetCurrentProcess();
         string[] loaded = [.. process.Modules.Cast<ProcessModule>().Select(module => module.FileName)];
         string? torch = Path.GetDirectoryName(loaded.FirstOrDefault(file => Path.GetFileName(file) == "libtorch_cpu.so"));
         string[] teams = [.. loaded.Where(file => Path.GetFileName(file).StartsWith("libgomp", StringComparison.Ordinal))];
         string? own = teams.FirstOrDefault(file => Path.GetDirectoryName(file) == torch) ?? (teams is [var only] ? only : null);
-        return own is not null && NativeLibrary.TryLoad(own, out nint library) && NativeLibrary.TryGetExport(library, "GOMP_parallel", out nint parallel)
+        return own is not null && NativeLibrary.TryLoad(own, out nint library)
+            && NativeLibrary.TryGetExport(library, "GOMP_parallel", out nint parallel)
             ? (delegate* unmanaged<delegate* unmanaged<nint, void>, nint, uint, uint, void>)parallel
             : null;
     }
@@ -55,8 +56,8 @@ internal static unsafe class OpenMpTeam
 
         public ExceptionDispatchInfo? Failure => _failure;
 
-        // Nothing may be thrown through the library's frames.
-        public void Do()
+        // An exception must not pass native frames.
+        public void Run()
         {
             try
             {

@@ -1,0 +1,102 @@
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+
+namespace DispLlm.Modeling;
+
+/// <summary>
+/// The one list of selection sites and of what each is. Layouts, plans, accounting, cutting, file formats and reports go by it, so that a
+/// further site is a further entry here. Immutable and safe from several threads.
+/// </summary>
+public static class SelectionSites
+{
+    /// <summary>Number of sites of one block.</summary>
+    internal const int Count = 5;
+
+    private static readonly SiteDescriptor[] s_sites =
+    [
+        new(SelectionSite.AttentionInput, "what attention reads", shape => shape.HiddenSize)
+        {
+            ReadsStream = true,
+            Columns = [WeightRole.Query, WeightRole.Key, WeightRole.Value, WeightRole.QueryKeyValue],
+        },
+        new(SelectionSite.AttentionOutput, "what attention writes", shape => shape.HiddenSize)
+        {
+            WritesStream = true,
+            Rows = [WeightRole.AttentionOutput],
+        },
+        new(SelectionSite.MlpInput, "what the MLP reads", shape => shape.HiddenSize)
+        {
+            ReadsStream = true,
+            Columns = [WeightRole.MlpGate, WeightRole.MlpUp],
+        },
+        new(SelectionSite.MlpHidden, "the MLP\u2019s hidden features", shape => shape.IntermediateSize)
+        {
+            Rows = [WeightRole.MlpGate, WeightRole.MlpUp],
+            Columns = [WeightRole.MlpDown],
+        },
+        new(SelectionSite.MlpOutput, "what the MLP writes", shape => shape.HiddenSize)
+        {
+            WritesStream = true,
+            Rows = [WeightRole.MlpDown],
+        },
+    ];
+
+    /// <summary>All sites of a block, S1 first: the order of gates, plan files and charts.</summary>
+    public static IReadOnlyList<SelectionSite> All { get; } = [.. s_sites.Select(entry => entry.Site)];
+
+    /// <summary>Position of a site in <see cref="All"/>.</summary>
+    internal static int IndexOf(SelectionSite site) => (int)site is >= 1 and <= Count
+        ? (int)site - 1
+        : throw new ArgumentOutOfRangeException(nameof(site), site, $"The sites are S1 to S{Count}.");
+
+    /// <summary>What a site is.</summary>
+    internal static SiteDescriptor Descriptor(this SelectionSite site) => s_sites[IndexOf(site)];
+
+    /// <summary>The site in messages, such as <c>S4 (MlpHidden)</c>.</summary>
+    internal static string Label(this SelectionSite site) => $"S{(int)site} ({site})";
+
+    /// <summary>A modifier of JSON contracts: a <see cref="SiteMap{T}"/> is an object with one required key per site.</summary>
+    internal static void AddSiteKeys(JsonTypeInfo type)
+    {
+        if (type.Kind != JsonTypeInfoKind.Object || !typeof(ISiteMap).IsAssignableFrom(type.Type))
+        {
+            return;
+        }
+
+        type.CreateObject = () => Activator.CreateInstance(type.Type, nonPublic: true)!;
+        foreach (var entry in s_sites)
+        {
+            var property = type.CreateJsonPropertyInfo(type.Type.GetGenericArguments()[0], entry.Key);
+            property.Get = map => ((ISiteMap)map)[entry.Site];
+            property.Set = (map, value) => ((ISiteMap)map)[entry.Site] = value;
+            property.IsSetNullable = false;
+            property.IsRequired = true;
+            type.Properties.Add(property);
+        }
+    }
+}
+
+/// <summary>What one selection site is.</summary>
+/// <param name="Site">The site.</param>
+/// <param name="Description">Its name for people, after "S1" or the like.</param>
+/// <param name="Size">Number of its gates in one block of a model.</param>
+internal sealed record SiteDescriptor(SelectionSite Site, string Description, Func<ModelShape, int> Size)
+{
+    /// <summary>The site's key in JSON files, such as <c>attention_input</c>.</summary>
+    public string Key { get; } = JsonNamingPolicy.SnakeCaseLower.ConvertName(Site.ToString());
+
+    /// <summary>Whether the site selects what a sublayer reads from the residual stream, after the norm or before it.</summary>
+    public bool ReadsStream { get; init; }
+
+    /// <summary>Whether the site selects what a sublayer writes to the residual stream.</summary>
+    public bool WritesStream { get; init; }
+
+    /// <summary>Whether the site selects features of the residual stream.</summary>
+    public bool IsOnStream => ReadsStream || WritesStream;
+
+    /// <summary>The weights whose rows, and with them the biases, the site cuts.</summary>
+    public IReadOnlyList<WeightRole> Rows { get; init; } = [];
+
+    /// <summary>The weights whose columns the site cuts.</summary>
+    public IReadOnlyList<WeightRole> Columns { get; init; } = [];
+}

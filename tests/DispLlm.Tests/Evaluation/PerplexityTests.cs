@@ -19,7 +19,7 @@ public sealed class PerplexityTests
     public void Batch_size_does_not_change_the_result()
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
-        int[] tokens = SampleModel.Tokens(model);
+        int[] tokens = CreateTokens(model, 448);
         var one = Perplexity.Evaluate(model, tokens, new PerplexityOptions { WindowLength = 64, MaxWindows = 7 }, null);
         var three = Perplexity.Evaluate(model, tokens, new PerplexityOptions { WindowLength = 64, MaxWindows = 7, BatchSize = 3 }, null);
         Assert.Equal(one.Perplexity, three.Perplexity, one.Perplexity * 1e-5);
@@ -30,7 +30,7 @@ public sealed class PerplexityTests
     public void A_first_token_replaces_one_token_of_each_window()
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
-        int[] tokens = SampleModel.Tokens(model)[..189];
+        int[] tokens = CreateTokens(model, 189);
         var result = Perplexity.Evaluate(model, tokens, new PerplexityOptions { WindowLength = 64, FirstToken = 1 }, null);
         Assert.Equal(3, result.Windows);
         Assert.Equal(3 * 63, result.PredictedTokens);
@@ -45,7 +45,7 @@ public sealed class PerplexityTests
     public void Overlapping_windows_score_each_token_once_with_its_whole_context(int window, int stride, bool rest)
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
-        int[] tokens = [.. Enumerable.Range(0, 210).Select(i => i * 331 % model.Spec.VocabularySize)];
+        int[] tokens = CreateTokens(model, 210);
         var result = Perplexity.Evaluate(model, tokens, new PerplexityOptions { WindowLength = window, Stride = stride, IncludePartialWindow = rest, BatchSize = 2 }, null);
 
         double sum = 0;
@@ -74,7 +74,7 @@ public sealed class PerplexityTests
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         var tokenizer = TextTokenizer.FromFolder(SampleModel.Folder);
-        int[] tokens = [.. Enumerable.Range(0, 127).Select(i => i * 331 % model.Spec.VocabularySize)];
+        int[] tokens = CreateTokens(model, 127);
         var published = PerplexityOptions.PaperConvention(tokenizer, 64);
         Assert.Equal(tokenizer.BosTokenId, published.BosToken);
         var result = Perplexity.Evaluate(model, tokens, published, null);
@@ -132,4 +132,6 @@ public sealed class PerplexityTests
         Assert.NotEqual(first, TextGenerator.Generate(model, [1, 300, 400], options with { Seed = 6 }));
         Assert.Equal(20, first.Count);
     }
+
+    private static int[] CreateTokens(PrunableModel model, int count) => [.. Enumerable.Range(0, count).Select(i => i * 331 % model.Spec.VocabularySize)];
 }

@@ -38,7 +38,7 @@ public class LearningBenchmark
     }
 
     [Benchmark(Baseline = true)]
-    public void StepMatmuls() => _shape.Products(2);
+    public void StepMatmuls() => _shape.MatMuls(2);
 
     [Benchmark]
     public void Step() => _trainer.Step([_tokens], _uniforms);
@@ -69,7 +69,7 @@ public class ForwardBenchmark
     }
 
     [Benchmark(Baseline = true)]
-    public void PassMatmuls() => _shape.Products(1);
+    public void PassMatmuls() => _shape.MatMuls(1);
 
     [Benchmark]
     public void Pass()

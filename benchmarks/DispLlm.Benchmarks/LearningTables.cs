@@ -25,7 +25,7 @@ internal static class LearningTables
             Tensor[] gates = [.. Enumerable.Range(0, rounds + 1).Select(
                 _ => (random.Uniform(shape.Model.GateLayout.Count) < open).to(ScalarType.Float32).to(backend.Device))];
             int round = 0;
-            double share = Quotient(backend, rounds, () => shape.Products(2), () => run(gates[round++]));
+            double share = Quotient(backend, rounds, () => shape.MatMuls(2), () => run(gates[round++]));
             Array.ForEach(gates, tensor => tensor.Dispose());
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture, $"| {step} | {open:P0} | {kept} | {share:F2} | {share * (1 + shape.AttentionShare()):F2} |"));
@@ -50,7 +50,7 @@ internal static class LearningTables
         {
             using var wide = new StepModel(of, TorchBackend.Cpu());
             using var gates = ones(shape.Model.GateLayout.Count, device: backend.Device);
-            double matmuls = Quotient(backend, rounds, () => shape.Products(2), () => wide.Products(2));
+            double matmuls = Quotient(backend, rounds, () => shape.MatMuls(2), () => wide.MatMuls(2));
             double steps = Quotient(
                 backend, rounds, () => Step(shape, gates, tokens, ActivationCheckpointing.None), () =>
                     Step(wide, gates, tokens, ActivationCheckpointing.None));

@@ -57,7 +57,7 @@ internal sealed class StepModel : IDisposable
     }
 
     /// <summary>The matrix multiplications of a dense forward pass without attention's scores, <paramref name="times"/> times.</summary>
-    public void Products(int times)
+    public void MatMuls(int times)
     {
         using var noGradient = no_grad();
         for (int i = 0; i < times; i++)

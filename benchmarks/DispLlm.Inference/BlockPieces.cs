@@ -26,7 +26,8 @@ internal enum BlockPiece
 }
 
 /// <summary>
-/// The pieces of a forward pass through a model's blocks, with the library's own code and the model's weights, in the order of a forward pass: the processor's caches hold
+/// The pieces of a forward pass through a model's blocks, with the library's own code and the model's weights, in the order of a forward
+/// pass: the processor's caches hold
 /// what they hold in use.
 /// </summary>
 internal sealed class BlockPieces : IDisposable

@@ -33,7 +33,8 @@ internal sealed class Turns(Settings settings)
     /// <summary>The median of the ratios round by round.</summary>
     public static double Ratio(double[] over, double[] under) => Median(over.Zip(under, (a, b) => a / b));
 
-    /// <summary>How often an action is repeated in one turn, so that the clock can measure it. Trying it also warms it up, until the JIT has optimized it.</summary>
+    /// <summary>How often an action is repeated in one turn, so that the clock can measure it. Trying it also warms it up, until the JIT
+    /// has optimized it.</summary>
     public int Repetitions(Action thing)
     {
         var once = Time(thing, 1);

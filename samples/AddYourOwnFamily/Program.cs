@@ -21,7 +21,7 @@ try
     string target = Path.Combine(Path.GetTempPath(), $"displlm-{model.Family.Name}-{Guid.NewGuid():N}");
     await result.SaveAsync(target);
 
-    // What was cut computes what the gates promised.
+    // The pruned model computes what the gated model computes.
     using var pruned = PrunableModel.Load(target, options: options);
     using var tokens = torch.randint(0, model.Spec.VocabularySize, [1, 16], torch.ScalarType.Int64);
     using var gates = Gates.FromPlan(result.Plan, model.Backend);

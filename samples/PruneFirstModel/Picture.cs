@@ -12,7 +12,7 @@ internal static class Picture
     public static void Widths(SelectionPlan plan, DecoderSpec spec)
     {
         Console.WriteLine("Kept widths, one bar a block, first block left:");
-        foreach (var site in Enum.GetValues<SelectionSite>())
+        foreach (var site in SelectionSites.All)
         {
             int size = site == SelectionSite.MlpHidden ? spec.IntermediateSize : spec.HiddenSize;
             string bars = string.Concat(plan.Blocks.Select(block => Levels[(int)Math.Ceiling(block[site].Count * 8.0 / size) - 1]));

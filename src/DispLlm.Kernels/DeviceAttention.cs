@@ -13,7 +13,8 @@ internal static class DeviceAttention
     private const long MostTiled = 1024;
 
     /// <summary>
-    /// Whether a learning step's attention on the CPU is computed by matrix multiplications, which save the attention weights: where AMX, or AVX512-BF16 with the rows of
+    /// Whether a learning step's attention on the CPU is computed by matrix multiplications, which save the attention weights: where AMX,
+    /// or AVX512-BF16 with the rows of
     /// a whole group of heads, is faster than SIMD kernels in float32.
     /// </summary>
     public static bool UsesMatmul(ScalarType type, long heads, long keyValueHeads) =>
@@ -43,8 +44,10 @@ internal static class DeviceAttention
     /// <param name="query"><c>[batch, heads, seq, head]</c>.</param>
     /// <param name="key"><c>[batch, key-value heads, positions, head]</c>.</param>
     /// <param name="value"><c>[batch, key-value heads, positions, head]</c>.</param>
-    /// <param name="padding">Padding positions at the front of each row, which only attend to themselves; null where no row has any.</param>
-    /// <param name="visible">Called where a mask is needed: <c>[batch or 1, 1, seq, positions]</c>, bool; null to attend to all positions.</param>
+    /// <param name="padding">Padding positions at the front of each row, which only attend to themselves; null where no row has
+    /// any.</param>
+    /// <param name="visible">Called where a mask is needed: <c>[batch or 1, 1, seq, positions]</c>, bool; null to attend to all
+    /// positions.</param>
     public static Tensor Causal(Tensor query, Tensor key, Tensor value, IReadOnlyList<int>? padding, Func<Tensor?> visible) =>
         IsTiled(query, key, value) ? TiledAttention.Apply(query, key, value, padding) : Masked(query, key, value, visible());
 
@@ -55,7 +58,8 @@ internal static class DeviceAttention
     /// <param name="visible"><c>[batch or 1, 1, seq, seen]</c>, bool; null to attend to all positions.</param>
     public static Tensor Masked(Tensor query, Tensor key, Tensor value, Tensor? visible) => Fused(query, key, value, visible, causal: false);
 
-    /// <summary>SIMD kernels are the fastest on the CPU, except for bfloat16 on processors with AMX, which libtorch's fused kernel uses.</summary>
+    /// <summary>SIMD kernels are the fastest on the CPU, except for bfloat16 on processors with AMX, which libtorch's fused kernel
+    /// uses.</summary>
     private static bool IsTiled(Tensor query, Tensor key, Tensor value) =>
         TiledAttention.CanHandle(query, key, value) && !(query.dtype == ScalarType.BFloat16 && BFloat16Support.HasAmx);
 

@@ -3,7 +3,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Tests;
 
 /// <summary>
-/// Where the conformance suite computes: on the CPU, or where <c>DISPLLM_TEST_DEVICE=cuda</c> says so on the first GPU. Asked for a GPU that is not there, every test fails rather than
+/// Where the conformance suite computes: on the CPU, or where <c>DISPLLM_TEST_DEVICE=cuda</c> says so on the first GPU. Asked for a GPU
+/// that is not there, every test fails rather than
 /// none of them meeting it.
 /// </summary>
 internal static class TestBackend

@@ -7,8 +7,10 @@ using Microsoft.Build.Framework;
 using Microsoft.Build.Utilities;
 
 /// <summary>
-/// Turns the C# blocks of a Markdown page into one class whose method runs them in order. Each block is a function inside the one before: it sees what
-/// the page has declared so far, and may declare a name anew. Types that a block declares become types of the class. Line directives keep the page's lines.
+/// Turns the C# blocks of a Markdown page into one class whose method runs them in order. Each block is a function inside the one before:
+/// it sees what
+/// the page has declared so far, and may declare a name anew. Types that a block declares become types of the class. Line directives keep
+/// the page's lines.
 /// A block inside an HTML comment counts too: it sets up what the page takes for granted.
 /// </summary>
 public class PageCode : Task
@@ -24,7 +26,8 @@ public class PageCode : Task
     [Required]
     public string Output { get; set; }
 
-    /// <summary>Settings to run the page with instead of its own, each as <c>pattern=&gt;replacement</c>: a page may learn for a night, a test may not.</summary>
+    /// <summary>Settings to run the page with instead of its own, each as <c>pattern=&gt;replacement</c>: a page may learn for a night, a
+    /// test may not.</summary>
     public string[] Settings { get; set; }
 
     public override bool Execute()
@@ -58,7 +61,7 @@ public class PageCode : Task
             }
             else
             {
-                // Behind a program's statements come its types, to the end of the block.
+                // A program's types follow its statements, to the end of the block.
                 bool declares = s_type.IsMatch(line);
                 if (declares && part != types)
                 {

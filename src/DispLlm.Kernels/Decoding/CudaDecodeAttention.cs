@@ -5,7 +5,8 @@ namespace DispLlm.Kernels;
 /// <summary>Attention of one decode step on a GPU. The kernel computes padding and positions itself.</summary>
 /// <param name="kernels">The kernels.</param>
 /// <param name="memory">The cache.</param>
-/// <param name="length">Where the kernel reads the sequence length, this step included, <c>[1]</c>, int32; null to take it from the cache.</param>
+/// <param name="length">Where the kernel reads the sequence length, this step included, <c>[1]</c>, int32; null to take it from the
+/// cache.</param>
 internal sealed class CudaDecodeAttention(CudaDecodeKernels kernels, IKeyValueMemory memory, Tensor? length) : IDecodeAttention
 {
     /// <inheritdoc/>

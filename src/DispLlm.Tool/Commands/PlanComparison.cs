@@ -42,7 +42,7 @@ internal sealed class PlanComparison(string firstName, SelectionPlan first, stri
             column.Alignment = Justify.Right;
         }
 
-        foreach (var site in WidthTable.Sites)
+        foreach (var site in SelectionSites.All)
         {
             var differences = _diff.Sites.Where(difference => difference.Site == site);
             int removed = differences.Sum(difference => difference.Removed.Count);

@@ -23,7 +23,7 @@ internal sealed record PlanSummary(SelectionPlan Plan)
             ["whole_model"] = Plan.KeptFraction(ParameterScope.WholeModel),
         },
         ["gains"] = Plan.Scales?.ToString(),
-        ["widths"] = new JsonObject(WidthTable.Sites.Select(site => KeyValuePair.Create(
+        ["widths"] = new JsonObject(SelectionSites.All.Select(site => KeyValuePair.Create(
             $"S{(int)site}", (JsonNode?)new JsonArray([.. Plan.Blocks.Select(block => (JsonNode)block[site].Count)])))),
     };
 

@@ -8,8 +8,6 @@ internal static class WidthTable
 {
     private const string Levels = "▁▂▃▄▅▆▇█";
 
-    public static IReadOnlyList<SelectionSite> Sites { get; } = Enum.GetValues<SelectionSite>();
-
     /// <summary>One character per block, whose height is the kept fraction.</summary>
     public static string DrawBars(SelectionPlan plan, SelectionSite site)
     {
@@ -29,7 +27,7 @@ internal static class WidthTable
             column.Alignment = Justify.Right;
         }
 
-        foreach (var site in Sites)
+        foreach (var site in SelectionSites.All)
         {
             int[] widths = [.. plan.Blocks.Select(block => block[site].Count)];
             table.AddRow(

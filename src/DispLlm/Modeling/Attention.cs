@@ -38,7 +38,8 @@ internal sealed class Attention(AttentionMask mask, long length, KeyValueCache? 
 
     /// <summary>Rotary embedding and attention of a block in one kernel, where there is one for a decode step.</summary>
     /// <param name="block">The block's index.</param>
-    /// <param name="projected">Queries, keys and values as projections return them, <c>[batch, 1, heads x head_dim]</c> each; may be overwritten.</param>
+    /// <param name="projected">Queries, keys and values as projections return them, <c>[batch, 1, heads x head_dim]</c> each; may be
+    /// overwritten.</param>
     /// <param name="headDim">Features of a head.</param>
     /// <param name="rotary">The rotary embedding; null for none.</param>
     /// <returns><c>[batch, 1, heads x head_dim]</c>; null where there is no such kernel.</returns>

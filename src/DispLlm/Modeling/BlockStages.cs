@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// The forward pass of one block in four stages: query, key and value; attention's output; gate and up; down. Before each stage its input can be read, and its
+/// The forward pass of one block in four stages: query, key and value; attention's output; gate and up; down. Before each stage its input
+/// can be read, and its
 /// weights may still change.
 /// </summary>
 internal sealed class BlockStages : IDisposable
@@ -27,7 +28,8 @@ internal sealed class BlockStages : IDisposable
         _features = Keep(() => block.AttentionInput(hidden, policy));
     }
 
-    /// <summary>The input of the next stage's weights, before any gate, <c>[batch, seq, features]</c>; after the last stage the output of the block.</summary>
+    /// <summary>The input of the next stage's weights, before any gate, <c>[batch, seq, features]</c>; after the last stage the output of
+    /// the block.</summary>
     public Tensor Features => _features;
 
     /// <summary>The residual stream that the sublayer's output will be added to.</summary>
@@ -58,7 +60,8 @@ internal sealed class BlockStages : IDisposable
         }
     }
 
-    /// <summary>Computes the remaining stages and returns the output of the block, <c>[batch, seq, d]</c>. The caller disposes it.</summary>
+    /// <summary>Computes the remaining stages and returns the output of the block, <c>[batch, seq, d]</c>. The caller disposes
+    /// it.</summary>
     public Tensor Finish()
     {
         while (_site is not null)

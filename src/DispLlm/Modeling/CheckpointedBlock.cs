@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// Activation checkpointing of a block: only its input is saved for the backward pass, which recomputes the rest. A step then holds the activations of one block
+/// Activation checkpointing of a block: only its input is saved for the backward pass, which recomputes the rest. A step then holds the
+/// activations of one block
 /// instead of all, and takes one more forward pass. The results are the same bit for bit.
 /// </summary>
 internal sealed class CheckpointedBlock : autograd.SingleTensorFunction<CheckpointedBlock>

@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// The network of every family: embedding, blocks, final norm, head. It reads a <see cref="DecoderSpec"/> and knows no family's name. Thread-safe;
+/// The network of every family: embedding, blocks, final norm, head. It reads a <see cref="DecoderSpec"/> and knows no family's name.
+/// Thread-safe;
 /// <see cref="Dispose"/> waits for calls that <see cref="Enter"/> counts.
 /// </summary>
 internal sealed class Decoder : IDisposable
@@ -52,7 +53,8 @@ internal sealed class Decoder : IDisposable
     /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
     public UseCounter.Use Enter() => _uses.Enter();
 
-    /// <summary>Logits <c>[batch, seq, vocab]</c>, or <c>[batch, 1, vocab]</c> of the last position only. The caller disposes them.</summary>
+    /// <summary>Logits <c>[batch, seq, vocab]</c>, or <c>[batch, 1, vocab]</c> of the last position only. The caller disposes
+    /// them.</summary>
     public Tensor Logits(Tensor tokens, Gates? gates, bool lastOnly, KeyValueCache? cache = null)
     {
         using var scope = NewDisposeScope();
@@ -87,7 +89,7 @@ internal sealed class Decoder : IDisposable
         void Record(int block, SelectionSite site, Tensor features) =>
 
             // It outlives the block's dispose scope.
-            squares[block * GateLayout.SitesPerBlock + (int)site - 1] = features.to(ScalarType.Float32).PowScalar(2).mean([0L, 1L]).DetachFromDisposeScope();
+            squares[block * SelectionSites.Count + SelectionSites.IndexOf(site)] = features.to(ScalarType.Float32).PowScalar(2).mean([0L, 1L]).DetachFromDisposeScope();
 
         try
         {
@@ -217,21 +219,21 @@ internal sealed class Decoder : IDisposable
         return new Projection(_weights[headRole, -1], _weights.Bias(WeightRole.Head, -1)).Apply(features);
     }
 
-    /// <summary>The gates of one block, S1 to S5, among all.</summary>
+    /// <summary>The gates of one block among all.</summary>
     private Tensor BlockGates(Tensor gates, int block)
     {
-        var (first, last) = (_layout[block, SelectionSite.AttentionInput], _layout[block, SelectionSite.MlpOutput]);
+        var (first, last) = (_layout[block, SelectionSites.All[0]], _layout[block, SelectionSites.All[^1]]);
         return gates.narrow(0, first.Offset, last.Offset + last.Size - first.Offset);
     }
 
     private GatedPolicy GatedPolicyFor(int block, Tensor gatesOfBlock, NormOrder order)
     {
-        long[] sizes = [.. Enumerable.Range(1, GateLayout.SitesPerBlock).Select(site => (long)_layout[block, (SelectionSite)site].Size)];
+        long[] sizes = [.. SelectionSites.All.Select(site => (long)_layout[block, site].Size)];
         SiteGates[] sites =
         [
             .. gatesOfBlock.On(DeviceOf(block)).split(sizes).Select(values => new SiteGates(values, DeviceKernels.SelectOpenGates(values))),
         ];
-        return new GatedPolicy(site => sites[(int)site - 1], order);
+        return new GatedPolicy(site => sites[SelectionSites.IndexOf(site)], order);
     }
 
     private Device DeviceOf(int block) => _backend.GetBlockDevice(block, _spec.NumLayers);

@@ -5,7 +5,8 @@ using static TorchSharp.torch.nn;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// One decoder block: attention and MLP over the residual stream. Widths are those of its weights and its policy, so that dense, gated and pruned models run the
+/// One decoder block: attention and MLP over the residual stream. Widths are those of its weights and its policy, so that dense, gated and
+/// pruned models run the
 /// same lines.
 /// </summary>
 internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights weights, RotaryEmbedding? rotary)

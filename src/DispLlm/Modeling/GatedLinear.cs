@@ -6,7 +6,8 @@ namespace DispLlm.Modeling;
 /// <summary>The gates of one site.</summary>
 /// <param name="Values"><c>[size of the site]</c>, float32.</param>
 /// <param name="Open">
-/// The indices that matrix multiplications compute with, int64: all open gates, and the few closed ones that fill a vector. Null where all are computed with.
+/// The indices that matrix multiplications compute with, int64: all open gates, and the few closed ones that fill a vector. Null where all
+/// are computed with.
 /// </param>
 internal sealed record SiteGates(Tensor Values, Tensor? Open)
 {
@@ -15,8 +16,10 @@ internal sealed record SiteGates(Tensor Values, Tensor? Open)
 }
 
 /// <summary>
-/// Linear projections of gated features: <c>y = (x * s) W^T + b</c>. The forward pass skips the columns of W whose gate is closed, the backward pass the rows whose
-/// output is multiplied by a closed gate. The gradient of a closed gate needs all columns, so each multiplication is shortened on one side only.
+/// Linear projections of gated features: <c>y = (x * s) W^T + b</c>. The forward pass skips the columns of W whose gate is closed, the
+/// backward pass the rows whose
+/// output is multiplied by a closed gate. The gradient of a closed gate needs all columns, so each multiplication is shortened on one side
+/// only.
 /// </summary>
 internal sealed class GatedInputLinear : autograd.MultiTensorFunction<GatedInputLinear>
 {
@@ -63,14 +66,16 @@ internal sealed class GatedInputLinear : autograd.MultiTensorFunction<GatedInput
 }
 
 /// <summary>
-/// A linear projection with gated outputs, and gated inputs where they have gates, added to the residual stream: <c>h + ((x * s) W^T + b) * t</c>. The forward pass skips
+/// A linear projection with gated outputs, and gated inputs where they have gates, added to the residual stream: <c>h + ((x * s) W^T + b) *
+/// t</c>. The forward pass skips
 /// the columns of W whose s is closed, the backward pass the rows whose t is closed.
 /// </summary>
 internal sealed class GatedOutputLinear : autograd.SingleTensorFunction<GatedOutputLinear>
 {
     public override string Name => nameof(GatedOutputLinear);
 
-    /// <summary>The residual stream with the projection of <c>[..., in]</c> added; differentiable in the stream, the features and both gates.</summary>
+    /// <summary>The residual stream with the projection of <c>[..., in]</c> added; differentiable in the stream, the features and both
+    /// gates.</summary>
     /// <param name="residual">The residual stream, <c>[..., out]</c>.</param>
     /// <param name="x">The features, before their gates where they have some.</param>
     /// <param name="inputGates">The gates of the inputs; null for none.</param>

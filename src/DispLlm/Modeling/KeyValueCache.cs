@@ -4,8 +4,10 @@ using static TorchSharp.torch;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// The keys and values of all tokens that a model has read, so that the next token costs one decode step. It belongs to the model that created it and grows as it
-/// is filled. Heads are not pruned: the cache of a pruned model is as large as that of the dense one. For one thread at a time: a call while another is running
+/// The keys and values of all tokens that a model has read, so that the next token costs one decode step. It belongs to the model that
+/// created it and grows as it
+/// is filled. Heads are not pruned: the cache of a pruned model is as large as that of the dense one. For one thread at a time: a call
+/// while another is running
 /// throws, and <see cref="Dispose"/> waits for a running call.
 /// </summary>
 public sealed class KeyValueCache : IDisposable, IKeyValueMemory
@@ -32,7 +34,8 @@ public sealed class KeyValueCache : IDisposable, IKeyValueMemory
     public long Length { get; private set; }
 
     /// <summary>
-    /// Number of columns at the front of each row that are padding and that no token attends to, where prompts of unequal length are put in one batch; null where no
+    /// Number of columns at the front of each row that are padding and that no token attends to, where prompts of unequal length are put in
+    /// one batch; null where no
     /// row has any.
     /// </summary>
     public IReadOnlyList<int>? Padding => _padding;
@@ -90,7 +93,8 @@ public sealed class KeyValueCache : IDisposable, IKeyValueMemory
     /// <summary>Whether a model has created this cache. Another model's keys have other heads or another type.</summary>
     internal bool BelongsTo(object model) => ReferenceEquals(model, _model);
 
-    /// <summary>Adds a block's <c>[batch, heads, new, head_dim]</c>, and returns all that are held: views, valid until the next call.</summary>
+    /// <summary>Adds a block's <c>[batch, heads, new, head_dim]</c>, and returns all that are held: views, valid until the next
+    /// call.</summary>
     internal (Tensor Key, Tensor Value) Append(int block, Tensor key, Tensor value)
     {
         long count = key.size(2), total = Length + count;
@@ -101,7 +105,8 @@ public sealed class KeyValueCache : IDisposable, IKeyValueMemory
     }
 
     /// <summary>
-    /// A block's keys and values with space for one more position after <see cref="Length"/>, <c>[batch, heads, capacity, head_dim]</c> each. Valid until the next call.
+    /// A block's keys and values with space for one more position after <see cref="Length"/>, <c>[batch, heads, capacity, head_dim]</c>
+    /// each. Valid until the next call.
     /// </summary>
     internal (Tensor Key, Tensor Value) Reserve(int block, Tensor like, long heads, long headDim) => Reserve(block, like, heads, Length + 1, headDim);
 

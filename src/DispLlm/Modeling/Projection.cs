@@ -27,7 +27,8 @@ internal readonly record struct Projection(Tensor Weight, Tensor? Bias)
     public static Tensor Rows(Tensor x) => x.reshape(-1, x.shape[^1]);
 }
 
-/// <summary>Queries, keys and values of all heads, <c>[batch, heads, seq, head_dim]</c> each, from separate weights or from a fused one.</summary>
+/// <summary>Queries, keys and values of all heads, <c>[batch, heads, seq, head_dim]</c> each, from separate weights or from a fused
+/// one.</summary>
 internal abstract class QueryKeyValueProjection
 {
     /// <summary>The projections of the residual stream.</summary>

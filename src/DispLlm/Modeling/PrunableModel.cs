@@ -7,7 +7,8 @@ using static TorchSharp.torch;
 namespace DispLlm;
 
 /// <summary>
-/// A language model loaded from a checkpoint folder, dense or pruned. Thread-safe; <see cref="Dispose"/> waits for running calls, and calls after it throw
+/// A language model loaded from a checkpoint folder, dense or pruned. Thread-safe; <see cref="Dispose"/> waits for running calls, and calls
+/// after it throw
 /// <see cref="ObjectDisposedException"/>.
 /// </summary>
 public sealed class PrunableModel : IPrunableModel
@@ -53,7 +54,8 @@ public sealed class PrunableModel : IPrunableModel
     /// <param name="backend">Where tensors live. Default: <see cref="TorchBackend.Cpu"/> in float32.</param>
     /// <param name="options">How to load.</param>
     /// <param name="cancellationToken">Stops loading; what was loaded is released.</param>
-    /// <exception cref="CheckpointException">The folder, a file in it or a tensor is not as its configuration says; it is named.</exception>
+    /// <exception cref="CheckpointException">The folder, a file in it or a tensor is not as its configuration says; it is
+    /// named.</exception>
     /// <exception cref="UnsupportedModelException">The configuration asks for something that is not computed here; it is named.</exception>
     public static PrunableModel Load(
         string folder, ITensorBackend? backend = null, LoadOptions? options = null, CancellationToken cancellationToken = default)
@@ -92,7 +94,8 @@ public sealed class PrunableModel : IPrunableModel
     }
 
     /// <summary>
-    /// A model of a configuration with uninitialized weights, to check shapes and sizes. On <see cref="TorchBackend.Meta"/> it takes no memory.
+    /// A model of a configuration with uninitialized weights, to check shapes and sizes. On <see cref="TorchBackend.Meta"/> it takes no
+    /// memory.
     /// </summary>
     /// <param name="config">A <c>config.json</c>.</param>
     /// <param name="backend">Where tensors live. Default: <see cref="TorchBackend.Meta"/>.</param>
@@ -108,7 +111,8 @@ public sealed class PrunableModel : IPrunableModel
     }
 
     /// <summary>
-    /// The model that is left under a plan, in memory: the same weights, bit for bit, as those that <see cref="PrunedModelBuilder"/> writes where the
+    /// The model that is left under a plan, in memory: the same weights, bit for bit, as those that <see cref="PrunedModelBuilder"/> writes
+    /// where the
     /// checkpoint has this backend's type. The caller disposes it; this model may be disposed before it.
     /// </summary>
     /// <param name="plan">What to keep.</param>
@@ -273,7 +277,8 @@ public sealed class PrunableModel : IPrunableModel
         gates.Order.EnsureFits(Spec);
     }
 
-    /// <summary>An id outside the embedding would be a native error, or on a GPU a failed device. It is checked where that costs nothing: on the CPU.</summary>
+    /// <summary>An id outside the embedding would be a native error, or on a GPU a failed device. It is checked where that costs nothing:
+    /// on the CPU.</summary>
     private void CheckVocabulary(Tensor tokens)
     {
         if (tokens.device_type != DeviceType.CPU || tokens.numel() == 0)

@@ -17,7 +17,7 @@ internal static class PrunedFormat
     private const string IndexPrefix = "displlm.blocks.";
 
     /// <summary>
-    /// The sites whose index lists the pruned network needs: those on the residual stream. At S4 the weights on both sides are cut.
+    /// The sites whose index lists the pruned network needs: those on the residual stream. At S4 the weights on both sides are pruned.
     /// </summary>
     public static IReadOnlyList<SelectionSite> IndexedSites { get; } =
         [.. SelectionSites.All.Where(site => site.Descriptor().IsOnStream)];

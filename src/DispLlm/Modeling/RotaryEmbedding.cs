@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// Rotary position embedding on one device. Cosine and sine of a prefill are computed when they are needed, which costs little beside one projection; for decode
+/// Rotary position embedding on one device. Cosine and sine of a prefill are computed when they are needed, which costs little beside one
+/// projection; for decode
 /// steps a table of all positions is kept. Thread-safe.
 /// </summary>
 internal sealed class RotaryEmbedding : IDisposable
@@ -30,8 +31,10 @@ internal sealed class RotaryEmbedding : IDisposable
     }
 
     /// <summary>
-    /// Cosine and sine of positions <c>[seq]</c> or <c>[batch, seq]</c> in the compute type: <c>[seq, rotary_dim]</c> or <c>[batch, seq, rotary_dim]</c>, each half of
-    /// them the same angles. The first half of the sines is negated, so that the embedding is <c>x cosine + (x with its halves swapped) sine</c>.
+    /// Cosine and sine of positions <c>[seq]</c> or <c>[batch, seq]</c> in the compute type: <c>[seq, rotary_dim]</c> or <c>[batch, seq,
+    /// rotary_dim]</c>, each half of
+    /// them the same angles. The first half of the sines is negated, so that the embedding is <c>x cosine + (x with its halves swapped)
+    /// sine</c>.
     /// </summary>
     public (Tensor Cosine, Tensor Sine) Compute(Tensor positions, ScalarType type)
     {
@@ -41,7 +44,8 @@ internal sealed class RotaryEmbedding : IDisposable
     }
 
     /// <summary>
-    /// Cosine and sine of at least so many positions from 0. A table has twice the positions of the one before, which is kept: another thread may be reading it.
+    /// Cosine and sine of at least so many positions from 0. A table has twice the positions of the one before, which is kept: another
+    /// thread may be reading it.
     /// </summary>
     public (Tensor Cosine, Tensor Sine) Table(long length, ScalarType type)
     {
@@ -61,7 +65,8 @@ internal sealed class RotaryEmbedding : IDisposable
     }
 
     /// <summary>
-    /// Rotates the pairs (i, i + half) of the first <c>rotary_dim</c> features of <c>[batch, heads, seq, head_dim]</c>; in place where no gradient is wanted.
+    /// Rotates the pairs (i, i + half) of the first <c>rotary_dim</c> features of <c>[batch, heads, seq, head_dim]</c>; in place where no
+    /// gradient is wanted.
     /// </summary>
     public static Tensor Apply(Tensor x, Tensor cosine, Tensor sine)
     {

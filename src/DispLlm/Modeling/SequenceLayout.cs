@@ -4,12 +4,14 @@ using static TorchSharp.torch;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// Positions and attention mask of a batch that is not simply causal: several continuations after one context, or rows of unequal length. It does not own its
+/// Positions and attention mask of a batch that is not simply causal: several continuations after one context, or rows of unequal length.
+/// It does not own its
 /// tensors. Thread-safe to read.
 /// </summary>
 /// <param name="PositionIds"><c>[batch, seq]</c>, int64, on the CPU: each token's position, from 0.</param>
 /// <param name="AttentionMask">
-/// <c>[batch, seq, seq]</c>, bool, on the CPU: whether the token of the second axis attends to that of the third. Each attends to at least one.
+/// <c>[batch, seq, seq]</c>, bool, on the CPU: whether the token of the second axis attends to that of the third. Each attends to at least
+/// one.
 /// </param>
 public sealed record SequenceLayout(Tensor PositionIds, Tensor AttentionMask)
 {

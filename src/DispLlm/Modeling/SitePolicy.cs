@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// How sublayers read from and write to the residual stream at the selection sites. The mathematics of a block is the same for a dense, a gated and a pruned model;
+/// How sublayers read from and write to the residual stream at the selection sites. The mathematics of a block is the same for a dense, a
+/// gated and a pruned model;
 /// only its policy differs.
 /// </summary>
 internal abstract class SitePolicy
@@ -20,7 +21,8 @@ internal abstract class SitePolicy
         Projection.Apply(input, [.. projections]);
 
     /// <summary>
-    /// S2, S5: the residual stream with the last projection of <c>[batch, seq, features]</c> added. At S5 features pass the gates of S4 first, and the residual stream
+    /// S2, S5: the residual stream with the last projection of <c>[batch, seq, features]</c> added. At S5 features pass the gates of S4
+    /// first, and the residual stream
     /// is the block's own and may be overwritten.
     /// </summary>
     public abstract Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, Projection projection);
@@ -46,7 +48,8 @@ internal class DensePolicy : UngatedPolicy
 }
 
 /// <summary>
-/// Every feature is multiplied by its gate (DISP-LLM, Eq. 6; docs/method.md, Selection sites). With gates of 0 and 1 this computes what the pruned network computes.
+/// Every feature is multiplied by its gate (DISP-LLM, Eq. 6; docs/method.md, Selection sites). With gates of 0 and 1 this computes what the
+/// pruned network computes.
 /// </summary>
 /// <param name="gates">The gates of each site of the block.</param>
 /// <param name="order">Whether the norm or the selection comes first.</param>
@@ -70,7 +73,8 @@ internal sealed class GatedPolicy(Func<SelectionSite, SiteGates> gates, NormOrde
 /// <summary>The dense policy with callbacks. Tensors are valid, and unchanged, during the call only.</summary>
 internal sealed class ObservingPolicy : DensePolicy
 {
-    /// <summary>Called with the input of projections: at S1 and S3 the first ones, at S2 attention's output projection, at S4 the down projection.</summary>
+    /// <summary>Called with the input of projections: at S1 and S3 the first ones, at S2 attention's output projection, at S4 the down
+    /// projection.</summary>
     public Action<SelectionSite, Tensor>? OnInput { get; init; }
 
     /// <summary>Called at S2 and S5 with the output of the last projection.</summary>
@@ -102,7 +106,8 @@ internal sealed class ObservingPolicy : DensePolicy
 }
 
 /// <summary>
-/// Only selected features are read, computed and written: index selection in, index addition out. At S4 nothing is left to do: the weights on both sides are pruned.
+/// Only selected features are read, computed and written: index selection in, index addition out. At S4 nothing is left to do: the weights
+/// on both sides are pruned.
 /// </summary>
 internal sealed class PrunedPolicy(BlockIndices indices, NormOrder order) : UngatedPolicy
 {

@@ -110,7 +110,7 @@ internal sealed class GatedNetwork : IDisposable
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            Move(ref _dense[i], _model.Network.ForwardBlock(block, _dense[i], _traces[i].Passage()).DetachFromDisposeScope());
+            Move(ref _dense[i], _model.Network.ForwardBlock(block, _dense[i], _traces[i].CreatePolicy()).DetachFromDisposeScope());
         }
     }
 

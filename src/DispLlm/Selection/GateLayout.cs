@@ -19,9 +19,6 @@ public readonly record struct GateRange(int Block, SelectionSite Site, int Offse
 /// </summary>
 public sealed class GateLayout
 {
-    /// <summary>Number of selection sites of one block.</summary>
-    internal const int SitesPerBlock = SelectionSites.Count;
-
     private readonly GateRange[] _ranges;
 
     /// <summary>Lays out the gates of a model.</summary>
@@ -39,13 +36,13 @@ public sealed class GateLayout
     {
         ArgumentNullException.ThrowIfNull(shape);
         shape.EnsureValid();
-        _ranges = new GateRange[shape.NumLayers * SitesPerBlock];
+        _ranges = new GateRange[shape.NumLayers * SelectionSites.Count];
         int offset = 0;
         for (int i = 0; i < _ranges.Length; i++)
         {
-            var site = SelectionSites.All[i % SitesPerBlock];
+            var site = SelectionSites.All[i % SelectionSites.Count];
             int size = shape.SiteSize(site);
-            _ranges[i] = new GateRange(i / SitesPerBlock, site, offset, size);
+            _ranges[i] = new GateRange(i / SelectionSites.Count, site, offset, size);
             offset += size;
         }
 
@@ -61,7 +58,7 @@ public sealed class GateLayout
     /// <summary>The range of one site.</summary>
     /// <param name="block">Index of the block, from 0.</param>
     /// <param name="site">The site.</param>
-    public GateRange this[int block, SelectionSite site] => _ranges[block * SitesPerBlock + SelectionSites.IndexOf(site)];
+    public GateRange this[int block, SelectionSite site] => _ranges[block * SelectionSites.Count + SelectionSites.IndexOf(site)];
 
     /// <summary>A copy of values of all gates; refuses them where they are too few, too many or not finite.</summary>
     internal float[] FiniteCopy(ReadOnlySpan<float> values, string what)

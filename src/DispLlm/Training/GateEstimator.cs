@@ -20,7 +20,7 @@ public enum GateEstimator
 }
 
 /// <summary>Samples gates by any of the estimators. Thread-safe.</summary>
-internal static class GateSampler
+public static class GateSampler
 {
     // As the authors' code keeps its logarithms finite.
     private const double Epsilon = 1e-20;
@@ -34,10 +34,13 @@ internal static class GateSampler
     /// <param name="inverseTemperature">
     /// A factor on <c>x + c</c>, above 0. With 1 it is the published estimator; larger ones bring the probabilities closer to 0 and 1.
     /// </param>
-    /// <returns>The sample; the caller disposes both tensors.</returns>
+    /// <returns>The sample; the caller disposes it.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">No such estimator, or a temperature that is not above 0.</exception>
     public static GateSample Sample(
         GateEstimator estimator, Tensor logits, Tensor uniforms, double offset = 3, double temperature = 1, double inverseTemperature = 1)
     {
+        ArgumentNullException.ThrowIfNull(logits);
+        ArgumentNullException.ThrowIfNull(uniforms);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(temperature);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(inverseTemperature);
         using var noGradient = no_grad();
@@ -70,9 +73,10 @@ internal static class GateSampler
     /// Soft gates rounded to 0 or 1, with the Jacobian of the soft ones: what the authors' code computes its budget loss from.
     /// </summary>
     /// <param name="sample">A soft sample; it is not changed.</param>
-    /// <returns>The rounded sample; the caller disposes both tensors.</returns>
+    /// <returns>The rounded sample; the caller disposes it.</returns>
     public static GateSample Round(GateSample sample)
     {
+        ArgumentNullException.ThrowIfNull(sample);
         using var noGradient = no_grad();
         return new GateSample(sample.Gates.round(), sample.Jacobian.alias());
     }

@@ -7,7 +7,8 @@ using System.Reflection.PortableExecutable;
 
 namespace DispLlm.Tests.Architecture;
 
-/// <summary>Which methods the methods of an assembly call, read from its instructions. A method is written as <c>Type.Name(Parameter,Parameter)</c>.</summary>
+/// <summary>Which methods the methods of an assembly call, read from its instructions. A method is written as
+/// <c>Type.Name(Parameter,Parameter)</c>.</summary>
 internal sealed class AssemblyCalls : IDisposable
 {
     private static readonly Dictionary<ushort, OpCode> s_codes = typeof(OpCodes).GetFields(BindingFlags.Public | BindingFlags.Static)

@@ -5,7 +5,7 @@ namespace DispLlm.Tests.Architecture;
 /// <summary>Folders stand in the order in which data flows; a folder may use those above it, never those below.</summary>
 public sealed partial class FolderTests
 {
-    private static readonly string[] s_folders =
+    internal static readonly string[] Folders =
     [
         "Devices", "Checkpoints", "Families", "Selection", "Modeling", "Text", "Evaluation", "Strategies", "Training", "Pruning", "Reporting",
     ];
@@ -14,13 +14,13 @@ public sealed partial class FolderTests
     public void Every_source_folder_has_its_place_in_the_order()
     {
         string[] folders = [.. Directory.GetDirectories(Source()).Select(folder => Path.GetFileName(folder)!).Where(name => name is not ("bin" or "obj"))];
-        Assert.Equal(s_folders.Order(), folders.Order());
+        Assert.Equal(Folders.Order(), folders.Order());
     }
 
     [Fact]
     public void No_folder_uses_a_folder_below_it()
     {
-        var files = s_folders.SelectMany((folder, order) => Directory.GetFiles(Path.Combine(Source(), folder), "*.cs", SearchOption.AllDirectories)
+        var files = Folders.SelectMany((folder, order) => Directory.GetFiles(Path.Combine(Source(), folder), "*.cs", SearchOption.AllDirectories)
             .Select(file => (Name: folder + "/" + Path.GetFileName(file), Order: order, Code: Strip(File.ReadAllText(file))))).ToArray();
         var home = files.SelectMany(file => Declaration().Matches(file.Code).Select(match => (Type: match.Groups[1].Value, file.Order)))
             .DistinctBy(entry => entry.Type).ToDictionary(entry => entry.Type, entry => entry.Order);
@@ -29,14 +29,14 @@ public sealed partial class FolderTests
         var offences = from file in files
                        from word in Word().Matches(file.Code).Select(match => match.Value).Distinct()
                        where home.TryGetValue(word, out int order) && order > file.Order
-                       select $"{file.Name} uses {word} of {s_folders[home[word]]}";
+                       select $"{file.Name} uses {word} of {Folders[home[word]]}";
         Assert.Empty(offences);
     }
 
     [Fact]
     public void Only_devices_name_a_device()
     {
-        var offences = from folder in s_folders.Where(folder => folder != "Devices")
+        var offences = from folder in Folders.Where(folder => folder != "Devices")
                        from file in Directory.GetFiles(Path.Combine(Source(), folder), "*.cs", SearchOption.AllDirectories)
                        from Match match in DeviceName().Matches(Strip(File.ReadAllText(file)))
                        select $"{Path.GetFileName(file)}: {match.Value}";
@@ -49,7 +49,7 @@ public sealed partial class FolderTests
         string names = string.Join('|', ModelFamilies.BuiltIn.All.SelectMany(family => family.ModelTypes.Append(family.Name)).Distinct());
         string types = string.Join('|', typeof(IModelFamily).Assembly.GetTypes()
             .Where(type => type.IsClass && typeof(IModelFamily).IsAssignableFrom(type)).Select(type => type.Name));
-        var offences = from folder in s_folders.Where(folder => folder != "Families")
+        var offences = from folder in Folders.Where(folder => folder != "Families")
                        from file in Directory.GetFiles(Path.Combine(Source(), folder), "*.cs", SearchOption.AllDirectories)
                        from Match match in Regex.Matches(StripComments(File.ReadAllText(file)), $"\\b({types})\\b|\"({names})\"")
                        select $"{Path.GetFileName(file)}: {match.Value}";
@@ -68,7 +68,7 @@ public sealed partial class FolderTests
 
     private static string Strip(string code) => Regex.Replace(StripComments(code), "\"(\\\\.|[^\"\\\\])*\"", "\"\"");
 
-    // At the start of a line only: a nested type is named behind the type around it, and that one is found.
+    // At the start of a line only: a nested type is named after the type around it, and that one is found.
     [GeneratedRegex(@"^(?:[a-z]+ )*(?:class|struct|interface|enum|record|delegate \w+)\s+(?:struct\s+|class\s+)?([A-Z]\w+)", RegexOptions.Multiline)]
     private static partial Regex Declaration();
 

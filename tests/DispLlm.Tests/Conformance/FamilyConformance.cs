@@ -112,7 +112,7 @@ public abstract class FamilyConformance<T>
             Tensor masked = model.Logits(tokens, gates);
             Assert.Equal(plan, pruned.Plan);
 
-            // What a checkpoint of half precision rounds off the products is no error of the cut.
+            // A half-precision checkpoint rounds scaled weights; that is no error of the pruned model.
             double tolerance = IsSinglePrecision(fixture.Folder) ? Tolerance : 0.02;
             Close.Within(tolerance, masked.cpu(), pruned.Logits(tokens), name);
             using var plain = new Gates(fixture.Gates(model.GateLayout), order);
@@ -139,7 +139,7 @@ public abstract class FamilyConformance<T>
         }
     });
 
-    /// <summary>Products that leave out what hard gates close give the gradients of all gates, closed ones too.</summary>
+    /// <summary>Matrix multiplications that skip closed gates give the gradients of all gates, closed ones too.</summary>
     [Theory]
     [MemberData(nameof(Fixtures))]
     public void What_closed_gates_leave_out_changes_no_gradient(string name) => Run(name, (fixture, model) =>

@@ -109,7 +109,7 @@ public sealed class GpuTests
     }
 
     /// <summary>
-    /// Every family's blocks can be recorded. Queries that are normed, and widths that are no multiple of 8, are left to the framework.
+    /// Every family's blocks can be captured. Queries that are normed, and widths that are no multiple of 8, are left to libtorch.
     /// </summary>
     [Theory]
     [InlineData("llama-mha", true)]

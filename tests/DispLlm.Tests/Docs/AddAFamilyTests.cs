@@ -2,7 +2,8 @@ using System.Text.RegularExpressions;
 
 namespace DispLlm.Tests.Docs;
 
-/// <summary>docs/add-a-family.md quotes the sample, which is compiled and passes the conformance suite: what the page shows is what works.</summary>
+/// <summary>docs/add-a-family.md quotes the sample, which is compiled and passes the conformance suite: what the page shows is what
+/// works.</summary>
 public sealed partial class AddAFamilyTests
 {
     [Fact]

@@ -3,7 +3,8 @@ using System.Text.RegularExpressions;
 namespace DispLlm.Tests.Docs;
 
 /// <summary>
-/// The C# blocks of README.md and docs/ are compiled with these tests (tests/Pages); a block that does not compile is an error of the build. This
+/// The C# blocks of README.md and docs/ are compiled with these tests (tests/Pages); a block that does not compile is an error of the
+/// build. This
 /// holds that no page slips through.
 /// </summary>
 public sealed partial class PagesTests

@@ -109,7 +109,8 @@ public sealed class PerplexityTests
         var tokenizer = TextTokenizer.FromFolder(SharedData.Path("tokenizers/llama"));
         int[] tokens = TokenCorpus.FromWikiTextFile(SharedData.Path("data/wikitext-2/wiki.test.raw")).Tokenize(new CorpusContext(tokenizer));
 
-        // Published code has 341,469 tokens with LLaMA's tokenizer and its begin-of-text token. This copy lacks the 1,467 blank lines, two line ends each.
+        // Published code has 341,469 tokens with LLaMA's tokenizer and its begin-of-text token. This copy lacks the 1,467 blank lines, two
+        // line ends each.
         Assert.Equal(341_469 - 1 - 2 * 1_467, tokens.Length);
     }
 

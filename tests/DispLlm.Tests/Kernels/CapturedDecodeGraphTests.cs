@@ -7,7 +7,7 @@ namespace DispLlm.Tests.Kernels;
 /// <summary>A decode step that is captured once and replayed, with emulated kernels.</summary>
 public sealed class CapturedDecodeGraphTests
 {
-    private const int Groups = 2, Head = 32, Width = Groups * Head, Room = 40;
+    private const int Groups = 2, Head = 32, Width = Groups * Head, Capacity = 40;
 
     public CapturedDecodeGraphTests() => CudaEmulator.SkipWithoutCompiler();
 
@@ -23,7 +23,7 @@ public sealed class CapturedDecodeGraphTests
         Tensor first = Draw(true, 1, 1, Width), two = Draw(true, 2, 1, Width);
         long before = LiveTensors.Before();
         using var recorded = CapturedDecodeGraph.TryCapture(program, first, 5, pass)!;
-        for (int seen = 5; seen < Room; seen++)
+        for (int seen = 5; seen < Capacity; seen++)
         {
             using var step = NewDisposeScope();
             Tensor entering = Draw(true, 1, 1, Width), kept = entering.clone();
@@ -47,7 +47,7 @@ public sealed class CapturedDecodeGraphTests
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public void A_pass_with_an_operator_of_the_framework_is_found_out(bool isLast)
+    public void A_step_with_a_libtorch_operator_is_detected(bool isLast)
     {
         using var scope = NewDisposeScope();
         var (program, pass, _) = Blocks();
@@ -80,12 +80,12 @@ public sealed class CapturedDecodeGraphTests
         var program = CudaEmulator.GetProgram(ScalarType.BFloat16);
         CudaKernels rows = new(program);
         CudaDecodeKernels tokens = new(program);
-        Tensor norm = Draw(true, Width), index = arange(0, Width, 2, ScalarType.Int64), angle = randn(Room, Head / 2);
+        Tensor norm = Draw(true, Width), index = arange(0, Width, 2, ScalarType.Int64), angle = randn(Capacity, Head / 2);
         (Tensor, Tensor?)[] readers = [.. Enumerable.Range(0, 3).Select(_ => (Draw(true, Width, Width / 2).mul_(0.2), (Tensor?)null))];
         Tensor writer = Draw(true, Width / 2, Width).mul_(0.2);
         var turns = (cat([angle.cos(), angle.cos()], -1).to(ScalarType.BFloat16),
             cat([angle.sin().neg(), angle.sin()], -1).to(ScalarType.BFloat16));
-        var cache = (Draw(true, 1, Groups, Room, Head), Draw(true, 1, Groups, Room, Head));
+        var cache = (Draw(true, 1, Groups, Capacity, Head), Draw(true, 1, Groups, Capacity, Head));
         Tensor Pass(Tensor stream, Tensor? place)
         {
             using var scope = NewDisposeScope();

@@ -152,9 +152,9 @@ public abstract class RowKernelTests
         Tensor cosine = cat([angle.cos(), angle.cos()], -1).to(x.dtype), sine = cat([angle.sin().neg(), angle.sin()], -1).to(x.dtype);
         Tensor Expected(double direction)
         {
-            Tensor wide = ToSingle(x), turned = wide.narrow(-1, 0, 2 * half),
-                swapped = cat([turned.narrow(-1, half, half), turned.narrow(-1, 0, half)], -1);
-            Tensor sum = (turned * ToSingle(cosine).unsqueeze(-2)) + (swapped * ToSingle(sine).unsqueeze(-2) * direction);
+            Tensor wide = ToSingle(x), rotated = wide.narrow(-1, 0, 2 * half),
+                swapped = cat([rotated.narrow(-1, half, half), rotated.narrow(-1, 0, half)], -1);
+            Tensor sum = (rotated * ToSingle(cosine).unsqueeze(-2)) + (swapped * ToSingle(sine).unsqueeze(-2) * direction);
             return cat([sum, wide.narrow(-1, 2 * half, rest)], -1);
         }
 

@@ -62,7 +62,7 @@ public sealed class InMemoryPruningTests
             using (pruned)
             {
                 pruned.Logits(tokens).Dispose();
-                Assert.Throws<InvalidOperationException>(() => pruned.Prune(pruned.Plan!));
+                Assert.Throws<ModelAlreadyPrunedException>(() => pruned.Prune(pruned.Plan!));
             }
         }
 

@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Modeling;
 
-/// <summary>Weights that stay in the mapped file behave as weights that were copied.</summary>
+/// <summary>Weights kept in the mapped file behave as weights that were copied.</summary>
 public sealed class MappedWeightsTests
 {
     private const string Single = "llama-mha";

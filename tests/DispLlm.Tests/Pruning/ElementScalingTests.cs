@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Pruning;
 
-/// <summary>Gains multiply bytes of a checkpoint as the framework multiplies numbers.</summary>
+/// <summary>Scales multiply the bytes of a checkpoint as libtorch multiplies numbers.</summary>
 public sealed class ElementScalingTests
 {
     [Theory]
@@ -12,7 +12,7 @@ public sealed class ElementScalingTests
     [InlineData(ScalarType.Float32)]
     [InlineData(ScalarType.Float16)]
     [InlineData(ScalarType.BFloat16)]
-    public void Rows_are_multiplied_as_the_framework_multiplies_them(ScalarType type)
+    public void Rows_are_multiplied_as_libtorch_multiplies_them(ScalarType type)
     {
         using var scope = NewDisposeScope();
         using var random = new RandomSource(5).Stream("elements");

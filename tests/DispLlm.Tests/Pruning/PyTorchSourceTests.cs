@@ -3,13 +3,13 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Pruning;
 
-/// <summary>A model is cut from PyTorch's files as it is from safetensors.</summary>
+/// <summary>PyTorch files are pruned as safetensors are.</summary>
 public sealed class PyTorchSourceTests
 {
     [Theory]
     [InlineData("llama-mha")]
     [InlineData("llama-sharded-bf16")]
-    public void What_is_cut_from_PyTorch_files_is_the_same_to_the_byte(string name)
+    public void Pruning_PyTorch_files_gives_the_same_bytes(string name)
     {
         using var folder = new TemporaryFolder();
         using var fixture = new Fixture(name);

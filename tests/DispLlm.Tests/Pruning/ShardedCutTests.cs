@@ -53,7 +53,7 @@ public sealed class ShardedCutTests
         }
     }
 
-    /// <summary>Tensors of several pieces, of numbers of two and four bytes, against the framework's own gather.</summary>
+    /// <summary>Tensors of several pieces, of numbers of two and four bytes, against libtorch's gather.</summary>
     [Theory]
     [InlineData(ScalarType.BFloat16, 0.5)]
     [InlineData(ScalarType.Float32, 0.9)]

@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Pruning;
 
-/// <summary>Closed-form correction of the weights that stay.</summary>
+/// <summary>Closed-form reconstruction of the kept weights.</summary>
 public sealed class WeightReconstructionTests
 {
     private static readonly ReconstructionOptions s_options = new() { Sequences = 24, HeldOutSequences = 6, SequenceLength = 64 };
@@ -132,10 +132,10 @@ public sealed class WeightReconstructionTests
         using var reconstruction = WeightReconstruction.Fit(model, result.Plan, TokenCorpus.FromTokens(tokens), s_options,
             cancellationToken: TestContext.Current.CancellationToken);
         var windows = new SequenceSampler(tokens, 64, 1, model.Backend.Random(0));
-        double Loss(PrunableModel judged, Gates? gates)
+        double Loss(PrunableModel evaluated, Gates? gates)
         {
             using var scope = NewDisposeScope();
-            return Enumerable.Range(24, 6).Average(i => CausalLmLoss.Compute(judged, windows.Batch(i), gates).ToDouble());
+            return Enumerable.Range(24, 6).Average(i => CausalLmLoss.Compute(evaluated, windows.Batch(i), gates).ToDouble());
         }
 
         using var gates = Gates.FromPlan(result.Plan, model.Backend);

@@ -293,12 +293,12 @@ public sealed class StrategyTests
         foreach (var type in new[] { ScalarType.Float32, ScalarType.BFloat16 })
         {
             using var chosen = PrunableModel.Load(SampleModel.Folder, TorchBackend.Cpu(type));
-            using var judge = PrunableModel.Load(SampleModel.Folder);
-            tokens ??= SampleModel.Tokens(judge);
+            using var evaluated = PrunableModel.Load(SampleModel.Folder);
+            tokens ??= SampleModel.Tokens(evaluated);
             var plan = strategy.Select(new SelectionRequest { Model = chosen, Budget = PruningBudget.FromRatio(0.3),
                 Calibration = TokenCorpus.FromTokens(tokens) }).Plan;
-            losses.Add(Perplexity.Evaluate(judge, tokens, new PerplexityOptions { WindowLength = 64 },
-                Gates.FromPlan(plan, judge.Backend)).MeanLoss);
+            losses.Add(Perplexity.Evaluate(evaluated, tokens, new PerplexityOptions { WindowLength = 64 },
+                Gates.FromPlan(plan, evaluated.Backend)).MeanLoss);
         }
 
         Assert.Equal(losses[0], losses[1], tolerance);

@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace DispLlm.Tests.Text;
 
-/// <summary>Generation, and the cache of keys and values behind it, for every kind of decoder.</summary>
+/// <summary>Generation, and its key-value cache, for every kind of decoder.</summary>
 public sealed class GenerationTests
 {
     private static readonly int[][] s_prompts = [[5, 9, 12, 40, 33, 17, 8], [21], [50, 4, 31, 7]];
@@ -31,7 +31,7 @@ public sealed class GenerationTests
         }
 
         cache.Truncate(12);
-        Close.Within(1e-4, whole.select(1, 12), model.NextTokenLogits(tokens.narrow(1, 12, 1), cache), "back behind a beginning");
+        Close.Within(1e-4, whole.select(1, 12), model.NextTokenLogits(tokens.narrow(1, 12, 1), cache), "after truncation");
         Close.Within(1e-4, whole.select(1, 29), model.NextTokenLogits(tokens.narrow(1, 13, 17), cache), "and on from there");
         Assert.Throws<ArgumentOutOfRangeException>(() => cache.Truncate(31));
         Assert.Throws<ArgumentOutOfRangeException>(() => cache.Truncate(-1));

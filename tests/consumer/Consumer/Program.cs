@@ -23,7 +23,7 @@ using var promised = model.Logits(tokens, gates);
 using var computed = pruned.Logits(tokens);
 if (pruned.Family.Name != "gpt-neox" || !torch.allclose(promised, computed, rtol: 1e-3, atol: 1e-4))
 {
-    Console.Error.WriteLine("What was cut does not compute what the gates promised.");
+    Console.Error.WriteLine("The pruned model does not compute what the gated model computes.");
     return 1;
 }
 

@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// The kernels of one decode step as a CUDA graph: launched one by one, each is done before the next one arrives. They are captured once, with the tensors that they
+/// The kernels of one decode step as a CUDA graph: launched one by one, each is done before the next one arrives. They are captured once,
+/// with the tensors that they
 /// read and write, and replayed for every token; its position is written to memory that they read.
 /// </summary>
 internal sealed class CapturedDecodeGraph : IDisposable
@@ -34,13 +35,16 @@ internal sealed class CapturedDecodeGraph : IDisposable
     public static CapturedDecodeGraph? Current => s_current;
 
     /// <summary>
-    /// Captures a step and verifies it. Operators of libtorch are not captured: in a replay their results are those of the capture, whatever the input. So a replay of
-    /// another input has to return, byte by byte, what is computed for it. Afterwards the cache holds that input's keys and values at this position.
+    /// Captures a step and verifies it. Operators of libtorch are not captured: in a replay their results are those of the capture,
+    /// whatever the input. So a replay of
+    /// another input has to return, byte by byte, what is computed for it. Afterwards the cache holds that input's keys and values at this
+    /// position.
     /// </summary>
     /// <param name="hidden">The input, <c>[batch, 1, d]</c>.</param>
     /// <param name="length">The sequence length, this step included.</param>
     /// <param name="blocks">
-    /// The forward pass of all blocks. Its second argument is where kernels read the sequence length, <c>[1]</c>, int32; null outside a capture.
+    /// The forward pass of all blocks. Its second argument is where kernels read the sequence length, <c>[1]</c>, int32; null outside a
+    /// capture.
     /// </param>
     /// <returns>Null where the step cannot be captured.</returns>
     public static CapturedDecodeGraph? TryCapture(Tensor hidden, long length, Func<Tensor, Tensor?, Tensor> blocks) =>

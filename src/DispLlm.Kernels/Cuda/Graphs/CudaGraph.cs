@@ -2,7 +2,8 @@ using System.Runtime.InteropServices;
 
 namespace DispLlm.Kernels;
 
-/// <summary>A chain of kernels as a CUDA graph. Where the device has programmatic launch, a kernel starts early and waits for the one before it by itself.</summary>
+/// <summary>A chain of kernels as a CUDA graph. Where the device has programmatic launch, a kernel starts early and waits for the one
+/// before it by itself.</summary>
 internal sealed unsafe class CudaGraph : IKernelGraph
 {
     private readonly CudaDriver _driver;

@@ -3,7 +3,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Kernels;
 
 /// <summary>
-/// The position of one decode step in host memory: its rotary cosine and sine, its place in a block's cache, and its attention mask. The caller keeps the
+/// The position of one decode step in host memory: its rotary cosine and sine, its place in a block's cache, and its attention mask. The
+/// caller keeps the
 /// tensors alive.
 /// </summary>
 internal readonly unsafe struct DecodePosition

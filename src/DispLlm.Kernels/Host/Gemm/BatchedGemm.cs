@@ -88,7 +88,7 @@ internal readonly unsafe struct BatchedGemm<T, TFormat, TVector, TWidth> : IHost
     private static long Padded(long width) => SmallBatchGemm<T, TFormat, TVector, TWidth>.PackedWidth(width);
 
     /// <summary>
-    /// Adds a tile's products to its sums. Outputs after the tile's last one are computed from undefined numbers, and not read.
+    /// Multiplies a tile and adds it to its sums. Outputs after the tile's last one are computed from undefined numbers, and not read.
     /// </summary>
     private static void Add(float* x, long lanes, float* tile, long outputs, long features, float* sums, Prefetcher ahead)
     {

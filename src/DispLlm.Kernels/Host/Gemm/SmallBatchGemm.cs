@@ -191,7 +191,7 @@ internal readonly unsafe struct SmallBatchGemm<T, TFormat, TVector, TWidth> : IH
 
     /// <summary>
     /// Four outputs at a time of all packed rows. Their sums across lanes are taken together, which is cheapest for short rows, and each
-    /// load serves several products.
+    /// load serves several multiplications.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void ApplyFourOutputs(float* x, long rows, long width, T* weight, long count, float* result, long stride)
@@ -290,7 +290,7 @@ internal readonly unsafe struct SmallBatchGemm<T, TFormat, TVector, TWidth> : IH
         WriteFour(TWidth.SumEach(c0, c1, c2, c3), w0, z, width, result + (2 * stride));
     }
 
-    /// <summary>Writes four neighbouring outputs of a row: their sums, and the products of the last, partial step.</summary>
+    /// <summary>Writes four neighbouring outputs of a row: their sums, and the dot product of the last, partial step.</summary>
     private static void WriteFour(Vector128<float> sums, T* weight, float* x, long width, float* result)
     {
         long rest = width % Step;
@@ -306,7 +306,7 @@ internal readonly unsafe struct SmallBatchGemm<T, TFormat, TVector, TWidth> : IH
         sums.Store(result);
     }
 
-    /// <summary>Adds the products of the last, partial step. The packed input is zero after it.</summary>
+    /// <summary>Adds the dot product of the last, partial step. The packed input is zero after it.</summary>
     private static TVector AddPartial(T* w, float* x, long count, TVector sums = default)
     {
         var (first, second) = TFormat.LoadPartial(w, count);

@@ -196,7 +196,7 @@ internal static unsafe class SimdMath
         }
     }
 
-    /// <summary>Writes products of numbers. The result may be either.</summary>
+    /// <summary>Multiplies elementwise. The result may be either.</summary>
     public static void Multiply(float* x, float* factors, float* to, long count)
     {
         long i = 0;

@@ -54,7 +54,8 @@ internal sealed class LinearityBenchmark(Settings settings)
     private static double Run(int blocks, int steps, int batch)
     {
         using var model = Model(blocks);
-        var strategy = new HypernetworkSelection(new HypernetworkOptions { Steps = steps, SequenceLength = Length, BatchSize = batch, InitialScoreWeight = 0 });
+        var strategy = new HypernetworkSelection(
+            new HypernetworkOptions { Steps = steps, SequenceLength = Length, BatchSize = batch, InitialScoreWeight = 0 });
         var request = new SelectionRequest
         {
             Model = model,

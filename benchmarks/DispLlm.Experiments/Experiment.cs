@@ -81,7 +81,8 @@ internal sealed class Experiment : IDisposable
     /// <summary>Perplexity of a pruned model with reconstructed weights.</summary>
     public (double Perplexity, int Blocks) EvaluateReconstructed(SelectionPlan plan)
     {
-        using var reconstruction = WeightReconstruction.FitAsync(Model, plan, Text, new ReconstructionOptions { SequenceLength = _settings.Window }).GetAwaiter().GetResult();
+        using var reconstruction = WeightReconstruction.FitAsync(
+            Model, plan, Text, new ReconstructionOptions { SequenceLength = _settings.Window }).GetAwaiter().GetResult();
         using var pruned = Prune(plan, reconstruction);
         var options = new PerplexityOptions { WindowLength = _settings.Window, MaxWindows = _settings.HeldoutWindows };
         return (
@@ -90,7 +91,8 @@ internal sealed class Experiment : IDisposable
     }
 
     /// <summary>Prunes the model by a strategy.</summary>
-    public PrunableModel Prune(ISelectionStrategy strategy, double keep, int widthMultiple) => Prune(strategy.SelectAsync(new SelectionRequest
+    public PrunableModel Prune(ISelectionStrategy strategy, double keep, int widthMultiple) =>
+        Prune(strategy.SelectAsync(new SelectionRequest
     {
         Model = Model, Budget = PruningBudget.FromKeepFraction(keep), Calibration = Text, WidthMultiple = widthMultiple,
     }).GetAwaiter().GetResult().Plan, null);
@@ -121,7 +123,9 @@ internal sealed class Experiment : IDisposable
     {
         using var scope = torch.NewDisposeScope();
         using var stream = new RandomSource(seed).Stream("released.final");
-        var sample = GateSampler.Sample(GateEstimator.GumbelSigmoid, torch.tensor(logits.Values.ToArray()), stream.Uniform(logits.Layout.Count), strategy.Options.InitialLogitBias, strategy.Options.Temperature);
+        var sample = GateSampler.Sample(
+            GateEstimator.GumbelSigmoid, torch.tensor(logits.Values.ToArray()), stream.Uniform(logits.Layout.Count),
+            strategy.Options.InitialLogitBias, strategy.Options.Temperature);
         return new Gates(GateSampler.Round(sample).Gates.MoveToOuterDisposeScope());
     }
 

@@ -9,11 +9,11 @@ internal sealed record Settings
     public const string Usage = """
         Prints comparison tables as Markdown.
 
-          dotnet run --project benchmarks/DispLlm.Experiments -c Release -- <table> --model <folder> --calibration <text file> --heldout <text file>
+          dotnet run --project benchmarks/DispLlm.Experiments -c Release -- <table> --model <folder> --calibration <file> --heldout <file>
 
         Tables:
           strategies   every strategy at each kept fraction
-          steps        the default recipe at each number of steps, and those of the paper and its reference implementation at --published steps
+          steps        the default recipe at each number of steps, and the published ones at --published steps
           estimators   ReinMax, straight-through and soft gates at the first number of steps
           ablations    without hypernetwork, without recurrence, with one shared stream selection, without each of our additions
           ratios       one run projected on other ratios, beside runs of their own

@@ -37,7 +37,8 @@ internal sealed class Tables(Settings settings, TextWriter output)
 
     private HypernetworkSelection Ours(int? steps = null) => new() { Steps = steps ?? settings.Steps[0], SequenceLength = settings.Window };
 
-    private HypernetworkSelection Ours(Func<HypernetworkOptions, HypernetworkOptions> change) => Ours() with { Options = change(Ours().Options) };
+    private HypernetworkSelection Ours(Func<HypernetworkOptions, HypernetworkOptions> change) =>
+        Ours() with { Options = change(Ours().Options) };
 
     private FisherSelection Fisher(int rounds) => new() { Rounds = rounds, SequenceLength = settings.Window };
 
@@ -75,7 +76,13 @@ internal sealed class Tables(Settings settings, TextWriter output)
 
             foreach (int steps in settings.Started)
             {
-                Row(experiment, $"ReinMax from Fisher scores, {steps} steps", Ours(options => options with { Steps = steps, InitialScoreWeight = 1.5, FinalInverseTemperature = 1, ScaleLearningRate = 0 }) with { InitialScores = Fisher(1) }, keep);
+                Row(
+                    experiment, $"ReinMax from Fisher scores, {steps} steps",
+                    Ours(
+                        options =>
+                            options with { Steps = steps, InitialScoreWeight = 1.5, FinalInverseTemperature = 1, ScaleLearningRate = 0 }) with { InitialScores =
+                                Fisher(1) },
+                    keep);
             }
 
             foreach (int steps in settings.Steps)
@@ -109,7 +116,9 @@ internal sealed class Tables(Settings settings, TextWriter output)
         {
             Row(experiment, "ReinMax", Ours(), keep);
             Row(experiment, "straight-through", Ours(options => options with { Estimator = GateEstimator.StraightThrough }), keep);
-            Row(experiment, "soft Gumbel-sigmoid, tau 0.4", Ours(options => options with { Estimator = GateEstimator.GumbelSigmoid, Temperature = 0.4 }), keep);
+            Row(
+                experiment, "soft Gumbel-sigmoid, tau 0.4",
+                Ours(options => options with { Estimator = GateEstimator.GumbelSigmoid, Temperature = 0.4 }), keep);
         }
     }
 
@@ -119,8 +128,16 @@ internal sealed class Tables(Settings settings, TextWriter output)
         foreach (double keep in settings.Keep)
         {
             Row(experiment, "as it is", Ours(), keep);
-            Row(experiment, "one selection for the whole stream (regular structural pruning)", Ours() with { Ablations = new HypernetworkAblations { SharedStream = true } }, keep);
-            Row(experiment, "no hypernetwork (free logits, learning rate 0.2)", Ours(options => options with { LearningRate = 0.2 }) with { Ablations = new HypernetworkAblations { Kind = HypernetworkKind.None } }, keep);
+            Row(
+                experiment, "one selection for the whole stream (regular structural pruning)",
+                Ours() with { Ablations = new HypernetworkAblations { SharedStream = true } }, keep);
+            Row(
+                experiment, "no hypernetwork (free logits, learning rate 0.2)",
+                Ours(options => options with { LearningRate = 0.2 }) with
+                {
+                    Ablations = new HypernetworkAblations { Kind = HypernetworkKind.None },
+                },
+                keep);
             Row(experiment, "no recurrence", Ours() with { Ablations = new HypernetworkAblations { Kind = HypernetworkKind.Mlp } }, keep);
             Row(experiment, "without initial scores", Ours(options => options with { InitialScoreWeight = 0 }), keep);
             Row(experiment, "without sharpening", Ours(options => options with { FinalInverseTemperature = 1 }), keep);

@@ -29,7 +29,7 @@ public sealed class CommandTests(PrunedModelFolder folder) : IClassFixture<Prune
     public async Task Prune_refuses_a_pruned_model()
     {
         var outcome = (await folder.RunAsync("prune", "./model-pruned-30")).With(1);
-        Assert.Contains("already pruned", outcome.Error, StringComparison.Ordinal);
+        Assert.Contains("pruned already", outcome.Error, StringComparison.Ordinal);
     }
 
     [Fact]

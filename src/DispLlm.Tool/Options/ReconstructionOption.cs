@@ -14,7 +14,13 @@ internal sealed class ReconstructionOption
     public void AddTo(Command command) => command.Options.Add(Enabled);
 
     public static Task<WeightReconstruction> FitAsync(
-        PrunableModel model, SelectionPlan plan, TokenCorpus text, int sequenceLength, long seed, Terminal terminal, CancellationToken cancellationToken) =>
+        PrunableModel model,
+        SelectionPlan plan,
+        TokenCorpus text,
+        int sequenceLength,
+        long seed,
+        Terminal terminal,
+        CancellationToken cancellationToken) =>
         terminal.ShowAsync("Reconstructing", display =>
         {
             var progress = new SynchronousProgress<PruningProgress>(block => display.Report(

@@ -11,5 +11,6 @@ internal sealed class TrainingDisplay(IProgressDisplay display) : IProgress<Prun
             ? $"measuring {value.Step}/{value.Steps}  {Formatting.Duration(value.TimeLeft)} left"
             : string.Create(
                 CultureInfo.InvariantCulture,
-                $"{value.Step}/{value.Steps}  loss {value.CrossEntropy:F3}  kept {100 * value.KeptFraction:F1}%  {value.TokensPerSecond:N0} tokens/s  {Formatting.Duration(value.TimeLeft)} left"));
+                $"{value.Step}/{value.Steps}  loss {value.CrossEntropy:F3}  kept {100 * value.KeptFraction:F1}%  "
+                    + $"{value.TokensPerSecond:N0} tokens/s  {Formatting.Duration(value.TimeLeft)} left"));
 }

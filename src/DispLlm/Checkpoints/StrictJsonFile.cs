@@ -49,7 +49,7 @@ internal static class StrictJsonFile
         }
         catch (JsonException e)
         {
-            throw new FormatException(Describe(e, utf8), e);
+            throw new FormatException(Describe(e, utf8, $" (line {e.LineNumber + 1})"), e);
         }
     }
 
@@ -58,13 +58,16 @@ internal static class StrictJsonFile
         where T : struct, Enum => JsonNamingPolicy.SnakeCaseLower.ConvertName(value.ToString());
 
     /// <summary>Says where the error is, which value is there and what is wrong with it, without the names of .NET types.</summary>
-    private static string Describe(JsonException error, ReadOnlySpan<byte> json)
+    /// <param name="error">The error of System.Text.Json.</param>
+    /// <param name="json">The JSON that was read.</param>
+    /// <param name="line">The line of the error, such as " (line 3)"; empty where the caller names it.</param>
+    public static string Describe(JsonException error, ReadOnlySpan<byte> json, string line)
     {
         int end = error.Message.IndexOf(" Path: $", StringComparison.Ordinal);
         string message = end < 0 ? error.Message : error.Message[..end];
         if (error.InnerException is JsonException)
         {
-            return $"line {error.LineNumber + 1} is not valid JSON: {message}";
+            return $"not valid JSON{line}: {message}";
         }
 
         const string Missing = "was missing required properties including: ";
@@ -81,7 +84,7 @@ internal static class StrictJsonFile
         };
         string key = error.Path is { } path && path.StartsWith("$.", StringComparison.Ordinal) ? path[2..] : "the file";
         string value = ValueAt(json, error) is { } text ? $" is {text}" : string.Empty;
-        return $"{key}{value} (line {error.LineNumber + 1}): {fault}";
+        return $"{key}{value}{line}: {fault}";
     }
 
     /// <summary>The value that ends where the error was found, as the file writes it; null where that is none.</summary>

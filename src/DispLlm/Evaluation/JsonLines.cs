@@ -1,7 +1,6 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using System.Text.RegularExpressions;
 
 namespace DispLlm.Evaluation;
 
@@ -23,7 +22,7 @@ internal sealed record JsonLine<T>(string File, int Index, T Value)
 }
 
 /// <summary>Reads JSON Lines files into records. Errors name file, line, key and value.</summary>
-internal static partial class JsonLines
+internal static class JsonLines
 {
     // Published files hold more keys than are read, and numbers as strings.
     private static readonly JsonSerializerOptions s_options = new(JsonSerializerOptions.Strict)
@@ -54,40 +53,6 @@ internal static partial class JsonLines
         return [.. lines.Select((line, index) => new JsonLine<T>(file, index, Parse<T>(file, index, line)))];
     }
 
-    /// <summary>Names the key and the value that an error is about.</summary>
-    /// <param name="error">The error of System.Text.Json.</param>
-    /// <param name="json">The text that was read.</param>
-    public static string Describe(JsonException error, string json)
-    {
-        JsonDocument document;
-        try
-        {
-            document = JsonDocument.Parse(json);
-        }
-        catch (JsonException e)
-        {
-            return $"it is not valid JSON: {e.Message}";
-        }
-
-        using var disposed = document;
-        var value = document.RootElement;
-        foreach (Match step in PathStep().Matches(error.Path ?? string.Empty))
-        {
-            if (value.ValueKind == JsonValueKind.Array && int.TryParse(step.Groups["index"].Value, out int i) && i < value.GetArrayLength())
-            {
-                value = value[i];
-            }
-            else if (value.ValueKind == JsonValueKind.Object && value.TryGetProperty(step.Groups["key"].Value, out var property))
-            {
-                value = property;
-            }
-        }
-
-        string key = error.Path is null or "$" ? "it" : CheckpointException.Quote(error.Path[1..].TrimStart('.')), text = value.GetRawText();
-        string problem = error.Message.Split(" Path: $")[0].Split(" LineNumber: ")[0];
-        return $"{key} is {(text.Length > 60 ? text[..60] + "..." : text)}: {problem}";
-    }
-
     private static T Parse<T>(string file, int index, string line)
         where T : class
     {
@@ -97,10 +62,8 @@ internal static partial class JsonLines
         }
         catch (JsonException e)
         {
-            throw new EvaluationException($"{file}, line {index + 1}: {Describe(e, line)} Is this a JSON Lines file of the task?", e);
+            string problem = StrictJsonFile.Describe(e, Encoding.UTF8.GetBytes(line), string.Empty);
+            throw new EvaluationException($"{file}, line {index + 1}: {problem} Is this a JSON Lines file of the task?", e);
         }
     }
-
-    [GeneratedRegex(@"\.(?<key>[^.\[]+)|\['(?<key>[^']*)'\]|\[(?<index>\d+)\]")]
-    private static partial Regex PathStep();
 }

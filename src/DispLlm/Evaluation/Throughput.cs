@@ -80,7 +80,8 @@ public static class Throughput
         options = (options ?? new ThroughputOptions()).Validate();
         return MeasureSpeed(models, (long)options.BatchSize * options.NewTokens, options.Rounds, model =>
         {
-            using var cache = model.CreateKeyValueCache() ?? throw new NotSupportedException($"{model.GetType().Name} has no key-value caches to decode with.");
+            using var cache = model.CreateKeyValueCache() ?? throw new NotSupportedException(
+                $"{model.GetType().Name} has no key-value caches to decode with.");
             model.NextTokenLogits(CreateTokens(model, options.BatchSize, options.PromptLength), cache);
             Tensor token = CreateTokens(model, options.BatchSize, 1);
             return MeasureSeconds(() =>
@@ -125,8 +126,12 @@ public static class Throughput
     }
 
     private static double[] MeasureSpeed(
-        IReadOnlyList<IPrunableModel> models, long tokens, int rounds, Func<IPrunableModel, double> measure, CancellationToken cancellation) =>
-        [.. MeasureMedians(models, rounds, measure, cancellation).Select(seconds => tokens / seconds)];
+        IReadOnlyList<IPrunableModel> models,
+        long tokens,
+        int rounds,
+        Func<IPrunableModel, double> measureSeconds,
+        CancellationToken cancellationToken) =>
+        [.. MeasureMedians(models, rounds, measureSeconds, cancellationToken).Select(seconds => tokens / seconds)];
 
     private static T[] MeasureMedians<T>(
         IReadOnlyList<IPrunableModel> models, int rounds, Func<IPrunableModel, T> measure, CancellationToken cancellationToken)

@@ -160,7 +160,8 @@ internal static class ReportTables
 
     public static string Widths(RunReport report) => Folded("All widths as a table", Table(
         "Widths", ["Block", .. SelectionSites.All.Select(site => $"S{(int)site} of {Markup.Count(report.Plan.Model.SiteSize(site))}")],
-        report.Widths.Select((widths, block) => new[] { $"{block}" }.Concat(SelectionSites.All.Select(site => Markup.Count(widths[site]))).ToArray())));
+        report.Widths.Select(
+            (widths, block) => new[] { $"{block}" }.Concat(SelectionSites.All.Select(site => Markup.Count(widths[site]))).ToArray())));
 
     public static string KeptCaption(RunReport report) =>
         "One row per block, the first block on top; kept features are coloured."

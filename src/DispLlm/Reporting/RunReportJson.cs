@@ -17,38 +17,22 @@ internal static class RunReportJson
     public static string Write(RunReport report) =>
         JsonSerializer.Serialize(report, CreateOptions(new GateLayout(report.Plan.Model))).ReplaceLineEndings("\n") + "\n";
 
+    /// <exception cref="ReportException">The bytes are not a valid report; the message names file, key and value.</exception>
     public static RunReport Read(ReadOnlyMemory<byte> utf8, string file)
     {
-        string json = string.Empty;
         try
         {
-            json = new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(utf8.Span).TrimStart('\uFEFF');
-
-            // The version first, since another version may have other keys; then the plan, whose shape the steps refer to.
-            var header = JsonSerializer.Deserialize<Header>(json, s_headerOptions);
-            if (header?.FormatVersion != RunReport.CurrentFormatVersion)
-            {
-                throw new ReportException(file, header?.FormatVersion is { } version
-                    ? $"format_version is {version}; this program reads version {RunReport.CurrentFormatVersion}."
-                    : "the key 'format_version' is missing.");
-            }
-
-            string plan = header.Plan?.GetRawText() ?? throw new ReportException(file, "the key 'plan' is missing.");
-            var report = JsonSerializer.Deserialize<RunReport>(json, CreateOptions(new GateLayout(SelectionPlan.FromJson(plan).Model)))!;
-            EnsureComplete(report, file);
+            // The plan first: the steps refer to its shape.
+            var header = StrictJsonFile.Parse<Header>(utf8.Span, RunReport.CurrentFormatVersion, s_headerOptions);
+            string plan = header.Plan?.GetRawText() ?? throw new FormatException("the key 'plan' is missing.");
+            var options = CreateOptions(new GateLayout(SelectionPlan.FromJson(plan).Model));
+            var report = StrictJsonFile.Parse<RunReport>(utf8.Span, RunReport.CurrentFormatVersion, options);
+            EnsureComplete(report);
             return report;
         }
-        catch (JsonException e)
+        catch (Exception e) when (e is FormatException or SelectionException)
         {
-            throw new ReportException(file, $"the report is not valid: {JsonLines.Describe(e, json)}", e);
-        }
-        catch (DecoderFallbackException e)
-        {
-            throw new ReportException(file, "the file is not valid UTF-8.", e);
-        }
-        catch (SelectionException e)
-        {
-            throw new ReportException(file, $"the plan of the report is not valid: {e.Message}", e);
+            throw new ReportException(file, $"not a valid report: {e.Message}", e);
         }
     }
 
@@ -64,7 +48,12 @@ internal static class RunReportJson
         // The file is not embedded in HTML, and apostrophes stay readable.
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
         TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { MakeNullablesOptional, SelectionSites.AddSiteKeys } },
-        Converters = { new PlanJson(), new StepJson(layout), new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false) },
+        Converters =
+        {
+            new PlanJson(),
+            new StepJson(layout),
+            new JsonStringEnumConverter(JsonNamingPolicy.SnakeCaseLower, allowIntegerValues: false),
+        },
     };
 
     private static void MakeNullablesOptional(JsonTypeInfo type)
@@ -76,7 +65,7 @@ internal static class RunReportJson
     }
 
     // System.Text.Json does not check null for list elements and type parameters.
-    private static void EnsureComplete(RunReport report, string file)
+    private static void EnsureComplete(RunReport report)
     {
         (string Key, bool IsNull)[] checks =
         [
@@ -86,11 +75,11 @@ internal static class RunReportJson
         ];
         if (checks.FirstOrDefault(check => check.IsNull).Key is { } key)
         {
-            throw new ReportException(file, $"'{key}' contains null.");
+            throw new FormatException($"'{key}' contains null.");
         }
     }
 
-    private sealed record Header(int? FormatVersion = null, JsonElement? Plan = null);
+    private sealed record Header(JsonElement? Plan = null);
 
     private sealed class PlanJson : JsonConverter<SelectionPlan>
     {

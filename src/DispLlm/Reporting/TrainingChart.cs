@@ -34,7 +34,12 @@ internal static class TrainingChart
     }
 
     private static ChartPanel Panel(
-        IReadOnlyList<PruningProgress> history, string title, string note, Func<PruningProgress, double> read, Func<double, string> format, double? target)
+        IReadOnlyList<PruningProgress> history,
+        string title,
+        string note,
+        Func<PruningProgress, double> read,
+        Func<double, string> format,
+        double? target)
     {
         var bins = Bins(history, read);
         string description = bins.Count == 0

@@ -9,7 +9,7 @@ internal static class WidthsChart
     [
         Panel("Whole blocks", "block weights", plan, CountBlockWeights(plan)),
         .. SelectionSites.All.Select(site => Panel(
-            site.GetTitle(), "features", plan, [.. plan.Blocks.Select(block => ((long)block[site].Count, (long)plan.Model.SiteSize(site)))])),
+            site.GetTitle(), "features", plan, [.. plan.Blocks.Select(block => (block[site].Count, (long)plan.Model.SiteSize(site)))])),
     ];
 
     private static (long Kept, long Size)[] CountBlockWeights(SelectionPlan plan)

@@ -62,7 +62,8 @@ public sealed class RunReportTests
     [InlineData("\"items\": 2376", "\"items\": 2376, \"items\": 2376", "items")]
     [InlineData("\"history\": [", "\"history\": [ null,", "'history' contains null")]
     [InlineData("\"plan\":", "\"plans\":", "'plan' is missing")]
-    [InlineData("{", "", "JSON")]
+    [InlineData("{", "", "wrong type")]
+    [InlineData("[", "", "JSON")]
     public void An_invalid_report_is_refused(string right, string wrong, string expected)
     {
         using var folder = new TemporaryFolder();

@@ -108,7 +108,7 @@ internal sealed class SelectionOptions
             _text.ReadAsync(arguments, terminal, model, arguments.GetValue(_seed), cancellationToken),
     };
 
-    /// <summary>The sequence length for a model: the requested one, if the model has as many positions.</summary>
+    /// <summary>The sequence length for a model: the requested one, if the model has a context that long.</summary>
     public static int GetSequenceLength(int? requested, IPrunableModel model) => requested is { } length
         ? length <= model.Spec.MaxPositions
             ? length

@@ -13,7 +13,7 @@ public sealed partial class GlossaryTests
         ("saved activations; recomputed", Pattern(@"\bkept for the way\b|\bcomputed once more\b")),
         ("module, folder, buffer", Pattern(@"\brooms?\b")),
         ("libtorch; PyTorch", Pattern(@"\bthe framework\b")),
-        ("matrix multiplication (GEMM)", Pattern(@"\b(matrix|wide|plain) products?\b|\bproducts? (of (few|many|\w+ rows)|with weights)\b|(?<!\b(dot|inner|dot-|element) )\bproducts\b(?! (of|\+|=|/|\)|and))")),
+        ("matrix multiplication (GEMM)", Pattern(@"\b(matrix|wide|plain) products?\b|(?<!\bdot )\bproducts? (of (few|many|\w+ rows)|with weights)\b|\bproducts (is|are|take|that)\b")),
         ("SIMD kernels", Pattern(@"\bvector code\b")),
         ("decode step; prefill", Pattern(@"(?<!\b(at least|at|of|heads of) )\b(one|single) positions?\b|(?<!so )\bmany positions\b")),
         ("captured graph", Pattern(@"\brecorded pass(es)?\b")),

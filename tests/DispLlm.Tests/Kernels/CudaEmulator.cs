@@ -77,7 +77,7 @@ internal sealed unsafe partial class CudaEmulator : IKernelLauncher
             return Regex.Replace(text, pattern, by, RegexOptions.Singleline);
         }
 
-        kernels = Replaced(kernels, @"extern __shared__ float4 room4\[\];", "");
+        kernels = Replaced(kernels, @"extern __shared__ float4 scratch4\[\];", "");
         kernels = Replaced(kernels, @"asm\(""cvt\.rn\.bf16\.f32.*?\);", "rounded = rounded_to_bfloat16(x);");
         kernels = Replaced(kernels, @"#define MULTIPLY\(.*?\n\n",
             "#define MULTIPLY(sum, a0, a1, a2, a3, b0, b1) multiply(sum, a0, a1, a2, a3, b0, b1)\n\n");

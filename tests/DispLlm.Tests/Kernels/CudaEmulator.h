@@ -41,8 +41,8 @@ using std::min;
 
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
 
-// As much room as a block may ask for.
-static float4 room4[16384 / 4 + 4096];
+// As much scratch as a block may ask for.
+static float4 scratch4[16384 / 4 + 4096];
 
 struct Fiber
 {
@@ -183,7 +183,7 @@ static void launch(dim3 blocks, dim3 threads, std::function<void()> kernel)
         waiting = 0;
 
         // What nobody wrote is not a number.
-        std::fill((float*)room4, (float*)(room4 + sizeof room4 / sizeof *room4), NAN);
+        std::fill((float*)scratch4, (float*)(scratch4 + sizeof scratch4 / sizeof *scratch4), NAN);
         for (int i = 0; i < count; i++)
         {
             fibers[i]->begun = fibers[i]->done = false;

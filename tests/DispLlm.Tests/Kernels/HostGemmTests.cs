@@ -10,11 +10,11 @@ namespace DispLlm.Tests.Kernels;
 public sealed class HostGemmTests
 {
     // More outputs and features than a tile, more rows than lanes, and rows larger than the L1 cache.
-    private static readonly Gen<(int Rows, int Width, int Count, bool IsBFloat16)> s_products =
+    private static readonly Gen<(int Rows, int Width, int Count, bool IsBFloat16)> s_shapes =
         Gen.Select(Gen.Int[1, 40], Gen.OneOf(Gen.Int[1, 300], Gen.Int[1900, 2100]), Gen.Int[1, 70], Gen.Bool);
 
     [Fact]
-    public void Projections_equal_libtorch_at_every_vector_width() => Check(s_products, size =>
+    public void Projections_equal_libtorch_at_every_vector_width() => Check(s_shapes, size =>
     {
         Tensor x = Draw(size.IsBFloat16, 1, size.Rows, size.Width), first = Draw(size.IsBFloat16, size.Count, size.Width);
         Tensor second = Draw(size.IsBFloat16, 5, size.Width), bias = Draw(size.IsBFloat16, 5);

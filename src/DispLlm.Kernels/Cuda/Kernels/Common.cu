@@ -57,9 +57,9 @@ __device__ __forceinline__ Factors<N> factors(const float* from)
 }
 
 // Dynamic shared memory.
-extern __shared__ float4 room4[];
+extern __shared__ float4 scratch4[];
 
-#define room ((float*)room4)
+#define scratch ((float*)scratch4)
 
 // The sum over the threads of a block, returned to all of them. Whole warps only.
 __device__ float total(float sum)

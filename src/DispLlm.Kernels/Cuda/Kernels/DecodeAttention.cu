@@ -82,16 +82,16 @@ extern "C" __global__ void enter(const number* entering, number* input, int coun
 // positions is given, or read from a place.
 extern "C" __global__ void __launch_bounds__(256, 4) attend_one(
     const number* query, const number* key, const number* value, const number* cosine, const number* sine, const int* padding, const int* place, number* keys, number* values, number* result,
-    float* parts, int heads, int shared, int size, int lanes, int turning, int given, long long keyRow, long long keyHead, float scale)
+    float* parts, int heads, int shared, int size, int lanes, int rotaryDim, int given, long long keyRow, long long keyHead, float scale)
 {
     let_next_begin();
     int head = blockIdx.x % heads, row = blockIdx.x / heads, group = head / shared, groups = heads / shared;
     int seen = place ? *place : given, stretch = (seen + gridDim.y - 1) / gridDim.y;
     int first = blockIdx.y * stretch, last = min(first + stretch, seen), hidden = padding ? padding[row] : 0;
-    float* asked = room;                             // [size]
+    float* asked = scratch;                             // [size]
     number* headKeys = keys + row * keyRow + group * keyHead;
     number* headValues = values + row * keyRow + group * keyHead;
-    long long angles = (long long)max(seen - 1 - hidden, 0) * turning;
+    long long angles = (long long)max(seen - 1 - hidden, 0) * rotaryDim;
     const number* own = key + ((long long)row * groups + group) * size;
     const number* ownValue = value + ((long long)row * groups + group) * size;
 
@@ -116,16 +116,16 @@ extern "C" __global__ void __launch_bounds__(256, 4) attend_one(
     for (int i = threadIdx.x; i < size; i += blockDim.x)
     {
         const number* from = query + (long long)blockIdx.x * size;
-        bool turns = i < turning;
-        int other = i < turning / 2 ? i + turning / 2 : i - turning / 2;
-        float c = turns ? wide(cosine[angles + i]) : 1, s = turns ? wide(sine[angles + i]) : 0;
+        bool rotates = i < rotaryDim;
+        int other = i < rotaryDim / 2 ? i + rotaryDim / 2 : i - rotaryDim / 2;
+        float c = rotates ? wide(cosine[angles + i]) : 1, s = rotates ? wide(sine[angles + i]) : 0;
 
         // Rounded as a tensor of rotary-embedded queries would be.
-        asked[i] = wide(narrow(turns ? wide(from[i]) * c + wide(from[other]) * s : wide(from[i]))) * scale;
+        asked[i] = wide(narrow(rotates ? wide(from[i]) * c + wide(from[other]) * s : wide(from[i]))) * scale;
         if (last == seen)
         {
             // Heads that share keys write the same numbers.
-            headKeys[(long long)(seen - 1) * size + i] = narrow(turns ? wide(own[i]) * c + wide(own[other]) * s : wide(own[i]));
+            headKeys[(long long)(seen - 1) * size + i] = narrow(rotates ? wide(own[i]) * c + wide(own[other]) * s : wide(own[i]));
             headValues[(long long)(seen - 1) * size + i] = ownValue[i];
         }
     }
@@ -206,7 +206,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) attend_one(
 
     // Each team's part: its maximum score, its sum of exponentials, and its weighted sum of values.
     int length = size + 2;
-    float* mine = room + size + team * length;
+    float* mine = scratch + size + team * length;
     if (lane == 0)
     {
         mine[0] = highest;
@@ -225,11 +225,11 @@ extern "C" __global__ void __launch_bounds__(256, 4) attend_one(
     __syncthreads();
     __shared__ float weights[256];
     float most, whole;
-    weigh<false>(room + size, teams, length, weights, &most, &whole);
+    weigh<false>(scratch + size, teams, length, weights, &most, &whole);
     float* part = parts + ((long long)blockIdx.x * gridDim.y + blockIdx.y) * length;
     for (int i = threadIdx.x; i < size; i += blockDim.x)
     {
-        float mixture = mixture_of<false>(room + size, teams, length, i, weights);
+        float mixture = mixture_of<false>(scratch + size, teams, length, i, weights);
         if (gridDim.y == 1)
         {
             result[(long long)blockIdx.x * size + i] = narrow(mixture / whole);

@@ -55,7 +55,7 @@ __device__ __forceinline__ void norm(
 
         if (index)
         {
-            *(Factors<N>*)(room + i) = distances;
+            *(Factors<N>*)(scratch + i) = distances;
         }
     }
 
@@ -68,14 +68,14 @@ __device__ __forceinline__ void norm(
             int i = threadIdx.x + k * blockDim.x;
             if (i < selected)
             {
-                to[i] = narrow(room[features[k]] * spread * scales[k] + shifts[k]);
+                to[i] = narrow(scratch[features[k]] * spread * scales[k] + shifts[k]);
             }
         }
 
         for (int i = threadIdx.x + KNOWN * blockDim.x; i < selected; i += blockDim.x)
         {
             int feature = (int)index[i];
-            to[i] = narrow(room[feature] * spread * wide(weight[feature]) + (bias ? wide(bias[feature]) : 0));
+            to[i] = narrow(scratch[feature] * spread * wide(weight[feature]) + (bias ? wide(bias[feature]) : 0));
         }
 
         return;
@@ -133,7 +133,7 @@ __device__ __forceinline__ void plus_at(const number* stream, const long long* i
             sums.at[n] = wide(numbers.at[n]);
         }
 
-        *(Factors<N>*)(room + i) = sums;
+        *(Factors<N>*)(scratch + i) = sums;
     }
 
     __syncthreads();
@@ -143,19 +143,19 @@ __device__ __forceinline__ void plus_at(const number* stream, const long long* i
     {
         if (threadIdx.x + k * blockDim.x < selected)
         {
-            room[features[k]] += known[k];
+            scratch[features[k]] += known[k];
         }
     }
 
     for (int i = threadIdx.x + KNOWN * blockDim.x; i < selected; i += blockDim.x)
     {
-        room[index[i]] += wide(added[i]);
+        scratch[index[i]] += wide(added[i]);
     }
 
     __syncthreads();
     for (int i = threadIdx.x * N; i < width; i += blockDim.x * N)
     {
-        Factors<N> sums = *(Factors<N>*)(room + i);
+        Factors<N> sums = *(Factors<N>*)(scratch + i);
         Pack<N> numbers;
 #pragma unroll
         for (int n = 0; n < N; n++)
@@ -246,13 +246,13 @@ KERNEL(gated_silu, (const number* gate, const number* up, number* result, long l
 // features are copied.
 template <int N>
 __device__ __forceinline__ void rotate(
-    const number* heads, const number* cosine, const number* sine, number* result, int length, int count, int size, int turning, int everyRow, float direction,
+    const number* heads, const number* cosine, const number* sine, number* result, int length, int count, int size, int rotaryDim, int everyRow, float direction,
     long long fromRow, long long fromPosition, long long fromHead, long long toRow, long long toPosition, long long toHead)
 {
-    int row = blockIdx.x / length, position = blockIdx.x % length, half = turning / 2, pairs = half / N, rest = (size - turning) / N;
+    int row = blockIdx.x / length, position = blockIdx.x % length, half = rotaryDim / 2, pairs = half / N, rest = (size - rotaryDim) / N;
     const number* from = heads + row * fromRow + position * fromPosition;
     number* to = result + row * toRow + position * toPosition;
-    long long angles = (long long)(everyRow ? blockIdx.x : position) * turning;
+    long long angles = (long long)(everyRow ? blockIdx.x : position) * rotaryDim;
     for (int i = threadIdx.x; i < count * pairs; i += blockDim.x)
     {
         int head = i / pairs, feature = i % pairs * N;
@@ -280,13 +280,13 @@ __device__ __forceinline__ void rotate(
 
     for (int i = threadIdx.x; i < count * rest; i += blockDim.x)
     {
-        int head = i / rest, feature = turning + i % rest * N;
+        int head = i / rest, feature = rotaryDim + i % rest * N;
         store<N>(to + head * toHead + feature, load<N>(from + head * fromHead + feature));
     }
 }
 
 KERNEL(
     rotate,
-    (const number* heads, const number* cosine, const number* sine, number* result, int length, int count, int size, int turning, int everyRow, float direction,
+    (const number* heads, const number* cosine, const number* sine, number* result, int length, int count, int size, int rotaryDim, int everyRow, float direction,
      long long fromRow, long long fromPosition, long long fromHead, long long toRow, long long toPosition, long long toHead),
-    (heads, cosine, sine, result, length, count, size, turning, everyRow, direction, fromRow, fromPosition, fromHead, toRow, toPosition, toHead))
+    (heads, cosine, sine, result, length, count, size, rotaryDim, everyRow, direction, fromRow, fromPosition, fromHead, toRow, toPosition, toHead))

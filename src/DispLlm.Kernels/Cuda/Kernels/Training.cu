@@ -121,7 +121,7 @@ __device__ __forceinline__ void gates_back(
         }
     }
 
-    Factors<N>* held = (Factors<N>*)room;
+    Factors<N>* held = (Factors<N>*)scratch;
     held[threadIdx.y * blockDim.x + threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y == 0 && i < width)

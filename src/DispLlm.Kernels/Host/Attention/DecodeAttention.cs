@@ -17,7 +17,7 @@ internal static unsafe class DecodeAttention
 
     private delegate void Attention(HostMatrix queries, in DecodePosition place, HostMatrix results);
 
-    /// <summary>Whether the query is one position, and rows of keys and values are contiguous, as in a cache.</summary>
+    /// <summary>Whether the query is that of a decode step, and rows of keys and values are contiguous, as in a cache.</summary>
     public static bool CanHandle(Tensor query, Tensor key, Tensor value) =>
         query.size(2) == 1 && HostMatrix.IsContiguousHostWithoutGradient(query) && HasContiguousRows(key, query.dtype)
             && HasContiguousRows(value, query.dtype);
@@ -137,7 +137,7 @@ internal static unsafe class DecodeAttention
         });
     }
 
-    /// <summary>Writes the heads of one position to a cache.</summary>
+    /// <summary>Writes the heads of a decode step to a cache.</summary>
     private static void WriteToCache(HostMatrix heads, HostHeads held, long position)
     {
         long bytes = held.Size * (heads.IsBFloat16 ? sizeof(ushort) : sizeof(float));

@@ -17,7 +17,7 @@ internal readonly unsafe struct BatchedGemm<T, TFormat, TVector, TWidth> : IHost
     where TVector : struct
     where TWidth : IVectorWidth<TVector>
 {
-    // A tile of weights stays in the L1 cache beside its part of the input.
+    // The L1 cache holds a tile of weights beside its part of the input.
     private const int TileOutputs = 32, TileWidth = 128;
 
     private const long TransposedRows = 4;

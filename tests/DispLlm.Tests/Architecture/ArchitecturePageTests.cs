@@ -3,6 +3,7 @@ using System.Text.RegularExpressions;
 namespace DispLlm.Tests.Architecture;
 
 /// <summary>The map in docs/architecture.md is that of src/.</summary>
+[Collection(nameof(ArchitecturePageTests))]
 public sealed partial class ArchitecturePageTests
 {
     [Fact]

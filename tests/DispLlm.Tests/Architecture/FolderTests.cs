@@ -3,6 +3,7 @@ using System.Text.RegularExpressions;
 namespace DispLlm.Tests.Architecture;
 
 /// <summary>Folders stand in the order in which data flows; a folder may use those above it, never those below.</summary>
+[Collection(nameof(FolderTests))]
 public sealed partial class FolderTests
 {
     internal static readonly string[] Folders =

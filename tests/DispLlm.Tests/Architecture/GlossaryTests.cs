@@ -4,6 +4,7 @@ namespace DispLlm.Tests.Architecture;
 
 /// <summary>Code, comments, messages, test names and pages use the field's words. What stood here before the field's word is not to come
 /// back.</summary>
+[Collection(nameof(GlossaryTests))]
 public sealed partial class GlossaryTests
 {
     // The word to use, and a pattern of what is written instead. Identifiers are split into words before they are searched.

@@ -3,6 +3,7 @@ using System.Text.RegularExpressions;
 namespace DispLlm.Tests.Docs;
 
 /// <summary>Relative links of the pages: the file exists, and so does the heading.</summary>
+[Collection(nameof(LinkTests))]
 public sealed partial class LinkTests
 {
     public static TheoryData<string> Pages =>

@@ -7,6 +7,7 @@ namespace DispLlm.Tests.Docs;
 /// build. This
 /// holds that no page slips through.
 /// </summary>
+[Collection(nameof(PagesTests))]
 public sealed partial class PagesTests
 {
     private const string Opening = "```csharp";

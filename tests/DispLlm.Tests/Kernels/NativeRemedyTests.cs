@@ -7,6 +7,7 @@ using DispLlm.Tests.Devices;
 namespace DispLlm.Tests.Kernels;
 
 /// <summary>Loading happens once per process, so each variant runs in a child process: this test program with one test.</summary>
+[Collection(nameof(NativeRemedyTests))]
 public sealed class NativeRemedyTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("displlm-tests-").FullName;

@@ -6,6 +6,7 @@ using System.Xml.Linq;
 namespace DispLlm.Tests.Reporting;
 
 /// <summary>The page: well-formed, self-contained, escaped, and without sections for what was not measured.</summary>
+[Collection(nameof(HtmlReportTests))]
 public sealed partial class HtmlReportTests
 {
     private static readonly XNamespace s_html = "http://www.w3.org/1999/xhtml";

@@ -4,6 +4,7 @@ using Xunit;
 
 namespace DispLlm.Tests;
 
+[Collection(nameof(BudgetProjectionTests))]
 public class BudgetProjectionTests
 {
     private static readonly SelectionSite[] Sites = Enum.GetValues<SelectionSite>();

@@ -5,6 +5,7 @@ using Xunit;
 
 namespace DispLlm.Tests;
 
+[Collection(nameof(SelectionPlanJsonTests))]
 public sealed class SelectionPlanJsonTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("displlm-plan-").FullName;

@@ -5,6 +5,7 @@ using Xunit;
 namespace DispLlm.Tests.Text;
 
 /// <summary>Byte-level BPE from files small enough to know the answer by hand. Ids 0 to 255 are the bytes.</summary>
+[Collection(nameof(ByteLevelTests))]
 public sealed class ByteLevelTests
 {
     private static TextTokenizer Load(string json) => TextTokenizer.FromFolder(TokenizerFixtures.Folder(("tokenizer.json", json)));

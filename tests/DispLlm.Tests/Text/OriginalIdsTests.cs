@@ -5,6 +5,7 @@ using Xunit;
 namespace DispLlm.Tests.Text;
 
 /// <summary>Ids are those of the models' original tokenizers, string by string.</summary>
+[Collection(nameof(OriginalIdsTests))]
 public sealed class OriginalIdsTests
 {
     [Fact]

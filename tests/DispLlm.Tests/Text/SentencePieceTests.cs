@@ -5,6 +5,7 @@ using Xunit;
 namespace DispLlm.Tests.Text;
 
 /// <summary>LLaMA's kind of tokenizer, from the sample's model and from models written byte by byte.</summary>
+[Collection(nameof(SentencePieceTests))]
 public sealed class SentencePieceTests
 {
     private static TextTokenizer Sample { get; } = TextTokenizer.FromFolder(TokenizerFixtures.SampleModel);

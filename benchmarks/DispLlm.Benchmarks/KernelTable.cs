@@ -33,7 +33,8 @@ internal static class KernelTable
     private static void Attention(TextWriter output, ScalarType type)
     {
         output.WriteLine($"Causal attention, {type}:\n");
-        output.WriteLine("| heads / key-value heads x size | positions | SIMD tiles | matrix multiplications | libtorch | with backward: SIMD tiles | matrix multiplications | libtorch |");
+        output.WriteLine("| heads / key-value heads x size | positions | SIMD tiles | matrix multiplications | libtorch | with backward: "
+            + "SIMD tiles | matrix multiplications | libtorch |");
         output.WriteLine("|---|---|---|---|---|---|---|---|");
         foreach (var (heads, groups, size) in new[] { (9L, 3L, 64L), (32, 8, 128), (32, 32, 128) })
         {

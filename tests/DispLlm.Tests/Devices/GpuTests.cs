@@ -36,7 +36,8 @@ public sealed class GpuTests
         float[] Learned(ITensorBackend on)
         {
             using var model = PrunableModel.Load(SampleModel.Folder, on);
-            using var trainer = new HypernetworkTrainer(model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 5 }, seed: 3);
+            using var trainer = new HypernetworkTrainer(
+                model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 5 }, seed: 3);
             trainer.Run(new SequenceSampler(SampleModel.Tokens(model), sequenceLength: 64, batchSize: 4, on.Random(3)));
             return [.. trainer.Scores().Values];
         }

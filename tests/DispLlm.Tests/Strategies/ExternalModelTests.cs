@@ -37,10 +37,12 @@ public sealed class ExternalModelTests
         var generation = new GenerationOptions { MaxNewTokens = 5 };
         Assert.Equal(TextGenerator.Generate(inside, prompts, generation), TextGenerator.Generate(outside, prompts, generation));
 
-        var result = await PruningPipeline.For(outside).WithPruningRatio(0.4).WithStrategy(new MagnitudeSelection()).RunAsync(TestContext.Current.CancellationToken);
+        var result = await PruningPipeline.For(outside).WithPruningRatio(0.4).WithStrategy(new MagnitudeSelection())
+            .RunAsync(TestContext.Current.CancellationToken);
         Assert.Contains("not loaded from a folder",
             (await Assert.ThrowsAsync<DispLlmException>(() => result.SaveAsync("nowhere"))).Message, StringComparison.Ordinal);
-        var activations = PruningPipeline.For(outside).WithPruningRatio(0.4).WithCalibration(s_text).WithStrategy(new ActivationMagnitudeSelection { Sequences = 1, SequenceLength = 32 });
+        var activations = PruningPipeline.For(outside).WithPruningRatio(0.4).WithCalibration(s_text)
+            .WithStrategy(new ActivationMagnitudeSelection { Sequences = 1, SequenceLength = 32 });
         await Assert.ThrowsAsync<NotSupportedException>(() => activations.RunAsync(TestContext.Current.CancellationToken));
     }
 

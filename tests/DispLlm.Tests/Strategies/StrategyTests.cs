@@ -226,7 +226,8 @@ public sealed class StrategyTests
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         foreach (string name in new[] { "learned", "shared stream" })
         {
-            var result = await PruningPipeline.For(model).WithPruningRatio(0.4).WithCalibration(s_text).WithStrategy(s_strategies[name]).WithWidthMultiple(2)
+            var result = await PruningPipeline.For(model).WithPruningRatio(0.4).WithCalibration(s_text).WithStrategy(s_strategies[name])
+                .WithWidthMultiple(2)
                 .RunAsync(TestContext.Current.CancellationToken);
             Assert.Equal(result.Plan.Blocks, result.PlanFor(0.4).Blocks);
             Assert.Equal(result.Plan.Scales, result.PlanFor(0.4).Scales);

@@ -36,7 +36,8 @@ internal static class TokenizerFixtures
             var actual = tokenizer.Encode(text);
             if (!actual.SequenceEqual(ids))
             {
-                differences.Add($"{JsonSerializer.Serialize(text)}\n  expected {string.Join(' ', ids)}\n  actual   {string.Join(' ', actual)}");
+                differences.Add(
+                    $"{JsonSerializer.Serialize(text)}\n  expected {string.Join(' ', ids)}\n  actual   {string.Join(' ', actual)}");
             }
         }
 

@@ -1,5 +1,6 @@
 using AddYourOwnFamily;
 using DispLlm;
+using DispLlm.Modeling;
 using Microsoft.Extensions.DependencyInjection;
 using TorchSharp;
 
@@ -10,15 +11,15 @@ await Pages.choosing_a_ratio.RunAsync(default);
 
 // A family of one's own, through services.
 using var services = new ServiceCollection()
-    .AddDispLlm(options => options with { Families = options.Families.With(new GptNeoxFamily()) })
+    .AddDispLlm(options => options.Families = ModelFamilies.BuiltIn.Add(new GptNeoxFamily()))
     .BuildServiceProvider();
 var pruner = services.GetRequiredService<ModelPruner>();
 using var model = pruner.Load("models/gpt-neox");
-var result = await pruner.Prune(model).ToRatio(0.5).SelectedBy(new MagnitudeSelection()).RunAsync();
+var result = await pruner.Prune(model).WithPruningRatio(0.5).WithStrategy(new MagnitudeSelection()).RunAsync();
 await result.SaveAsync("models/gpt-neox-half");
 using var pruned = pruner.Load("models/gpt-neox-half");
 using var tokens = torch.arange(12, torch.ScalarType.Int64).unsqueeze(0);
-using var gates = Gates.Of(result.Plan, model.Backend);
+using var gates = Gates.FromPlan(result.Plan, model.Backend);
 using var promised = model.Logits(tokens, gates);
 using var computed = pruned.Logits(tokens);
 if (pruned.Family.Name != "gpt-neox" || !torch.allclose(promised, computed, rtol: 1e-3, atol: 1e-4))

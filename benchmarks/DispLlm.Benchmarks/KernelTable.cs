@@ -33,7 +33,8 @@ internal static class KernelTable
     private static void Attention(TextWriter output, ScalarType type)
     {
         output.WriteLine($"Causal attention, {type}:\n");
-        output.WriteLine("| heads / key-value heads x size | positions | SIMD tiles | matrix multiplications | libtorch | with backward: SIMD tiles | matrix multiplications | libtorch |");
+        output.WriteLine("| heads / key-value heads x size | positions | SIMD tiles | matrix multiplications | libtorch | with backward: "
+            + "SIMD tiles | matrix multiplications | libtorch |");
         output.WriteLine("|---|---|---|---|---|---|---|---|");
         foreach (var (heads, groups, size) in new[] { (9L, 3L, 64L), (32, 8, 128), (32, 32, 128) })
         {
@@ -103,9 +104,8 @@ internal static class KernelTable
     {
         Tensor x = randn(512, 1024).to(type), weight = randn(1024, 1024).to(type);
         double[] speeds = Speeds([() => nn.functional.linear(x, weight), .. actions], [2.0 * 512 * 1024 * 1024, .. operations]);
-        output.WriteLine(string.Create(
-            CultureInfo.InvariantCulture,
-                $"{head} {string.Join(" | ", speeds.Skip(1).Select(speed => (speed / speeds[0]).ToString("F2", CultureInfo.InvariantCulture)))} |"));
+        var shares = speeds.Skip(1).Select(speed => (speed / speeds[0]).ToString("F2", CultureInfo.InvariantCulture));
+        output.WriteLine($"{head} {string.Join(" | ", shares)} |");
     }
 
     private static double[] Speeds(IReadOnlyList<Action> actions, IReadOnlyList<double> operations)

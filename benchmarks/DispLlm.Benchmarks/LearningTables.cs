@@ -17,8 +17,10 @@ internal static class LearningTables
         using var shape = new StepModel(of, backend);
         using var random = new RandomSource(1).Stream("benchmark");
         using var tokens = (random.Uniform(of.Batch, of.Length + 1) * shape.Model.Spec.VocabularySize).to(ScalarType.Int64);
-        output.WriteLine($"{of.Name}, {(of.Batch == 1 ? string.Empty : $"{of.Batch} x ")}{of.Length} tokens, {type}, {(onGpu ? "GPU" : $"{torch.get_num_threads()} threads")}; medians of {rounds} rounds.\n");
-        output.WriteLine("| step | gates open | activation checkpointing | share of the matrix speed | with attention |\n|---|---|---|---|---|");
+        output.WriteLine($"{of.Name}, {(of.Batch == 1 ? string.Empty : $"{of.Batch} x ")}{of.Length} tokens, {type}, "
+            + $"{(onGpu ? "GPU" : $"{torch.get_num_threads()} threads")}; medians of {rounds} rounds.\n");
+        output.WriteLine(
+            "| step | gates open | activation checkpointing | share of the matrix speed | with attention |\n|---|---|---|---|---|");
         void Row(string step, double open, ActivationCheckpointing kept, Action<Tensor> run)
         {
             // Gates move from step to step, as they do in learning, and with them the shapes of what is computed.
@@ -56,7 +58,8 @@ internal static class LearningTables
                     Step(wide, gates, tokens, ActivationCheckpointing.None));
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
-                    $"\nMatrix multiplications take {matmuls:F2} of the time that they take in float32, a step with all gates open {steps:F2}."));
+                    $"\nMatrix multiplications take {matmuls:F2} of the time that they take in float32, a step with all gates open "
+                        + $"{steps:F2}."));
         }
     }
 
@@ -74,7 +77,8 @@ internal static class LearningTables
             {
                 using var child = Process.Start(
                     new ProcessStartInfo(
-                    Environment.ProcessPath!, [.. Self(), "step", $"{type}", $"{depth}", $"{kept}"]) { RedirectStandardOutput = true })!;
+                    Environment.ProcessPath!, [.. Self(), "step", $"{type}", $"{depth}", $"{kept}"])
+                    { RedirectStandardOutput = true })!;
                 output.Write(child.StandardOutput.ReadToEnd());
                 child.WaitForExit();
                 output.Flush();
@@ -131,8 +135,11 @@ internal static class LearningTables
         double hypernetwork = 16.0 * trainer.Hypernetwork.parameters().Sum(parameter => parameter.numel());
         output.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"{shape.Name}, {shape.Length:N0} tokens, {type}, {card / 1e9:F1} GB of a GPU: weights and context take {loaded / 1e9:F2} GB, after three steps {(card - Free()) / 1e9:F2} GB are taken; "
-            + $"estimated {(counted.Total(ActivationCheckpointing.PerBlock) + hypernetwork) / 1e9:F2} GB with checkpointing per block, {(counted.Total(ActivationCheckpointing.None) + hypernetwork) / 1e9:F2} GB without; the last step took {clock.Elapsed.TotalSeconds:F2} s."));
+            $"{shape.Name}, {shape.Length:N0} tokens, {type}, {card / 1e9:F1} GB of a GPU: weights and context take {loaded / 1e9:F2} GB, "
+            + $"after three steps {(card - Free()) / 1e9:F2} GB are taken; "
+            + $"estimated {(counted.Total(ActivationCheckpointing.PerBlock) + hypernetwork) / 1e9:F2} GB with checkpointing per block, "
+            + $"{(counted.Total(ActivationCheckpointing.None) + hypernetwork) / 1e9:F2} GB without; the last step took "
+            + $"{clock.Elapsed.TotalSeconds:F2} s."));
     }
 
     /// <summary>A model with equal weights, to measure bytes.</summary>

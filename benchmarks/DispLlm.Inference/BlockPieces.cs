@@ -51,8 +51,10 @@ internal sealed class BlockPieces : IDisposable
         Tensor Numbers(params long[] shape) => random.Normal(shape).to(model.Backend.ComputeType).to(model.Backend.Device);
         _rotary = new RotaryEmbedding(spec.Rotary!, model.Backend.Device);
         _stream = Numbers(use.Batch, use.Length, spec.HiddenSize).DetachFromDisposeScope();
-        _indices = [.. Enumerable.Range(0, spec.NumLayers).Select(block => model.Plan is null ? null : BlockIndices.From(model.Plan.Blocks[block], model.Backend.Device))];
-        _policies = [.. _indices.Select(indices => indices is null ? (UngatedPolicy)new DensePolicy() : new PrunedPolicy(indices, model.Plan!.NormOrder))];
+        _indices = [.. Enumerable.Range(0, spec.NumLayers).Select(
+            block => model.Plan is null ? null : BlockIndices.From(model.Plan.Blocks[block], model.Backend.Device))];
+        _policies = [.. _indices.Select(
+            indices => indices is null ? (UngatedPolicy)new DensePolicy() : new PrunedPolicy(indices, model.Plan!.NormOrder))];
         _cache = model.CreateKeyValueCache();
         if (use.Before > 0)
         {
@@ -67,7 +69,8 @@ internal sealed class BlockPieces : IDisposable
     }
 
     /// <summary>Names of pieces, in the order of <see cref="BlockPiece"/>.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["matrix multiplications", "attention", "norm and selection", "residual sums", "rotation", "activation"];
+    public static IReadOnlyList<string> Names { get; } =
+        ["matrix multiplications", "attention", "norm and selection", "residual sums", "rotation", "activation"];
 
     /// <summary>Seconds of each piece since this was last asked, in the order of <see cref="Names"/>.</summary>
     public double[] TakeSeconds()
@@ -107,9 +110,12 @@ internal sealed class BlockPieces : IDisposable
         Projection Linear(WeightRole role) => new(_model.Weight(role, block), null);
         NormLayer Norm(WeightRole role) => NormLayer.Create(spec, _model.Weight(role, block), null);
 
-        Tensor input = Timed(BlockPiece.Norm, () => policy.SelectInput(SelectionSite.AttentionInput, _stream, Norm(WeightRole.AttentionNorm)));
-        Tensor[] parts = Timed(BlockPiece.MatMul, () => Projection.Apply(input, Linear(WeightRole.Query), Linear(WeightRole.Key), Linear(WeightRole.Value)));
-        Tensor heads = Timed(BlockPiece.Attention, () => context.Attention.TryDecode(block, parts, spec.HeadDim, _rotary)) ?? Prefill(block, parts, context);
+        Tensor input = Timed(
+            BlockPiece.Norm, () => policy.SelectInput(SelectionSite.AttentionInput, _stream, Norm(WeightRole.AttentionNorm)));
+        Tensor[] parts = Timed(
+            BlockPiece.MatMul, () => Projection.Apply(input, Linear(WeightRole.Query), Linear(WeightRole.Key), Linear(WeightRole.Value)));
+        Tensor heads = Timed(BlockPiece.Attention, () => context.Attention.TryDecode(block, parts, spec.HeadDim, _rotary))
+            ?? Prefill(block, parts, context);
         Tensor output = Timed(BlockPiece.MatMul, () => Linear(WeightRole.AttentionOutput).Apply(heads));
         Tensor attended = Timed(BlockPiece.Sum, () => policy.AddResidual(SelectionSite.AttentionOutput, _stream, output));
         input = Timed(BlockPiece.Norm, () => policy.SelectInput(SelectionSite.MlpInput, attended, Norm(WeightRole.MlpNorm)));
@@ -124,7 +130,8 @@ internal sealed class BlockPieces : IDisposable
     {
         var spec = _model.Spec;
         Tensor Heads(Tensor all, int heads) => all.view(all.size(0), all.size(1), heads, spec.HeadDim).transpose(1, 2);
-        Tensor query = Heads(parts[0], spec.NumAttentionHeads), key = Heads(parts[1], spec.NumKeyValueHeads), value = Heads(parts[2], spec.NumKeyValueHeads);
+        Tensor query = Heads(parts[0], spec.NumAttentionHeads), key = Heads(parts[1], spec.NumKeyValueHeads),
+            value = Heads(parts[2], spec.NumKeyValueHeads);
         (query, key) = Timed(BlockPiece.Rotation, () =>
         {
             var (cosine, sine) = context.Positions.RotaryCosSin(_rotary, query.device, query.dtype);

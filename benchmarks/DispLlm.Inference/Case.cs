@@ -26,7 +26,9 @@ internal sealed record Case(int Batch, int Length, int Before)
         };
     }
 
-    public override string ToString() => Decodes ? $"decode, batch {Batch}" : (Batch == 1 ? "prefill " : $"prefill {Batch} x ") + $"{Length.ToString("N0", CultureInfo.InvariantCulture)}";
+    public override string ToString() => Decodes
+        ? $"decode, batch {Batch}"
+        : (Batch == 1 ? "prefill " : $"prefill {Batch} x ") + $"{Length.ToString("N0", CultureInfo.InvariantCulture)}";
 
     /// <summary>Multiplications of a forward pass in a block of so many weights, attention included.</summary>
     public double Operations(DecoderSpec spec, long weights)

@@ -36,8 +36,10 @@ internal sealed class ModelPair : IDisposable
             Write(folder, settings);
             var backend = settings.Backend;
             var dense = PrunableModel.Load(folder, backend);
-            var request = new SelectionRequest { Model = dense, Budget = PruningBudget.FromKeepFraction(keep), WidthMultiple = settings.Multiple };
-            new PrunedModelBuilder(folder, new RandomSelection().SelectAsync(request).GetAwaiter().GetResult().Plan).BuildAsync(cut).GetAwaiter().GetResult();
+            var request =
+                new SelectionRequest { Model = dense, Budget = PruningBudget.FromKeepFraction(keep), WidthMultiple = settings.Multiple };
+            new PrunedModelBuilder(folder, new RandomSelection().SelectAsync(request).GetAwaiter().GetResult().Plan).BuildAsync(cut)
+                .GetAwaiter().GetResult();
             return new ModelPair(dense, PrunableModel.Load(cut, backend));
         }
         finally
@@ -57,7 +59,8 @@ internal sealed class ModelPair : IDisposable
         string config = Path.Combine(folder, "config.json");
         File.WriteAllText(config, settings.Shape.ToJson(settings.Blocks));
         var family = new LlamaFamily();
-        CheckpointParameter[] slots = [.. ParameterCatalog.CheckpointParameters(DecoderSpec.Read(ModelConfig.Load(config), family), family)];
+        CheckpointParameter[] slots =
+            [.. ParameterCatalog.CheckpointParameters(DecoderSpec.Read(ModelConfig.Load(config), family), family)];
         using var random = new RandomSource(0).Stream("benchmark");
         using var writer = SafetensorsWriter.Create(
             Path.Combine(folder, "model.safetensors"), slots.Select(slot => new TensorInfo(slot.Name, settings.Type, [.. slot.Shape])));

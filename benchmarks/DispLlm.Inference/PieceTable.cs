@@ -9,7 +9,8 @@ internal static class PieceTable
 {
     public static void Print(Settings settings, TextWriter output)
     {
-        output.WriteLine(settings + " Shares of a block's time; the last column is everything that is neither a matrix multiplication with weights nor attention.\n");
+        output.WriteLine(settings + " Shares of a block's time; the last column is everything that is neither a matrix multiplication with "
+            + "weights nor attention.\n");
         string[] names = [.. BlockPieces.Names];
         output.WriteLine($"| kept | | {string.Join(" | ", names)} | other | all but multiplications and attention |");
         output.WriteLine("|---|---|" + string.Concat(names.Select(_ => "---|")) + "---|---|");
@@ -51,9 +52,12 @@ internal static class PieceTable
                 parts[round] = pieces.TakeSeconds();
             }
 
-            double[] shares = [.. BlockPieces.Names.Select((_, piece) => Turns.Median(parts.Select(part => part[piece])) / Turns.Median(whole))];
+            double[] shares =
+                [.. BlockPieces.Names.Select((_, piece) => Turns.Median(parts.Select(part => part[piece])) / Turns.Median(whole))];
             double rest = 1 - shares[0] - shares[1];
-            return $"| {kept} | {use} | {string.Join(" | ", shares.Append(1 - shares.Sum()).Append(rest).Select(share => share.ToString("P1", CultureInfo.InvariantCulture)))} |";
+            var all = shares.Append(1 - shares.Sum()).Append(rest);
+            return $"| {kept} | {use} | "
+                + $"{string.Join(" | ", all.Select(share => share.ToString("P1", CultureInfo.InvariantCulture)))} |";
         }
     }
 }

@@ -10,7 +10,8 @@ internal static class RatioTable
     public static void Print(Settings settings, TextWriter output)
     {
         output.WriteLine(settings + "\n");
-        output.WriteLine("| kept | | parameters | operations | time | time / parameters | time / operations | dense / matrix multiplications alone |\n|---|---|---|---|---|---|---|---|");
+        output.WriteLine("| kept | | parameters | operations | time | time / parameters | time / operations | dense / matrix "
+            + "multiplications alone |\n|---|---|---|---|---|---|---|---|");
         foreach (double keep in settings.Keep)
         {
             using var pair = ModelPair.Make(settings, keep);
@@ -34,15 +35,18 @@ internal static class RatioTable
             double operations = use.Operations(pair.Dense.Spec, pair.DenseWeights) / use.Operations(pair.Dense.Spec, pair.PrunedWeights);
             return string.Create(
                 CultureInfo.InvariantCulture,
-                $"| {keep:P0} | {use} | {parameters:F2} | {operations:F2} | {time:F2} | **{time / parameters:F2}** | {time / operations:F2} | {Turns.Ratio(seconds[0], seconds[2]):F2} |");
+                $"| {keep:P0} | {use} | {parameters:F2} | {operations:F2} | {time:F2} | **{time / parameters:F2}** | "
+                    + $"{time / operations:F2} | {Turns.Ratio(seconds[0], seconds[2]):F2} |");
         }
     }
 
     /// <summary>libtorch's matrix multiplications of the dense blocks and nothing else.</summary>
     private static Action MatMuls(Settings settings, PrunableModel model, Case use)
     {
-        var roles = ParameterCatalog.BlockParameters(model.Spec, 0).Where(part => part.Shape.Count == 2).Select(part => part.Role).ToArray();
-        var inputs = roles.ToDictionary(role => role, role => ones([use.Batch, use.Length, model.Weight(role, 0).shape[1]], settings.Type, model.Backend.Device));
+        var roles = ParameterCatalog.BlockParameters(model.Spec, 0).Where(part => part.Shape.Count == 2)
+            .Select(part => part.Role).ToArray();
+        var inputs = roles.ToDictionary(
+            role => role, role => ones([use.Batch, use.Length, model.Weight(role, 0).shape[1]], settings.Type, model.Backend.Device));
         return () =>
         {
             for (int i = 0; i < (use.Decodes ? settings.Tokens : 1); i++)

@@ -63,7 +63,8 @@ internal sealed record Settings
     /// <summary>The heading of a table.</summary>
     public override string ToString() => string.Create(
         CultureInfo.InvariantCulture,
-        $"{Shape.Name}, {Blocks} block{(Blocks == 1 ? string.Empty : "s")}, {Type}, {(OnGpu ? "GPU" : Threads == 1 ? "1 thread" : $"{Threads} threads")}, "
+        $"{Shape.Name}, {Blocks} block{(Blocks == 1 ? string.Empty : "s")}, {Type}, "
+        + $"{(OnGpu ? "GPU" : Threads == 1 ? "1 thread" : $"{Threads} threads")}, "
         + $"{(ProcessorTime ? "processor" : "wall-clock")} time, median of {Rounds} turns.");
 
     public static Settings Parse(string[] args)
@@ -75,7 +76,8 @@ internal sealed record Settings
 
         var options = args.Skip(1).Chunk(2).ToDictionary(pair => pair[0], pair => pair[1]);
         string Take(string name, string otherwise) => options.Remove(name, out string? value) ? value : otherwise;
-        int Number(string name, int otherwise) => int.Parse(Take(name, otherwise.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture);
+        int Number(string name, int otherwise) => int.Parse(
+            Take(name, otherwise.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture);
         var shape = Shape.Named(Take("--shape", "smollm2"));
         int prompt = Number("--prompt", 128);
         var settings = new Settings
@@ -90,9 +92,19 @@ internal sealed record Settings
             Rounds = Number("--rounds", 5),
             Multiple = Number("--multiple", 32),
             Threads = Number("--threads", Environment.ProcessorCount),
-            ProcessorTime = Take("--clock", "wall") switch { "cpu" => true, "wall" => false, var other => throw new ArgumentException($"There is no clock {other}.") },
+            ProcessorTime = Take("--clock", "wall") switch
+            {
+                "cpu" => true,
+                "wall" => false,
+                var other => throw new ArgumentException($"There is no clock {other}."),
+            },
             Type = Enum.Parse<torch.ScalarType>(Take("--type", "float32"), ignoreCase: true),
-            OnGpu = Take("--device", "cpu") switch { "cuda" => true, "cpu" => false, var other => throw new ArgumentException($"There is no device {other}.") },
+            OnGpu = Take("--device", "cpu") switch
+            {
+                "cuda" => true,
+                "cpu" => false,
+                var other => throw new ArgumentException($"There is no device {other}."),
+            },
         };
         return options.Count == 0 ? settings : throw new ArgumentException($"There is no option {options.Keys.First()}.");
     }

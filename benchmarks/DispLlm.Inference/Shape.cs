@@ -13,11 +13,14 @@ internal sealed record Shape(string Name, int Blocks, string Config)
     public static Shape Named(string name) => name switch
     {
         "smollm2" => new Shape(
-            "SmolLM2-135M's shape", 10, "\"hidden_size\": 576, \"intermediate_size\": 1536, \"num_attention_heads\": 9, \"num_key_value_heads\": 3"),
+            "SmolLM2-135M's shape", 10,
+            "\"hidden_size\": 576, \"intermediate_size\": 1536, \"num_attention_heads\": 9, \"num_key_value_heads\": 3"),
         "llama3.2-1b" => new Shape(
-            "LLaMA-3.2 1B's shape", 4, "\"hidden_size\": 2048, \"intermediate_size\": 8192, \"num_attention_heads\": 32, \"num_key_value_heads\": 8"),
+            "LLaMA-3.2 1B's shape", 4,
+            "\"hidden_size\": 2048, \"intermediate_size\": 8192, \"num_attention_heads\": 32, \"num_key_value_heads\": 8"),
         "llama2-7b" => new Shape(
-            "LLaMA-2 7B's shape", 1, "\"hidden_size\": 4096, \"intermediate_size\": 11008, \"num_attention_heads\": 32, \"num_key_value_heads\": 32"),
+            "LLaMA-2 7B's shape", 1,
+            "\"hidden_size\": 4096, \"intermediate_size\": 11008, \"num_attention_heads\": 32, \"num_key_value_heads\": 32"),
         _ => throw new ArgumentException($"There is no shape {name}."),
     };
 

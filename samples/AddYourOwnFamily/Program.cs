@@ -28,7 +28,8 @@ try
     using var promised = model.Logits(tokens, gates);
     using var computed = pruned.Logits(tokens);
     using var difference = (promised - computed).abs().max() / promised.abs().max();
-    Console.WriteLine($"kept {result.KeptFraction():P2} of the block weights; pruned and masked differ by {difference.ToDouble():E1} of the largest logit");
+    Console.WriteLine($"kept {result.KeptFraction():P2} of the block weights; pruned and masked differ by {difference.ToDouble():E1} of "
+        + "the largest logit");
     Console.WriteLine($"The pruned checkpoint is in {target}.");
     return 0;
 }

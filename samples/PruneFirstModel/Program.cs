@@ -40,7 +40,8 @@ static async Task RunAsync(Options options, CancellationToken cancellation)
     var clock = Stopwatch.StartNew();
     using var model = PrunableModel.Load(options.Model, TorchBackend.Auto(), cancellationToken: cancellation);
     var tokenizer = TextTokenizer.FromFolder(options.Model);
-    Console.WriteLine($"{model.Family.Name}, {model.Spec.NumLayers} blocks of {model.Spec.HiddenSize} features, {new ParameterCounter(model.Spec).Dense.WholeModel:N0} parameters");
+    Console.WriteLine($"{model.Family.Name}, {model.Spec.NumLayers} blocks of {model.Spec.HiddenSize} features, "
+        + $"{new ParameterCounter(model.Spec).Dense.WholeModel:N0} parameters");
 
     // No data needed: the model generates its own calibration text, and a second text with another seed to be evaluated on.
     int window = Math.Min(256, model.Spec.MaxPositions);

@@ -33,7 +33,8 @@ internal static class DeviceAttention
             return Fused(query, key, value, null, causal: true);
         }
 
-        bool usesMatmul = UsesMatmul(query.dtype, query.size(1), key.size(1)) && (query.requires_grad || (!BFloat16Support.HasAmx && query.size(2) > MostTiled));
+        bool usesMatmul = UsesMatmul(query.dtype, query.size(1), key.size(1))
+            && (query.requires_grad || (!BFloat16Support.HasAmx && query.size(2) > MostTiled));
         return usesMatmul ? MatmulAttentionFunction.Apply(query, key, value)
             : query.requires_grad && HostHeads.IsContiguousHost(query, key, value) ? TiledAttentionFunction.Apply(query, key, value)
             : IsTiled(query, key, value) ? TiledAttention.Apply(query, key, value)
@@ -56,7 +57,8 @@ internal static class DeviceAttention
     /// <param name="key"><c>[batch, key-value heads, seen, head]</c>.</param>
     /// <param name="value"><c>[batch, key-value heads, seen, head]</c>.</param>
     /// <param name="visible"><c>[batch or 1, 1, seq, seen]</c>, bool; null to attend to all positions.</param>
-    public static Tensor Masked(Tensor query, Tensor key, Tensor value, Tensor? visible) => Fused(query, key, value, visible, causal: false);
+    public static Tensor Masked(Tensor query, Tensor key, Tensor value, Tensor? visible) =>
+        Fused(query, key, value, visible, causal: false);
 
     /// <summary>SIMD kernels are the fastest on the CPU, except for bfloat16 on processors with AMX, which libtorch's fused kernel
     /// uses.</summary>
@@ -96,7 +98,8 @@ internal static class DeviceAttention
         }
 
         // The number of keys changes with every token, and libtorch may compile a kernel for each.
-        if (visible is null && query.size(3) % 8 == 0 && query.size(3) <= WidestFlashHead && TorchScriptKernels.IsFlashAttentionAvailable(query.device))
+        if (visible is null && query.size(3) % 8 == 0 && query.size(3) <= WidestFlashHead
+            && TorchScriptKernels.IsFlashAttentionAvailable(query.device))
         {
             return TorchScriptKernels.Attention(query, key, value);
         }
@@ -106,9 +109,10 @@ internal static class DeviceAttention
         return scores.softmax(-1).to(value.dtype).matmul(value);
     }
 
-    private static Tensor FusedEqualHeads(Tensor query, Tensor key, Tensor value, Tensor? visible, bool causal) => query.device.HoldsNumbers()
-        ? nn.functional.scaled_dot_product_attention(query, key, value, visible, is_casual: causal)
+    private static Tensor FusedEqualHeads(Tensor query, Tensor key, Tensor value, Tensor? visible, bool causal) =>
+        query.device.HoldsNumbers()
+            ? nn.functional.scaled_dot_product_attention(query, key, value, visible, is_casual: causal)
 
-        // The fused operator has no kernel for the meta device; these have the same shapes.
-        : query.matmul(key.transpose(-2, -1)).matmul(value);
+            // The fused operator has no kernel for the meta device; these have the same shapes.
+            : query.matmul(key.transpose(-2, -1)).matmul(value);
 }

@@ -6,7 +6,8 @@ public sealed class ModelAlreadyPrunedException : DispLlmException
     /// <summary>Creates the error.</summary>
     /// <param name="folder">The folder of the pruned model; empty where it has none.</param>
     public ModelAlreadyPrunedException(string folder)
-        : base($"The model{(string.IsNullOrEmpty(folder) ? string.Empty : $" in '{folder}'")} is pruned already: load the dense checkpoint it was pruned from.") =>
+        : base($"The model{(string.IsNullOrEmpty(folder) ? string.Empty : $" in '{folder}'")} is pruned already: load the dense checkpoint "
+            + "it was pruned from.") =>
         Folder = folder;
 
     /// <summary>The folder of the pruned model; empty where it has none.</summary>

@@ -43,6 +43,7 @@ public sealed class Steps : IProgress<PruningProgress>
 /// <summary>Waits for what is awaited elsewhere: most tests have nothing else to do.</summary>
 public static class Waiting
 {
-    public static SelectionOutcome Select(this ISelectionStrategy strategy, SelectionRequest request, CancellationToken cancellationToken = default) =>
+    public static SelectionOutcome Select(
+        this ISelectionStrategy strategy, SelectionRequest request, CancellationToken cancellationToken = default) =>
         strategy.SelectAsync(request, cancellationToken).GetAwaiter().GetResult();
 }

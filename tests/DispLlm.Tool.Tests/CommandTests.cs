@@ -35,7 +35,8 @@ public sealed class CommandTests(PrunedModelFolder folder) : IClassFixture<Prune
     [Fact]
     public async Task Prune_trains_on_generated_text_and_removes_its_run()
     {
-        var outcome = (await folder.RunAsync("prune", "./model", "--sample", "64", "--sequence-length", "16", "--steps", "2", "-o", "learned")).With(0);
+        var outcome = (await folder.RunAsync(
+            "prune", "./model", "--sample", "64", "--sequence-length", "16", "--steps", "2", "-o", "learned")).With(0);
         Assert.Contains("Generating 64 tokens", outcome.Error, StringComparison.Ordinal);
         Assert.Contains("Learning: measuring 32/32", outcome.Error, StringComparison.Ordinal);
         Assert.Contains("Learning: 1/2  loss ", outcome.Error, StringComparison.Ordinal);
@@ -48,7 +49,8 @@ public sealed class CommandTests(PrunedModelFolder folder) : IClassFixture<Prune
     public async Task Prune_keeps_a_named_run_and_reconstructs()
     {
         var outcome = (await folder.RunAsync(
-            "prune", "./model", "--text", "text.txt", "--sequence-length", "16", "--steps", "2", "--run", "run", "--reconstruct", "-o", "reconstructed", "--json", "--quiet")).With(0);
+            "prune", "./model", "--text", "text.txt", "--sequence-length", "16", "--steps", "2", "--run", "run", "--reconstruct", "-o",
+            "reconstructed", "--json", "--quiet")).With(0);
         Assert.Empty(outcome.Error);
         Assert.NotNull(outcome.Json["compensated_blocks"]);
         Assert.Equal(2, File.ReadAllLines(Path.Combine(folder["run"], "steps.jsonl")).Length);
@@ -98,14 +100,16 @@ public sealed class CommandTests(PrunedModelFolder folder) : IClassFixture<Prune
         Assert.Equal(["model", "model-pruned-30"], models.Select(model => (string?)model!["folder"]));
         Assert.True((double)models[0]!["perplexity"]! < (double)models[1]!["perplexity"]!);
         Assert.All(models, model => Assert.Equal(
-            ["folder", "parameters", "perplexity", "loss", "divergence", "top_match", "read_tokens_per_second", "written_tokens_per_second"],
+            ["folder", "parameters", "perplexity", "loss", "divergence", "top_match", "read_tokens_per_second",
+                "written_tokens_per_second"],
             ((JsonObject)model!).Select(entry => entry.Key)));
     }
 
     [Fact]
     public async Task Eval_runs_only_the_requested_evaluations()
     {
-        string table = (await folder.RunAsync("eval", "model", "model-pruned-30", "--measure", "perplexity", "--text", "text.txt", "--window", "16", "--max-windows", "4")).With(0).Out;
+        string table = (await folder.RunAsync("eval", "model", "model-pruned-30", "--measure", "perplexity", "--text", "text.txt",
+            "--window", "16", "--max-windows", "4")).With(0).Out;
         Assert.Matches(@"perplexity, 60 tokens +\d+\.\d\d +\d+\.\d\d \(\d+\.\d\dx\)", table);
         Assert.DoesNotContain("tokens/s", table, StringComparison.Ordinal);
     }
@@ -114,29 +118,36 @@ public sealed class CommandTests(PrunedModelFolder folder) : IClassFixture<Prune
     public async Task Eval_evaluates_tasks_and_agreement()
     {
         // The same question with either answer: every model is right once.
-        string item = """{"question": {"stem": "What do fish need?", "choices": [{"text": "water", "label": "A"}, {"text": "a hat", "label": "B"}]}, "answerKey": "A"}""";
-        File.WriteAllLines(folder["items.jsonl"], [item, item.Replace("\"answerKey\": \"A\"", "\"answerKey\": \"B\"", StringComparison.Ordinal)]);
+        string item =
+            """{"question": {"stem": "What do fish need?", "choices": """
+            + """[{"text": "water", "label": "A"}, {"text": "a hat", "label": "B"}]}, "answerKey": "A"}""";
+        File.WriteAllLines(
+            folder["items.jsonl"], [item, item.Replace("\"answerKey\": \"A\"", "\"answerKey\": \"B\"", StringComparison.Ordinal)]);
         var json = (await folder.RunAsync(
-            "eval", "model", "model-pruned-30", "--measure", "tasks", "agreement", "--task", "arc_easy=items.jsonl", "--text", "text.txt", "--window", "16", "--json")).With(0).Json;
+            "eval", "model", "model-pruned-30", "--measure", "tasks", "agreement", "--task", "arc_easy=items.jsonl", "--text", "text.txt",
+            "--window", "16", "--json")).With(0).Json;
         var models = (JsonArray)json["models"]!;
         Assert.All(models, model => Assert.Equal((0.5, 0.5), ((double)model!["arc_easy"]!, (double)model["arc_easy_norm"]!)));
         Assert.Equal(0, (double)models[0]!["divergence"]!);
         Assert.True((double)models[1]!["divergence"]! > 0);
         Assert.InRange((double)models[1]!["top_match"]!, 0, 0.9999);
-        Assert.Contains("name=file", (await folder.RunAsync("eval", "model", "--task", "arc_easy")).With(2).Error, StringComparison.Ordinal);
+        Assert.Contains(
+            "name=file", (await folder.RunAsync("eval", "model", "--task", "arc_easy")).With(2).Error, StringComparison.Ordinal);
     }
 
     [Fact]
     public async Task Prune_writes_a_report()
     {
         var json = (await folder.RunAsync(
-            "prune", "./model", "--strategy", "magnitude", "--sequence-length", "16", "-o", "reported", "--report", "page.html", "--test", "text.txt", "--json")).With(0).Json;
+            "prune", "./model", "--strategy", "magnitude", "--sequence-length", "16", "-o", "reported", "--report", "page.html", "--test",
+            "text.txt", "--json")).With(0).Json;
         Assert.Equal("page.html", (string?)json["report"]);
         Assert.Contains("<svg", File.ReadAllText(folder["page.html"]), StringComparison.Ordinal);
         var data = JsonNode.Parse(File.ReadAllText(folder["page.json"]))!;
         double before = (double)data["perplexity"]!["before"]!["perplexity"]!, after = (double)data["perplexity"]!["after"]!["perplexity"]!;
         Assert.True(before > 1 && after > 1 && before != after, $"{before} and {after}");
-        Assert.Contains("page.html already exists", (await folder.RunAsync("prune", "./model", "-o", "other", "--report", "page.html")).With(1).Error, StringComparison.Ordinal);
+        Assert.Contains("page.html already exists",
+            (await folder.RunAsync("prune", "./model", "-o", "other", "--report", "page.html")).With(1).Error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -152,12 +163,14 @@ public sealed class CommandTests(PrunedModelFolder folder) : IClassFixture<Prune
     [Fact]
     public async Task A_terminal_shows_live_progress_and_respects_NO_COLOR()
     {
-        var colored = await ToolProcess.RunOnTerminalAsync(folder.Folder, wantsColor: true, "plan", "./model", "--strategy", "random", "-o", "drawn.json");
+        var colored = await ToolProcess.RunOnTerminalAsync(
+            folder.Folder, wantsColor: true, "plan", "./model", "--strategy", "random", "-o", "drawn.json");
         Assert.SkipWhen(colored is null, "There is no /usr/bin/script to make a terminal.");
         Assert.Matches(Color, colored!.With(0).Out);
         Assert.Contains("\u001b[?25l", colored.Out, StringComparison.Ordinal);    // The cursor is hidden.
 
-        var plain = await ToolProcess.RunOnTerminalAsync(folder.Folder, wantsColor: false, "plan", "./model", "--strategy", "random", "-o", "plain.json");
+        var plain = await ToolProcess.RunOnTerminalAsync(
+            folder.Folder, wantsColor: false, "plan", "./model", "--strategy", "random", "-o", "plain.json");
         Assert.DoesNotMatch(Color, plain!.With(0).Out);
     }
 }

@@ -34,7 +34,8 @@ public sealed partial class HelpTests(TestFolder folder) : IClassFixture<TestFol
             string description = option.Groups["description"].Value;
             Assert.True(description.Length > 10, $"{command}: no description: {option.Value}");
             bool takesValue = option.Groups["value"].Success;
-            Assert.True(!takesValue || description.Contains("default", StringComparison.OrdinalIgnoreCase), $"{command}: no default: {option.Value}");
+            Assert.True(!takesValue || description.Contains("default", StringComparison.OrdinalIgnoreCase), $"{command}: no default: "
+                + $"{option.Value}");
         }
     }
 

@@ -15,7 +15,8 @@ public sealed class InterruptionTests : IDisposable
         Assert.False(File.Exists(_folder["the plan.json"]));
         Assert.True(File.Exists(Path.Combine(_folder["model-pruned-20.run"], "state.safetensors")));
         Assert.Matches("Stopped after [0-9]+ of 24 steps", stopped.Error);
-        Assert.Contains("  displlm plan ./model --text text.txt --sequence-length 16 --steps 24 -o 'the plan.json'\n", stopped.Error, StringComparison.Ordinal);
+        Assert.Contains("  displlm plan ./model --text text.txt --sequence-length 16 --steps 24 -o 'the plan.json'\n", stopped.Error,
+            StringComparison.Ordinal);
 
         stopped = (await ToolProcess.InterruptAsync(_folder.Folder, "TERM", "Learning: ", line)).With(143);
         var resumed = (await _folder.RunAsync(line)).With(0);

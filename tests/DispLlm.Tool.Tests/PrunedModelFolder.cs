@@ -5,7 +5,8 @@ public sealed class PrunedModelFolder : TestFolder, IAsyncLifetime
 {
     public Outcome Pruned { get; private set; } = null!;
 
-    public async ValueTask InitializeAsync() => Pruned = (await RunAsync("prune", "./model", "--ratio", "0.3", "--strategy", "magnitude", "--json")).With(0);
+    public async ValueTask InitializeAsync() =>
+        Pruned = (await RunAsync("prune", "./model", "--ratio", "0.3", "--strategy", "magnitude", "--json")).With(0);
 
     public ValueTask DisposeAsync()
     {

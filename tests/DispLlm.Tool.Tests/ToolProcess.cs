@@ -50,7 +50,8 @@ public sealed class ToolProcess : IDisposable
 
     /// <summary>The tool, built in the configuration of this test project.</summary>
     public static string Program { get; } = Path.Combine(
-        Repository.Root, "src/DispLlm.Tool", Path.GetRelativePath(Path.Combine(Repository.Root, "tests/DispLlm.Tool.Tests"), AppContext.BaseDirectory), "DispLlm.Tool.dll");
+        Repository.Root, "src/DispLlm.Tool",
+        Path.GetRelativePath(Path.Combine(Repository.Root, "tests/DispLlm.Tool.Tests"), AppContext.BaseDirectory), "DispLlm.Tool.dll");
 
     /// <summary>Runs the tool and sends it a signal after a line of the standard error that begins with <paramref name="line"/>.</summary>
     public static async Task<Outcome> InterruptAsync(string folder, string signal, string line, params string[] arguments)

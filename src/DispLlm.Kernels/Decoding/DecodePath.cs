@@ -17,8 +17,10 @@ internal static class DecodePath
     /// cache.</param>
     /// <param name="mask">Gives the attention mask <c>[batch, 1, 1, length]</c>, bool, of a cache with padding; called where the kernel
     /// needs it.</param>
-    public static IDecodeAttention? TryCreateAttention(Tensor hidden, long headDim, IKeyValueMemory memory, Tensor? length, Func<Tensor?> mask) =>
+    public static IDecodeAttention? TryCreateAttention(
+        Tensor hidden, long headDim, IKeyValueMemory memory, Tensor? length, Func<Tensor?> mask) =>
         CudaDecodeKernels.For(hidden) is { } kernels && kernels.CanAttend(headDim) ? new CudaDecodeAttention(kernels, memory, length)
-        : HostMatrix.IsContiguousHostWithoutGradient(hidden) ? new HostDecodeAttention(memory.Length, memory.Padding, memory.Padding is null ? null : mask())
+        : HostMatrix.IsContiguousHostWithoutGradient(hidden)
+            ? new HostDecodeAttention(memory.Length, memory.Padding, memory.Padding is null ? null : mask())
         : null;
 }

@@ -85,12 +85,14 @@ internal static partial class NativeTorchLoader
 
     private static NativeLoad Remedy(string library, DllNotFoundException cause)
     {
-        string situation = $"'{library}' requires {NativeRemedy.Version} (the C++ library of GCC 13), which this system's libstdc++.so.6 lacks";
+        string situation =
+            $"'{library}' requires {NativeRemedy.Version} (the C++ library of GCC 13), which this system's libstdc++.so.6 lacks";
         if (NativeRemedy.IsDisabled)
         {
             throw new NativeLoadException(
-                $"{situation}, and DispLlm's remedy (a private copy of the library that does without) is switched off. Unset the environment " +
-                $"variable {NativeRemedy.DisableVariable} and the AppContext switch {NativeRemedy.DisabledSwitch}, or provide a libstdc++.so.6 of GCC 13 or later.",
+                $"{situation}, and DispLlm's remedy (a private copy of the library that does without) is switched off. Unset the "
+                + $"environment variable {NativeRemedy.DisableVariable} and the AppContext switch {NativeRemedy.DisabledSwitch}, or "
+                + "provide a libstdc++.so.6 of GCC 13 or later.",
                 cause);
         }
 
@@ -103,7 +105,8 @@ internal static partial class NativeTorchLoader
         catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException or DllNotFoundException)
         {
             throw new NativeLoadException(
-                $"{situation}, and a private copy that does without did not help: {e.Message} Provide a libstdc++.so.6 of GCC 13 or later.", e);
+                $"{situation}, and a private copy that does without did not help: {e.Message} Provide a libstdc++.so.6 of GCC "
+                    + "13 or later.", e);
         }
     }
 

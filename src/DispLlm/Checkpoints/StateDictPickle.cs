@@ -144,7 +144,8 @@ internal sealed class StateDictPickle
         {
             (Meaning.OrderedDictionary, []) => new PickledDictionary(Ordered: true),
             (Meaning.Parameter, [PickledTensor data, bool, PickledDictionary { Items.Count: 0 }]) => data,
-            (Meaning.Tensor, [PickledStorage storage, long offset, object?[] shape, object?[] strides, bool, PickledDictionary hooks, .. var rest])
+            (Meaning.Tensor,
+                [PickledStorage storage, long offset, object?[] shape, object?[] strides, bool, PickledDictionary hooks, .. var rest])
                 when hooks.Items.Count == 0 && Integers(shape) is { } sizes && Integers(strides) is { } steps && IsPlain(rest) =>
                     new PickledTensor(storage, offset, sizes, steps),
             _ => throw _reader.Fault(

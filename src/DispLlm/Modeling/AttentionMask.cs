@@ -17,7 +17,8 @@ internal sealed class AttentionMask : IDisposable
     /// <param name="first">The column of the first token: the number of columns in the cache.</param>
     /// <param name="length">Number of tokens in each row.</param>
     /// <param name="padding">Padding columns at the front of each row; null where no row has any.</param>
-    public static AttentionMask Causal(long first, long length, IReadOnlyList<int>? padding) => new(padding is null && length == 1 ? null : () =>
+    public static AttentionMask Causal(long first, long length, IReadOnlyList<int>? padding) => new(
+        padding is null && length == 1 ? null : () =>
     {
         Tensor columns = ScalarOps.Arange(first, first + length).view(1, -1, 1), seen = ScalarOps.Arange(0, first + length).view(1, 1, -1);
         Tensor before = seen <= columns;
@@ -41,7 +42,8 @@ internal sealed class AttentionMask : IDisposable
     public Tensor? On(Device device) => _mask?.On(device);
 
     /// <summary>Padding counts as a column, <c>[batch, 1]</c>, int64.</summary>
-    public static Tensor Column(IReadOnlyList<int> padding) => tensor(padding.Select(count => (long)count).ToArray(), ScalarType.Int64).unsqueeze(1);
+    public static Tensor Column(IReadOnlyList<int> padding) =>
+        tensor(padding.Select(count => (long)count).ToArray(), ScalarType.Int64).unsqueeze(1);
 
     public void Dispose() => _mask?.Dispose();
 }

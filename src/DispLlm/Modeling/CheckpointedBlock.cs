@@ -17,7 +17,8 @@ internal sealed class CheckpointedBlock : autograd.SingleTensorFunction<Checkpoi
     /// <param name="gates">The gates of the block, S1 to S5.</param>
     /// <param name="uses">Counts the backward pass as a use of the model. Gradients of a disposed model are NaN.</param>
     /// <param name="block">The forward pass of the block. The backward pass calls it again.</param>
-    public static Tensor Apply(Tensor hidden, Tensor gates, UseCounter uses, Func<Tensor, Tensor, Tensor> block) => apply(hidden, gates, uses, block);
+    public static Tensor Apply(Tensor hidden, Tensor gates, UseCounter uses, Func<Tensor, Tensor, Tensor> block) =>
+        apply(hidden, gates, uses, block);
 
     /// <inheritdoc/>
     public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
@@ -30,7 +31,8 @@ internal sealed class CheckpointedBlock : autograd.SingleTensorFunction<Checkpoi
         // With gradients enabled, and detached: the same operators run as in the backward pass, and return the same numbers.
         using var scope = NewDisposeScope();
         using var gradient = enable_grad();
-        return block(hidden.detach().requires_grad_(hidden.requires_grad), gates.detach().requires_grad_()).detach().MoveToOuterDisposeScope();
+        return block(hidden.detach().requires_grad_(hidden.requires_grad), gates.detach().requires_grad_()).detach()
+            .MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>

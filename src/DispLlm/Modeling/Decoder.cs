@@ -42,7 +42,9 @@ internal sealed class Decoder : IDisposable
             }
 
             _blocks[block] = new DecoderBlock(spec, block, weights, rotary);
-            _policies[block] = plan is null ? s_dense : new PrunedPolicy(Own(BlockIndices.From(plan.Blocks[block], device)), plan.NormOrder);
+            _policies[block] = plan is null
+                ? s_dense
+                : new PrunedPolicy(Own(BlockIndices.From(plan.Blocks[block], device)), plan.NormOrder);
         }
 
         _finalNorm = spec.FinalNorm ? weights.Norm(spec, WeightRole.FinalNorm, -1) : null;
@@ -89,7 +91,8 @@ internal sealed class Decoder : IDisposable
         void Record(int block, SelectionSite site, Tensor features) =>
 
             // It outlives the block's dispose scope.
-            squares[block * SelectionSites.Count + SelectionSites.IndexOf(site)] = features.to(ScalarType.Float32).PowScalar(2).mean([0L, 1L]).DetachFromDisposeScope();
+            squares[block * SelectionSites.Count + SelectionSites.IndexOf(site)] =
+                features.to(ScalarType.Float32).PowScalar(2).mean([0L, 1L]).DetachFromDisposeScope();
 
         try
         {
@@ -161,8 +164,9 @@ internal sealed class Decoder : IDisposable
         }
     }
 
-    private Tensor HiddenStates(Tensor tokens, ForwardContext context, Gates? gates) => ForwardBlocks(Embed(tokens, context), (block, hidden) =>
-        _blocks[block].Forward(hidden, gates is null ? _policies[block] : GatedPolicyFor(block, gates), context));
+    private Tensor HiddenStates(Tensor tokens, ForwardContext context, Gates? gates) =>
+        ForwardBlocks(Embed(tokens, context), (block, hidden) =>
+            _blocks[block].Forward(hidden, gates is null ? _policies[block] : GatedPolicyFor(block, gates), context));
 
     private Tensor CheckpointedHiddenStates(Tensor tokens, ForwardContext context, Gates gates) =>
         ForwardBlocks(Embed(tokens, context), (block, hidden) => CheckpointedBlock.Apply(
@@ -177,11 +181,13 @@ internal sealed class Decoder : IDisposable
             ForwardBlocks(hidden, (block, input) => _blocks[block].Forward(input, _policies[block], context));
 
         Tensor embedded = Embed(tokens, context);
-        return _decodePath?.CanHandle(embedded, cache) != true ? Forward(embedded, context) : _decodePath.Forward(embedded, cache, (hidden, length) =>
-        {
-            using var step = new ForwardContext(1, cache, length);
-            return Forward(hidden.alias(), step);
-        });
+        return _decodePath?.CanHandle(embedded, cache) != true
+            ? Forward(embedded, context)
+            : _decodePath.Forward(embedded, cache, (hidden, length) =>
+                {
+                    using var step = new ForwardContext(1, cache, length);
+                    return Forward(hidden.alias(), step);
+                });
     }
 
     /// <summary>Forwards a residual stream, which is disposed, through all blocks.</summary>

@@ -73,7 +73,8 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
 
     /// <summary>The input of the MLP: from the residual stream after attention, or before it where both sublayers are parallel.</summary>
     public Tensor MlpInput(Tensor hidden, Tensor attended, SitePolicy policy) =>
-        policy.SelectInput(SelectionSite.MlpInput, spec.Residual == ResidualLayout.Sequential ? attended : hidden, IsPreNorm ? _mlpNorm : null);
+        policy.SelectInput(
+            SelectionSite.MlpInput, spec.Residual == ResidualLayout.Sequential ? attended : hidden, IsPreNorm ? _mlpNorm : null);
 
     /// <summary>The hidden features of the MLP, <c>[batch, seq, d_ff]</c>: the input of the down projection.</summary>
     public Tensor MlpHidden(Tensor input, SitePolicy policy)
@@ -90,10 +91,11 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     }
 
     /// <summary>The hidden features of a gated MLP; the gate may be overwritten.</summary>
-    public static Tensor Activate(Activation activation, Tensor gate, Tensor up) => activation != Activation.Silu || RowKernels.For(gate, up) is not { } kernels
-        ? Activate(activation, gate) * up
-        : gate.requires_grad || up.requires_grad ? SwiGluFunction.Apply(gate, up)
-        : kernels.SwiGlu(gate, up, inPlace: true);
+    public static Tensor Activate(Activation activation, Tensor gate, Tensor up) =>
+        activation != Activation.Silu || RowKernels.For(gate, up) is not { } kernels
+            ? Activate(activation, gate) * up
+            : gate.requires_grad || up.requires_grad ? SwiGluFunction.Apply(gate, up)
+            : kernels.SwiGlu(gate, up, inPlace: true);
 
     private static Tensor Activate(Activation activation, Tensor x) => activation switch
     {

@@ -37,7 +37,9 @@ internal sealed class DecoderWeights : IDisposable
         {
             cancellation.ThrowIfCancellationRequested();
             var device = GetDevice(parameter, spec, backend);
-            return mapped ? folder.Map(parameter.Name, device, backend.ComputeType) : folder.Read(parameter.Name, device, backend.ComputeType);
+            return mapped
+                ? folder.Map(parameter.Name, device, backend.ComputeType)
+                : folder.Read(parameter.Name, device, backend.ComputeType);
         });
     }
 
@@ -58,7 +60,8 @@ internal sealed class DecoderWeights : IDisposable
         {
             Tensor dense = _tensors[(parameter.Role, parameter.Block, parameter.IsBias)];
             return parameter.Block < 0 ? dense.alias()
-                : !parameter.IsBias && reconstructed?.Invoke(parameter.Role, parameter.Block) is { } weight ? weight.to(dense.dtype, dense.device, copy: true)
+                : !parameter.IsBias && reconstructed?.Invoke(parameter.Role, parameter.Block) is { } weight
+                    ? weight.to(dense.dtype, dense.device, copy: true)
                 : PrunedSlice.For(parameter, plan).Apply(dense);
         });
 
@@ -117,7 +120,8 @@ internal sealed class DecoderWeights : IDisposable
             if (!folder.Contains(slot.Name))
             {
                 throw new CheckpointException(
-                    folder.FolderPath, slot.Name, $"the checkpoint holds no tensor '{slot.Name}', which its config.json asks for. Is it complete, and of this model?");
+                    folder.FolderPath, slot.Name,
+                    $"the checkpoint holds no tensor '{slot.Name}', which its config.json asks for. Is it complete, and of this model?");
             }
 
             long[] shape = PrunedAxes.PrunedShape(slot, slot.Block < 0 ? null : plan?.Blocks[slot.Block]);
@@ -126,7 +130,8 @@ internal sealed class DecoderWeights : IDisposable
                 throw new CheckpointException(
                     folder.FolderPath,
                     slot.Name,
-                    $"tensor '{slot.Name}' is [{string.Join(", ", folder.Info(slot.Name).Shape)}], but config.json asks for [{string.Join(", ", shape)}].");
+                    $"tensor '{slot.Name}' is [{string.Join(", ", folder.Info(slot.Name).Shape)}], but config.json asks for "
+                        + $"[{string.Join(", ", shape)}].");
             }
         }
 
@@ -137,7 +142,8 @@ internal sealed class DecoderWeights : IDisposable
             if (!expected.Contains(name) && name != tiedHead && !family.IsIgnorable(name) && !PrunedFormat.IsIndexTensor(name, plan))
             {
                 throw new CheckpointException(
-                    folder.FolderPath, name, $"tensor '{name}' is not part of a model with this config.json. Does the configuration belong to these weights?");
+                    folder.FolderPath, name,
+                    $"tensor '{name}' is not part of a model with this config.json. Does the configuration belong to these weights?");
             }
         }
     }

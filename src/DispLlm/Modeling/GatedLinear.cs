@@ -106,6 +106,7 @@ internal sealed class GatedOutputLinear : autograd.SingleTensorFunction<GatedOut
         weight = open is null ? weight : weight.index_select(0, open);
         Tensor gradInput = DeviceKernels.Mm(Projection.Rows(gradOutput), weight).view(x.shape);
         Tensor? gradInputGates = inputGates is null ? null : scope.Return(DeviceKernels.GateBackward(x, gradInput, inputGates));
-        return [scope.Return(grad_output.alias()), scope.Return(gradInput), gradInputGates!, null!, scope.Return(gradOutputGates), null!, null!];
+        return [scope.Return(grad_output.alias()), scope.Return(gradInput), gradInputGates!, null!,
+            scope.Return(gradOutputGates), null!, null!];
     }
 }

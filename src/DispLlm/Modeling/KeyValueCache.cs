@@ -108,7 +108,8 @@ public sealed class KeyValueCache : IDisposable, IKeyValueMemory
     /// A block's keys and values with space for one more position after <see cref="Length"/>, <c>[batch, heads, capacity, head_dim]</c>
     /// each. Valid until the next call.
     /// </summary>
-    internal (Tensor Key, Tensor Value) Reserve(int block, Tensor like, long heads, long headDim) => Reserve(block, like, heads, Length + 1, headDim);
+    internal (Tensor Key, Tensor Value) Reserve(int block, Tensor like, long heads, long headDim) =>
+        Reserve(block, like, heads, Length + 1, headDim);
 
     /// <summary>Counts positions as held, once every block has them.</summary>
     internal void Advance(long count) => Length += count;

@@ -58,7 +58,8 @@ internal abstract class QueryKeyValueProjection
             long batch = projected[0].size(0), length = projected[0].size(1);
             Tensor Heads(Tensor x, int heads) => x.view(batch, length, heads, spec.HeadDim).transpose(1, 2);
 
-            return (Heads(projected[0], spec.NumAttentionHeads), Heads(projected[1], spec.NumKeyValueHeads), Heads(projected[2], spec.NumKeyValueHeads));
+            return (Heads(projected[0], spec.NumAttentionHeads), Heads(projected[1], spec.NumKeyValueHeads),
+                Heads(projected[2], spec.NumKeyValueHeads));
         }
     }
 
@@ -68,7 +69,8 @@ internal abstract class QueryKeyValueProjection
 
         public override (Tensor Query, Tensor Key, Tensor Value) Split(IReadOnlyList<Tensor> projected)
         {
-            Tensor heads = projected[0].view(projected[0].shape[0], projected[0].shape[1], spec.NumAttentionHeads, 3 * spec.HeadDim).transpose(1, 2);
+            Tensor heads =
+                projected[0].view(projected[0].shape[0], projected[0].shape[1], spec.NumAttentionHeads, 3 * spec.HeadDim).transpose(1, 2);
             Tensor Part(int index) => heads.narrow(-1, index * spec.HeadDim, spec.HeadDim);
             return (Part(0), Part(1), Part(2));
         }

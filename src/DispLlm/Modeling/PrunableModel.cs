@@ -16,7 +16,8 @@ public sealed class PrunableModel : IPrunableModel
     private readonly DecoderWeights _weights;
     private readonly Decoder _decoder;
 
-    private PrunableModel(string folder, DecoderSpec spec, IModelFamily family, ITensorBackend backend, SelectionPlan? plan, DecoderWeights weights)
+    private PrunableModel(
+        string folder, DecoderSpec spec, IModelFamily family, ITensorBackend backend, SelectionPlan? plan, DecoderWeights weights)
     {
         Folder = folder;
         Spec = spec;
@@ -82,7 +83,9 @@ public sealed class PrunableModel : IPrunableModel
                 pruned is null ? "dense" : "pruned",
                 family.Name,
                 checkpoint.FolderPath,
-                pruned is null ? new ParameterCounter(spec).Dense.WholeModel : new ParameterCounter(spec).Count(pruned.Value.Plan).WholeModel,
+                pruned is null
+                    ? new ParameterCounter(spec).Dense.WholeModel
+                    : new ParameterCounter(spec).Count(pruned.Value.Plan).WholeModel,
                 backend);
             return model;
         }
@@ -161,7 +164,8 @@ public sealed class PrunableModel : IPrunableModel
         using var use = _decoder.Enter();
         return features.dim() > 0 && features.shape[^1] == Spec.HiddenSize
             ? _decoder.ApplyLmHead(features)
-            : throw new ArgumentException($"Features are [..., {Spec.HiddenSize}], not [{string.Join(", ", features.shape)}].", nameof(features));
+            : throw new ArgumentException(
+                $"Features are [..., {Spec.HiddenSize}], not [{string.Join(", ", features.shape)}].", nameof(features));
     }
 
     /// <inheritdoc/>
@@ -181,7 +185,8 @@ public sealed class PrunableModel : IPrunableModel
         using var useOfCache = cache.Enter();
         if (!cache.BelongsTo(this))
         {
-            throw new ArgumentException($"The cache belongs to another model. Use one that {nameof(CreateKeyValueCache)} of this model returns.", nameof(cache));
+            throw new ArgumentException(
+                $"The cache belongs to another model. Use one that {nameof(CreateKeyValueCache)} of this model returns.", nameof(cache));
         }
 
         Check(tokens, gates, cache.Length);
@@ -246,7 +251,8 @@ public sealed class PrunableModel : IPrunableModel
         if (tokens.dim() != 2 || tokens.dtype != ScalarType.Int64 || tokens.shape[1] == 0)
         {
             throw new ArgumentException(
-                $"Tokens are [batch, seq] of type Int64 with at least one position, not [{string.Join(", ", tokens.shape)}] of type {tokens.dtype}.",
+                $"Tokens are [batch, seq] of type Int64 with at least one position, not [{string.Join(", ", tokens.shape)}] of type "
+                    + $"{tokens.dtype}.",
                 nameof(tokens));
         }
 

@@ -29,7 +29,9 @@ internal readonly record struct PrunedSlice(IReadOnlyList<int>? Rows, int[]? Col
             axes.OutputSite is { } output ? selection[output] : null,
             columns,
             axes.ScaledRows is { } written ? plan.Scales?.ForSite(parameter.Block, written).ToArray() : null,
-            input is { } scaled && plan.Scales is { } scales ? [.. columns!.Select(column => scales.ForSite(parameter.Block, scaled)[column])] : []);
+            input is { } scaled && plan.Scales is { } scales
+                ? [.. columns!.Select(column => scales.ForSite(parameter.Block, scaled)[column])]
+                : []);
     }
 
     /// <summary>The slice of a tensor, as a new tensor. Scales are multiplied in float32 (float64 in float64) and rounded once.</summary>
@@ -57,5 +59,6 @@ internal readonly record struct PrunedSlice(IReadOnlyList<int>? Rows, int[]? Col
         return (ReferenceEquals(kept, dense) ? dense.clone() : kept).MoveToOuterDisposeScope();
     }
 
-    private static Tensor Index(IReadOnlyList<int> list, Device device) => tensor([.. list.Select(index => (long)index)], ScalarType.Int64).to(device);
+    private static Tensor Index(IReadOnlyList<int> list, Device device) =>
+        tensor([.. list.Select(index => (long)index)], ScalarType.Int64).to(device);
 }

@@ -21,13 +21,15 @@ public sealed record SequenceLayout(Tensor PositionIds, Tensor AttentionMask)
         if (PositionIds.dtype != ScalarType.Int64 || !PositionIds.shape.SequenceEqual([batch, length]))
         {
             throw new ArgumentException(
-                $"Position ids are [{batch}, {length}] of type Int64, not [{string.Join(", ", PositionIds.shape)}] of type {PositionIds.dtype}.", nameof(tokens));
+                $"Position ids are [{batch}, {length}] of type Int64, not [{string.Join(", ", PositionIds.shape)}] of type "
+                    + $"{PositionIds.dtype}.", nameof(tokens));
         }
 
         if (AttentionMask.dtype != ScalarType.Bool || !AttentionMask.shape.SequenceEqual([batch, length, length]))
         {
             throw new ArgumentException(
-                $"The attention mask is [{batch}, {length}, {length}] of type Bool, not [{string.Join(", ", AttentionMask.shape)}] of type {AttentionMask.dtype}.",
+                $"The attention mask is [{batch}, {length}, {length}] of type Bool, not [{string.Join(", ", AttentionMask.shape)}] of type "
+                    + $"{AttentionMask.dtype}.",
                 nameof(tokens));
         }
 
@@ -35,7 +37,8 @@ public sealed record SequenceLayout(Tensor PositionIds, Tensor AttentionMask)
         long first = PositionIds.min().ReadInt64(), last = PositionIds.max().ReadInt64();
         if (first < 0 || last >= limit)
         {
-            throw new ArgumentException($"Position {(first < 0 ? first : last)} is outside the {limit} positions of the model.", nameof(tokens));
+            throw new ArgumentException(
+                $"Position {(first < 0 ? first : last)} is outside the {limit} positions of the model.", nameof(tokens));
         }
     }
 }

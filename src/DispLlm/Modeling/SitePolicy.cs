@@ -55,19 +55,22 @@ internal class DensePolicy : UngatedPolicy
 /// <param name="order">Whether the norm or the selection comes first.</param>
 internal sealed class GatedPolicy(Func<SelectionSite, SiteGates> gates, NormOrder order) : SitePolicy
 {
-    public override Tensor SelectInput(SelectionSite site, Tensor hidden, NormLayer? norm) => norm is not null && order == NormOrder.SelectThenNorm
-        ? norm.ApplyToGated(hidden, gates(site).Values)
-        : norm?.Apply(hidden) ?? hidden;
+    public override Tensor SelectInput(SelectionSite site, Tensor hidden, NormLayer? norm) =>
+        norm is not null && order == NormOrder.SelectThenNorm
+            ? norm.ApplyToGated(hidden, gates(site).Values)
+            : norm?.Apply(hidden) ?? hidden;
 
     // Under SelectThenNorm the gates have acted in the norm already.
     public override IReadOnlyList<Tensor> ProjectInputs(SelectionSite site, Tensor input, IReadOnlyList<Projection> projections) =>
         order == NormOrder.SelectThenNorm
             ? base.ProjectInputs(site, input, projections)
-            : GatedInputLinear.Apply(input, gates(site), projections, site == SelectionSite.MlpInput ? gates(SelectionSite.MlpHidden) : null);
+            : GatedInputLinear.Apply(
+                input, gates(site), projections, site == SelectionSite.MlpInput ? gates(SelectionSite.MlpHidden) : null);
 
     // Hidden features are gated once, after their product: to gate both factors, as the released code does, squares soft gates.
     public override Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, Projection projection) =>
-        GatedOutputLinear.Apply(residual, features, site == SelectionSite.MlpOutput ? gates(SelectionSite.MlpHidden) : null, projection, gates(site));
+        GatedOutputLinear.Apply(
+            residual, features, site == SelectionSite.MlpOutput ? gates(SelectionSite.MlpHidden) : null, projection, gates(site));
 }
 
 /// <summary>The dense policy with callbacks. Tensors are valid, and unchanged, during the call only.</summary>

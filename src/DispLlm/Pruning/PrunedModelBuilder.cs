@@ -67,7 +67,8 @@ public sealed class PrunedModelBuilder
         string target = Path.TrimEndingDirectorySeparator(Path.GetFullPath(targetFolder));
         if (File.Exists(target) || (Directory.Exists(target) && Directory.EnumerateFileSystemEntries(target).Any()))
         {
-            throw new DispLlmException($"{target} exists and is not empty. Nothing is overwritten: choose another folder, or remove it first.");
+            throw new DispLlmException(
+                $"{target} exists and is not empty. Nothing is overwritten: choose another folder, or remove it first.");
         }
 
         using var source = CheckpointFolder.Open(_source);

@@ -163,7 +163,8 @@ public sealed class PruningPipeline
         var request = new SelectionRequest
         {
             Model = _model,
-            Budget = _budget ?? throw new InvalidOperationException($"There is no budget: give one with {nameof(WithPruningRatio)} or {nameof(WithBudget)}."),
+            Budget = _budget ?? throw new InvalidOperationException(
+                $"There is no budget: give one with {nameof(WithPruningRatio)} or {nameof(WithBudget)}."),
             Calibration = _calibration,
             WidthMultiple = _widthMultiple,
             Constraints = _constraints,
@@ -176,7 +177,8 @@ public sealed class PruningPipeline
         if (_strategy.NeedsCalibration && _calibration is null)
         {
             throw new InvalidOperationException(
-                $"The {_strategy.Name} strategy needs text: give it some with {nameof(WithCalibration)}; {nameof(TokenCorpus)}.{nameof(TokenCorpus.GeneratedByModel)}() needs no data.");
+                $"The {_strategy.Name} strategy needs text: give it some with {nameof(WithCalibration)}; "
+                    + $"{nameof(TokenCorpus)}.{nameof(TokenCorpus.GeneratedByModel)}() needs no data.");
         }
 
         request.EnsureReachable(_strategy.Name);

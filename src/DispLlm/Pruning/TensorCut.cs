@@ -23,7 +23,8 @@ internal sealed class TensorCut(PrunedSlice slice)
             throw new CheckpointException(
                 source.FolderPath,
                 info.Name,
-                $"tensor '{info.Name}' is {SafetensorsType.ToName(info.Type)}, which no scale can multiply. Take a checkpoint in F32, F16 or BF16, or a plan without scales.");
+                $"tensor '{info.Name}' is {SafetensorsType.ToName(info.Type)}, which no scale can multiply. Take a checkpoint in F32, F16 "
+                    + "or BF16, or a plan without scales.");
         }
 
         // Without a cut, a row is a number: pieces need not end where rows do.

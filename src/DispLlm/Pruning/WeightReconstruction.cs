@@ -83,7 +83,8 @@ public sealed class WeightReconstruction : IDisposable
         plan.Validate(model.Spec);
         if (plan.NormOrder != NormOrder.NormThenSelect)
         {
-            throw new SelectionException($"Reconstruction needs a plan of order {NormOrder.NormThenSelect}; this one's is {plan.NormOrder}.");
+            throw new SelectionException(
+                $"Reconstruction needs a plan of order {NormOrder.NormThenSelect}; this one's is {plan.NormOrder}.");
         }
 
         using var scope = NewDisposeScope();
@@ -257,7 +258,8 @@ public sealed class WeightReconstruction : IDisposable
         if (sequences.SequencesPerEpoch < count)
         {
             throw new CorpusException(
-                $"The text has {sequences.SequencesPerEpoch} sequences of {length} tokens, but the reconstruction fits on {fitted} and holds out {options.HeldOutSequences} others. "
+                $"The text has {sequences.SequencesPerEpoch} sequences of {length} tokens, but the reconstruction fits on {fitted} and "
+                + $"holds out {options.HeldOutSequences} others. "
                 + "Give more text, shorter sequences or fewer of them.");
         }
 

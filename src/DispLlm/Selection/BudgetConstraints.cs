@@ -61,7 +61,8 @@ public sealed record BudgetConstraints
 
         if (ExcludedSites.Any(site => !Enum.IsDefined(site)))
         {
-            throw new BudgetException($"The constraints name a site that does not exist; there are {string.Join(", ", Enum.GetNames<SelectionSite>())}.");
+            throw new BudgetException(
+                $"The constraints name a site that does not exist; there are {string.Join(", ", Enum.GetNames<SelectionSite>())}.");
         }
     }
 

@@ -8,7 +8,8 @@ internal static class CalibrationSampler
     public static int[] Tokens(SelectionRequest request, string strategy, CancellationToken cancellation)
     {
         var corpus = request.Calibration ?? throw new ArgumentException(
-            $"The {strategy} strategy needs text: give it a calibration corpus, or {nameof(TokenCorpus)}.{nameof(TokenCorpus.GeneratedByModel)}().", nameof(request));
+            $"The {strategy} strategy needs text: give it a calibration corpus, or "
+                + $"{nameof(TokenCorpus)}.{nameof(TokenCorpus.GeneratedByModel)}().", nameof(request));
         return corpus.Tokenize(CorpusContext.For(request.Model), cancellation);
     }
 

@@ -88,7 +88,8 @@ public sealed record FisherSelection : ScoreStrategy
             if (round < Rounds - 1)
             {
                 long allowed = dense - (long)((double)(dense - target) * (round + 1) / Rounds);
-                plan = (request with { Budget = PruningBudget.FromParameters(allowed) with { Scope = request.Budget.Scope } }).Project(Name, scores);
+                plan = (request with { Budget = PruningBudget.FromParameters(allowed) with { Scope = request.Budget.Scope } })
+                    .Project(Name, scores);
             }
         }
 

@@ -10,7 +10,8 @@ public sealed class NumericalException : DispLlmException
     /// <param name="step">The step at which it was seen, from 1; 0 before the first.</param>
     /// <param name="where">The quantity or site that is not finite.</param>
     public NumericalException(int step, string where)
-        : base($"Step {step}: {where} is not finite. The run is stopped and nothing is written. A lower learning rate, or float32 instead of bfloat16, may help.")
+        : base($"Step {step}: {where} is not finite. The run is stopped and nothing is written. A lower learning rate, or float32 instead "
+            + "of bfloat16, may help.")
     {
         Step = step;
         Where = where;

@@ -32,7 +32,8 @@ internal sealed class GenerationRun : IDisposable
         if (longest + (long)options.MaxNewTokens > model.Spec.MaxPositions + 1L)
         {
             throw new ArgumentException(
-                $"A prompt of {longest} tokens and {options.MaxNewTokens} new ones are more than the {model.Spec.MaxPositions} positions that the model was made for.", nameof(prompts));
+                $"A prompt of {longest} tokens and {options.MaxNewTokens} new ones are more than the {model.Spec.MaxPositions} positions "
+                    + "that the model was made for.", nameof(prompts));
         }
 
         _model = model;

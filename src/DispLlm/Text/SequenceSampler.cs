@@ -31,7 +31,8 @@ public sealed class SequenceSampler
         if (tokens.Length < sequenceLength)
         {
             throw new CorpusException(
-                $"The corpus has {tokens.Length} tokens, less than one sequence of {sequenceLength}. Use a longer corpus or shorter sequences.");
+                $"The corpus has {tokens.Length} tokens, less than one sequence of {sequenceLength}. Use a longer corpus or "
+                    + "shorter sequences.");
         }
 
         _tokens = tokens;

@@ -26,7 +26,8 @@ public sealed class BudgetRegularizer
         Dense = counter.Dense[budget.Scope];
         _terms =
         [
-            .. counter.Terms.Where(term => (term.Rows ?? term.Columns) is not null && (!term.IsBias || budget.Scope != ParameterScope.BlockWeights)),
+            .. counter.Terms.Where(
+                term => (term.Rows ?? term.Columns) is not null && (!term.IsBias || budget.Scope != ParameterScope.BlockWeights)),
         ];
 
         // What no gate can free: whatever the scope counts beyond the weights and the biases of gated rows.

@@ -153,7 +153,8 @@ public sealed record HypernetworkSelection(HypernetworkOptions Options) : ScoreS
         if (history.Count > 0)
         {
             request.Logger.LogInformation(
-                "Learned: last cross-entropy {CrossEntropy:F3}, budget loss {BudgetLoss:F4}", history[^1].CrossEntropy, history[^1].BudgetLoss);
+                "Learned: last cross-entropy {CrossEntropy:F3}, budget loss {BudgetLoss:F4}", history[^1].CrossEntropy,
+                history[^1].BudgetLoss);
         }
 
         return new ScoreResult(trainer.Scores()) { Scales = trainer.Scales(), History = history, SharedStream = Ablations.SharedStream };

@@ -71,7 +71,8 @@ internal sealed class RunStore : IDisposable
 
             throw new CheckpointException(
                 path, null,
-                    $"the run cannot keep its state here: {e.Message} Is another run using the folder? Give each run a folder of its own that can be written.", e);
+                    $"the run cannot keep its state here: {e.Message} Is another run using the folder? Give each run a folder of its own "
+                        + "that can be written.", e);
         }
     }
 
@@ -107,7 +108,8 @@ internal sealed class RunStore : IDisposable
         _log.SetLength(_logged);
         if (history.Count < step)
         {
-            _logger.LogWarning("The log in {Folder} has {Lines} of the {Steps} steps done so far; the run resumes without the others' figures", Folder, history.Count, step);
+            _logger.LogWarning("The log in {Folder} has {Lines} of the {Steps} steps done so far; the run resumes without the "
+                + "others' figures", Folder, history.Count, step);
         }
 
         _logger.LogInformation("Resuming at step {Step} from {Folder}", step, Folder);
@@ -187,7 +189,8 @@ internal sealed class RunStore : IDisposable
             throw new CheckpointException(
                 _state,
                 differences[0].Split(' ')[0],
-                $"the folder holds the state of another run: {string.Join("; ", differences.Take(5))}. Resume that run with its own settings, or use another folder.");
+                $"the folder holds the state of another run: {string.Join("; ", differences.Take(5))}. Resume that run with its own "
+                    + "settings, or use another folder.");
         }
     }
 

@@ -54,7 +54,8 @@ internal sealed class TrainingLoop(HypernetworkTrainer trainer, int steps, RunSt
         foreach (var site in report.CollapsedSites.Where(_collapsed.Add))
         {
             logger.LogWarning(
-                "Step {Step}: every gate of {Site} is closed. The pruned model keeps at least one index there; if this lasts, the budget is too small or the learning rate too large",
+                "Step {Step}: every gate of {Site} is closed. The pruned model keeps at least one index there; if this lasts, the budget "
+                    + "is too small or the learning rate too large",
                 report.Step,
                 site);
         }

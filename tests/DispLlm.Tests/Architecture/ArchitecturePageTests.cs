@@ -23,7 +23,8 @@ public sealed partial class ArchitecturePageTests
     public void Folders_of_an_assembly_are_named(string assembly)
     {
         string page = Page();
-        var folders = Directory.GetDirectories(Path.Combine(Repository.Root, "src", assembly)).Select(folder => Path.GetFileName(folder)!).Where(name => name is not ("bin" or "obj"));
+        var folders = Directory.GetDirectories(Path.Combine(Repository.Root, "src", assembly)).Select(folder => Path.GetFileName(folder)!)
+            .Where(name => name is not ("bin" or "obj"));
         Assert.All(folders, folder => Assert.Contains($"`{folder}/", page, StringComparison.Ordinal));
     }
 

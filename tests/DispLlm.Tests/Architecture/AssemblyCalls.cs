@@ -90,7 +90,9 @@ internal sealed class AssemblyCalls : IDisposable
                 return around + _names.GetString(defined.Name);
             case HandleKind.TypeReference:
                 var referred = _names.GetTypeReference((TypeReferenceHandle)handle);
-                string outer = referred.ResolutionScope.Kind == HandleKind.TypeReference ? TypeName(referred.ResolutionScope) + "+" : string.Empty;
+                string outer = referred.ResolutionScope.Kind == HandleKind.TypeReference
+                    ? TypeName(referred.ResolutionScope) + "+"
+                    : string.Empty;
                 return outer + _names.GetString(referred.Name);
             default:
                 return handle.Kind.ToString();
@@ -106,7 +108,8 @@ internal sealed class AssemblyCalls : IDisposable
 
         public string GetFunctionPointerType(MethodSignature<string> signature) => "*()";
 
-        public string GetGenericInstantiation(string genericType, ImmutableArray<string> typeArguments) => $"{genericType}<{string.Join(',', typeArguments)}>";
+        public string GetGenericInstantiation(string genericType, ImmutableArray<string> typeArguments) =>
+            $"{genericType}<{string.Join(',', typeArguments)}>";
 
         public string GetGenericMethodParameter(object? genericContext, int index) => "!!" + index;
 
@@ -122,10 +125,13 @@ internal sealed class AssemblyCalls : IDisposable
 
         public string GetSZArrayType(string elementType) => elementType + "[]";
 
-        public string GetTypeFromDefinition(MetadataReader reader, TypeDefinitionHandle handle, byte rawTypeKind) => reader.GetString(reader.GetTypeDefinition(handle).Name);
+        public string GetTypeFromDefinition(MetadataReader reader, TypeDefinitionHandle handle, byte rawTypeKind) =>
+            reader.GetString(reader.GetTypeDefinition(handle).Name);
 
-        public string GetTypeFromReference(MetadataReader reader, TypeReferenceHandle handle, byte rawTypeKind) => reader.GetString(reader.GetTypeReference(handle).Name);
+        public string GetTypeFromReference(MetadataReader reader, TypeReferenceHandle handle, byte rawTypeKind) =>
+            reader.GetString(reader.GetTypeReference(handle).Name);
 
-        public string GetTypeFromSpecification(MetadataReader reader, object? genericContext, TypeSpecificationHandle handle, byte rawTypeKind) => "specified";
+        public string GetTypeFromSpecification(
+            MetadataReader reader, object? genericContext, TypeSpecificationHandle handle, byte rawTypeKind) => "specified";
     }
 }

@@ -7,20 +7,23 @@ public sealed partial class FolderTests
 {
     internal static readonly string[] Folders =
     [
-        "Devices", "Checkpoints", "Families", "Selection", "Modeling", "Text", "Evaluation", "Strategies", "Training", "Pruning", "Reporting",
+        "Devices", "Checkpoints", "Families", "Selection", "Modeling", "Text", "Evaluation", "Strategies", "Training",
+        "Pruning", "Reporting",
     ];
 
     [Fact]
     public void Every_source_folder_has_its_place_in_the_order()
     {
-        string[] folders = [.. Directory.GetDirectories(Source()).Select(folder => Path.GetFileName(folder)!).Where(name => name is not ("bin" or "obj"))];
+        string[] folders =
+            [.. Directory.GetDirectories(Source()).Select(folder => Path.GetFileName(folder)!).Where(name => name is not ("bin" or "obj"))];
         Assert.Equal(Folders.Order(), folders.Order());
     }
 
     [Fact]
     public void No_folder_uses_a_folder_below_it()
     {
-        var files = Folders.SelectMany((folder, order) => Directory.GetFiles(Path.Combine(Source(), folder), "*.cs", SearchOption.AllDirectories)
+        var files = Folders.SelectMany(
+            (folder, order) => Directory.GetFiles(Path.Combine(Source(), folder), "*.cs", SearchOption.AllDirectories)
             .Select(file => (Name: folder + "/" + Path.GetFileName(file), Order: order, Code: Strip(File.ReadAllText(file))))).ToArray();
         var home = files.SelectMany(file => Declaration().Matches(file.Code).Select(match => (Type: match.Groups[1].Value, file.Order)))
             .DistinctBy(entry => entry.Type).ToDictionary(entry => entry.Type, entry => entry.Order);
@@ -69,7 +72,8 @@ public sealed partial class FolderTests
     private static string Strip(string code) => Regex.Replace(StripComments(code), "\"(\\\\.|[^\"\\\\])*\"", "\"\"");
 
     // At the start of a line only: a nested type is named after the type around it, and that one is found.
-    [GeneratedRegex(@"^(?:[a-z]+ )*(?:class|struct|interface|enum|record|delegate \w+)\s+(?:struct\s+|class\s+)?([A-Z]\w+)", RegexOptions.Multiline)]
+    [GeneratedRegex(
+        @"^(?:[a-z]+ )*(?:class|struct|interface|enum|record|delegate \w+)\s+(?:struct\s+|class\s+)?([A-Z]\w+)", RegexOptions.Multiline)]
     private static partial Regex Declaration();
 
     [GeneratedRegex(@"(?<![.\w])[A-Z]\w+")]

@@ -13,7 +13,9 @@ public sealed partial class GlossaryTests
         ("saved activations; recomputed", Pattern(@"\bkept for the way\b|\bcomputed once more\b")),
         ("module, folder, buffer", Pattern(@"\brooms?\b")),
         ("libtorch; PyTorch", Pattern(@"\bthe framework\b")),
-        ("matrix multiplication (GEMM)", Pattern(@"\b(matrix|wide|plain) products?\b|\bproducts? (of (few|many|\w+ rows)|with weights)\b|(?<!\b(dot|inner|dot-|element) )\bproducts\b(?! (of|\+|=|/|\)|and))")),
+        ("matrix multiplication (GEMM)", Pattern(
+            @"\b(matrix|wide|plain) products?\b|\bproducts? (of (few|many|\w+ rows)|with weights)\b|"
+            + @"(?<!\b(dot|inner|dot-|element) )\bproducts\b(?! (of|\+|=|/|\)|and))")),
         ("SIMD kernels", Pattern(@"\bvector code\b")),
         ("decode step; prefill", Pattern(@"(?<!\b(at least|at|of|heads of) )\b(one|single) positions?\b|(?<!so )\bmany positions\b")),
         ("captured graph", Pattern(@"\brecorded pass(es)?\b")),
@@ -37,7 +39,8 @@ public sealed partial class GlossaryTests
         (nameof(GlossaryTests) + ".cs", string.Empty),
     ];
 
-    public static TheoryData<string> Places { get; } = ["src", "tests", "samples", "benchmarks", "docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+    public static TheoryData<string> Places { get; } =
+        ["src", "tests", "samples", "benchmarks", "docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"];
 
     [Theory]
     [MemberData(nameof(Places))]
@@ -45,7 +48,8 @@ public sealed partial class GlossaryTests
     {
         string path = Path.Combine(Repository.Root, place);
         string[] files = File.Exists(path) ? [path]
-            : [.. Directory.EnumerateFiles(path, "*", SearchOption.AllDirectories).Where(file => Extension().IsMatch(file) && !Generated().IsMatch(file))];
+            : [.. Directory.EnumerateFiles(path, "*", SearchOption.AllDirectories).Where(
+                file => Extension().IsMatch(file) && !Generated().IsMatch(file))];
         Assert.NotEmpty(files);
         Assert.Empty(files.SelectMany(Offences));
     }
@@ -74,7 +78,8 @@ public sealed partial class GlossaryTests
         return from entry in s_words from Match match in entry.Instead.Matches(words) select (entry.Word, match.Value);
     }
 
-    private static Regex Pattern(string instead) => new(instead, RegexOptions.IgnoreCase | RegexOptions.CultureInvariant | RegexOptions.Compiled);
+    private static Regex Pattern(string instead) =>
+        new(instead, RegexOptions.IgnoreCase | RegexOptions.CultureInvariant | RegexOptions.Compiled);
 
     [GeneratedRegex(@"\.(cs|cu|md|css|csproj|props|targets|sh)$")]
     private static partial Regex Extension();

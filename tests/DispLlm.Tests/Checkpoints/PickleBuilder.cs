@@ -79,5 +79,6 @@ internal sealed class PickleBuilder
     }
 
     public PickleBuilder View(string key, string type, long elements, long offset, long[] shape, long[] strides) =>
-        Global("torch._utils", "_rebuild_tensor_v2").Op("(").Storage(type, key, elements).Number(offset).Tuple(shape).Tuple(strides).Raw(0x89).OrderedDict().Op("tR");
+        Global("torch._utils", "_rebuild_tensor_v2").Op("(").Storage(type, key, elements).Number(offset).Tuple(shape).Tuple(strides)
+            .Raw(0x89).OrderedDict().Op("tR");
 }

@@ -121,7 +121,8 @@ public sealed class PyTorchFileTests : IDisposable
         // An OrderedDict with the versions of its modules, a parameter, and a tensor with metadata that says nothing.
         var pickle = new PickleBuilder().Raw(0x80, 2).OrderedDict().Op("(")
             .Text("p").Global("torch._utils", "_rebuild_parameter").Op("(").Tensor("0", "FloatStorage", 1).Raw(0x88).OrderedDict().Op("tR")
-            .Text("t").Global("torch._utils", "_rebuild_tensor_v2").Op("(").Storage("FloatStorage", "1", 1).Number(0).Tuple(1).Tuple(1).Raw(0x89).OrderedDict().Op("NtR")
+            .Text("t").Global("torch._utils", "_rebuild_tensor_v2").Op("(").Storage("FloatStorage", "1", 1).Number(0).Tuple(1).Tuple(1)
+            .Raw(0x89).OrderedDict().Op("NtR")
             .Op("u}").Text("_metadata").OrderedDict().Text("").Op("}").Text("version").Number(1).Op("sssb.");
         using var file = Open(pickle.ToArray(), [0, 0, 128, 63], [0, 0, 0, 64]);
         Assert.Equal([1], Values(file, "p"));
@@ -161,10 +162,12 @@ public sealed class PyTorchFileTests : IDisposable
     public void Storages_beyond_four_gigabytes_are_found_and_read_in_slices()
     {
         const long Hole = 5_000_000_000;
-        var pickle = PickleBuilder.Dictionary.Text("large").Tensor("0", "ByteStorage", Hole + 1).Text("after").Tensor("1", "ByteStorage", 2);
+        var pickle = PickleBuilder.Dictionary.Text("large").Tensor("0", "ByteStorage", Hole + 1).Text("after")
+            .Tensor("1", "ByteStorage", 2);
         using (var stream = File.Create(_folder["big"]))
         {
-            new ZipBuilder { Zip64 = true }.Add("a/data.pkl", pickle.End()).AddSparse("a/data/0", Hole, [42]).Add("a/data/1", [8, 9]).WriteTo(stream);
+            new ZipBuilder { Zip64 = true }.Add("a/data.pkl", pickle.End()).AddSparse("a/data/0", Hole, [42]).Add("a/data/1", [8, 9])
+                .WriteTo(stream);
         }
 
         using var file = PyTorchFile.Open(_folder["big"]);

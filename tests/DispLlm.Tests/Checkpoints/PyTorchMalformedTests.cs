@@ -75,9 +75,11 @@ public sealed class PyTorchMalformedTests : IDisposable
         { "integer far too long", (Item.Raw(0x8b, 0xFF, 0xFF, 0xFF, 0xFF).End(), "4294967295 bytes") },
         { "text that is none", (PickleBuilder.Dictionary.Op("X").Raw(1, 0, 0, 0, 0xC3).End(), "UTF-8") },
         { "global without an end", (PickleBuilder.Dictionary.Op("ctorch").ToArray(), "in the middle of it") },
-        { "negated numbers", (Item.Global("torch._utils", "_rebuild_tensor_v2").Op("(").Storage("ByteStorage", "0", 8).Number(0).Tuple(8).Tuple(1).Raw(0x89).OrderedDict()
+        { "negated numbers", (Item.Global("torch._utils", "_rebuild_tensor_v2").Op("(").Storage("ByteStorage", "0", 8).Number(0).Tuple(8)
+            .Tuple(1).Raw(0x89).OrderedDict()
             .Op("}").Text("neg").Raw(0x88).Op("stR").End(), "REDUCE gives Tensor") },
-        { "shape of texts", (Item.Global("torch._utils", "_rebuild_tensor_v2").Op("(").Storage("ByteStorage", "0", 8).Number(0).Text("8").Raw(0x85).Tuple(1).Raw(0x89).OrderedDict()
+        { "shape of texts", (Item.Global("torch._utils", "_rebuild_tensor_v2").Op("(").Storage("ByteStorage", "0", 8).Number(0).Text("8")
+            .Raw(0x85).Tuple(1).Raw(0x89).OrderedDict()
             .Op("tR").End(), "REDUCE gives Tensor") },
         { "shape without end", (Item.View("0", "ByteStorage", 8, 0, new long[65], new long[65]).End(), "REDUCE gives Tensor") },
         { "no dictionary", (new PickleBuilder().Op("N.").ToArray(), "does not hold a dictionary") },
@@ -329,10 +331,14 @@ public sealed class PyTorchMalformedTests : IDisposable
         byte[][] pieces =
         [
             .. ".(NKM)tae]}suRbQ".Select(opcode => new[] { (byte)opcode }), [0x85], [0x86], [0x87], [0x88], [0x93], [0x94],
-            new PickleBuilder().Text("storage").ToArray(), new PickleBuilder().Text("torch").ToArray(), new PickleBuilder().Text("_metadata").ToArray(),
-            new PickleBuilder().Global("torch", "HalfStorage").ToArray(), new PickleBuilder().Global("torch._utils", "_rebuild_tensor_v2").ToArray(),
-            new PickleBuilder().OrderedDict().ToArray(), new PickleBuilder().Storage("ByteStorage", "0", 8).ToArray(), new PickleBuilder().Tensor("0", "ByteStorage", 8).ToArray(),
-            new PickleBuilder().Number(-1).ToArray(), new PickleBuilder().Number(long.MinValue).ToArray(), [(byte)'h', 0], [(byte)'q', 0], [(byte)'j', 1, 0, 0, 0], [0x8a, 0],
+            new PickleBuilder().Text("storage").ToArray(), new PickleBuilder().Text("torch").ToArray(),
+            new PickleBuilder().Text("_metadata").ToArray(),
+            new PickleBuilder().Global("torch", "HalfStorage").ToArray(),
+            new PickleBuilder().Global("torch._utils", "_rebuild_tensor_v2").ToArray(),
+            new PickleBuilder().OrderedDict().ToArray(), new PickleBuilder().Storage("ByteStorage", "0", 8).ToArray(),
+            new PickleBuilder().Tensor("0", "ByteStorage", 8).ToArray(),
+            new PickleBuilder().Number(-1).ToArray(), new PickleBuilder().Number(long.MinValue).ToArray(), [(byte)'h', 0], [(byte)'q', 0],
+            [(byte)'j', 1, 0, 0, 0], [0x8a, 0],
         ];
         Gen.OneOfConst(pieces).Array[0, 30].Sample(
             parts => Survives(() => StateDictPickle.Read([.. parts.SelectMany(part => part)], "f", "archive/data.pkl")), iter: 20_000);

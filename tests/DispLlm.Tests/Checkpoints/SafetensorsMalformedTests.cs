@@ -67,7 +67,10 @@ public sealed class SafetensorsMalformedTests : IDisposable
     [InlineData("{\"w\":" + A + "}", 0, "w", "cut short")]
     [InlineData("{\"w\":" + A + "}", 9, null, "1 bytes follow 'w'")]
     [InlineData("{}", 1, null, "1 bytes follow")]
-    [InlineData("""{"w":{"dtype":"U8","shape":[9223372036854775807],"data_offsets":[0,9223372036854775807]},"v":{"dtype":"U8","shape":[0],"data_offsets":[9223372036854775807,9223372036854775807]}}""", 8, "w", "cut short")]
+    [InlineData(
+        """{"w":{"dtype":"U8","shape":[9223372036854775807],"data_offsets":[0,9223372036854775807]}"""
+        + ""","v":{"dtype":"U8","shape":[0],"data_offsets":[9223372036854775807,9223372036854775807]}}""",
+        8, "w", "cut short")]
     // metadata
     [InlineData("""{"__metadata__":"pt"}""", 0, "__metadata__", "'pt' instead")]
     [InlineData("""{"__metadata__":{"format":1}}""", 0, "__metadata__", "'format' is '1'")]
@@ -144,7 +147,9 @@ public sealed class SafetensorsMalformedTests : IDisposable
     [Fact]
     public void What_is_odd_but_allowed_is_read()
     {
-        string header = """{"z":{"data_offsets":[0,0],"shape":[3,0],"dtype":"F64"},"s":{"dtype":"U8","shape":[],"data_offsets":[0,1]},"e":{"dtype":"I8","shape":[0],"data_offsets":[1,1]}}   """;
+        string header =
+            """{"z":{"data_offsets":[0,0],"shape":[3,0],"dtype":"F64"},"s":{"dtype":"U8","shape":[],"data_offsets":[0,1]}"""
+            + ""","e":{"dtype":"I8","shape":[0],"data_offsets":[1,1]}}   """;
         using var file = SafetensorsFile.Open(_folder.Write("odd.safetensors", Compose(Encoding.UTF8.GetBytes(header), 1)));
         Assert.Equal(["z", "s", "e"], file.Tensors.Select(tensor => tensor.Name));
         Assert.Equal(1, file.Bytes("s").Length);
@@ -181,7 +186,8 @@ public sealed class SafetensorsMalformedTests : IDisposable
         // Pieces of headers in any order reach deeper than flipped bytes: they are often valid JSON with the wrong meaning.
         string[] pieces =
         [
-            "{", "}", "[", "]", ",", ":", "\"dtype\":", "\"F32\"", "\"shape\":[", "\"data_offsets\":[", "0", "8", "2", "-1", "1e9", "null", "\"w\":{", "\"__metadata__\":{",
+            "{", "}", "[", "]", ",", ":", "\"dtype\":", "\"F32\"", "\"shape\":[", "\"data_offsets\":[", "0", "8", "2", "-1", "1e9", "null",
+            "\"w\":{", "\"__metadata__\":{",
             "\"\\ud800\"", "9223372036854775807", "\"w\":" + A, "true",
         ];
         Gen.OneOfConst(pieces).Array[0, 20].Sample(

@@ -26,7 +26,8 @@ public sealed class SafetensorsRoundTripTests : IDisposable
     {
         using var scope = NewDisposeScope();
         using var source = arange(-3, 9, ScalarType.Float32).reshape(3, 4).to(type);
-        Dictionary<string, Tensor> tensors = new() { ["z"] = source, ["a"] = source.t(), ["scalar"] = source[0, 1], ["none"] = source[..0] };
+        Dictionary<string, Tensor> tensors =
+            new() { ["z"] = source, ["a"] = source.t(), ["scalar"] = source[0, 1], ["none"] = source[..0] };
         WriteAll("first", tensors);
 
         using var file = SafetensorsFile.Open(_folder["first"]);

@@ -6,7 +6,8 @@ public sealed class LlamaConformanceTests : FamilyConformance<LlamaConformanceTe
 
     static IReadOnlyList<string> IFamilyUnderTest.Fixtures { get; } =
     [
-        "llama-mha", "llama-2023", "llama-gqa-biases-tied", "llama-rope-linear", "llama-rope-llama3", "llama-config-v5", "llama-sharded-bf16",
+        "llama-mha", "llama-2023", "llama-gqa-biases-tied", "llama-rope-linear", "llama-rope-llama3", "llama-config-v5",
+        "llama-sharded-bf16",
     ];
 
     public static IReadOnlyList<PublishedModel> Published { get; } =

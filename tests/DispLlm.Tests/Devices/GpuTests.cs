@@ -36,7 +36,8 @@ public sealed class GpuTests
         float[] Learned(ITensorBackend on)
         {
             using var model = PrunableModel.Load(SampleModel.Folder, on);
-            using var trainer = new HypernetworkTrainer(model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 5 }, seed: 3);
+            using var trainer = new HypernetworkTrainer(
+                model, PruningBudget.FromRatio(0.5), new HypernetworkOptions { Steps = 5 }, seed: 3);
             trainer.Run(new SequenceSampler(SampleModel.Tokens(model), sequenceLength: 64, batchSize: 4, on.Random(3)));
             return [.. trainer.Scores().Values];
         }
@@ -132,8 +133,12 @@ public sealed class GpuTests
         using var scope = NewDisposeScope();
         using var folder = new TemporaryFolder();
         using var model = PrunableModel.Load(SampleModel.Folder, Gpu(ScalarType.Float32));
-        var request = new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5),
-            Calibration = TokenCorpus.FromTokens(SampleModel.Tokens(model)) };
+        var request = new SelectionRequest
+        {
+            Model = model,
+            Budget = PruningBudget.FromRatio(0.5),
+            Calibration = TokenCorpus.FromTokens(SampleModel.Tokens(model))
+        };
 
         // Scales are folded into the weights, which the checkpoint rounds to its type.
         var plan = new FisherSelection().Select(request).Plan with { Scales = null };

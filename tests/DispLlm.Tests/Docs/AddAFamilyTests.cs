@@ -16,7 +16,8 @@ public sealed partial class AddAFamilyTests
         ];
         string code = string.Join('\n', sources.Select(File.ReadAllText));
         string page = File.ReadAllText(Path.Combine(Repository.Root, "docs/add-a-family.md"));
-        string[] lines = [.. Block().Matches(page).SelectMany(block => block.Groups[1].Value.Split('\n')).Select(line => line.Trim()).Where(line => line.Length > 0)];
+        string[] lines = [.. Block().Matches(page).SelectMany(
+            block => block.Groups[1].Value.Split('\n')).Select(line => line.Trim()).Where(line => line.Length > 0)];
         Assert.True(lines.Length > 10, $"Only {lines.Length} lines of code found on the page.");
         Assert.All(lines, line => Assert.Contains(line, code, StringComparison.Ordinal));
     }

@@ -14,13 +14,16 @@ public sealed class EvaluationTests
         var tokenizer = TextTokenizer.FromFolder(model.Folder);
         File.WriteAllText(
             folder.Below("ARC-Easy-Test.jsonl"),
-            """{"question": {"stem": "What do fish need?", "choices": [{"text": "water", "label": "A"}, {"text": "a hat", "label": "B"}]}, "answerKey": "A"}""");
-        File.WriteAllText(folder.Below("wiki.test.raw"), string.Concat(Enumerable.Repeat(" \n = The sea = \n \n The old man went to the sea . \n", 8)));
+            """{"question": {"stem": "What do fish need?", "choices": """
+            + """[{"text": "water", "label": "A"}, {"text": "a hat", "label": "B"}]}, "answerKey": "A"}""");
+        File.WriteAllText(
+            folder.Below("wiki.test.raw"), string.Concat(Enumerable.Repeat(" \n = The sea = \n \n The old man went to the sea . \n", 8)));
 
         var task = ZeroShotTask.ArcEasy(folder.Below("ARC-Easy-Test.jsonl"));
         foreach (var (name, either) in new[] { ("dense", model), ("pruned", pruned) })
         {
-            var score = ZeroShot.Evaluate(either, tokenizer, task, new ZeroShotOptions { ResultsFile = folder.Below($"arc-easy-{name}.jsonl") });
+            var score = ZeroShot.Evaluate(
+                either, tokenizer, task, new ZeroShotOptions { ResultsFile = folder.Below($"arc-easy-{name}.jsonl") });
             Assert.Equal(1, score.Items);
             Assert.InRange(score.NormalizedAccuracy!.Value, 0, 1);
         }

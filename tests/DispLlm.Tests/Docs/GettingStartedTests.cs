@@ -24,7 +24,8 @@ public sealed class GettingStartedTests
 
         Assert.Equal(result.Plan.Blocks.Count, result.PlanFor(0.3).Blocks.Count);
         using (var reconstruction = await WeightReconstruction.FitAsync(
-            model, result.Plan, TokenCorpus.FromTextFile(folder.Below("calibration.txt")), new ReconstructionOptions { Sequences = 4, HeldOutSequences = 2, SequenceLength = 64 }))
+            model, result.Plan, TokenCorpus.FromTextFile(folder.Below("calibration.txt")),
+            new ReconstructionOptions { Sequences = 4, HeldOutSequences = 2, SequenceLength = 64 }))
         {
             await result.SaveAsync(folder.Below("reconstructed"), reconstruction, cancellationToken: TestContext.Current.CancellationToken);
         }
@@ -34,15 +35,18 @@ public sealed class GettingStartedTests
         var wider = plan.With(block: 0, SelectionSite.MlpInput, [.. Enumerable.Range(0, model.Spec.HiddenSize)]);
         var difference = plan.Diff(wider);
         Assert.Equal(wider == plan, difference.IsEmpty);
-        await new PrunedModelBuilder(SampleModel.Folder, wider).BuildAsync(folder.Below("edited"), cancellationToken: TestContext.Current.CancellationToken);
+        await new PrunedModelBuilder(SampleModel.Folder, wider).BuildAsync(
+            folder.Below("edited"), cancellationToken: TestContext.Current.CancellationToken);
 
         using var pruned = PrunableModel.Load(folder.Below("pruned"), model.Backend);
         var text = TokenCorpus.FromTextFile(folder.Below("calibration.txt"));
         var options = new PerplexityOptions { WindowLength = 64, MaxWindows = 4 };
         Assert.True(Perplexity.Evaluate(model, text, options).Perplexity < Perplexity.Evaluate(pruned, text, options).Perplexity);
 
-        Assert.All(Throughput.MeasurePrefill([model, pruned], new ThroughputOptions { SequenceLength = 64, Rounds = 1 }), speed => Assert.True(speed > 0));
-        Assert.All(Throughput.MeasureDecode([model, pruned], new ThroughputOptions { BatchSize = 2, PromptLength = 16, NewTokens = 3, Rounds = 1 }), speed => Assert.True(speed > 0));
+        Assert.All(Throughput.MeasurePrefill([model, pruned], new ThroughputOptions { SequenceLength = 64, Rounds = 1 }),
+            speed => Assert.True(speed > 0));
+        Assert.All(Throughput.MeasureDecode([model, pruned],
+            new ThroughputOptions { BatchSize = 2, PromptLength = 16, NewTokens = 3, Rounds = 1 }), speed => Assert.True(speed > 0));
         var tokenizer = TextTokenizer.FromFolder(folder.Below("pruned"));
         Assert.NotEmpty(TextGenerator.Generate(pruned, tokenizer, "Once upon a time", new GenerationOptions { MaxNewTokens = 4 }));
     }
@@ -51,7 +55,8 @@ public sealed class GettingStartedTests
     public async Task A_strategy_of_one_s_own_keeps_what_it_scores_highest()
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
-        var plan = (await new KeepTheFirst().SelectAsync(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5) }, TestContext.Current.CancellationToken)).Plan;
+        var plan = (await new KeepTheFirst().SelectAsync(
+            new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5) }, TestContext.Current.CancellationToken)).Plan;
         Assert.All(plan.Blocks, block => Assert.Equal(Enumerable.Range(0, block.MlpHidden.Count), block.MlpHidden));
     }
 

@@ -14,8 +14,10 @@ public sealed partial class PagesTests
     [Fact]
     public void Every_page_with_code_is_compiled_or_quotes_what_is()
     {
-        string[] pages = [.. Directory.GetFiles(Path.Combine(Repository.Root, "docs"), "*.md", SearchOption.AllDirectories).Append(Path.Combine(Repository.Root, "README.md"))];
-        string[] withCode = [.. pages.Where(page => File.ReadAllText(page).Contains(Opening, StringComparison.Ordinal)).Select(page => Path.GetFileNameWithoutExtension(page)).Except(["add-a-family"])];
+        string[] pages = [.. Directory.GetFiles(Path.Combine(Repository.Root, "docs"), "*.md", SearchOption.AllDirectories).Append(
+            Path.Combine(Repository.Root, "README.md"))];
+        string[] withCode = [.. pages.Where(page => File.ReadAllText(page).Contains(Opening, StringComparison.Ordinal)).Select(
+            page => Path.GetFileNameWithoutExtension(page)).Except(["add-a-family"])];
         Assert.Contains("README", withCode);
         Assert.All(withCode, page => Assert.NotNull(GetType().Assembly.GetType("Pages." + page.Replace('-', '_'))));
     }
@@ -34,7 +36,8 @@ public sealed partial class PagesTests
             Directory.GetFiles(Path.Combine(Repository.Root, "docs"), "*.md").Append(Path.Combine(Repository.Root, "README.md")),
             page => Assert.All(
                 Picture().Matches(File.ReadAllText(page)).Select(link => link.Groups[1].Value),
-                link => Assert.True(File.Exists(Path.Combine(Path.GetDirectoryName(page)!, link)), $"{Path.GetFileName(page)} shows {link}.")));
+                link => Assert.True(
+                    File.Exists(Path.Combine(Path.GetDirectoryName(page)!, link)), $"{Path.GetFileName(page)} shows {link}.")));
 
     [Fact]
     public void Every_block_says_its_language_alone_on_its_line() =>

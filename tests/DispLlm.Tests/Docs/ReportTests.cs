@@ -11,7 +11,8 @@ public sealed class ReportTests
         var test = TokenCorpus.FromTokens(SampleModel.Tokens(model));
         var options = new PerplexityOptions { WindowLength = 64, MaxWindows = 4 };
 
-        var result = await PruningPipeline.For(model).WithPruningRatio(0.5).WithStrategy(new MagnitudeSelection()).RunAsync(TestContext.Current.CancellationToken);
+        var result = await PruningPipeline.For(model).WithPruningRatio(0.5).WithStrategy(new MagnitudeSelection())
+            .RunAsync(TestContext.Current.CancellationToken);
         await result.SaveAsync(folder.Below("half"), cancellationToken: TestContext.Current.CancellationToken);
         using var pruned = PrunableModel.Load(folder.Below("half"), model.Backend);
 
@@ -25,7 +26,8 @@ public sealed class ReportTests
         };
         HtmlReport.Save(report, folder.Below("half.html"));
         report.SaveJson(folder.Below("half.json"));
-        Assert.Contains("Half of the block weights removed; perplexity", File.ReadAllText(folder.Below("half.html")), StringComparison.Ordinal);
+        Assert.Contains(
+            "Half of the block weights removed; perplexity", File.ReadAllText(folder.Below("half.html")), StringComparison.Ordinal);
         Assert.Equal(report.Plan, RunReport.LoadJson(folder.Below("half.json")).Plan);
 
         foreach (var picture in ReportCharts.Create(report))
@@ -34,6 +36,7 @@ public sealed class ReportTests
             picture.SavePng(folder.Below($"{picture.Name}.png"), new ChartOptions { Scale = 3 });
         }
 
-        Assert.Equal(["cost", "kept", "quality", "widths"], Directory.GetFiles(folder.Path, "*.png").Select(file => Path.GetFileNameWithoutExtension(file)).Order());
+        Assert.Equal(["cost", "kept", "quality", "widths"], Directory.GetFiles(folder.Path, "*.png").Select(
+            file => Path.GetFileNameWithoutExtension(file)).Order());
     }
 }

@@ -10,7 +10,8 @@ public sealed class PerplexityTests
         using var model = PrunableModel.Load(SampleModel.Folder);
         var text = TokenCorpus.FromTextFile(SharedData.Path("data/gutenberg/heldout.txt"));
         var result = Perplexity.Evaluate(
-            model, text, new PerplexityOptions { WindowLength = 256, MaxWindows = 40 }, cancellationToken: TestContext.Current.CancellationToken);
+            model, text, new PerplexityOptions { WindowLength = 256, MaxWindows = 40 },
+            cancellationToken: TestContext.Current.CancellationToken);
         Assert.InRange(result.Perplexity, 54.100 * 0.999, 54.100 * 1.001);
         Assert.Equal(40, result.Windows);
     }
@@ -46,7 +47,8 @@ public sealed class PerplexityTests
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = CreateTokens(model, 210);
-        var result = Perplexity.Evaluate(model, tokens, new PerplexityOptions { WindowLength = window, Stride = stride, IncludePartialWindow = rest, BatchSize = 2 }, null);
+        var result = Perplexity.Evaluate(model, tokens,
+            new PerplexityOptions { WindowLength = window, Stride = stride, IncludePartialWindow = rest, BatchSize = 2 }, null);
 
         double sum = 0;
         int predicted = 0, seen = 1;
@@ -55,7 +57,8 @@ public sealed class PerplexityTests
             int end = Math.Min(start + window, tokens.Length);
             using var scope = torch.NewDisposeScope();
             using var noGradient = torch.no_grad();
-            var logarithms = model.Logits(torch.tensor(tokens[start..end].Select(id => (long)id).ToArray()).unsqueeze(0))[0].log_softmax(-1);
+            var logarithms =
+                model.Logits(torch.tensor(tokens[start..end].Select(id => (long)id).ToArray()).unsqueeze(0))[0].log_softmax(-1);
             for (int i = Math.Max(seen, start + 1); i < end; i++)
             {
                 sum -= logarithms[i - 1 - start, tokens[i]].ToSingle();
@@ -78,7 +81,8 @@ public sealed class PerplexityTests
         var published = PerplexityOptions.PaperConvention(tokenizer, 64);
         Assert.Equal(tokenizer.BosTokenId, published.BosToken);
         var result = Perplexity.Evaluate(model, tokens, published, null);
-        var expected = Perplexity.Evaluate(model, [tokenizer.BosTokenId!.Value, .. tokens], new PerplexityOptions { WindowLength = 64 }, null);
+        var expected = Perplexity.Evaluate(
+            model, [tokenizer.BosTokenId!.Value, .. tokens], new PerplexityOptions { WindowLength = 64 }, null);
         Assert.Equal((2, expected.MeanLoss), (result.Windows, result.MeanLoss));
     }
 
@@ -89,7 +93,8 @@ public sealed class PerplexityTests
         int[] tokens = new int[200];
         Assert.Throws<ArgumentOutOfRangeException>(() => Perplexity.Evaluate(model, tokens, PerplexityOptions.Sliding(64, 65), null));
         Assert.Throws<ArgumentOutOfRangeException>(() => Perplexity.Evaluate(model, tokens, PerplexityOptions.Sliding(64, 0), null));
-        Assert.Throws<ArgumentOutOfRangeException>(() => Perplexity.Evaluate(model, tokens, new PerplexityOptions { WindowLength = 64, FirstToken = 1, Stride = 64 }, null));
+        Assert.Throws<ArgumentOutOfRangeException>(
+            () => Perplexity.Evaluate(model, tokens, new PerplexityOptions { WindowLength = 64, FirstToken = 1, Stride = 64 }, null));
     }
 
     [Fact]
@@ -107,7 +112,8 @@ public sealed class PerplexityTests
     public void WikiText_2_has_the_number_of_tokens_of_published_code()
     {
         var tokenizer = TextTokenizer.FromFolder(SharedData.Path("tokenizers/llama"));
-        int[] tokens = TokenCorpus.FromWikiTextFile(SharedData.Path("data/wikitext-2/wiki.test.raw")).Tokenize(new CorpusContext(tokenizer));
+        int[] tokens = TokenCorpus.FromWikiTextFile(SharedData.Path("data/wikitext-2/wiki.test.raw"))
+            .Tokenize(new CorpusContext(tokenizer));
 
         // Published code has 341,469 tokens with LLaMA's tokenizer and its begin-of-text token. This copy lacks the 1,467 blank lines, two
         // line ends each.
@@ -118,7 +124,8 @@ public sealed class PerplexityTests
     public void A_text_shorter_than_a_window_is_refused_with_both_lengths()
     {
         using var model = PrunableModel.Load(SampleModel.Folder);
-        var error = Assert.Throws<CorpusException>(() => Perplexity.Evaluate(model, [1, 2, 3], new PerplexityOptions { WindowLength = 64 }, null));
+        var error = Assert.Throws<CorpusException>(
+            () => Perplexity.Evaluate(model, [1, 2, 3], new PerplexityOptions { WindowLength = 64 }, null));
         Assert.Contains("3", error.Message, StringComparison.Ordinal);
         Assert.Contains("64", error.Message, StringComparison.Ordinal);
     }
@@ -134,5 +141,6 @@ public sealed class PerplexityTests
         Assert.Equal(20, first.Count);
     }
 
-    private static int[] CreateTokens(PrunableModel model, int count) => [.. Enumerable.Range(0, count).Select(i => i * 331 % model.Spec.VocabularySize)];
+    private static int[] CreateTokens(PrunableModel model, int count) =>
+        [.. Enumerable.Range(0, count).Select(i => i * 331 % model.Spec.VocabularySize)];
 }

@@ -18,10 +18,14 @@ public sealed class SmallModelTests
     [Theory]
     [InlineData("small-opt", 0.5)]
     [InlineData("small-phi", 0.5)]
-    public Task Pruning_meets_the_budget_and_beats_random_selection(string name, double ratio) => PruneAsync(name, ratio, new HypernetworkSelection
-    {
-        Steps = 20, SequenceLength = 64, BatchSize = 2, InitialScores = new FisherSelection { Rounds = 2, SequencesPerRound = 8 },
-    });
+    public Task Pruning_meets_the_budget_and_beats_random_selection(string name, double ratio) =>
+        PruneAsync(name, ratio, new HypernetworkSelection
+        {
+            Steps = 20,
+            SequenceLength = 64,
+            BatchSize = 2,
+            InitialScores = new FisherSelection { Rounds = 2, SequencesPerRound = 8 },
+        });
 
     [Theory]
     [Trait("Category", "Slow")]
@@ -37,7 +41,8 @@ public sealed class SmallModelTests
         using var folder = new TemporaryFolder();
         var cancellation = TestContext.Current.CancellationToken;
         using var model = PrunableModel.Load(SharedData.Path("models", name));
-        var run = PruningPipeline.For(model).WithPruningRatio(ratio).WithCalibration(TokenCorpus.FromTextFile(SharedData.Path("data/gutenberg/train.txt")));
+        var run = PruningPipeline.For(model).WithPruningRatio(ratio).WithCalibration(
+            TokenCorpus.FromTextFile(SharedData.Path("data/gutenberg/train.txt")));
         var result = await run
             .WithStrategy(strategy)
             .RunAsync(cancellation);

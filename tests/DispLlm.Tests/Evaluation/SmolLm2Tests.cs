@@ -13,7 +13,8 @@ public sealed class SmolLm2Tests
         using var model = PrunableModel.Load(Folder());
         var text = TokenCorpus.FromTextFile(SharedData.Path("data/wikitext-2/wiki.test.raw"));
         var result = Perplexity.Evaluate(
-            model, text, new PerplexityOptions { WindowLength = 2048, MaxWindows = 20 }, cancellationToken: TestContext.Current.CancellationToken);
+            model, text, new PerplexityOptions { WindowLength = 2048, MaxWindows = 20 },
+            cancellationToken: TestContext.Current.CancellationToken);
         Assert.Equal(20 * 2047, result.PredictedTokens);
         Assert.InRange(result.Perplexity, 20.968 * 0.999, 20.968 * 1.001);
     }
@@ -27,7 +28,13 @@ public sealed class SmolLm2Tests
         var result = await PruningPipeline.For(model)
             .WithPruningRatio(0.2)
             .WithCalibration(TokenCorpus.FromTextFile(SharedData.Path("data/wikitext-2/wiki.train.first1MB.raw")))
-            .WithStrategy(new HypernetworkSelection { Steps = 4, SequenceLength = 128, InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 4 } })
+            .WithStrategy(
+                new HypernetworkSelection
+                {
+                    Steps = 4,
+                    SequenceLength = 128,
+                    InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 4 }
+                })
             .RunAsync(cancellation);
         Assert.InRange(result.KeptFraction(), 0.8 * 0.999, 0.8);
         await result.SaveAsync(folder.Below("pruned"), cancellationToken: cancellation);
@@ -42,13 +49,15 @@ public sealed class SmolLm2Tests
         var plain = result.Plan with { Scales = null };
         new PrunedModelBuilder(model.Folder, plain).Build(folder.Below("plain"));
         using var withoutScales = PrunableModel.Load(folder.Below("plain"));
-        Close.Within(1e-4, model.Logits(tokens, Gates.FromPlan(plain, model.Backend)), withoutScales.Logits(tokens), "logits without scales");
+        Close.Within(
+            1e-4, model.Logits(tokens, Gates.FromPlan(plain, model.Backend)), withoutScales.Logits(tokens), "logits without scales");
     }
 
     private static string Folder()
     {
         string folder = SharedData.Path("models/SmolLM2-135M-Instruct");
-        Assert.SkipUnless(File.Exists(Path.Combine(folder, "model.safetensors")), "The weights are not unpacked: run shared/models/unpack.sh.");
+        Assert.SkipUnless(
+            File.Exists(Path.Combine(folder, "model.safetensors")), "The weights are not unpacked: run shared/models/unpack.sh.");
         return folder;
     }
 }

@@ -36,7 +36,8 @@ public sealed class ThroughputTests
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var defaults = new ThroughputOptions();
         Assert.All(
-            new[] { defaults with { SequenceLength = 0 }, defaults with { BatchSize = 0 }, defaults with { PromptLength = 0 }, defaults with { NewTokens = 0 }, defaults with { Rounds = 0 } },
+            new[] { defaults with { SequenceLength = 0 }, defaults with { BatchSize = 0 }, defaults with { PromptLength = 0 },
+                defaults with { NewTokens = 0 }, defaults with { Rounds = 0 } },
             options => Assert.Throws<ArgumentOutOfRangeException>(() => Throughput.MeasureDecode([model], options)));
         Assert.Throws<OperationCanceledException>(() => Throughput.MeasurePrefill([model], defaults, new CancellationToken(true)));
     }

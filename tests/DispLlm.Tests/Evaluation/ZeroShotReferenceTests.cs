@@ -8,7 +8,11 @@ public sealed class ZeroShotReferenceTests
 
     private static readonly Dictionary<string, string> s_files = new()
     {
-        ["arc_easy"] = "arc-easy", ["arc_challenge"] = "arc-challenge", ["piqa"] = "piqa", ["winogrande"] = "winogrande", ["openbookqa"] = "openbookqa",
+        ["arc_easy"] = "arc-easy",
+        ["arc_challenge"] = "arc-challenge",
+        ["piqa"] = "piqa",
+        ["winogrande"] = "winogrande",
+        ["openbookqa"] = "openbookqa",
     };
 
     public static TheoryData<string> Tasks => [.. s_files.Keys];
@@ -22,7 +26,8 @@ public sealed class ZeroShotReferenceTests
         for (int i = 0; i < rows.Count; i++)
         {
             Assert.Equal(rows[i].Gold, task.Items[i].Gold);
-            Assert.Equal(rows[i].Requests.Select(request => (request.Context, request.Continuation)), task.Items[i].Choices.Select(choice => (choice.Context, choice.Continuation)));
+            Assert.Equal(rows[i].Requests.Select(request => (request.Context, request.Continuation)), task.Items[i].Choices.Select(
+                choice => (choice.Context, choice.Continuation)));
         }
     }
 
@@ -31,7 +36,8 @@ public sealed class ZeroShotReferenceTests
     public void Log_likelihoods_match_the_reference()
     {
         string folder = SharedData.Path("models/SmolLM2-135M-Instruct");
-        Assert.SkipUnless(File.Exists(Path.Combine(folder, "model.safetensors")), "The weights are not unpacked: run shared/models/unpack.sh.");
+        Assert.SkipUnless(
+            File.Exists(Path.Combine(folder, "model.safetensors")), "The weights are not unpacked: run shared/models/unpack.sh.");
         using var model = PrunableModel.Load(folder);
         var tokenizer = TextTokenizer.FromFolder(folder);
         double worst = 0;

@@ -78,17 +78,24 @@ public sealed class ZeroShotTaskTests : IDisposable
     }
 
     [Theory]
-    [InlineData("arc_easy", """{"question": {"stem": "?", "choices": [{"text": "a", "label": "A"}, {"text": "b", "label": "B"}]}, "answerKey": "D"}""", "'answerKey'", "'D'")]
+    [InlineData(
+        "arc_easy",
+        """{"question": {"stem": "?", "choices": [{"text": "a", "label": "A"}, {"text": "b", "label": "B"}]}, "answerKey": "D"}""",
+        "'answerKey'", "'D'")]
     [InlineData("arc_easy", """{"question": {"choices": []}, "answerKey": "D"}""", "question", "'stem'")]
     [InlineData("arc_easy", """{"question": {"stem": 3, "choices": []}, "answerKey": "D"}""", "question.stem", "is 3")]
-    [InlineData("arc_easy", """{"question": {"stem": "?", "choices": [{"label": "A"}]}, "answerKey": "A"}""", "question.choices[0]", "'text'")]
+    [InlineData(
+        "arc_easy", """{"question": {"stem": "?", "choices": [{"label": "A"}]}, "answerKey": "A"}""", "question.choices[0]", "'text'")]
     [InlineData("piqa", """{"goal": "g", "sol1": "a", "sol2": "b", "label": 2}""", "'label'", "2")]
     [InlineData("piqa", """{"goal": "g", "sol1": "a", "sol2": "b"}""", "'label'", "missing")]
     [InlineData("winogrande", """{"sentence": "No gap.", "option1": "a", "option2": "b", "answer": "1"}""", "'sentence'", "gap")]
     [InlineData("winogrande", """{"sentence": "A _.", "option1": "a", "option2": "b", "answer": "?"}""", "answer is", "\"?\"")]
-    [InlineData("hellaswag", """{"activity_label": "a", "ctx_a": "b", "ctx_b": "", "endings": "none", "label": 0}""", "endings is", "\"none\"")]
-    [InlineData("hellaswag", """{"activity_label": "a", "ctx_a": "b", "ctx_b": "", "endings": ["c", null], "label": 0}""", "'endings[1]'", "null")]
-    [InlineData("hellaswag", """{"activity_label": "a", "ctx_a": "b", "ctx_a": "b", "ctx_b": "", "endings": ["c", "d"], "label": 0}""", "ctx_a", "twice")]
+    [InlineData(
+        "hellaswag", """{"activity_label": "a", "ctx_a": "b", "ctx_b": "", "endings": "none", "label": 0}""", "endings is", "\"none\"")]
+    [InlineData(
+        "hellaswag", """{"activity_label": "a", "ctx_a": "b", "ctx_b": "", "endings": ["c", null], "label": 0}""", "'endings[1]'", "null")]
+    [InlineData("hellaswag", """{"activity_label": "a", "ctx_a": "b", "ctx_a": "b", "ctx_b": "", "endings": ["c", "d"], "label": 0}""",
+        "ctx_a", "twice")]
     [InlineData("piqa", """{"goal": null, "sol1": "a", "sol2": "b", "label": 1}""", "goal", "null")]
     [InlineData("openbookqa", "{\"question\": ", "JSON", "JSON Lines")]
     [InlineData("openbookqa", "[1]", "a list", "JSON Lines")]
@@ -97,7 +104,8 @@ public sealed class ZeroShotTaskTests : IDisposable
     {
         var good = new Dictionary<string, string>
         {
-            ["arc_easy"] = """{"question": {"stem": "?", "choices": [{"text": "a", "label": "A"}, {"text": "b", "label": "B"}]}, "answerKey": "A"}""",
+            ["arc_easy"] =
+                """{"question": {"stem": "?", "choices": [{"text": "a", "label": "A"}, {"text": "b", "label": "B"}]}, "answerKey": "A"}""",
             ["piqa"] = """{"goal": "g", "sol1": "a", "sol2": "b", "label": 1}""",
             ["winogrande"] = """{"sentence": "A _.", "option1": "a", "option2": "b", "answer": "1"}""",
             ["hellaswag"] = """{"activity_label": "a", "ctx_a": "b", "ctx_b": "", "endings": ["c", "d"], "label": 0}""",
@@ -113,7 +121,8 @@ public sealed class ZeroShotTaskTests : IDisposable
     [Fact]
     public void A_missing_file_and_an_unknown_task_are_named()
     {
-        Assert.Contains("nowhere.jsonl", Assert.Throws<EvaluationException>(() => ZeroShotTask.ArcEasy(_folder.Below("nowhere.jsonl"))).Message, StringComparison.Ordinal);
+        Assert.Contains("nowhere.jsonl", Assert.Throws<EvaluationException>(
+            () => ZeroShotTask.ArcEasy(_folder.Below("nowhere.jsonl"))).Message, StringComparison.Ordinal);
         var unknown = Assert.Throws<EvaluationException>(() => ZeroShotTask.FromFile("mmlu", "mmlu.jsonl"));
         Assert.Contains("'mmlu'", unknown.Message, StringComparison.Ordinal);
         Assert.All(ZeroShotTask.KnownNames, name => Assert.Contains(name, unknown.Message, StringComparison.Ordinal));
@@ -123,9 +132,12 @@ public sealed class ZeroShotTaskTests : IDisposable
     public void A_custom_task_is_validated()
     {
         var choice = new ZeroShotChoice("a", " b");
-        Assert.Contains("Item 0", Assert.Throws<EvaluationException>(() => new ZeroShotTask("custom", [new ZeroShotItem([choice], 0)])).Message, StringComparison.Ordinal);
-        Assert.Contains("number 2", Assert.Throws<EvaluationException>(() => new ZeroShotTask("custom", [new ZeroShotItem([choice, choice], 2)])).Message, StringComparison.Ordinal);
-        Assert.Throws<EvaluationException>(() => new ZeroShotTask("custom", [new ZeroShotItem([choice, choice with { Continuation = "" }], 0)]));
+        Assert.Contains("Item 0", Assert.Throws<EvaluationException>(
+            () => new ZeroShotTask("custom", [new ZeroShotItem([choice], 0)])).Message, StringComparison.Ordinal);
+        Assert.Contains("number 2", Assert.Throws<EvaluationException>(
+            () => new ZeroShotTask("custom", [new ZeroShotItem([choice, choice], 2)])).Message, StringComparison.Ordinal);
+        Assert.Throws<EvaluationException>(
+            () => new ZeroShotTask("custom", [new ZeroShotItem([choice, choice with { Continuation = "" }], 0)]));
         Assert.Throws<EvaluationException>(() => new ZeroShotTask("custom", []));
     }
 

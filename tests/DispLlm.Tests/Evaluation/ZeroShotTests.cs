@@ -39,9 +39,12 @@ public sealed class ZeroShotTests : IDisposable
             for (int j = 0; j < s_task.Items[i].Choices.Count; j++)
             {
                 // Spaces at the end of a context belong to the continuation; an empty context is the beginning of a text.
-                string context = s_task.Items[i].Choices[j].Context.TrimEnd(), all = s_task.Items[i].Choices[j].Context + s_task.Items[i].Choices[j].Continuation;
+                string context = s_task.Items[i].Choices[j].Context.TrimEnd(),
+                    all = s_task.Items[i].Choices[j].Context + s_task.Items[i].Choices[j].Continuation;
                 int[] before = context.Length == 0 ? [_tokenizer.BosTokenId!.Value] : [.. lead, .. _tokenizer.Encode(context)];
-                int[] after = context.Length == 0 ? [.. _tokenizer.Encode(all)] : [.. lead.Concat(_tokenizer.Encode(all)).Skip(before.Length)];
+                int[] after = context.Length == 0
+                    ? [.. _tokenizer.Encode(all)]
+                    : [.. lead.Concat(_tokenizer.Encode(all)).Skip(before.Length)];
                 var expected = ScoreAlone(before, after);
                 Assert.Equal(expected.LogLikelihood, scores[i][j].LogLikelihood, 1e-3);
                 Assert.Equal((expected.IsGreedy, expected.Tokens), (scores[i][j].IsGreedy, scores[i][j].Tokens));
@@ -73,7 +76,8 @@ public sealed class ZeroShotTests : IDisposable
         int[] best = [.. scores.Select(item => Enumerable.Range(0, item.Count).MaxBy(j => item[j].LogLikelihood))];
         int[] bestByCharacter =
         [
-            .. scores.Select((item, i) => Enumerable.Range(0, item.Count).MaxBy(j => item[j].LogLikelihood / s_task.Items[i].Choices[j].Continuation.TrimStart().Length)),
+            .. scores.Select((item, i) => Enumerable.Range(0, item.Count).MaxBy(
+                j => item[j].LogLikelihood / s_task.Items[i].Choices[j].Continuation.TrimStart().Length)),
         ];
 
         // The right answers are chosen so that both accuracies are known and differ.
@@ -154,7 +158,8 @@ public sealed class ZeroShotTests : IDisposable
         Assert.Contains("task is other here and own there", other, StringComparison.Ordinal);
         Assert.DoesNotContain("model is", other, StringComparison.Ordinal);
         Assert.Contains("items is 3 here and 2 there", Refused(_model, s_task, options with { MaxItems = 3 }), StringComparison.Ordinal);
-        Assert.Contains("text is ", Refused(_model, new ZeroShotTask("own", [s_task.Items[0], s_task.Items[2]]), options), StringComparison.Ordinal);
+        Assert.Contains(
+            "text is ", Refused(_model, new ZeroShotTask("own", [s_task.Items[0], s_task.Items[2]]), options), StringComparison.Ordinal);
 
         var plan = new RandomSelection().Select(new SelectionRequest { Model = _model, Budget = PruningBudget.FromRatio(0.5) }).Plan;
         new PrunedModelBuilder(SampleModel.Folder, plan).Build(_folder.Below("pruned"));
@@ -165,7 +170,8 @@ public sealed class ZeroShotTests : IDisposable
         Assert.Equal(before, File.ReadAllText(options.ResultsFile!));
 
         File.WriteAllText(_folder.Below("notes.txt"), "not ours\n");
-        Assert.Contains("notes.txt", Refused(_model, s_task, options with { ResultsFile = _folder.Below("notes.txt") }), StringComparison.Ordinal);
+        Assert.Contains(
+            "notes.txt", Refused(_model, s_task, options with { ResultsFile = _folder.Below("notes.txt") }), StringComparison.Ordinal);
         Assert.Equal("not ours\n", File.ReadAllText(_folder.Below("notes.txt")));
     }
 
@@ -173,10 +179,14 @@ public sealed class ZeroShotTests : IDisposable
     public void An_impossible_evaluation_is_refused_before_anything_is_computed()
     {
         var far = Item("a", 0, " b", string.Concat(Enumerable.Repeat(" the sea", _model.Spec.MaxPositions)));
-        var error = Assert.Throws<EvaluationException>(() => ZeroShot.Evaluate(_model, _tokenizer, new ZeroShotTask("far", [.. s_task.Items, far])));
-        Assert.Contains(_model.Spec.MaxPositions.ToString(System.Globalization.CultureInfo.InvariantCulture), error.Message, StringComparison.Ordinal);
-        Assert.Throws<ArgumentOutOfRangeException>(() => ZeroShot.Evaluate(_model, _tokenizer, s_task, new ZeroShotOptions { BatchSize = 0 }));
-        Assert.Throws<ArgumentOutOfRangeException>(() => ZeroShot.Evaluate(_model, _tokenizer, s_task, new ZeroShotOptions { MaxItems = 0 }));
+        var error = Assert.Throws<EvaluationException>(
+            () => ZeroShot.Evaluate(_model, _tokenizer, new ZeroShotTask("far", [.. s_task.Items, far])));
+        Assert.Contains(
+            _model.Spec.MaxPositions.ToString(System.Globalization.CultureInfo.InvariantCulture), error.Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentOutOfRangeException>(
+            () => ZeroShot.Evaluate(_model, _tokenizer, s_task, new ZeroShotOptions { BatchSize = 0 }));
+        Assert.Throws<ArgumentOutOfRangeException>(
+            () => ZeroShot.Evaluate(_model, _tokenizer, s_task, new ZeroShotOptions { MaxItems = 0 }));
     }
 
     [Theory]

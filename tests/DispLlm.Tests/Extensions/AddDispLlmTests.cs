@@ -52,7 +52,8 @@ public sealed class AddDispLlmTests
     {
         var mine = TorchBackend.Cpu(torch.ScalarType.BFloat16);
         var families = ModelFamilies.BuiltIn.Add(new AddYourOwnFamily.GptNeoxFamily());
-        using var services = new ServiceCollection().AddSingleton<ITensorBackend>(mine).AddSingleton(families).AddDispLlm().AddDispLlm().BuildServiceProvider();
+        using var services = new ServiceCollection().AddSingleton<ITensorBackend>(mine).AddSingleton(families).AddDispLlm().AddDispLlm()
+            .BuildServiceProvider();
         Assert.Same(mine, services.GetRequiredService<ITensorBackend>());
         Assert.Same(families, services.GetRequiredService<ModelFamilies>());
         Assert.Single(services.GetServices<ModelPruner>());

@@ -34,7 +34,8 @@ public sealed class RegistrationTests
     [Fact]
     public void Two_weights_of_one_name_are_refused() =>
         Refused(
-            new Changed { Rename = (role, name) => role == WeightRole.MlpUp ? name.Replace("dense_h_to_4h", "dense_4h_to_h") : name }, "dense_4h_to_h", "MlpUp",
+            new Changed { Rename = (role, name) => role == WeightRole.MlpUp ? name.Replace("dense_h_to_4h", "dense_4h_to_h") : name },
+            "dense_4h_to_h", "MlpUp",
             "MlpDown");
 
     [Fact]
@@ -52,7 +53,8 @@ public sealed class RegistrationTests
         { "negative offset", spec => spec with { Rotary = null, LearnedPositions = new(-1) }, "-1" },
         { "odd rotation", spec => spec with { Rotary = spec.Rotary! with { Dimensions = 7 } }, "7 features" },
         { "rotation wider than the head", spec => spec with { Rotary = spec.Rotary! with { Dimensions = 128 } }, "128 features" },
-        { "uneven groups", spec => spec with { QueryKeyValueLayout = QueryKeyValueLayout.Separate, NumKeyValueHeads = 5 }, "NumAttentionHeads is 12" },
+        { "uneven groups", spec => spec with { QueryKeyValueLayout = QueryKeyValueLayout.Separate, NumKeyValueHeads = 5 },
+            "NumAttentionHeads is 12" },
         { "fused groups", spec => spec with { NumKeyValueHeads = 4 }, "FusedByHead" },
         { "parallel with post-norms", spec => spec with { NormPlacement = NormPlacement.PostNorm }, "Parallel" },
         { "no blocks", spec => spec with { NumLayers = 0 }, "NumLayers is 0" },

@@ -28,7 +28,8 @@ public sealed class CapturedGraphDecodePathTests
             using var step = NewDisposeScope();
             Tensor hidden = Draw(true, 1, 1, Width);
             Assert.True(path.CanHandle(hidden, captured));
-            Tensor expected = forward(hidden, computed, null), actual = path.Forward(hidden, captured, (input, length) => forward(input, captured, length));
+            Tensor expected = forward(hidden, computed, null),
+                actual = path.Forward(hidden, captured, (input, length) => forward(input, captured, length));
             Assert.True(expected.Equals(actual), $"Step {captured.Length} differs.");
             captured.Advance(1);
             computed.Advance(1);
@@ -89,7 +90,8 @@ public sealed class CapturedGraphDecodePathTests
         Tensor norm = Draw(true, Width), index = arange(0, Width, 2, ScalarType.Int64), angle = randn(Limit, Head / 2);
         (Tensor, Tensor?)[] inputs = [.. Enumerable.Range(0, 3).Select(_ => (Draw(true, Width, Width / 2).mul_(0.2), (Tensor?)null))];
         Tensor output = Draw(true, Width / 2, Width).mul_(0.2);
-        var rotary = (cat([angle.cos(), angle.cos()], -1).to(ScalarType.BFloat16), cat([angle.sin().neg(), angle.sin()], -1).to(ScalarType.BFloat16));
+        var rotary = (cat([angle.cos(), angle.cos()], -1).to(ScalarType.BFloat16),
+            cat([angle.sin().neg(), angle.sin()], -1).to(ScalarType.BFloat16));
         return (hidden, cache, length) =>
         {
             using var scope = NewDisposeScope();
@@ -97,7 +99,8 @@ public sealed class CapturedGraphDecodePathTests
             {
                 Tensor[] projected = kernels.Project(rows.Norm(hidden, norm, null, centred: false, 1e-5, index), inputs)!;
                 var held = cache.Reserve(block, projected[1], Groups, Head);
-                Tensor heads = new CudaDecodeAttention(kernels, cache, length).Attend(projected[0], projected[1], projected[2], rotary, held);
+                Tensor heads = new CudaDecodeAttention(kernels, cache, length).Attend(
+                    projected[0], projected[1], projected[2], rotary, held);
                 hidden = rows.IndexAdd(hidden, index, kernels.Project(heads, [(output, null)])![0], inPlace: false);
             }
 

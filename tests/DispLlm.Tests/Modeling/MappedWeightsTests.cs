@@ -143,11 +143,13 @@ public sealed class MappedWeightsTests
         Assert.Equal(bytes.bytes, aligned.bytes);
     }
 
-    private static bool IsMapped(TemporaryFolder folder) => File.ReadAllText("/proc/self/maps").Contains(folder.Path, StringComparison.Ordinal);
+    private static bool IsMapped(TemporaryFolder folder) =>
+        File.ReadAllText("/proc/self/maps").Contains(folder.Path, StringComparison.Ordinal);
 
     private static void CopyTo(TemporaryFolder folder, string fixture)
     {
-        foreach (string file in Directory.GetFiles(Fixture.GetFolder(fixture)).Where(file => !Path.GetFileName(file).StartsWith("expected", StringComparison.Ordinal)))
+        foreach (string file in Directory.GetFiles(Fixture.GetFolder(fixture)).Where(
+            file => !Path.GetFileName(file).StartsWith("expected", StringComparison.Ordinal)))
         {
             File.Copy(file, folder.Below(Path.GetFileName(file)));
         }

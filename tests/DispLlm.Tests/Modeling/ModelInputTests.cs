@@ -68,7 +68,8 @@ public sealed class ModelInputTests
 
     [Fact]
     public void Two_families_of_one_model_type_are_refused() =>
-        Assert.Contains("'llama'", Assert.Throws<ArgumentException>(() => ModelFamilies.BuiltIn.Add(new LlamaFamily())).Message, StringComparison.Ordinal);
+        Assert.Contains("'llama'", Assert.Throws<ArgumentException>(() => ModelFamilies.BuiltIn.Add(new LlamaFamily())).Message,
+            StringComparison.Ordinal);
 
     [Fact]
     public void Bfloat16_computes_what_float32_does_within_its_precision()
@@ -78,7 +79,8 @@ public sealed class ModelInputTests
         using var exact = PrunableModel.Load(SampleModel.Folder);
         using var coarse = PrunableModel.Load(SampleModel.Folder, TorchBackend.Cpu(ScalarType.BFloat16));
         int[] tokens = SampleModel.Tokens(exact);
-        double difference = Perplexity.Evaluate(exact, tokens, null, null).MeanLoss - Perplexity.Evaluate(coarse, tokens, null, null).MeanLoss;
+        double difference =
+            Perplexity.Evaluate(exact, tokens, null, null).MeanLoss - Perplexity.Evaluate(coarse, tokens, null, null).MeanLoss;
         Assert.InRange(difference, -0.02, 0.02);
         Assert.NotEqual(0, difference);
     }
@@ -93,7 +95,8 @@ public sealed class ModelInputTests
         }
 
         string config = File.ReadAllText(folder["config.json"]);
-        string damaged = System.Text.RegularExpressions.Regex.Replace(config, "\"num_hidden_layers\": *[0-9]+", "\"num_hidden_layers\": 2000000000");
+        string damaged = System.Text.RegularExpressions.Regex.Replace(
+            config, "\"num_hidden_layers\": *[0-9]+", "\"num_hidden_layers\": 2000000000");
         Assert.NotEqual(config, damaged);
         File.WriteAllText(folder["config.json"], damaged);
         var error = Assert.Throws<CheckpointException>(() => PrunableModel.Load(folder.FullPath));
@@ -105,9 +108,11 @@ public sealed class ModelInputTests
         string key = setting[..setting.IndexOf(':', StringComparison.Ordinal)];
         string[] settings =
         [
-            "\"model_type\": \"llama\"", "\"hidden_size\": 32", "\"intermediate_size\": 48", "\"num_hidden_layers\": 2", "\"num_attention_heads\": 4", "\"vocab_size\": 64",
+            "\"model_type\": \"llama\"", "\"hidden_size\": 32", "\"intermediate_size\": 48", "\"num_hidden_layers\": 2",
+            "\"num_attention_heads\": 4", "\"vocab_size\": 64",
         ];
-        var config = ModelConfig.Parse("{" + string.Join(',', settings.Where(other => !other.StartsWith(key, StringComparison.Ordinal)).Append(setting)) + "}", "test.json");
+        var config = ModelConfig.Parse("{" + string.Join(
+            ',', settings.Where(other => !other.StartsWith(key, StringComparison.Ordinal)).Append(setting)) + "}", "test.json");
         return DecoderSpec.Read(config, ModelFamilies.BuiltIn.Resolve(config));
     }
 

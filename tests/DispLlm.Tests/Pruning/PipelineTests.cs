@@ -128,7 +128,8 @@ public sealed class PipelineTests
         var learned = await PruningPipeline.For(model).WithPruningRatio(0.3).WithCalibration(text)
             .WithStrategy(new HypernetworkSelection { Steps = 40, SequenceLength = 64, BatchSize = 2 })
             .RunAsync(TestContext.Current.CancellationToken);
-        var random = await PruningPipeline.For(model).WithPruningRatio(0.3).WithStrategy(new RandomSelection()).RunAsync(TestContext.Current.CancellationToken);
+        var random = await PruningPipeline.For(model).WithPruningRatio(0.3).WithStrategy(new RandomSelection())
+            .RunAsync(TestContext.Current.CancellationToken);
         Assert.InRange(learned.KeptFraction(), 0.699, 0.7);
         Assert.InRange(random.KeptFraction(), 0.699, 0.7);
         Assert.True(Loss(model, learned.Plan) < Loss(model, random.Plan) - 0.1,

@@ -64,7 +64,8 @@ public sealed class PlanReuseTests : IDisposable
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var corpus = new Counting();
-        var result = await PruningPipeline.For(model).WithPruningRatio(0.25).WithCalibration(corpus).WithStrategy(new Surprise()).RunAsync(TestContext.Current.CancellationToken);
+        var result = await PruningPipeline.For(model).WithPruningRatio(0.25).WithCalibration(corpus).WithStrategy(new Surprise())
+            .RunAsync(TestContext.Current.CancellationToken);
         Assert.Equal("surprise", result.Plan.Provenance.Strategy);
         Assert.InRange(result.KeptFraction(), 0.7, 0.75);
         await result.SaveAsync(_folder.Below("pruned"), cancellationToken: TestContext.Current.CancellationToken);
@@ -78,7 +79,8 @@ public sealed class PlanReuseTests : IDisposable
     private static async Task<SelectionPlan> RunAsync(string fixture)
     {
         using var model = PrunableModel.Load(Fixture.GetFolder(fixture));
-        return (await PruningPipeline.For(model).WithPruningRatio(0.4).WithStrategy(new RandomSelection()).RunAsync(TestContext.Current.CancellationToken)).Plan;
+        return (await PruningPipeline.For(model).WithPruningRatio(0.4).WithStrategy(new RandomSelection())
+            .RunAsync(TestContext.Current.CancellationToken)).Plan;
     }
 
     private void CutsAsMasked(PrunableModel model, SelectionPlan plan)

@@ -29,7 +29,8 @@ public sealed class ShardedCutTests
         using var index = JsonDocument.Parse(File.ReadAllText(Path.Combine(target, Index)));
         var map = index.RootElement.GetProperty("weight_map").EnumerateObject().Select(entry => entry.Name);
         Assert.Equal(pruned.TensorNames.Order(), map.Order());
-        Assert.Equal(pruned.TensorNames.Sum(tensor => pruned.Info(tensor).ByteCount), index.RootElement.GetProperty("metadata").GetProperty("total_size").GetInt64());
+        Assert.Equal(pruned.TensorNames.Sum(tensor => pruned.Info(tensor).ByteCount),
+            index.RootElement.GetProperty("metadata").GetProperty("total_size").GetInt64());
     }
 
     [Fact]
@@ -73,7 +74,8 @@ public sealed class ShardedCutTests
         {
             var cuts = PrunedAxes.For(slot.Role);
             Tensor expected = model.Weight(slot.Role, slot.Block);
-            Tensor Kept(int dimension, SelectionSite site) => expected.index_select(dimension, tensor(plan.Blocks[slot.Block][site].ToArray()));
+            Tensor Kept(int dimension, SelectionSite site) => expected.index_select(
+                dimension, tensor(plan.Blocks[slot.Block][site].ToArray()));
             expected = cuts.OutputSite is { } rows ? Kept(0, rows) : expected;
             expected = cuts.InputSite is { } columns ? Kept(1, columns) : expected;
             using Tensor actual = pruned.Read(slot.Name);
@@ -127,7 +129,8 @@ public sealed class ShardedCutTests
         }
         else
         {
-            Assert.Throws<TimeoutException>(() => builder.Build(target, new Callback<PruningProgress>(done => { if (done.Step >= after * done.Steps) { throw new TimeoutException(); } })));
+            Assert.Throws<TimeoutException>(() => builder.Build(
+                target, new Callback<PruningProgress>(done => { if (done.Step >= after * done.Steps) { throw new TimeoutException(); } })));
         }
 
         Assert.Empty(Directory.GetFileSystemEntries(folder.Path));
@@ -152,7 +155,8 @@ public sealed class ShardedCutTests
         using var model = PrunableModel.FromConfig(ModelConfig.Parse(Config, "a wide model"));
         var slots = ParameterCatalog.CheckpointParameters(model.Spec, model.Family).ToList();
         using var random = new RandomSource(4).Stream("weights");
-        using var writer = SafetensorsWriter.Create(Path.Combine(folder, "model.safetensors"), slots.Select(slot => new TensorInfo(slot.Name, type, slot.Shape)));
+        using var writer = SafetensorsWriter.Create(
+            Path.Combine(folder, "model.safetensors"), slots.Select(slot => new TensorInfo(slot.Name, type, slot.Shape)));
         foreach (var slot in slots)
         {
             using var scope = NewDisposeScope();

@@ -15,7 +15,8 @@ public sealed partial class BrowserTests
     public async Task A_page_fits_phone_and_desktop(bool everything)
     {
         using var folder = new TemporaryFolder();
-        HtmlReport.Save(everything ? Reports.Full(30, 576, 1536, 300) with { Model = new string('m', 150) } : Reports.Bare(), folder.Below("report.html"));
+        HtmlReport.Save(everything ? Reports.Full(30, 576, 1536, 300) with { Model = new string('m', 150) } : Reports.Bare(),
+            folder.Below("report.html"));
         var (overflows, messages) = await InspectAsync(folder, TestContext.Current.CancellationToken);
         Assert.Equal([0, 0], overflows);
         Assert.Empty(messages);
@@ -26,7 +27,8 @@ public sealed partial class BrowserTests
     {
         using var folder = new TemporaryFolder();
         await File.WriteAllTextAsync(
-            folder.Below("report.html"), """<!DOCTYPE html><div style="width:1000px">wide</div><script>nothing()</script>""", TestContext.Current.CancellationToken);
+            folder.Below("report.html"), """<!DOCTYPE html><div style="width:1000px">wide</div><script>nothing()</script>""",
+            TestContext.Current.CancellationToken);
         var (overflows, messages) = await InspectAsync(folder, TestContext.Current.CancellationToken);
         Assert.True(overflows[0] > 600 && overflows[1] == 0, string.Join(' ', overflows));
         Assert.Contains(messages, message => message.Contains("nothing is not defined", StringComparison.Ordinal));
@@ -35,7 +37,8 @@ public sealed partial class BrowserTests
     /// <summary>The horizontal overflow of the page at each width, and the messages of the console.</summary>
     private static async Task<(int[] Overflows, string[] Messages)> InspectAsync(TemporaryFolder folder, CancellationToken cancellation)
     {
-        string frames = string.Concat(s_widths.Select(width => $"""<iframe src="report.html" style="width:{width}px;height:800px;border:0"></iframe>"""));
+        string frames = string.Concat(
+            s_widths.Select(width => $"""<iframe src="report.html" style="width:{width}px;height:800px;border:0"></iframe>"""));
         await File.WriteAllTextAsync(folder.Below("look.html"), $$"""
             <!DOCTYPE html><body>{{frames}}<script>
             addEventListener("load", () => {
@@ -47,8 +50,10 @@ public sealed partial class BrowserTests
             </script></body>
             """, cancellation);
         using var browser = Process.Start(new ProcessStartInfo(Chromium(), [
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-            "--disable-sync", "--allow-file-access-from-files", "--enable-logging=stderr", $"--user-data-dir={folder.Below("profile")}", "--dump-dom",
+            "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync", "--allow-file-access-from-files", "--enable-logging=stderr",
+            $"--user-data-dir={folder.Below("profile")}", "--dump-dom",
             new Uri(folder.Below("look.html")).AbsoluteUri,
         ])
         {

@@ -17,12 +17,21 @@ public sealed partial class HtmlReportTests
         var report = Reports.Full();
         string share = ((1 - report.Plan.KeptFraction()) * 100).ToString("0.#", CultureInfo.InvariantCulture);
         Assert.Equal(
-            $"{share} % of the block weights removed; perplexity 20.0 → 31.3; prefill 1.9 times as fast; decode 1.5 times as fast.", Heading(report));
+            $"{share} % of the block weights removed; perplexity 20.0 → 31.3; prefill 1.9 times as fast; decode 1.5 times as fast.",
+            Heading(report));
         Assert.Equal($"{share} % of the block weights removed.", Heading(report with { Perplexity = null, Prefill = null, Decode = null }));
         var shape = report.Plan.Model;
         int[] stream = [.. Enumerable.Range(0, shape.HiddenSize)];
-        var dense = new BlockSelection { AttentionInput = stream, AttentionOutput = stream, MlpInput = stream, MlpHidden = [.. Enumerable.Range(0, shape.IntermediateSize)], MlpOutput = stream };
-        Assert.Equal("All block weights are kept.", Heading(Reports.Bare() with { Plan = new(shape, [.. report.Plan.Blocks.Select(_ => dense)]) }));
+        var dense = new BlockSelection
+        {
+            AttentionInput = stream,
+            AttentionOutput = stream,
+            MlpInput = stream,
+            MlpHidden = [.. Enumerable.Range(0, shape.IntermediateSize)],
+            MlpOutput = stream
+        };
+        Assert.Equal(
+            "All block weights are kept.", Heading(Reports.Bare() with { Plan = new(shape, [.. report.Plan.Blocks.Select(_ => dense)]) }));
     }
 
     [Fact]
@@ -79,7 +88,8 @@ public sealed partial class HtmlReportTests
         int Tiles(RunReport report) => Parse(report).Descendants(s_html + "dt").Count();
         Assert.Equal(7, Tiles(full));
         Assert.All(
-            new[] { full with { Perplexity = null }, full with { Tasks = [] }, full with { Agreement = null }, full with { Prefill = null }, full with { Decode = null }, full with { WeightBytes = null } },
+            new[] { full with { Perplexity = null }, full with { Tasks = [] }, full with { Agreement = null }, full with { Prefill = null },
+                full with { Decode = null }, full with { WeightBytes = null } },
             report => Assert.Equal(6, Tiles(report)));
         Assert.Equal(1, Tiles(Reports.Bare()));
     }
@@ -97,13 +107,20 @@ public sealed partial class HtmlReportTests
         {
             Model = text,
             PerplexityText = text,
-            Settings = new RunSettings { Calibration = text, Backend = text, Library = text, Options = new Dictionary<string, string> { [text] = text } },
+            Settings = new RunSettings
+            {
+                Calibration = text,
+                Backend = text,
+                Library = text,
+                Options = new Dictionary<string, string> { [text] = text }
+            },
             Tasks = [new(new(text, 1, 0, 0, null, null), new(text, 1, 0, 0, null, null))],
             Plan = plain.Plan with { Family = text, Provenance = plain.Plan.Provenance with { Strategy = text, Notes = text } },
         };
         var page = Parse(hostile);
         Assert.DoesNotContain(page.Descendants(), element => element.Name.LocalName is "script" or "img");
-        Assert.DoesNotContain(page.Descendants().Attributes(), attribute => attribute.Name.LocalName.StartsWith("on", StringComparison.Ordinal));
+        Assert.DoesNotContain(
+            page.Descendants().Attributes(), attribute => attribute.Name.LocalName.StartsWith("on", StringComparison.Ordinal));
         if (!text.Contains("control", StringComparison.Ordinal))
         {
             Assert.True(Regex.Count(page.Root!.Value, Regex.Escape(text)) >= 9);
@@ -120,7 +137,8 @@ public sealed partial class HtmlReportTests
     {
         string html = HtmlReport.ToHtml(Reports.Full());
         var page = Parse(Reports.Full());
-        Assert.DoesNotContain(page.Descendants(), element => element.Name.LocalName is "link" or "script" or "img" or "iframe" or "object" or "base");
+        Assert.DoesNotContain(
+            page.Descendants(), element => element.Name.LocalName is "link" or "script" or "img" or "iframe" or "object" or "base");
         Assert.DoesNotContain(page.Descendants().Attributes(), attribute => attribute.Name.LocalName is "src" or "href");
         Assert.DoesNotContain("url(", html, StringComparison.Ordinal);
         Assert.DoesNotContain("@import", html, StringComparison.Ordinal);
@@ -147,7 +165,8 @@ public sealed partial class HtmlReportTests
             History = [.. Reports.Full().History.Select(step => step with { CrossEntropy = double.NaN })],
         };
         Assert.Contains("∞", Heading(report), StringComparison.Ordinal);
-        Assert.DoesNotContain(Parse(report).Descendants().Attributes(), attribute => attribute.Name.LocalName is "d" or "width" && NoNumber().IsMatch(attribute.Value));
+        Assert.DoesNotContain(Parse(report).Descendants().Attributes(),
+            attribute => attribute.Name.LocalName is "d" or "width" && NoNumber().IsMatch(attribute.Value));
     }
 
     [Fact]
@@ -160,8 +179,10 @@ public sealed partial class HtmlReportTests
         {
             foreach (string ground in new[] { "paper", "soft" })
             {
-                Assert.All(new[] { "ink", "muted" }, text => Assert.True(Contrast(colours[text], colours[ground]) >= 4.5, $"{text} on {ground}"));
-                Assert.All(new[] { "before", "after" }, bar => Assert.True(Contrast(colours[bar], colours[ground]) >= 3, $"{bar} on {ground}"));
+                Assert.All(new[] { "ink", "muted" }, text => Assert.True(
+                    Contrast(colours[text], colours[ground]) >= 4.5, $"{text} on {ground}"));
+                Assert.All(new[] { "before", "after" }, bar => Assert.True(
+                    Contrast(colours[bar], colours[ground]) >= 3, $"{bar} on {ground}"));
             }
         });
         Assert.NotEqual(schemes[0], schemes[1]);
@@ -178,7 +199,8 @@ public sealed partial class HtmlReportTests
 
     private static XDocument Parse(RunReport report)
     {
-        using var reader = XmlReader.Create(new StringReader(HtmlReport.ToHtml(report)), new XmlReaderSettings { DtdProcessing = DtdProcessing.Ignore });
+        using var reader = XmlReader.Create(
+            new StringReader(HtmlReport.ToHtml(report)), new XmlReaderSettings { DtdProcessing = DtdProcessing.Ignore });
         return XDocument.Load(reader);
     }
 

@@ -29,7 +29,8 @@ public sealed class ReportChartTests
     });
 
     [Fact]
-    public void Nothing_is_drawn_outside_of_the_chart() => Assert.All(ReportCharts.Create(Reports.Full(70, 40, 300, 1)).Concat(ReportCharts.Create(Reports.Full(1, 4, 3, 700))), chart =>
+    public void Nothing_is_drawn_outside_of_the_chart() =>
+        Assert.All(ReportCharts.Create(Reports.Full(70, 40, 300, 1)).Concat(ReportCharts.Create(Reports.Full(1, 4, 3, 700))), chart =>
     {
         var svg = XDocument.Parse(chart.ToSvg(new ChartOptions { Columns = 1 })).Root!;
         double width = Number(svg, "width");
@@ -47,7 +48,8 @@ public sealed class ReportChartTests
     [InlineData(3, 1108)]
     [InlineData(9, 2212)]
     public void Panels_are_laid_out_in_the_given_columns(int columns, int width) =>
-        Assert.Equal(width, Number(XDocument.Parse(ReportCharts.CreateWidths(Reports.Bare()).ToSvg(new ChartOptions { Columns = columns })).Root!, "width"));
+        Assert.Equal(width, Number(
+            XDocument.Parse(ReportCharts.CreateWidths(Reports.Bare()).ToSvg(new ChartOptions { Columns = columns })).Root!, "width"));
 
     [Fact]
     public void The_map_shows_each_kept_feature()
@@ -82,12 +84,14 @@ public sealed class ReportChartTests
         using var png = SKBitmap.Decode(ReportCharts.CreateWidths(Reports.Full()).ToPng(new ChartOptions { Scale = 1, Columns = 1 }));
         Assert.Equal(SKColors.White, png.GetPixel(2, 2));
         int Count(SKRectI area, Func<SKColor, bool> which) => (from y in Enumerable.Range(area.Top, area.Height)
-                                                              from x in Enumerable.Range(area.Left, area.Width)
-                                                              select png.GetPixel(x, y)).Count(which);
-        Assert.True(Count(new SKRectI(54, 60, 350, 146), colour => colour == new SKColor(0x12, 0x6a, 0x86)) > 1000, "The bars are not there.");
+                                                               from x in Enumerable.Range(area.Left, area.Width)
+                                                               select png.GetPixel(x, y)).Count(which);
+        Assert.True(
+            Count(new SKRectI(54, 60, 350, 146), colour => colour == new SKColor(0x12, 0x6a, 0x86)) > 1000, "The bars are not there.");
         Assert.SkipWhen(OperatingSystem.IsLinux() && !Directory.Exists("/usr/share/fonts"), "This system has no fonts to set text in.");
         Assert.True(Count(new SKRectI(16, 16, 120, 32), colour => colour.Red < 120) > 50, "The heading is not there.");
     }
 
-    private static double Number(XElement element, string name) => double.Parse(element.Attribute(name)?.Value ?? "0", CultureInfo.InvariantCulture);
+    private static double Number(XElement element, string name) =>
+        double.Parse(element.Attribute(name)?.Value ?? "0", CultureInfo.InvariantCulture);
 }

@@ -42,13 +42,20 @@ internal static class Reports
     }
 
     /// <summary>A report with all measurements.</summary>
-    public static RunReport Full(int blocks = 6, int hidden = 48, int mlp = 96, int steps = 40) => Measured(Bare(blocks, hidden, mlp), steps);
+    public static RunReport Full(int blocks = 6, int hidden = 48, int mlp = 96, int steps = 40) =>
+        Measured(Bare(blocks, hidden, mlp), steps);
 
     private static RunReport Measured(RunReport bare, int steps) => bare with
     {
-        Settings = new RunSettings { Calibration = "'calibration.txt'", Backend = "cpu (Float32)", Options = new Dictionary<string, string> { ["Steps"] = $"{steps}" } },
+        Settings = new RunSettings
+        {
+            Calibration = "'calibration.txt'",
+            Backend = "cpu (Float32)",
+            Options = new Dictionary<string, string> { ["Steps"] = $"{steps}" }
+        },
         History = Steps(steps, new GateLayout(bare.Plan.Model)),
-        Perplexity = new(new PerplexityResult(20, Math.Log(20), 5110, 10, 512), new PerplexityResult(31.25, Math.Log(31.25), 5110, 10, 512)),
+        Perplexity = new(
+            new PerplexityResult(20, Math.Log(20), 5110, 10, 512), new PerplexityResult(31.25, Math.Log(31.25), 5110, 10, 512)),
         PerplexityText = "'test.txt'",
         Tasks =
         [

@@ -27,9 +27,11 @@ public sealed class RunReportTests
                 Assert.Equal(report.Plan, read.Plan);
                 Assert.Equal(report.Perplexity, read.Perplexity);
                 Assert.Equal(report.Tasks, read.Tasks);
-                Assert.Equal(report.History.Select(step => step with { CollapsedSites = [] }), read.History.Select(step => step with { CollapsedSites = [] }));
+                Assert.Equal(report.History.Select(step => step with { CollapsedSites = [] }), read.History.Select(
+                    step => step with { CollapsedSites = [] }));
                 Assert.Equal(report.History.SelectMany(step => step.CollapsedSites), read.History.SelectMany(step => step.CollapsedSites));
-                Assert.Equal((report.Model, report.Agreement, report.WeightBytes, report.Prefill), (read.Model, read.Agreement, read.WeightBytes, read.Prefill));
+                Assert.Equal((report.Model, report.Agreement, report.WeightBytes, report.Prefill),
+                    (read.Model, read.Agreement, read.WeightBytes, read.Prefill));
             }, iter: 60, threads: 1);
     }
 
@@ -38,8 +40,10 @@ public sealed class RunReportTests
     {
         var json = JsonNode.Parse(Reports.Bare().ToJson())!.AsObject();
         Assert.Equal(
-            ["format_version", "model", "settings", "tasks", "widths", "shared_with_next", "history", "plan"], json.Select(entry => entry.Key));
-        Assert.Equal(["divergence", "top_match", "tokens"], JsonNode.Parse(Reports.Full().ToJson())!["agreement"]!.AsObject().Select(entry => entry.Key));
+            ["format_version", "model", "settings", "tasks", "widths", "shared_with_next", "history", "plan"],
+            json.Select(entry => entry.Key));
+        Assert.Equal(["divergence", "top_match", "tokens"],
+            JsonNode.Parse(Reports.Full().ToJson())!["agreement"]!.AsObject().Select(entry => entry.Key));
     }
 
     [Fact]
@@ -85,7 +89,8 @@ public sealed class RunReportTests
             Assert.Equal((blocks - 1) * 5, shares.Count);
             foreach (var share in shares)
             {
-                var (first, second) = (plan.Blocks[share.Block][share.Site].ToHashSet(), plan.Blocks[share.Block + 1][share.Site].ToHashSet());
+                var (first, second) =
+                    (plan.Blocks[share.Block][share.Site].ToHashSet(), plan.Blocks[share.Block + 1][share.Site].ToHashSet());
                 int both = first.Count(second.Contains);
                 first.UnionWith(second);
                 Assert.Equal((double)both / first.Count, share.Jaccard, 12);
@@ -108,7 +113,8 @@ public sealed class RunReportTests
     public void Dense_blocks_overlap_completely()
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
-        Assert.All(AdjacentBlockOverlap.Compute(SelectionPlan.Dense(model.Spec)), share => Assert.Equal((1, 1), (share.Jaccard, share.ExpectedJaccard)));
+        Assert.All(AdjacentBlockOverlap.Compute(SelectionPlan.Dense(model.Spec)), share => Assert.Equal(
+            (1, 1), (share.Jaccard, share.ExpectedJaccard)));
     }
 
     [Fact]
@@ -121,7 +127,11 @@ public sealed class RunReportTests
             .WithCalibration(TokenCorpus.FromTokens([.. Enumerable.Range(0, 400).Select(i => 3 + i * i % 61)]))
             .RunAsync(TestContext.Current.CancellationToken);
         await result.SaveAsync(folder.Below("pruned"), cancellationToken: TestContext.Current.CancellationToken);
-        var report = RunReport.FromResult(result) with { WeightBytes = new(RunReport.MeasureWeightBytes(model.Folder), RunReport.MeasureWeightBytes(folder.Below("pruned"))) };
+        var report = RunReport.FromResult(result) with
+        {
+            WeightBytes = new(
+            RunReport.MeasureWeightBytes(model.Folder), RunReport.MeasureWeightBytes(folder.Below("pruned")))
+        };
 
         Assert.Equal("llama-mha", report.Model);
         Assert.Equal(result.Plan, report.Plan);
@@ -130,9 +140,11 @@ public sealed class RunReportTests
         Assert.Equal(model.Backend.ToString(), report.Settings.Backend);
         Assert.Equal("0.004", report.Settings.Options["LearningRate"]);
         Assert.DoesNotContain("NeedsCalibration", report.Settings.Options.Keys);
-        Assert.StartsWith($"{typeof(RunReport).Assembly.GetName().Version!.ToString(3)}", report.Settings.Library, StringComparison.Ordinal);
+        Assert.StartsWith(
+            $"{typeof(RunReport).Assembly.GetName().Version!.ToString(3)}", report.Settings.Library, StringComparison.Ordinal);
         Assert.InRange(report.WeightBytes.After, 1, report.WeightBytes.Before - 1);
         string page = HtmlReport.ToHtml(report);
-        Assert.All(new[] { "LearningRate", "400 ready tokens", "pruning ratio 0.3 of BlockWeights" }, fact => Assert.Contains(fact, page, StringComparison.Ordinal));
+        Assert.All(new[] { "LearningRate", "400 ready tokens", "pruning ratio 0.3 of BlockWeights" },
+            fact => Assert.Contains(fact, page, StringComparison.Ordinal));
     }
 }

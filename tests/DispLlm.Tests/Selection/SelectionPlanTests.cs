@@ -49,7 +49,8 @@ public class SelectionPlanTests
         plan.Validate(Mha with { MaxPositions = 4096 });
         DecoderSpec[] others =
         [
-            Mha with { NumLayers = 3 }, Mha with { HiddenSize = 33 }, Mha with { IntermediateSize = 49 }, Mha with { NumAttentionHeads = 8 },
+            Mha with { NumLayers = 3 }, Mha with { HiddenSize = 33 }, Mha with { IntermediateSize = 49 },
+            Mha with { NumAttentionHeads = 8 },
             Mha with { HeadDim = 4 }, Mha with { NumKeyValueHeads = 2 }, Mha with { GatedMlp = false }, Mha with { MlpBias = true },
             Mha with { TieWordEmbeddings = true }, Mha with { QueryKeyValueBias = true }, Mha with { AttentionOutputBias = true },
             Mha with { VocabularySize = 65 },

@@ -37,10 +37,12 @@ public sealed class ExternalModelTests
         var generation = new GenerationOptions { MaxNewTokens = 5 };
         Assert.Equal(TextGenerator.Generate(inside, prompts, generation), TextGenerator.Generate(outside, prompts, generation));
 
-        var result = await PruningPipeline.For(outside).WithPruningRatio(0.4).WithStrategy(new MagnitudeSelection()).RunAsync(TestContext.Current.CancellationToken);
+        var result = await PruningPipeline.For(outside).WithPruningRatio(0.4).WithStrategy(new MagnitudeSelection())
+            .RunAsync(TestContext.Current.CancellationToken);
         Assert.Contains("not loaded from a folder",
             (await Assert.ThrowsAsync<DispLlmException>(() => result.SaveAsync("nowhere"))).Message, StringComparison.Ordinal);
-        var activations = PruningPipeline.For(outside).WithPruningRatio(0.4).WithCalibration(s_text).WithStrategy(new ActivationMagnitudeSelection { Sequences = 1, SequenceLength = 32 });
+        var activations = PruningPipeline.For(outside).WithPruningRatio(0.4).WithCalibration(s_text)
+            .WithStrategy(new ActivationMagnitudeSelection { Sequences = 1, SequenceLength = 32 });
         await Assert.ThrowsAsync<NotSupportedException>(() => activations.RunAsync(TestContext.Current.CancellationToken));
     }
 
@@ -49,8 +51,11 @@ public sealed class ExternalModelTests
     {
         using var inside = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         using var outside = new Outside(inside);
-        var learned = s_learned with { Options = s_learned.Options with { InitialLogitBias = 0, ScaleLearningRate = 0 },
-            InitialScores = s_fisher with { ScaleStep = 0 } };
+        var learned = s_learned with
+        {
+            Options = s_learned.Options with { InitialLogitBias = 0, ScaleLearningRate = 0 },
+            InitialScores = s_fisher with { ScaleStep = 0 }
+        };
         var pipeline = PruningPipeline.For(outside).WithPruningRatio(0.2).WithCalibration(s_text).WithStrategy(learned)
             .WithExcludedBlocks(^1).WithExcludedSites(SelectionSite.AttentionInput).WithMaxBlockRatio(0.7);
         var result = await pipeline.RunAsync(TestContext.Current.CancellationToken);

@@ -27,7 +27,8 @@ public sealed class TrainingMemoryEstimateTests
     public void In_float32_one_long_window_takes_what_two_of_half_its_length_take()
     {
         var spec = DecoderSpec.Read(ModelConfig.Parse(Llama7B, "LLaMA-2 7B"), new LlamaFamily());
-        Assert.Equal(TrainingMemoryEstimate.Estimate(spec, torch.ScalarType.Float32, 2, 2048, onAccelerator: false), TrainingMemoryEstimate.Estimate(spec, torch.ScalarType.Float32, 1, 4096, onAccelerator: false));
+        Assert.Equal(TrainingMemoryEstimate.Estimate(spec, torch.ScalarType.Float32, 2, 2048, onAccelerator: false),
+            TrainingMemoryEstimate.Estimate(spec, torch.ScalarType.Float32, 1, 4096, onAccelerator: false));
     }
 
     [Theory]
@@ -42,7 +43,8 @@ public sealed class TrainingMemoryEstimateTests
         using var window = torch.zeros(64, 128, torch.ScalarType.Int64);
         var expected = blockInputs ? ActivationCheckpointing.PerBlock : ActivationCheckpointing.None;
         Assert.Equal(expected, new ActivationCheckpointingPolicy(ActivationCheckpointing.Automatic, model).For(window));
-        Assert.Equal(ActivationCheckpointing.PerBlock, new ActivationCheckpointingPolicy(ActivationCheckpointing.PerBlock, model).For(window));
+        Assert.Equal(
+            ActivationCheckpointing.PerBlock, new ActivationCheckpointingPolicy(ActivationCheckpointing.PerBlock, model).For(window));
         Assert.Equal(ActivationCheckpointing.None, new ActivationCheckpointingPolicy(ActivationCheckpointing.None, model).For(window));
     }
 

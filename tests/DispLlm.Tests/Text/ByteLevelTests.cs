@@ -52,7 +52,9 @@ public sealed class ByteLevelTests
     [Fact]
     public void Digits_are_cut_one_by_one_before_anything_else_sees_them()
     {
-        const string Digits = """{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel","add_prefix_space":false,"use_regex":true}]}""";
+        const string Digits =
+            """{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},"""
+            + """{"type":"ByteLevel","add_prefix_space":false,"use_regex":true}]}""";
         var tokenizer = Load(TokenizerFixtures.ByteLevelJson(Digits, merges: [("1", "2"), ("\u0120", "1"), ("\u0120", "\u0120")]));
         Assert.Equal(['1', '2'], tokenizer.Encode("12"));
 
@@ -63,7 +65,9 @@ public sealed class ByteLevelTests
     [Fact]
     public void A_split_by_its_own_expression_keeps_what_does_not_match()
     {
-        const string Split = """{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"\\p{N}{1,3}"},"behavior":"Isolated","invert":false},{"type":"ByteLevel","add_prefix_space":false,"use_regex":false}]}""";
+        const string Split =
+            """{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"\\p{N}{1,3}"}"""
+            + ""","behavior":"Isolated","invert":false},{"type":"ByteLevel","add_prefix_space":false,"use_regex":false}]}""";
         var tokenizer = Load(TokenizerFixtures.ByteLevelJson(Split, merges: [("3", "4"), ("b", "\u0120")]));
         Assert.Equal(['1', '2', '3', '4', 257, 'c'], tokenizer.Encode("1234b c"));
     }
@@ -80,7 +84,8 @@ public sealed class ByteLevelTests
     {
         const string Added = """
             [{"id":300,"content":"  ","normalized":true,"special":false},{"id":301,"content":"   ","normalized":true,"special":false},
-             {"id":302,"content":" <e>","normalized":false,"special":true},{"id":303,"content":"<m>","normalized":false,"special":true,"lstrip":true,"rstrip":true}]
+             {"id":302,"content":" <e>","normalized":false,"special":true},
+             {"id":303,"content":"<m>","normalized":false,"special":true,"lstrip":true,"rstrip":true}]
             """;
         var tokenizer = Load(TokenizerFixtures.ByteLevelJson(addedTokens: Added));
         Assert.Equal(304, tokenizer.VocabularySize);
@@ -104,7 +109,8 @@ public sealed class ByteLevelTests
     public void A_template_tells_that_texts_begin_with_a_token()
     {
         const string Added = """[{"id":256,"content":"<b>","special":true}]""";
-        const string Template = """{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<b>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}]}""";
+        const string Template =
+            """{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<b>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}]}""";
         var tokenizer = Load(TokenizerFixtures.ByteLevelJson(addedTokens: Added, postProcessor: Template));
         Assert.True(tokenizer.AddBosToken);
         Assert.Equal(256, tokenizer.BosTokenId);
@@ -122,7 +128,9 @@ public sealed class ByteLevelTests
     [InlineData("expression", "cannot be read")]
     public void What_is_not_followed_is_refused_by_name(string key, string value)
     {
-        const string Split = """{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"REGEX"},"behavior":"BEHAVIOR"},{"type":"ByteLevel"}]}""";
+        const string Split =
+            """{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"REGEX"},"behavior":"BEHAVIOR"},"""
+            + """{"type":"ByteLevel"}]}""";
         string json = key switch
         {
             "model.type" => TokenizerFixtures.ByteLevelJson().Replace("\"BPE\"", "\"WordPiece\"", StringComparison.Ordinal),
@@ -132,7 +140,8 @@ public sealed class ByteLevelTests
             "model.byte_fallback" => TokenizerFixtures.ByteLevelJson(modelKeys: "\"byte_fallback\":true,"),
             "single_word" => TokenizerFixtures.ByteLevelJson(addedTokens: """[{"id":300,"content":"x","single_word":true}]"""),
             ".behavior" => TokenizerFixtures.ByteLevelJson(Split.Replace("BEHAVIOR", value, StringComparison.Ordinal)),
-            _ => TokenizerFixtures.ByteLevelJson(Split.Replace("BEHAVIOR", "Isolated", StringComparison.Ordinal).Replace("REGEX", "(", StringComparison.Ordinal)),
+            _ => TokenizerFixtures.ByteLevelJson(
+                Split.Replace("BEHAVIOR", "Isolated", StringComparison.Ordinal).Replace("REGEX", "(", StringComparison.Ordinal)),
         };
         var error = Assert.Throws<TokenizerException>(() => Load(json));
         Assert.Contains("tokenizer.json", error.Message, StringComparison.Ordinal);
@@ -150,7 +159,9 @@ public sealed class ByteLevelTests
         Assert.Contains("an id", Assert.Throws<TokenizerException>(() => Load(TokenizerFixtures.ByteLevelJson(
             addedTokens: """[{"id":2000000000,"content":"x"}]"""))).Message, StringComparison.Ordinal);
         Assert.Contains("model", Assert.Throws<TokenizerException>(() => Load("{}")).Message, StringComparison.Ordinal);
-        Assert.Contains("tokenizer.model", Assert.Throws<TokenizerException>(() => TextTokenizer.FromFolder(TokenizerFixtures.Folder())).Message, StringComparison.Ordinal);
-        Assert.Contains("no folder", Assert.Throws<TokenizerException>(() => TextTokenizer.FromFolder("/no/such/folder")).Message, StringComparison.Ordinal);
+        Assert.Contains("tokenizer.model", Assert.Throws<TokenizerException>(
+            () => TextTokenizer.FromFolder(TokenizerFixtures.Folder())).Message, StringComparison.Ordinal);
+        Assert.Contains("no folder", Assert.Throws<TokenizerException>(() => TextTokenizer.FromFolder("/no/such/folder")).Message,
+            StringComparison.Ordinal);
     }
 }

@@ -69,7 +69,8 @@ public sealed class SentencePieceTests
     [Fact]
     public void Added_rows_count_and_decode()
     {
-        string folder = TokenizerFixtures.Folder(("added_tokens.json", """{"<pad>":6}"""), ("tokenizer_config.json", """{"bos_token":null,"eos_token":{"content":"<pad>"}}"""));
+        string folder = TokenizerFixtures.Folder(
+            ("added_tokens.json", """{"<pad>":6}"""), ("tokenizer_config.json", """{"bos_token":null,"eos_token":{"content":"<pad>"}}"""));
         File.WriteAllBytes(Path.Combine(folder, "tokenizer.model"), Model([("<unk>", 0, 2), ("a", -1, 1)]));
         var tokenizer = TextTokenizer.FromFolder(folder);
         Assert.Equal(7, tokenizer.VocabularySize);
@@ -86,7 +87,8 @@ public sealed class SentencePieceTests
     [InlineData("trainer_spec.byte_fallback", 2, 0, 0)]
     public void What_is_not_followed_is_refused_by_name(string key, byte kind, byte removesSpaces, byte charsmap)
     {
-        byte[] model = Model([("<unk>", 0, 2), ("a", -1, 1)], kind, removesSpaces, charsmap, byteFallback: key.EndsWith("fallback", StringComparison.Ordinal));
+        byte[] model = Model([("<unk>", 0, 2), ("a", -1, 1)], kind, removesSpaces, charsmap,
+            byteFallback: key.EndsWith("fallback", StringComparison.Ordinal));
         var error = Assert.Throws<TokenizerException>(() => Load(model));
         Assert.Contains(key, error.Message, StringComparison.Ordinal);
         Assert.Contains("tokenizer.model", error.Message, StringComparison.Ordinal);

@@ -104,7 +104,8 @@ internal sealed class CapturedDecodeGraph : IDisposable
     /// <param name="sharedBytes">Bytes of shared memory of a block.</param>
     /// <param name="bits">Eight bytes for each argument.</param>
     /// <param name="arguments">The arguments. The memory of tensors is kept as long as the graph.</param>
-    public void Add(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long sharedBytes, ReadOnlySpan<long> bits, ReadOnlySpan<CudaArgument> arguments)
+    public void Add(nint kernel, (long X, long Y) blocks, (long X, long Y) threads, long sharedBytes, ReadOnlySpan<long> bits,
+        ReadOnlySpan<CudaArgument> arguments)
     {
         _graph.Add(kernel, blocks, threads, sharedBytes, bits);
         foreach (var argument in arguments)

@@ -34,7 +34,8 @@ internal sealed unsafe class CudaGraph : IKernelGraph
         _destroy = (delegate* unmanaged<nint, int>)driver.Export("cuGraphDestroy");
 
         // Drivers since CUDA 12.3.
-        _addEdges = (delegate* unmanaged<nint, nint*, nint*, Edge*, nuint, int>)(early ? driver.ExportOrNone("cuGraphAddDependencies_v2") : 0);
+        _addEdges =
+            (delegate* unmanaged<nint, nint*, nint*, Edge*, nuint, int>)(early ? driver.ExportOrNone("cuGraphAddDependencies_v2") : 0);
         var create = (delegate* unmanaged<nint*, uint, int>)driver.Export("cuGraphCreate");
         nint graph;
         bool entered = driver.Enter(context);

@@ -104,9 +104,8 @@ internal static class KernelTable
     {
         Tensor x = randn(512, 1024).to(type), weight = randn(1024, 1024).to(type);
         double[] speeds = Speeds([() => nn.functional.linear(x, weight), .. actions], [2.0 * 512 * 1024 * 1024, .. operations]);
-        output.WriteLine(string.Create(
-            CultureInfo.InvariantCulture,
-                $"{head} {string.Join(" | ", speeds.Skip(1).Select(speed => (speed / speeds[0]).ToString("F2", CultureInfo.InvariantCulture)))} |"));
+        var shares = speeds.Skip(1).Select(speed => (speed / speeds[0]).ToString("F2", CultureInfo.InvariantCulture));
+        output.WriteLine($"{head} {string.Join(" | ", shares)} |");
     }
 
     private static double[] Speeds(IReadOnlyList<Action> actions, IReadOnlyList<double> operations)

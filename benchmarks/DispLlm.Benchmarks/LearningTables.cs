@@ -77,7 +77,8 @@ internal static class LearningTables
             {
                 using var child = Process.Start(
                     new ProcessStartInfo(
-                    Environment.ProcessPath!, [.. Self(), "step", $"{type}", $"{depth}", $"{kept}"]) { RedirectStandardOutput = true })!;
+                    Environment.ProcessPath!, [.. Self(), "step", $"{type}", $"{depth}", $"{kept}"])
+                    { RedirectStandardOutput = true })!;
                 output.Write(child.StandardOutput.ReadToEnd());
                 child.WaitForExit();
                 output.Flush();

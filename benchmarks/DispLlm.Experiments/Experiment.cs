@@ -57,7 +57,10 @@ internal sealed class Experiment : IDisposable
 
         var outcome = strategy.SelectAsync(new SelectionRequest
         {
-            Model = Model, Budget = PruningBudget.FromKeepFraction(keep), Calibration = text ?? Text, Seed = seed,
+            Model = Model,
+            Budget = PruningBudget.FromKeepFraction(keep),
+            Calibration = text ?? Text,
+            Seed = seed,
         }).GetAwaiter().GetResult();
         if (text is null)
         {
@@ -93,9 +96,12 @@ internal sealed class Experiment : IDisposable
     /// <summary>Prunes the model by a strategy.</summary>
     public PrunableModel Prune(ISelectionStrategy strategy, double keep, int widthMultiple) =>
         Prune(strategy.SelectAsync(new SelectionRequest
-    {
-        Model = Model, Budget = PruningBudget.FromKeepFraction(keep), Calibration = Text, WidthMultiple = widthMultiple,
-    }).GetAwaiter().GetResult().Plan, null);
+        {
+            Model = Model,
+            Budget = PruningBudget.FromKeepFraction(keep),
+            Calibration = Text,
+            WidthMultiple = widthMultiple,
+        }).GetAwaiter().GetResult().Plan, null);
 
     private PrunableModel Prune(SelectionPlan plan, WeightReconstruction? reconstruction)
     {

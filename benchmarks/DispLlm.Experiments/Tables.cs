@@ -80,9 +80,17 @@ internal sealed class Tables(Settings settings, TextWriter output)
                     experiment, $"ReinMax from Fisher scores, {steps} steps",
                     Ours(
                         options =>
-                            options with { Steps = steps, InitialScoreWeight = 1.5, FinalInverseTemperature = 1,
-                                ScaleLearningRate = 0 }) with { InitialScores =
-                                Fisher(1) },
+                            options with
+                            {
+                                Steps = steps,
+                                InitialScoreWeight = 1.5,
+                                FinalInverseTemperature = 1,
+                                ScaleLearningRate = 0
+                            }) with
+                    {
+                        InitialScores =
+                                Fisher(1)
+                    },
                     keep);
             }
 

@@ -92,11 +92,19 @@ internal sealed record Settings
             Rounds = Number("--rounds", 5),
             Multiple = Number("--multiple", 32),
             Threads = Number("--threads", Environment.ProcessorCount),
-            ProcessorTime = Take("--clock", "wall") switch { "cpu" => true, "wall" => false,
-                var other => throw new ArgumentException($"There is no clock {other}.") },
+            ProcessorTime = Take("--clock", "wall") switch
+            {
+                "cpu" => true,
+                "wall" => false,
+                var other => throw new ArgumentException($"There is no clock {other}.")
+            },
             Type = Enum.Parse<torch.ScalarType>(Take("--type", "float32"), ignoreCase: true),
-            OnGpu = Take("--device", "cpu") switch { "cuda" => true, "cpu" => false,
-                var other => throw new ArgumentException($"There is no device {other}.") },
+            OnGpu = Take("--device", "cpu") switch
+            {
+                "cuda" => true,
+                "cpu" => false,
+                var other => throw new ArgumentException($"There is no device {other}.")
+            },
         };
         return options.Count == 0 ? settings : throw new ArgumentException($"There is no option {options.Keys.First()}.");
     }

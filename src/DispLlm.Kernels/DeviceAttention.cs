@@ -113,6 +113,6 @@ internal static class DeviceAttention
         query.device.HoldsNumbers()
         ? nn.functional.scaled_dot_product_attention(query, key, value, visible, is_casual: causal)
 
-        // The fused operator has no kernel for the meta device; these have the same shapes.
-        : query.matmul(key.transpose(-2, -1)).matmul(value);
+            // The fused operator has no kernel for the meta device; these have the same shapes.
+            : query.matmul(key.transpose(-2, -1)).matmul(value);
 }

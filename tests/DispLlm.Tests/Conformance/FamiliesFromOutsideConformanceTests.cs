@@ -40,6 +40,7 @@ public sealed class Qwen2ConformanceTests : FamilyConformance<Qwen2ConformanceTe
         $$"""
         {"model_type": "qwen2", "hidden_size": {{hidden}}, "intermediate_size": {{mlp}}, "num_hidden_layers": {{blocks}},
          "num_attention_heads": {{heads}}, "num_key_value_heads": {{keyValueHeads}}, "vocab_size": {{vocabulary}},
-         "max_position_embeddings": 32768, "sliding_window": 32768, "use_sliding_window": false, "tie_word_embeddings": {{(tied ? "true" : "false")}}}
+         "max_position_embeddings": 32768, "sliding_window": 32768, "use_sliding_window": false,
+         "tie_word_embeddings": {{(tied ? "true" : "false")}}}
         """;
 }

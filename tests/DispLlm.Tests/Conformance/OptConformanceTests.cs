@@ -17,8 +17,9 @@ public sealed class OptConformanceTests : FamilyConformance<OptConformanceTests>
 
     private static string Config(int hidden, int blocks, int heads, int? embedding = null, bool normBefore = true) =>
         $$"""
-        {"model_type": "opt", "hidden_size": {{hidden}}, "ffn_dim": {{4 * hidden}}, "num_hidden_layers": {{blocks}}, "num_attention_heads": {{heads}},
-         "vocab_size": 50272, "max_position_embeddings": 2048, "word_embed_proj_dim": {{embedding ?? hidden}},
+        {"model_type": "opt", "hidden_size": {{hidden}}, "ffn_dim": {{4 * hidden}}, "num_hidden_layers": {{blocks}},
+         "num_attention_heads": {{heads}}, "vocab_size": 50272, "max_position_embeddings": 2048,
+         "word_embed_proj_dim": {{embedding ?? hidden}},
          "do_layer_norm_before": {{(normBefore ? "true" : "false")}}, "activation_function": "relu"}
         """;
 }

@@ -133,8 +133,12 @@ public sealed class GpuTests
         using var scope = NewDisposeScope();
         using var folder = new TemporaryFolder();
         using var model = PrunableModel.Load(SampleModel.Folder, Gpu(ScalarType.Float32));
-        var request = new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5),
-            Calibration = TokenCorpus.FromTokens(SampleModel.Tokens(model)) };
+        var request = new SelectionRequest
+        {
+            Model = model,
+            Budget = PruningBudget.FromRatio(0.5),
+            Calibration = TokenCorpus.FromTokens(SampleModel.Tokens(model))
+        };
 
         // Scales are folded into the weights, which the checkpoint rounds to its type.
         var plan = new FisherSelection().Select(request).Plan with { Scales = null };

@@ -20,9 +20,12 @@ public sealed class SmallModelTests
     [InlineData("small-phi", 0.5)]
     public Task Pruning_meets_the_budget_and_beats_random_selection(string name, double ratio) =>
         PruneAsync(name, ratio, new HypernetworkSelection
-    {
-        Steps = 20, SequenceLength = 64, BatchSize = 2, InitialScores = new FisherSelection { Rounds = 2, SequencesPerRound = 8 },
-    });
+        {
+            Steps = 20,
+            SequenceLength = 64,
+            BatchSize = 2,
+            InitialScores = new FisherSelection { Rounds = 2, SequencesPerRound = 8 },
+        });
 
     [Theory]
     [Trait("Category", "Slow")]

@@ -29,8 +29,12 @@ public sealed class SmolLm2Tests
             .WithPruningRatio(0.2)
             .WithCalibration(TokenCorpus.FromTextFile(SharedData.Path("data/wikitext-2/wiki.train.first1MB.raw")))
             .WithStrategy(
-                new HypernetworkSelection { Steps = 4, SequenceLength = 128,
-                    InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 4 } })
+                new HypernetworkSelection
+                {
+                    Steps = 4,
+                    SequenceLength = 128,
+                    InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 4 }
+                })
             .RunAsync(cancellation);
         Assert.InRange(result.KeptFraction(), 0.8 * 0.999, 0.8);
         await result.SaveAsync(folder.Below("pruned"), cancellationToken: cancellation);

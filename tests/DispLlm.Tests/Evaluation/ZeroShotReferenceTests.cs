@@ -8,7 +8,10 @@ public sealed class ZeroShotReferenceTests
 
     private static readonly Dictionary<string, string> s_files = new()
     {
-        ["arc_easy"] = "arc-easy", ["arc_challenge"] = "arc-challenge", ["piqa"] = "piqa", ["winogrande"] = "winogrande",
+        ["arc_easy"] = "arc-easy",
+        ["arc_challenge"] = "arc-challenge",
+        ["piqa"] = "piqa",
+        ["winogrande"] = "winogrande",
         ["openbookqa"] = "openbookqa",
     };
 

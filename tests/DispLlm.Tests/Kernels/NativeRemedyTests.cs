@@ -1,8 +1,7 @@
 using System.Diagnostics;
 using System.Security.Cryptography;
-using Xunit;
-
 using DispLlm.Tests.Devices;
+using Xunit;
 
 namespace DispLlm.Tests.Kernels;
 

@@ -50,7 +50,9 @@ public sealed class ScalarOpsTests
         var text = TokenCorpus.FromTokens([.. Enumerable.Range(0, 1500).Select(i => 3 + i * i % 61)]);
         var strategy = new HypernetworkSelection
         {
-            Steps = 12, SequenceLength = 32, InitialScores = new FisherSelection { Rounds = 2, SequencesPerRound = 4, SequenceLength = 32 },
+            Steps = 12,
+            SequenceLength = 32,
+            InitialScores = new FisherSelection { Rounds = 2, SequencesPerRound = 4, SequenceLength = 32 },
         };
         SelectionPlan Learn() =>
             strategy.Select(new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.4), Calibration = text }).Plan;

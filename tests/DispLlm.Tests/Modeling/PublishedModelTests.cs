@@ -8,7 +8,8 @@ public sealed class PublishedModelTests
     {
         var config = ModelConfig.Parse(
             """
-            {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32, "vocab_size": 32000}
+            {"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
+             "num_attention_heads": 32, "vocab_size": 32000}
             """,
             "7B");
         Assert.Equal(876_544, new GateLayout(new LlamaFamily().ReadSpec(config)).Count);

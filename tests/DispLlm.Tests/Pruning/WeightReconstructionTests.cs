@@ -54,8 +54,12 @@ public sealed class WeightReconstructionTests
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = SampleModel.Tokens(model);
         var result = await PruningPipeline.For(model).WithPruningRatio(0.5).WithCalibration(TokenCorpus.FromTokens(tokens))
-            .WithStrategy(new FisherSelection { Rounds = 1, SequencesPerRound = 8,
-                SequenceLength = 64 }).RunAsync(TestContext.Current.CancellationToken);
+            .WithStrategy(new FisherSelection
+            {
+                Rounds = 1,
+                SequencesPerRound = 8,
+                SequenceLength = 64
+            }).RunAsync(TestContext.Current.CancellationToken);
         var seen = new List<PruningProgress>();
         using var reconstruction = await WeightReconstruction.FitAsync(
             model, result.Plan, TokenCorpus.FromTokens(tokens), s_options, new Callback<PruningProgress>(seen.Add),
@@ -126,8 +130,12 @@ public sealed class WeightReconstructionTests
         using var model = PrunableModel.Load(SampleModel.Folder);
         int[] tokens = SampleModel.Tokens(model);
         var result = await PruningPipeline.For(model).WithPruningRatio(0.5).WithCalibration(TokenCorpus.FromTokens(tokens))
-            .WithStrategy(new HypernetworkSelection(new HypernetworkOptions { Steps = 12, SequenceLength = 64,
-                ScaleLearningRate = 0.05 })).RunAsync(TestContext.Current.CancellationToken);
+            .WithStrategy(new HypernetworkSelection(new HypernetworkOptions
+            {
+                Steps = 12,
+                SequenceLength = 64,
+                ScaleLearningRate = 0.05
+            })).RunAsync(TestContext.Current.CancellationToken);
         Assert.NotNull(result.Plan.Scales);
         using var reconstruction = WeightReconstruction.Fit(model, result.Plan, TokenCorpus.FromTokens(tokens), s_options,
             cancellationToken: TestContext.Current.CancellationToken);

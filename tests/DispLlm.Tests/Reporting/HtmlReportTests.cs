@@ -23,8 +23,14 @@ public sealed partial class HtmlReportTests
         Assert.Equal($"{share} % of the block weights removed.", Heading(report with { Perplexity = null, Prefill = null, Decode = null }));
         var shape = report.Plan.Model;
         int[] stream = [.. Enumerable.Range(0, shape.HiddenSize)];
-        var dense = new BlockSelection { AttentionInput = stream, AttentionOutput = stream, MlpInput = stream,
-            MlpHidden = [.. Enumerable.Range(0, shape.IntermediateSize)], MlpOutput = stream };
+        var dense = new BlockSelection
+        {
+            AttentionInput = stream,
+            AttentionOutput = stream,
+            MlpInput = stream,
+            MlpHidden = [.. Enumerable.Range(0, shape.IntermediateSize)],
+            MlpOutput = stream
+        };
         Assert.Equal(
             "All block weights are kept.", Heading(Reports.Bare() with { Plan = new(shape, [.. report.Plan.Blocks.Select(_ => dense)]) }));
     }
@@ -102,8 +108,13 @@ public sealed partial class HtmlReportTests
         {
             Model = text,
             PerplexityText = text,
-            Settings = new RunSettings { Calibration = text, Backend = text, Library = text,
-                Options = new Dictionary<string, string> { [text] = text } },
+            Settings = new RunSettings
+            {
+                Calibration = text,
+                Backend = text,
+                Library = text,
+                Options = new Dictionary<string, string> { [text] = text }
+            },
             Tasks = [new(new(text, 1, 0, 0, null, null), new(text, 1, 0, 0, null, null))],
             Plan = plain.Plan with { Family = text, Provenance = plain.Plan.Provenance with { Strategy = text, Notes = text } },
         };

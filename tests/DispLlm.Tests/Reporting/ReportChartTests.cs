@@ -84,8 +84,8 @@ public sealed class ReportChartTests
         using var png = SKBitmap.Decode(ReportCharts.CreateWidths(Reports.Full()).ToPng(new ChartOptions { Scale = 1, Columns = 1 }));
         Assert.Equal(SKColors.White, png.GetPixel(2, 2));
         int Count(SKRectI area, Func<SKColor, bool> which) => (from y in Enumerable.Range(area.Top, area.Height)
-                                                              from x in Enumerable.Range(area.Left, area.Width)
-                                                              select png.GetPixel(x, y)).Count(which);
+                                                               from x in Enumerable.Range(area.Left, area.Width)
+                                                               select png.GetPixel(x, y)).Count(which);
         Assert.True(
             Count(new SKRectI(54, 60, 350, 146), colour => colour == new SKColor(0x12, 0x6a, 0x86)) > 1000, "The bars are not there.");
         Assert.SkipWhen(OperatingSystem.IsLinux() && !Directory.Exists("/usr/share/fonts"), "This system has no fonts to set text in.");

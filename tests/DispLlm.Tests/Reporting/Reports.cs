@@ -47,8 +47,12 @@ internal static class Reports
 
     private static RunReport Measured(RunReport bare, int steps) => bare with
     {
-        Settings = new RunSettings { Calibration = "'calibration.txt'", Backend = "cpu (Float32)",
-            Options = new Dictionary<string, string> { ["Steps"] = $"{steps}" } },
+        Settings = new RunSettings
+        {
+            Calibration = "'calibration.txt'",
+            Backend = "cpu (Float32)",
+            Options = new Dictionary<string, string> { ["Steps"] = $"{steps}" }
+        },
         History = Steps(steps, new GateLayout(bare.Plan.Model)),
         Perplexity = new(
             new PerplexityResult(20, Math.Log(20), 5110, 10, 512), new PerplexityResult(31.25, Math.Log(31.25), 5110, 10, 512)),

@@ -127,8 +127,11 @@ public sealed class RunReportTests
             .WithCalibration(TokenCorpus.FromTokens([.. Enumerable.Range(0, 400).Select(i => 3 + i * i % 61)]))
             .RunAsync(TestContext.Current.CancellationToken);
         await result.SaveAsync(folder.Below("pruned"), cancellationToken: TestContext.Current.CancellationToken);
-        var report = RunReport.FromResult(result) with { WeightBytes = new(
-            RunReport.MeasureWeightBytes(model.Folder), RunReport.MeasureWeightBytes(folder.Below("pruned"))) };
+        var report = RunReport.FromResult(result) with
+        {
+            WeightBytes = new(
+            RunReport.MeasureWeightBytes(model.Folder), RunReport.MeasureWeightBytes(folder.Below("pruned")))
+        };
 
         Assert.Equal("llama-mha", report.Model);
         Assert.Equal(result.Plan, report.Plan);

@@ -80,8 +80,10 @@ public sealed class BudgetConstraintsTests
         Assert.Equal(plain.ToJson(), none.ToJson());
         var constraints = new BudgetConstraints
         {
-            ExcludedBlocks = [0, ^1], ExcludedSites = [SelectionSite.AttentionInput], MaxBlockRatio = 0.6,
-                MaxBlockRatios = new Dictionary<int, double> { [1] = 0.5 },
+            ExcludedBlocks = [0, ^1],
+            ExcludedSites = [SelectionSite.AttentionInput],
+            MaxBlockRatio = 0.6,
+            MaxBlockRatios = new Dictionary<int, double> { [1] = 0.5 },
         };
         Assert.Equal("excluded blocks 0, ^1; excluded sites AttentionInput; at most 0.6 of a block removed; at most 0.5 of block 1 removed",
             constraints.ToString());

@@ -171,7 +171,12 @@ public class BudgetProjectionTests
         var budget = PruningBudget.FromRatio(0.25);
         var plan = BudgetProjection.Project(spec, SelectionModels.RandomScores(spec, 1), budget, new BudgetProjectionOptions
         {
-            WidthMultiple = 4, NormOrder = NormOrder.SelectThenNorm, Family = "llama", Strategy = "fisher", Seed = 7, Notes = "a try",
+            WidthMultiple = 4,
+            NormOrder = NormOrder.SelectThenNorm,
+            Family = "llama",
+            Strategy = "fisher",
+            Seed = 7,
+            Notes = "a try",
         });
         Assert.Equal(("llama", NormOrder.SelectThenNorm), (plan.Family, plan.NormOrder));
         Assert.Equal(

@@ -11,7 +11,12 @@ internal static class SelectionModels
     /// <summary>The llama-gqa-biases-tied fixture.</summary>
     public static DecoderSpec LlamaGqaBiasesTied { get; } = LlamaMha with
     {
-        NumKeyValueHeads = 2, HeadDim = 12, QueryKeyValueBias = true, AttentionOutputBias = true, MlpBias = true, TieWordEmbeddings = true,
+        NumKeyValueHeads = 2,
+        HeadDim = 12,
+        QueryKeyValueBias = true,
+        AttentionOutputBias = true,
+        MlpBias = true,
+        TieWordEmbeddings = true,
     };
 
     public static DecoderSpec SmolLm2 { get; } =
@@ -21,7 +26,8 @@ internal static class SelectionModels
             blocks: 30,
             heads: 9,
             keyValueHeads: 3,
-            headSize: 64) with { VocabularySize = 49152, TieWordEmbeddings = true };
+            headSize: 64) with
+        { VocabularySize = 49152, TieWordEmbeddings = true };
 
     public static DecoderSpec Llama2 { get; } =
         Spec(hidden: 4096, mlp: 11008, blocks: 32, heads: 32, keyValueHeads: 32, headSize: 128) with { VocabularySize = 32000 };

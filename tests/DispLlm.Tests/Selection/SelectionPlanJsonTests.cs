@@ -157,8 +157,11 @@ public sealed class SelectionPlanJsonTests : IDisposable
     {
         var layout = new GateLayout(Example.Model);
         string text = (
-            Example with { Scales = new FeatureScales(
-                layout, [.. Enumerable.Range(0, 22).Select(i => i == 4 ? 1f : 0.75f + i / 32f)]) }).ToJson();
+            Example with
+            {
+                Scales = new FeatureScales(
+                layout, [.. Enumerable.Range(0, 22).Select(i => i == 4 ? 1f : 0.75f + i / 32f)])
+            }).ToJson();
         Assert.Contains(good, text, StringComparison.Ordinal);
         Assert.Contains(
             says,

@@ -51,8 +51,11 @@ public sealed class ExternalModelTests
     {
         using var inside = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         using var outside = new Outside(inside);
-        var learned = s_learned with { Options = s_learned.Options with { InitialLogitBias = 0, ScaleLearningRate = 0 },
-            InitialScores = s_fisher with { ScaleStep = 0 } };
+        var learned = s_learned with
+        {
+            Options = s_learned.Options with { InitialLogitBias = 0, ScaleLearningRate = 0 },
+            InitialScores = s_fisher with { ScaleStep = 0 }
+        };
         var pipeline = PruningPipeline.For(outside).WithPruningRatio(0.2).WithCalibration(s_text).WithStrategy(learned)
             .WithExcludedBlocks(^1).WithExcludedSites(SelectionSite.AttentionInput).WithMaxBlockRatio(0.7);
         var result = await pipeline.RunAsync(TestContext.Current.CancellationToken);

@@ -11,7 +11,9 @@ public sealed class StrategyTests
 
     private static readonly HypernetworkSelection s_learned = new()
     {
-        Steps = 6, SequenceLength = 32, InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 2, SequenceLength = 32 },
+        Steps = 6,
+        SequenceLength = 32,
+        InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 2, SequenceLength = 32 },
     };
 
     private static readonly Dictionary<string, ISelectionStrategy> s_strategies = new()
@@ -87,7 +89,10 @@ public sealed class StrategyTests
         var seen = new Steps();
         var error = Assert.Throws<BudgetException>(() => s_strategies[name].Select(new SelectionRequest
         {
-            Model = model, Budget = PruningBudget.FromRatio(0.9999), Calibration = s_text, Progress = seen,
+            Model = model,
+            Budget = PruningBudget.FromRatio(0.9999),
+            Calibration = s_text,
+            Progress = seen,
         }));
         Assert.NotNull(error.SmallestReachable);
         Assert.Empty(seen.Seen);
@@ -278,14 +283,22 @@ public sealed class StrategyTests
 
     [Fact]
     public void Both_compute_types_choose_plans_of_one_quality() =>
-        ChoosePlansOfOneQuality(s_learned with { Steps = 8, SequenceLength = 64,
-            InitialScores = new FisherSelection { Rounds = 2, SequencesPerRound = 4, SequenceLength = 64 } }, 0.08);
+        ChoosePlansOfOneQuality(s_learned with
+        {
+            Steps = 8,
+            SequenceLength = 64,
+            InitialScores = new FisherSelection { Rounds = 2, SequencesPerRound = 4, SequenceLength = 64 }
+        }, 0.08);
 
     [Fact]
     [Trait("Category", "Slow")]
     public void Both_compute_types_choose_plans_of_one_quality_with_the_default_rounds() =>
-        ChoosePlansOfOneQuality(s_learned with { Steps = 20, SequenceLength = 64,
-            InitialScores = new FisherSelection { SequenceLength = 64 } }, 0.05);
+        ChoosePlansOfOneQuality(s_learned with
+        {
+            Steps = 20,
+            SequenceLength = 64,
+            InitialScores = new FisherSelection { SequenceLength = 64 }
+        }, 0.05);
 
     private static void ChoosePlansOfOneQuality(HypernetworkSelection strategy, double tolerance)
     {
@@ -296,8 +309,12 @@ public sealed class StrategyTests
             using var chosen = PrunableModel.Load(SampleModel.Folder, TorchBackend.Cpu(type));
             using var evaluated = PrunableModel.Load(SampleModel.Folder);
             tokens ??= SampleModel.Tokens(evaluated);
-            var plan = strategy.Select(new SelectionRequest { Model = chosen, Budget = PruningBudget.FromRatio(0.3),
-                Calibration = TokenCorpus.FromTokens(tokens) }).Plan;
+            var plan = strategy.Select(new SelectionRequest
+            {
+                Model = chosen,
+                Budget = PruningBudget.FromRatio(0.3),
+                Calibration = TokenCorpus.FromTokens(tokens)
+            }).Plan;
             losses.Add(Perplexity.Evaluate(evaluated, tokens, new PerplexityOptions { WindowLength = 64 },
                 Gates.FromPlan(plan, evaluated.Backend)).MeanLoss);
         }
@@ -314,6 +331,12 @@ public sealed class StrategyTests
 
     private static SelectionOutcome Select(IPrunableModel model, ISelectionStrategy strategy, PruningBudget budget, long seed,
         int multiple = 1) =>
-        strategy.Select(new SelectionRequest { Model = model, Budget = budget, Calibration = s_text, Seed = seed,
-            WidthMultiple = multiple });
+        strategy.Select(new SelectionRequest
+        {
+            Model = model,
+            Budget = budget,
+            Calibration = s_text,
+            Seed = seed,
+            WidthMultiple = multiple
+        });
 }

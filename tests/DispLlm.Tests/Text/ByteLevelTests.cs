@@ -83,7 +83,8 @@ public sealed class ByteLevelTests
     {
         const string Added = """
             [{"id":300,"content":"  ","normalized":true,"special":false},{"id":301,"content":"   ","normalized":true,"special":false},
-             {"id":302,"content":" <e>","normalized":false,"special":true},{"id":303,"content":"<m>","normalized":false,"special":true,"lstrip":true,"rstrip":true}]
+             {"id":302,"content":" <e>","normalized":false,"special":true},
+             {"id":303,"content":"<m>","normalized":false,"special":true,"lstrip":true,"rstrip":true}]
             """;
         var tokenizer = Load(TokenizerFixtures.ByteLevelJson(addedTokens: Added));
         Assert.Equal(304, tokenizer.VocabularySize);

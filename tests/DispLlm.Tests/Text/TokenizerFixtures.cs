@@ -83,7 +83,8 @@ internal static class TokenizerFixtures
         string list = JsonSerializer.Serialize(merges.Select(m => new[] { m.Left, m.Right }));
         return $$"""
             {"version":"1.0","added_tokens":{{addedTokens}},"normalizer":{{normalizer}},"pre_tokenizer":{{preTokenizer}},
-             "post_processor":{{postProcessor}},"model":{"type":"BPE",{{modelKeys}}"vocab":{{JsonSerializer.Serialize(vocabulary)}},"merges":{{list}} } }
+             "post_processor":{{postProcessor}},
+             "model":{"type":"BPE",{{modelKeys}}"vocab":{{JsonSerializer.Serialize(vocabulary)}},"merges":{{list}} } }
             """;
     }
 }

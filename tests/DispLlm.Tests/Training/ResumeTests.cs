@@ -103,8 +103,15 @@ public sealed class ResumeTests : IDisposable
             number.fill_(0.25f);
         }
 
-        var strategy = Quick with { InitialScores = new FisherSelection { Rounds = key.EndsWith("Rounds", StringComparison.Ordinal) ? 2
-            : 1, SequenceLength = 32 } };
+        var strategy = Quick with
+        {
+            InitialScores = new FisherSelection
+            {
+                Rounds = key.EndsWith("Rounds", StringComparison.Ordinal) ? 2
+            : 1,
+                SequenceLength = 32
+            }
+        };
         var run = Run(other, key == "settings.LearningRate" ? strategy with { Options = strategy.Options with { LearningRate = 0.004 } }
             : strategy).WithRunDirectory(_folder.Path);
         run = key switch
@@ -261,8 +268,13 @@ public sealed class ResumeTests : IDisposable
     }
 
     private static HypernetworkSelection Quick =>
-        new() { Steps = 12, SequenceLength = 32, BatchSize = 2,
-        InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 2, SequenceLength = 32 } };
+        new()
+        {
+            Steps = 12,
+            SequenceLength = 32,
+            BatchSize = 2,
+            InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 2, SequenceLength = 32 }
+        };
 
     private static PruningPipeline Run(IPrunableModel model, HypernetworkSelection? strategy = null) => PruningPipeline.For(model)
         .WithPruningRatio(0.4)
@@ -274,7 +286,8 @@ public sealed class ResumeTests : IDisposable
         string program = Path.ChangeExtension(typeof(ResumeTests).Assembly.Location, null);
         string test = $"{typeof(ResumeTests).FullName}.{nameof(The_run_that_is_killed)}";
         var start = new ProcessStartInfo(program,
-            ["-explicit", "on", "-method", test, "-noLogo", "-noColor"]) { RedirectStandardOutput = true, RedirectStandardError = true };
+            ["-explicit", "on", "-method", test, "-noLogo", "-noColor"])
+        { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment[FolderVariable] = folder;
         start.Environment[StepsVariable] = steps.ToString(System.Globalization.CultureInfo.InvariantCulture);
         var process = Process.Start(start)!;

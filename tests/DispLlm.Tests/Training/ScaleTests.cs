@@ -63,15 +63,20 @@ public sealed class ScaleTests
         using var model = PrunableModel.Load(SampleModel.Folder);
         var plan = SelectHalf(model, order,
             new HypernetworkSelection(new HypernetworkOptions { Steps = steps, SequenceLength = 64, ScaleLearningRate = 0.02 })
-        {
-            InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 4, SequenceLength = 64 },
-        });
+            {
+                InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 4, SequenceLength = 64 },
+            });
         plan.Validate(model.Spec);
         Assert.True(Perplexity(model, plan) < 0.98 * Perplexity(model, plan with { Scales = null }),
             $"{Perplexity(model, plan)} {Perplexity(model, plan with { Scales = null })}");
         Assert.Null(SelectHalf(model, order,
-            new HypernetworkSelection(new HypernetworkOptions { Steps = 1, SequenceLength = 32, ScaleLearningRate = 0,
-            InitialScoreWeight = 0 })).Scales);
+            new HypernetworkSelection(new HypernetworkOptions
+            {
+                Steps = 1,
+                SequenceLength = 32,
+                ScaleLearningRate = 0,
+                InitialScoreWeight = 0
+            })).Scales);
     }
 
     [Fact]
@@ -111,8 +116,13 @@ public sealed class ScaleTests
     }
 
     private static SelectionPlan SelectHalf(PrunableModel model, NormOrder order, ISelectionStrategy strategy) => strategy.Select(
-        new SelectionRequest { Model = model, Budget = PruningBudget.FromRatio(0.5),
-            Calibration = TokenCorpus.FromTokens(SampleModel.Tokens(model)), NormOrder = order },
+        new SelectionRequest
+        {
+            Model = model,
+            Budget = PruningBudget.FromRatio(0.5),
+            Calibration = TokenCorpus.FromTokens(SampleModel.Tokens(model)),
+            NormOrder = order
+        },
         TestContext.Current.CancellationToken).Plan;
 
     private static double Perplexity(PrunableModel model, SelectionPlan plan)

@@ -153,8 +153,14 @@ public sealed class TrainerTests
     [Fact]
     public void Schedules_start_and_end_where_they_say()
     {
-        var options = new HypernetworkOptions { Steps = 100, LearningRate = 0.01, MinLearningRateRatio = 0.1, FinalInverseTemperature = 3,
-            BudgetWarmupFraction = 0.5 };
+        var options = new HypernetworkOptions
+        {
+            Steps = 100,
+            LearningRate = 0.01,
+            MinLearningRateRatio = 0.1,
+            FinalInverseTemperature = 3,
+            BudgetWarmupFraction = 0.5
+        };
         Assert.Equal(0.01, options.LearningRateAt(0), 1e-12);
         Assert.Equal(0.0055, options.LearningRateAt(50), 1e-12);
         Assert.Equal(0.001, options.LearningRateAt(100), 1e-12);

@@ -28,13 +28,7 @@ public sealed class SmolLm2Tests
         var result = await PruningPipeline.For(model)
             .WithPruningRatio(0.2)
             .WithCalibration(TokenCorpus.FromTextFile(SharedData.Path("data/wikitext-2/wiki.train.first1MB.raw")))
-            .WithStrategy(
-                new HypernetworkSelection
-                {
-                    Steps = 4,
-                    SequenceLength = 128,
-                    InitialScores = new FisherSelection { Rounds = 1, SequencesPerRound = 4 }
-                })
+            .WithStrategy(new HypernetworkSelection { Steps = 24, SequenceLength = 128 })
             .RunAsync(cancellation);
         Assert.InRange(result.KeptFraction(), 0.8 * 0.999, 0.8);
         await result.SaveAsync(folder.Below("pruned"), cancellationToken: cancellation);

@@ -91,8 +91,8 @@ internal static partial class NativeTorchLoader
         {
             throw new NativeLoadException(
                 $"{situation}, and DispLlm's remedy (a private copy of the library that does without) is switched off. Unset the "
-                + $"environment variable {NativeRemedy.DisableVariable} and the AppContext switch {NativeRemedy.DisabledSwitch}, or provide a "
-                    + "libstdc++.so.6 of GCC 13 or later.",
+                + $"environment variable {NativeRemedy.DisableVariable} and the AppContext switch {NativeRemedy.DisabledSwitch}, "
+                + "or provide a libstdc++.so.6 of GCC 13 or later.",
                 cause);
         }
 

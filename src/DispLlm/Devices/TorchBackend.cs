@@ -211,10 +211,9 @@ public sealed class TorchBackend : ITensorBackend
         if (available == 0)
         {
             throw new BackendException(
-                "No CUDA device is available. The application needs the package TorchSharp-cuda-linux or "
-                + "TorchSharp-cuda-windows in place of TorchSharp-cpu, and the machine an NVIDIA GPU that CUDA_VISIBLE_DEVICES does not hide and a driver that is "
-                    + "new enough. " +
-                "TorchBackend.Auto() uses a GPU only if there is one, TorchBackend.Cpu() none.");
+                "No CUDA device is available. The application needs the package TorchSharp-cuda-linux or TorchSharp-cuda-windows in place "
+                + "of TorchSharp-cpu, and the machine an NVIDIA GPU that CUDA_VISIBLE_DEVICES does not hide and a driver that is new enough. "
+                + "TorchBackend.Auto() uses a GPU only if there is one, TorchBackend.Cpu() none.");
         }
 
         if (index >= available)

@@ -102,7 +102,7 @@ public static class BudgetProjection
         int[] ranked = new int[layout.Count];
         int[][] groups = Groups(layout, options.SharedStream);
         var chunks = Rank(scores, groups, options.WidthMultiple, ranked);
-        var widths = new Filling(counter, layout, groups, floors, options.WidthMultiple, budget.Scope, target).Fill(chunks);
+        var widths = new BudgetFill(counter, layout, groups, floors, options.WidthMultiple, budget.Scope, target).Fill(chunks);
         string? notes = options.Constraints.IsEmpty ? options.Notes
             : options.Notes is null ? options.Constraints.ToString()
             : $"{options.Notes}; {options.Constraints}";
@@ -163,25 +163,11 @@ public static class BudgetProjection
         return [[.. hidden[false]], .. hidden[true].Select(site => new[] { site })];
     }
 
-    /// <summary>Some gates of one group of sites, taken together.</summary>
-    /// <param name="Score">Mean score of its gates.</param>
-    /// <param name="Group">Which group, in layout order.</param>
-    /// <param name="Index">Which chunk of its group, from 0 for the best.</param>
-    private readonly record struct Chunk(double Score, int Group, int Index) : IComparable<Chunk>
-    {
-        public int CompareTo(Chunk other)
-        {
-            int order = other.Score.CompareTo(Score);
-            order = order != 0 ? order : Group.CompareTo(other.Group);
-            return order != 0 ? order : Index.CompareTo(other.Index);
-        }
-    }
-
     /// <summary>Ranks every site's gates into <paramref name="ranked"/> (indices in the site); returns all chunks, best first.</summary>
-    private static Chunk[] Rank(SelectionScores scores, int[][] groups, int multiple, int[] ranked)
+    private static BudgetChunk[] Rank(SelectionScores scores, int[][] groups, int multiple, int[] ranked)
     {
         var sites = scores.Layout.Sites;
-        var chunks = new List<Chunk>(ranked.Length / multiple + sites.Count);
+        var chunks = new List<BudgetChunk>(ranked.Length / multiple + sites.Count);
         for (int g = 0; g < groups.Length; g++)
         {
             float[] values = Mean(scores, groups[g]);
@@ -211,7 +197,7 @@ public static class BudgetProjection
 
                 // Means of a descending list descend, but for rounding; the order within a site must not depend on it.
                 previous = Math.Min(previous, sum / (end - start));
-                chunks.Add(new Chunk(previous, g, start / multiple));
+                chunks.Add(new BudgetChunk(previous, g, start / multiple));
             }
         }
 
@@ -234,104 +220,6 @@ public static class BudgetProjection
         }
 
         return values;
-    }
-
-    /// <summary>
-    /// Widens sites chunk by chunk. One pass in the order of the scores finds the threshold and fills what it leaves: up to the threshold
-    /// every chunk fits, since counts only grow. A chunk that does not fit closes its group, because the rest of the budget only shrinks
-    /// and costs only rise as other sites widen. What a block lacks below its floor is reserved for it, so that no other block can take it.
-    /// </summary>
-    private sealed class Filling
-    {
-        private readonly ParameterCounter _counter;
-        private readonly GateLayout _layout;
-        private readonly int[][] _groups;
-        private readonly BlockFloors _floors;
-        private readonly int _multiple;
-        private readonly ParameterScope _scope;
-        private readonly SiteMap<int>[] _widths;
-        private readonly long[] _reserved;
-        private long _rest;
-
-        public Filling(ParameterCounter counter, GateLayout layout, int[][] groups, BlockFloors floors, int multiple, ParameterScope scope,
-            long target)
-        {
-            (_counter, _layout, _groups, _floors, _multiple, _scope) = (counter, layout, groups, floors, multiple, scope);
-            _widths = floors.Smallest();
-            _reserved = [.. _widths.Select((_, block) => Reserve(block))];
-            _rest = target - counter.Count(_widths)[scope] - _reserved.Sum();
-        }
-
-        public SiteMap<int>[] Fill(Chunk[] chunks)
-        {
-            foreach (var chunk in chunks.Where(chunk => _reserved[BlockOf(chunk)] > 0))
-            {
-                TryTake(chunk);
-            }
-
-            for (int block = 0; block < _widths.Length; block++)
-            {
-                _widths[block] = _reserved[block] > 0 ? _floors.Complete(block, _widths[block]) : _widths[block];
-                _reserved[block] = 0;
-            }
-
-            foreach (var chunk in chunks)
-            {
-                TryTake(chunk);
-            }
-
-            return _widths;
-        }
-
-        private int BlockOf(Chunk chunk) => _layout.Sites[_groups[chunk.Group][0]].Block;
-
-        private long Reserve(int block)
-        {
-            long count = _floors.Floors[block] == 0 ? 0 : _floors.Count(_widths[block]);
-            return count >= _floors.Floors[block] ? 0 : _floors.Count(_floors.Complete(block, _widths[block])) - count;
-        }
-
-        private void TryTake(Chunk chunk)
-        {
-            int[] group = _groups[chunk.Group];
-            var first = _layout.Sites[group[0]];
-            if (chunk.Index != (_widths[first.Block][first.Site] + _multiple - 1L) / _multiple)
-            {
-                // The first chunk, which is kept anyway, or one whose predecessor did not fit.
-                return;
-            }
-
-            // No two sites of a group multiply each other in the count, so that their costs add.
-            long cost = 0;
-            foreach (int place in group)
-            {
-                var site = _layout.Sites[place];
-                var block = _widths[site.Block];
-                long more = _floors.Wider(block[site.Site], site.Site) - block[site.Site];
-                cost = checked(cost + more * _counter.CostPerIndex(site.Site, block, _scope));
-            }
-
-            var before = _widths[first.Block];
-            if (_reserved[first.Block] > 0)
-            {
-                _widths[first.Block] = before.With(first.Site, _floors.Wider(before[first.Site], first.Site));
-                long reserved = Reserve(first.Block);
-                _widths[first.Block] = before;
-                cost += reserved - _reserved[first.Block];
-                _reserved[first.Block] = cost <= _rest ? reserved : _reserved[first.Block];
-            }
-
-            if (cost <= _rest)
-            {
-                _rest -= cost;
-                foreach (int place in group)
-                {
-                    var site = _layout.Sites[place];
-                    ref var block = ref _widths[site.Block];
-                    block = block.With(site.Site, _floors.Wider(block[site.Site], site.Site));
-                }
-            }
-        }
     }
 
     private static BlockSelection[] Take(GateLayout layout, int[] ranked, SiteMap<int>[] widths)

@@ -12,14 +12,14 @@ internal readonly unsafe struct HostHeads
 {
     private readonly byte* _first;
     private readonly bool _isBFloat16;
-    private readonly long _row, _head, _position, _rows, _positions;
+    private readonly long _row, _head, _position;
 
     private HostHeads(Tensor x)
     {
         _first = (byte*)HostMatrix.FirstElement(x);
         _isBFloat16 = x.dtype == ScalarType.BFloat16;
         (_row, _head, _position) = (x.stride(0), x.stride(1), x.stride(2));
-        (_rows, Count, _positions, Size) = (x.size(0), x.size(1), x.size(2), x.size(3));
+        (Count, Size) = (x.size(1), x.size(3));
     }
 
     /// <summary>The number of heads.</summary>
@@ -27,9 +27,6 @@ internal readonly unsafe struct HostHeads
 
     /// <summary>Features of a head.</summary>
     public long Size { get; }
-
-    /// <summary>Whether the batch has so many rows, and each at least so many positions.</summary>
-    public bool HasCapacity(long rows, long positions) => _rows == rows && _positions >= positions;
 
     /// <summary>Whether tensors are on the CPU, all float32 or all bfloat16, with contiguous features.</summary>
     public static bool IsContiguousHost(params ReadOnlySpan<Tensor> tensors)

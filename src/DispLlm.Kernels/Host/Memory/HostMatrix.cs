@@ -61,13 +61,6 @@ internal readonly unsafe struct HostMatrix
     public static HostMatrix FromTensor(Tensor x, long width) =>
         new(Address(x), width == 0 ? 0 : x.numel() / width, width, x.dtype == ScalarType.BFloat16);
 
-    /// <summary>A matrix in memory that belongs to no tensor.</summary>
-    /// <param name="first">The address of the first row.</param>
-    /// <param name="count">The number of rows.</param>
-    /// <param name="width">The number of columns.</param>
-    /// <param name="isBFloat16">Whether numbers are bfloat16.</param>
-    public static HostMatrix FromPointer(void* first, long count, long width, bool isBFloat16) => new(first, count, width, isBFloat16);
-
     /// <summary>Whether numbers are bfloat16; else they are float32.</summary>
     public bool IsBFloat16 { get; }
 

@@ -35,7 +35,7 @@ internal sealed class SyntheticFolder : IDisposable
         using var model = PrunableModel.FromConfig(ModelConfig.Parse(json, path));
         Write(
             [
-                .. ParameterCatalog.CheckpointParameters(model.Spec, model.Family).Select(
+                .. ParameterCatalog.CheckpointTensors(model.Spec, model.Family).Select(
                     slot => new TensorInfo(slot.Name, ScalarType.BFloat16, slot.Shape)),
             ],
             shardBytes);

@@ -114,7 +114,7 @@ internal sealed class BlockPieces : IDisposable
             BlockPiece.Norm, () => policy.SelectInput(SelectionSite.AttentionInput, _stream, Norm(WeightRole.AttentionNorm)));
         Tensor[] parts = Timed(
             BlockPiece.MatMul, () => Projection.Apply(input, Linear(WeightRole.Query), Linear(WeightRole.Key), Linear(WeightRole.Value)));
-        Tensor heads = Timed(BlockPiece.Attention, () => context.Attention.TryDecode(block, parts, spec.HeadDim, _rotary))
+        Tensor heads = Timed(BlockPiece.Attention, () => context.Attention.TryDecode(block, Attention, parts))
             ?? Prefill(block, parts, context);
         Tensor output = Timed(BlockPiece.MatMul, () => Linear(WeightRole.AttentionOutput).Apply(heads));
         Tensor attended = Timed(BlockPiece.Sum, () => policy.AddResidual(SelectionSite.AttentionOutput, _stream, output));
@@ -137,8 +137,10 @@ internal sealed class BlockPieces : IDisposable
             var (cosine, sine) = context.Positions.RotaryCosSin(_rotary, query.device, query.dtype);
             return (RotaryEmbedding.Apply(query, cosine, sine), RotaryEmbedding.Apply(key, cosine, sine));
         });
-        return Timed(BlockPiece.Attention, () => context.Attention.Forward(block, query, key, value)).transpose(1, 2).flatten(2);
+        return Timed(BlockPiece.Attention, () => context.Attention.Forward(block, Attention, query, key, value)).transpose(1, 2).flatten(2);
     }
+
+    private BlockAttention Attention => new(_model.Spec.HeadDim, _rotary, null, null);
 
     private T Timed<T>(BlockPiece piece, Func<T> work)
     {

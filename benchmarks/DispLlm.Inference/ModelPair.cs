@@ -59,8 +59,8 @@ internal sealed class ModelPair : IDisposable
         string config = Path.Combine(folder, "config.json");
         File.WriteAllText(config, settings.Shape.ToJson(settings.Blocks));
         var family = new LlamaFamily();
-        CheckpointParameter[] slots =
-            [.. ParameterCatalog.CheckpointParameters(DecoderSpec.Read(ModelConfig.Load(config), family), family)];
+        CheckpointTensor[] slots =
+            [.. ParameterCatalog.CheckpointTensors(DecoderSpec.Read(ModelConfig.Load(config), family), family)];
         using var random = new RandomSource(0).Stream("benchmark");
         using var writer = SafetensorsWriter.Create(
             Path.Combine(folder, "model.safetensors"), slots.Select(slot => new TensorInfo(slot.Name, settings.Type, [.. slot.Shape])));

@@ -7,11 +7,11 @@ using TorchSharp;
 // Prunes a model of a family that the library does not know: dotnet run [checkpoint folder [ratio]]
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 NativeTorch.EnsureLoaded();
-string folder = args.Length > 0 ? args[0] : Path.Combine(AppContext.BaseDirectory, "gpt-neox-tiny");
+string folder = args.Length > 0 ? args[0] : Path.Combine(AppContext.BaseDirectory, "seed-oss-tiny");
 double ratio = args.Length > 1 ? double.Parse(args[1], CultureInfo.InvariantCulture) : 0.5;
 
-// The one line that makes the families known. A family that contradicts itself is refused here.
-var options = new LoadOptions { Families = ModelFamilies.BuiltIn.Add(new GptNeoxFamily()).Add(new Qwen2Family()) };
+// The one line that makes the family known. A family that contradicts itself is refused here.
+var options = new LoadOptions { Families = ModelFamilies.BuiltIn.Add(new SeedOssFamily()) };
 try
 {
     using var model = PrunableModel.Load(folder, options: options);

@@ -60,6 +60,30 @@ internal static class DeviceAttention
     public static Tensor Masked(Tensor query, Tensor key, Tensor value, Tensor? visible) =>
         Fused(query, key, value, visible, causal: false);
 
+    /// <summary>
+    /// Attention whose scores are capped: <c>cap * tanh(scores / cap)</c>. No fused kernel computes it; all scores are in memory.
+    /// </summary>
+    /// <param name="query"><c>[batch, heads, seq, head]</c>.</param>
+    /// <param name="key"><c>[batch, key-value heads, seen, head]</c>.</param>
+    /// <param name="value"><c>[batch, key-value heads, seen, head]</c>.</param>
+    /// <param name="visible"><c>[batch or 1, 1, seq, seen]</c>, bool.</param>
+    /// <param name="cap">The cap.</param>
+    public static Tensor SoftCapped(Tensor query, Tensor key, Tensor value, Tensor visible, double cap)
+    {
+        long shared = query.size(1) / key.size(1);
+        if (shared > 1)
+        {
+            (key, value) = (key.repeat_interleave(shared, dim: 1), value.repeat_interleave(shared, dim: 1));
+        }
+
+        Tensor scores = query.MulScalar(1 / (Math.Sqrt(query.size(3)) * cap)).matmul(key.transpose(-2, -1)).to(ScalarType.Float32);
+        scores = scores.tanh().MulScalar(cap);
+
+        // Without a kernel for the meta device, as above.
+        scores = scores.device.HoldsNumbers() ? scores.MaskedFill(visible.logical_not(), double.NegativeInfinity) : scores;
+        return scores.softmax(-1).to(value.dtype).matmul(value);
+    }
+
     /// <summary>SIMD kernels are the fastest on the CPU, except for bfloat16 on processors with AMX, which libtorch's fused kernel
     /// uses.</summary>
     private static bool IsTiled(Tensor query, Tensor key, Tensor value) =>

@@ -170,10 +170,10 @@ internal static class DeviceKernels
         : x.Add(y);
 
     /// <summary>Layer norm over the last dimension of <c>[..., d]</c>, statistics in float32.</summary>
-    public static Tensor LayerNorm(Tensor x, Tensor weight, Tensor bias, double epsilon) =>
-        Capturable(x, weight, bias) is { } kernels ? kernels.Norm(x, weight, bias, centred: true, epsilon, index: null)
+    public static Tensor LayerNorm(Tensor x, Tensor weight, Tensor? bias, double epsilon) =>
+        Capturable(x, weight) is { } kernels ? kernels.Norm(x, weight, bias, centred: true, epsilon, index: null)
         : x.device.HoldsNumbers() ? nn.functional.layer_norm(x, [x.shape[^1]], weight, bias, epsilon)
-        : ((x - x.mean([-1L], keepdim: true)) * weight).Add(bias);
+        : (x - x.mean([-1L], keepdim: true)) * weight;
 
     /// <summary>
     /// Rotary embedding of heads <c>[batch, seq, heads, head]</c>: <c>x cosine + (x with its halves swapped) sine</c> over the first

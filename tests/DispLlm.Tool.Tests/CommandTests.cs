@@ -7,6 +7,17 @@ public sealed class CommandTests(PrunedModelFolder folder) : IClassFixture<Prune
     private const string Color = "\u001b\\[(3|4|9)[0-9;]*m";
 
     [Fact]
+    public async Task Families_lists_every_model_type_that_is_read()
+    {
+        var families = (JsonArray)(await folder.RunAsync("families", "--json")).With(0).Json["families"]!;
+        Assert.Equal(
+            ModelFamilies.BuiltIn.ModelTypes,
+            families.SelectMany(family => (JsonArray)family!["model_types"]!).Select(type => (string)type!).Order(StringComparer.Ordinal));
+        string text = (await folder.RunAsync("families")).With(0).Out;
+        Assert.All(ModelFamilies.BuiltIn.ModelTypes, type => Assert.Contains(type, text, StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void Prune_writes_next_to_the_model_and_prints_json()
     {
         var json = folder.Pruned.Json;

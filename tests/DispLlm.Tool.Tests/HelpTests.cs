@@ -4,7 +4,7 @@ namespace DispLlm.Tool.Tests;
 
 public sealed partial class HelpTests(TestFolder folder) : IClassFixture<TestFolder>
 {
-    public static TheoryData<string> Commands => ["prune", "plan", "apply", "inspect", "eval", "generate"];
+    public static TheoryData<string> Commands => ["prune", "plan", "apply", "inspect", "eval", "generate", "families"];
 
     [Fact]
     public async Task Help_lists_commands_and_exit_codes()
@@ -12,7 +12,7 @@ public sealed partial class HelpTests(TestFolder folder) : IClassFixture<TestFol
         var help = (await folder.RunAsync("--help")).With(0).Out;
         foreach (string command in Commands.Select(row => row.Data))
         {
-            Assert.Matches($@"(?m)^  {command} <.*> +\S", help);
+            Assert.Matches($@"(?m)^  {command} (<.*>)? *\S", help);
         }
 
         foreach (int code in (int[])[0, 1, 2, 3, 4, 70, 130, 143])

@@ -29,7 +29,7 @@ mkdir -p "$work/app/models" && cd "$work/app"
 for model in Llama-2-7b-hf SmolLM2-135M; do
   ln -s "$root/samples/PruneFirstModel/model" "models/$model"
 done
-ln -s "$root/samples/AddYourOwnFamily/model" models/gpt-neox
+ln -s "$root/samples/AddYourOwnFamily/model" models/seed-oss
 cat "$root"/docs/*.md | tee wiki.train.txt > calibration.txt
 cp "$root/docs/method.md" test.txt
 

@@ -134,6 +134,33 @@ public sealed class CheckpointFolder : IDisposable
     /// <summary>A slice of a tensor's bytes in the mapped shard, not copied, valid until <see cref="Dispose"/>.</summary>
     internal ReadOnlySpan<byte> Bytes(string name, long offset, int count) => FindFile(name).Bytes(name, offset, count);
 
+    /// <summary>Whether the checkpoint holds a tensor whose type, shape or bytes are not those of another.</summary>
+    internal bool HoldsAnother(string name, string other)
+    {
+        const int Piece = 1 << 24;
+        if (!Contains(name) || !Contains(other))
+        {
+            return Contains(name);
+        }
+
+        var (mine, its) = (Info(name), Info(other));
+        if (mine.Type != its.Type || !mine.Shape.SequenceEqual(its.Shape))
+        {
+            return true;
+        }
+
+        for (long offset = 0; offset < mine.ByteCount; offset += Piece)
+        {
+            int count = (int)Math.Min(Piece, mine.ByteCount - offset);
+            if (!Bytes(name, offset, count).SequenceEqual(Bytes(other, offset, count)))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
     /// <summary>Opens every shard now, so that a damaged download is found before hours of work.</summary>
     /// <exception cref="CheckpointException">A shard is missing, damaged, or does not hold what the index says.</exception>
     public void OpenAll()

@@ -13,12 +13,14 @@ public sealed class ModelConfig
 {
     private readonly JsonElement _json;
     private readonly string _prefix;
+    private readonly HashSet<string>? _read;
 
-    private ModelConfig(JsonElement json, string file, string prefix)
+    private ModelConfig(JsonElement json, string file, string prefix, HashSet<string>? read = null)
     {
         _json = json;
         File = file;
         _prefix = prefix;
+        _read = read;
     }
 
     /// <summary>Path of the file, as errors give it.</summary>
@@ -49,6 +51,29 @@ public sealed class ModelConfig
     /// <summary>Whether a key has a value other than <c>null</c>.</summary>
     /// <param name="key">The key.</param>
     public bool Has(string key) => Find(key) is not null;
+
+    /// <summary>Whether a key is there with the value <c>null</c>.</summary>
+    /// <param name="key">The key.</param>
+    public bool IsNull(string key) => _json.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.Null;
+
+    /// <summary>
+    /// Says that keys are known and change nothing, as copies of others do: a key that would change what a model computes, and that its
+    /// family does not read, is refused.
+    /// </summary>
+    /// <param name="keys">The keys.</param>
+    public void MarkRead(params ReadOnlySpan<string> keys)
+    {
+        foreach (string key in keys)
+        {
+            _read?.Add(_prefix + key);
+        }
+    }
+
+    /// <summary>A copy that remembers which keys are read. Not thread-safe.</summary>
+    internal ModelConfig Recording() => new(_json, File, _prefix, new HashSet<string>(StringComparer.Ordinal));
+
+    /// <summary>The keys of this level that have a value and have not been read since <see cref="Recording"/>.</summary>
+    internal IEnumerable<string> UnreadKeys => Keys.Where(key => _read?.Contains(_prefix + key) != true);
 
     /// <summary>A text.</summary>
     /// <param name="key">The key.</param>
@@ -139,25 +164,32 @@ public sealed class ModelConfig
         { } value => [ToInt(key, value)],
     };
 
+    /// <summary>A list of finite numbers above 0.</summary>
+    /// <param name="key">The key.</param>
+    /// <exception cref="CheckpointException">The key is absent, or its value is not a list of such numbers.</exception>
+    public IReadOnlyList<double> GetPositiveDoubles(string key)
+    {
+        if (Find(key) is not { } value)
+        {
+            throw Missing(key, "a list of numbers");
+        }
+
+        static bool IsPositive(JsonElement item) => item.ValueKind == JsonValueKind.Number && item.TryGetDouble(out double number)
+            && number > 0 && double.IsFinite(number);
+        return value.ValueKind == JsonValueKind.Array && value.EnumerateArray().All(IsPositive)
+            ? [.. value.EnumerateArray().Select(item => item.GetDouble())]
+            : throw Invalid(key, "A list of numbers above 0 is expected.");
+    }
+
     /// <summary>A nested object; errors about its keys name them with the object's key before a dot.</summary>
     /// <param name="key">The key.</param>
     /// <returns>The object, or null if the key is absent.</returns>
     /// <exception cref="CheckpointException">The value is not an object.</exception>
     public ModelConfig? TryGetSection(string key) => Find(key) is { } value
         ? value.ValueKind == JsonValueKind.Object
-            ? new ModelConfig(value, File, $"{_prefix}{key}.")
+            ? new ModelConfig(value, File, $"{_prefix}{key}.", _read)
             : throw Invalid(key, "An object is expected.")
         : null;
-
-    /// <summary>A copy without a key, for a reader that passes the configuration on to another that would refuse the key.</summary>
-    /// <param name="key">The key.</param>
-    public ModelConfig Without(string key)
-    {
-        ArgumentNullException.ThrowIfNull(key);
-        var json = ToJson();
-        json.Remove(key);
-        return new(JsonSerializer.SerializeToElement(json), File, _prefix);
-    }
 
     /// <summary>A key's value as the file writes it, for messages; null if the key is absent.</summary>
     /// <param name="key">The key.</param>
@@ -179,6 +211,7 @@ public sealed class ModelConfig
     private JsonElement? Find(string key)
     {
         ArgumentNullException.ThrowIfNull(key);
+        _read?.Add(_prefix + key);
         return _json.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;
     }
 

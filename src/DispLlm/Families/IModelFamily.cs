@@ -31,7 +31,10 @@ public interface IModelFamily
     /// <exception cref="CheckpointException">A value is missing or of the wrong kind; it is named.</exception>
     DecoderSpec ReadSpec(ModelConfig config);
 
-    /// <summary>Name of the module that holds a weight, without <c>.weight</c> or <c>.bias</c>.</summary>
+    /// <summary>
+    /// Name of the module that holds a weight, without <c>.weight</c> or <c>.bias</c>. Query, key and value may share one, and so may gate
+    /// and up: then one tensor holds their rows. Where every head has a tensor of its own, <c>{1}</c> stands for the head's index.
+    /// </summary>
     /// <param name="role">What the weight does.</param>
     /// <param name="block">The block's index from 0; ignored for roles outside blocks.</param>
     /// <exception cref="ArgumentOutOfRangeException">No model of the family has such a weight.</exception>

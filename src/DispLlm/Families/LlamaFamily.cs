@@ -8,9 +8,6 @@ public class LlamaFamily : HuggingFaceDecoderFamily
 {
     private static readonly DecoderConfigKeys s_keys = new();
 
-    // Keys of relatives of LLaMA that would be ignored in silence, were they not looked for.
-    private static readonly string[] s_factors = ["embedding_multiplier", "residual_multiplier", "logits_scaling", "logit_scale"];
-
     /// <inheritdoc/>
     public override string Name => "llama";
 
@@ -23,36 +20,12 @@ public class LlamaFamily : HuggingFaceDecoderFamily
         "LLaMA-2 7B");
 
     /// <inheritdoc/>
-    protected override IReadOnlyDictionary<WeightRole, string> ModuleNames { get; } = new Dictionary<WeightRole, string>
-    {
-        [WeightRole.TokenEmbedding] = "model.embed_tokens",
-        [WeightRole.AttentionNorm] = "model.layers.{0}.input_layernorm",
-        [WeightRole.Query] = "model.layers.{0}.self_attn.q_proj",
-        [WeightRole.Key] = "model.layers.{0}.self_attn.k_proj",
-        [WeightRole.Value] = "model.layers.{0}.self_attn.v_proj",
-        [WeightRole.AttentionOutput] = "model.layers.{0}.self_attn.o_proj",
-        [WeightRole.MlpNorm] = "model.layers.{0}.post_attention_layernorm",
-        [WeightRole.MlpGate] = "model.layers.{0}.mlp.gate_proj",
-        [WeightRole.MlpUp] = "model.layers.{0}.mlp.up_proj",
-        [WeightRole.MlpDown] = "model.layers.{0}.mlp.down_proj",
-        [WeightRole.FinalNorm] = "model.norm",
-        [WeightRole.Head] = "lm_head",
-    };
+    protected override IReadOnlyDictionary<WeightRole, string> ModuleNames => LlamaNames;
 
     /// <inheritdoc/>
     public override DecoderSpec ReadSpec(ModelConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
-        foreach (string key in s_factors.Where(key => config.GetDouble(key, 1) != 1))
-        {
-            throw config.Unsupported(key, "only 1 is computed here");
-        }
-
-        if (config.Has("sliding_window"))
-        {
-            throw config.Unsupported("sliding_window", "attention over a sliding window is not computed here");
-        }
-
         bool attentionBias = config.GetBool("attention_bias", false);
         var spec = ReadDecoder(config, s_keys) with
         {

@@ -8,7 +8,12 @@ public sealed class ModelFamilies
     private ModelFamilies(Dictionary<string, IModelFamily> byModelType) => _byModelType = byModelType;
 
     /// <summary>The families that come with the library.</summary>
-    public static ModelFamilies BuiltIn { get; } = new ModelFamilies([]).Add(new LlamaFamily()).Add(new OptFamily()).Add(new PhiFamily());
+    public static ModelFamilies BuiltIn { get; } = new IModelFamily[]
+    {
+        new CohereFamily(), new GemmaFamily(), new Gemma2Family(), new Gemma3Family(), new Glm4Family(), new Gpt2Family(), new GptNeoxFamily(),
+        new GraniteFamily(), new LlamaFamily(), new MistralFamily(), new Olmo2Family(), new Olmo3Family(), new OptFamily(), new PhiFamily(),
+        new Phi3Family(), new Qwen2Family(), new Qwen3Family(), new SmolLm3Family(), new StableLmFamily(), new Starcoder2Family(),
+    }.Aggregate(new ModelFamilies([]), (families, family) => families.Add(family));
 
     /// <summary>The <c>model_type</c> values that are known, in alphabetical order.</summary>
     public IReadOnlyList<string> ModelTypes => [.. _byModelType.Keys.Order(StringComparer.Ordinal)];
@@ -60,7 +65,7 @@ public sealed class ModelFamilies
         string type = config.GetString("model_type");
         return _byModelType.TryGetValue(type, out var family)
             ? family
-            : throw config.Unsupported("model_type", $"known are {string.Join(", ", ModelTypes)}; add a family with ModelFamilies.Add");
+            : throw config.Unsupported("model_type", $"known are {string.Join(", ", ModelTypes)}; {NearestFamily.Advise(config, All)}");
     }
 
     /// <summary>The family of a name, as pruned checkpoints record it; null where there is none.</summary>
@@ -71,7 +76,7 @@ public sealed class ModelFamilies
     private static void Try(IModelFamily family)
     {
         DecoderSpec spec;
-        IReadOnlyList<CheckpointParameter> parameters;
+        IReadOnlyList<CheckpointTensor> tensors;
         try
         {
             if (!family.ModelTypes.Contains(family.Example.GetString("model_type")))
@@ -82,22 +87,22 @@ public sealed class ModelFamilies
 
             // Two blocks are enough to see whether names tell blocks apart.
             spec = DecoderSpec.Read(family.Example, family);
-            parameters = [.. ParameterCatalog.CheckpointParameters(spec with { NumLayers = Math.Min(2, spec.NumLayers) }, family)];
+            tensors = [.. ParameterCatalog.CheckpointTensors(spec with { NumLayers = Math.Min(2, spec.NumLayers) }, family)];
         }
         catch (Exception e) when (e is DispLlmException or ArgumentOutOfRangeException)
         {
             throw new ArgumentException($"Family '{family.Name}' fails on its own example. {e.Message}", nameof(family), e);
         }
 
-        var names = new Dictionary<string, CheckpointParameter>(StringComparer.Ordinal);
-        foreach (var parameter in parameters)
+        var names = new Dictionary<string, CheckpointTensor>(StringComparer.Ordinal);
+        foreach (var tensor in tensors)
         {
-            if (!names.TryAdd(parameter.Name, parameter))
+            if (!names.TryAdd(tensor.Name, tensor))
             {
                 throw new ArgumentException(
-                    $"Family '{family.Name}' gives the name '{parameter.Name}' to {names[parameter.Name].Role} of "
-                    + $"block {names[parameter.Name].Block} "
-                    + $"and to {parameter.Role} of block {parameter.Block}.",
+                    $"Family '{family.Name}' gives the name '{tensor.Name}' to {names[tensor.Name].Role} of "
+                    + $"block {names[tensor.Name].Block} "
+                    + $"and to {tensor.Role} of block {tensor.Block}.",
                     nameof(family));
             }
         }

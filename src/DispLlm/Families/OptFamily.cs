@@ -4,7 +4,7 @@ namespace DispLlm.Modeling;
 /// OPT, 125M to 66B: learned positions, layer norms with biases, a plain MLP. OPT-350M alone has its norms after the residual sums and an
 /// embedding that is narrower than the residual stream. Immutable and safe from several threads.
 /// </summary>
-public sealed class OptFamily : HuggingFaceDecoderFamily
+public class OptFamily : HuggingFaceDecoderFamily
 {
     private const double NormEpsilon = 1e-5;
 
@@ -16,6 +16,7 @@ public sealed class OptFamily : HuggingFaceDecoderFamily
         IntermediateSize = "ffn_dim",
         Activation = "activation_function",
         DefaultActivation = "relu",
+        RotaryTheta = "",
         DefaultTieWordEmbeddings = true,
     };
 
@@ -72,7 +73,6 @@ public sealed class OptFamily : HuggingFaceDecoderFamily
             NormEpsilon = NormEpsilon,
             NormPlacement = normBefore ? NormPlacement.PreNorm : NormPlacement.PostNorm,
             FinalNorm = normBefore && !config.GetBool("_remove_final_layer_norm", false),
-            Rotary = null,
             LearnedPositions = new LearnedPositionsSpec(PositionOffset),
             QueryKeyValueBias = bias,
             AttentionOutputBias = bias,

@@ -1,28 +1,20 @@
 namespace DispLlm.Modeling;
 
-/// <summary>One tensor that a spec asks for, before a family has named it.</summary>
+/// <summary>One parameter that a spec asks for, before a family has named it.</summary>
 /// <param name="Role">What it does.</param>
 /// <param name="Block">The block's index from 0; -1 outside blocks.</param>
 /// <param name="IsBias">Whether it is the bias that goes with the role's weight.</param>
 /// <param name="Shape">Its dense shape.</param>
 public sealed record ParameterDescriptor(WeightRole Role, int Block, bool IsBias, IReadOnlyList<long> Shape);
 
-/// <summary>One tensor that a model consists of.</summary>
-/// <param name="Role">What it does.</param>
-/// <param name="Block">The block's index from 0; -1 outside blocks.</param>
-/// <param name="IsBias">Whether it is the bias that goes with the role's weight.</param>
-/// <param name="Name">Its name in the checkpoint.</param>
-/// <param name="Shape">Its dense shape.</param>
-internal sealed record CheckpointParameter(WeightRole Role, int Block, bool IsBias, string Name, IReadOnlyList<long> Shape);
-
 /// <summary>
-/// Lists every tensor that a checkpoint of a spec has to hold, with its dense shape. Reading, counting and cutting go by this one list.
-/// Thread-safe.
+/// Lists every parameter of a spec with its dense shape, and every tensor in which a checkpoint holds them. Reading, counting and cutting go
+/// by this one list. Thread-safe.
 /// </summary>
 public static class ParameterCatalog
 {
     /// <summary>
-    /// The tensors that a spec asks for, in the order of the data flow. They are listed lazily: a damaged configuration with two billion
+    /// The parameters that a spec asks for, in the order of the data flow. They are listed lazily: a damaged configuration with two billion
     /// blocks fails at its first missing tensor, not for lack of memory.
     /// </summary>
     /// <param name="spec">The model's spec.</param>
@@ -34,7 +26,7 @@ public static class ParameterCatalog
             .Concat(AfterBlocks(spec));
     }
 
-    /// <summary>The tensors of one block, in the order of the data flow.</summary>
+    /// <summary>The parameters of one block, in the order of the data flow.</summary>
     /// <param name="spec">The model's spec.</param>
     /// <param name="block">The block's index from 0.</param>
     public static IReadOnlyList<ParameterDescriptor> BlockParameters(DecoderSpec spec, int block)
@@ -45,26 +37,29 @@ public static class ParameterCatalog
         void Add(WeightRole role, bool bias, params long[] shape) => parts.AddRange(WithBias(role, block, bias, shape));
         void AddNorm(WeightRole role, long size) => parts.AddRange(Norm(spec, role, block, size));
 
-        AddNorm(WeightRole.AttentionNorm, d);
-        if (spec.QueryKeyValueLayout == QueryKeyValueLayout.Separate)
+        bool hasNorm = spec.NormPlacement != NormPlacement.OutputNorm;
+        if (hasNorm)
         {
-            Add(WeightRole.Query, spec.QueryKeyValueBias, spec.QuerySize, d);
-            Add(WeightRole.Key, spec.QueryKeyValueBias, spec.KeyValueSize, d);
-            Add(WeightRole.Value, spec.QueryKeyValueBias, spec.KeyValueSize, d);
-        }
-        else
-        {
-            Add(WeightRole.QueryKeyValue, spec.QueryKeyValueBias, 3L * spec.QuerySize, d);
+            AddNorm(WeightRole.AttentionNorm, d);
         }
 
-        if (spec.QueryKeyNorm)
+        Add(WeightRole.Query, spec.QueryKeyValueBias, spec.QuerySize, d);
+        Add(WeightRole.Key, spec.QueryKeyValueBias, spec.KeyValueSize, d);
+        Add(WeightRole.Value, spec.QueryKeyValueBias, spec.KeyValueSize, d);
+        if (spec.QueryKeyNorm != QueryKeyNorm.None)
         {
-            AddNorm(WeightRole.QueryNorm, spec.HeadDim);
-            AddNorm(WeightRole.KeyNorm, spec.HeadDim);
+            bool isShared = spec.QueryKeyNorm == QueryKeyNorm.SharedByHeads, hasBias = spec.QueryKeyNormBias;
+            parts.AddRange(WithBias(WeightRole.QueryNorm, block, hasBias, isShared ? spec.HeadDim : spec.QuerySize));
+            parts.AddRange(WithBias(WeightRole.KeyNorm, block, hasBias, isShared ? spec.HeadDim : spec.KeyValueSize));
         }
 
         Add(WeightRole.AttentionOutput, spec.AttentionOutputBias, d, spec.QuerySize);
-        if (spec.Residual != ResidualLayout.ParallelSharedNorm)
+        if (spec.HasOutputNorms)
+        {
+            AddNorm(WeightRole.AttentionOutputNorm, d);
+        }
+
+        if (hasNorm && spec.Residual != ResidualLayout.ParallelSharedNorm)
         {
             AddNorm(WeightRole.MlpNorm, d);
         }
@@ -76,18 +71,22 @@ public static class ParameterCatalog
 
         Add(WeightRole.MlpUp, spec.MlpBias, spec.IntermediateSize, d);
         Add(WeightRole.MlpDown, spec.MlpBias, d, spec.IntermediateSize);
+        if (spec.HasOutputNorms)
+        {
+            AddNorm(WeightRole.MlpOutputNorm, d);
+        }
+
         return parts;
     }
 
     /// <summary>The tensors of a model under the family's own names, in the order of the data flow.</summary>
     /// <param name="spec">The model's spec.</param>
     /// <param name="family">The family that names them.</param>
-    internal static IEnumerable<CheckpointParameter> CheckpointParameters(DecoderSpec spec, IModelFamily family)
+    /// <exception cref="ArgumentException">The family gives one name to weights that no tensor holds together; they are named.</exception>
+    internal static IEnumerable<CheckpointTensor> CheckpointTensors(DecoderSpec spec, IModelFamily family)
     {
         ArgumentNullException.ThrowIfNull(family);
-        return Parameters(spec).Select(part =>
-            new CheckpointParameter(
-                part.Role, part.Block, part.IsBias, TensorName(part.Role, part.Block, part.IsBias, family), part.Shape));
+        return new CheckpointLayout(spec, family).Tensors();
     }
 
     /// <summary>
@@ -97,10 +96,10 @@ public static class ParameterCatalog
     /// <param name="spec">The model's spec.</param>
     /// <param name="family">The family that names them.</param>
     /// <param name="folder">The checkpoint.</param>
-    internal static IEnumerable<CheckpointParameter> CheckpointParameters(DecoderSpec spec, IModelFamily family, CheckpointFolder folder)
+    internal static IEnumerable<CheckpointTensor> CheckpointTensors(DecoderSpec spec, IModelFamily family, CheckpointFolder folder)
     {
         ArgumentNullException.ThrowIfNull(folder);
-        return CheckpointParameters(spec, family).Select(parameter => parameter with { Name = NameIn(folder, parameter.Name, family) });
+        return CheckpointTensors(spec, family).Select(tensor => tensor with { Name = NameIn(folder, tensor.Name, family) });
     }
 
     internal static string NameIn(CheckpointFolder folder, string name, IModelFamily family)
@@ -159,7 +158,7 @@ public static class ParameterCatalog
     }
 
     private static IEnumerable<ParameterDescriptor> Norm(DecoderSpec spec, WeightRole role, int block, long size) =>
-        WithBias(role, block, spec.Norm == NormKind.LayerNorm, size);
+        WithBias(role, block, spec.Norm == NormKind.LayerNorm && spec.NormBias, size);
 
     private static IEnumerable<ParameterDescriptor> WithBias(WeightRole role, int block, bool bias, params long[] shape)
     {

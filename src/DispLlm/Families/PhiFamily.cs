@@ -4,7 +4,7 @@ namespace DispLlm.Modeling;
 /// Phi-1, 1.5 and 2: attention and MLP in parallel from one layer norm, a part of each head rotated, a plain MLP, biases everywhere.
 /// Immutable and safe from several threads.
 /// </summary>
-public sealed class PhiFamily : HuggingFaceDecoderFamily
+public class PhiFamily : HuggingFaceDecoderFamily
 {
     private static readonly DecoderConfigKeys s_keys = new()
     {
@@ -26,21 +26,14 @@ public sealed class PhiFamily : HuggingFaceDecoderFamily
         "Phi-1.5");
 
     /// <inheritdoc/>
-    protected override IReadOnlyDictionary<WeightRole, string> ModuleNames { get; } = new Dictionary<WeightRole, string>
-    {
-        [WeightRole.TokenEmbedding] = "model.embed_tokens",
-        [WeightRole.AttentionNorm] = "model.layers.{0}.input_layernorm",
-        [WeightRole.Query] = "model.layers.{0}.self_attn.q_proj",
-        [WeightRole.Key] = "model.layers.{0}.self_attn.k_proj",
-        [WeightRole.Value] = "model.layers.{0}.self_attn.v_proj",
-        [WeightRole.QueryNorm] = "model.layers.{0}.self_attn.q_layernorm",
-        [WeightRole.KeyNorm] = "model.layers.{0}.self_attn.k_layernorm",
-        [WeightRole.AttentionOutput] = "model.layers.{0}.self_attn.dense",
-        [WeightRole.MlpUp] = "model.layers.{0}.mlp.fc1",
-        [WeightRole.MlpDown] = "model.layers.{0}.mlp.fc2",
-        [WeightRole.FinalNorm] = "model.final_layernorm",
-        [WeightRole.Head] = "lm_head",
-    };
+    protected override IReadOnlyDictionary<WeightRole, string> ModuleNames { get; } = With(
+        LlamaNames,
+        (WeightRole.QueryNorm, "model.layers.{0}.self_attn.q_layernorm"),
+        (WeightRole.KeyNorm, "model.layers.{0}.self_attn.k_layernorm"),
+        (WeightRole.AttentionOutput, "model.layers.{0}.self_attn.dense"),
+        (WeightRole.MlpUp, "model.layers.{0}.mlp.fc1"),
+        (WeightRole.MlpDown, "model.layers.{0}.mlp.fc2"),
+        (WeightRole.FinalNorm, "model.final_layernorm"));
 
     /// <inheritdoc/>
     public override DecoderSpec ReadSpec(ModelConfig config)
@@ -51,7 +44,8 @@ public sealed class PhiFamily : HuggingFaceDecoderFamily
             GatedMlp = false,
             Norm = NormKind.LayerNorm,
             Residual = ResidualLayout.ParallelSharedNorm,
-            QueryKeyNorm = config.GetBool("qk_layernorm", false),
+            QueryKeyNorm = config.GetBool("qk_layernorm", false) ? QueryKeyNorm.SharedByHeads : QueryKeyNorm.None,
+            QueryKeyNormBias = true,
             QueryKeyValueBias = true,
             AttentionOutputBias = true,
             MlpBias = true,

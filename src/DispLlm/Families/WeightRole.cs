@@ -15,9 +15,6 @@ public enum WeightRole
     /// <summary>Norm of attention, <c>[hidden]</c>; of the whole block where attention and MLP share one.</summary>
     AttentionNorm,
 
-    /// <summary>Queries, keys and values as one projection, <c>[3 * heads * head, hidden]</c>. Site S1 cuts its columns.</summary>
-    QueryKeyValue,
-
     /// <summary>Query projection, <c>[heads * head, hidden]</c>. Site S1 cuts its columns.</summary>
     Query,
 
@@ -27,14 +24,17 @@ public enum WeightRole
     /// <summary>Value projection, <c>[kv heads * head, hidden]</c>. Site S1 cuts its columns.</summary>
     Value,
 
-    /// <summary>Norm of each head's queries, <c>[head]</c>.</summary>
+    /// <summary>Norm of queries: <c>[head]</c>, or <c>[heads * head]</c> where each feature has a weight of its own.</summary>
     QueryNorm,
 
-    /// <summary>Norm of each head's keys, <c>[head]</c>.</summary>
+    /// <summary>Norm of keys: <c>[head]</c>, or <c>[kv heads * head]</c>.</summary>
     KeyNorm,
 
     /// <summary>Attention output projection, <c>[hidden, heads * head]</c>. Site S2 cuts its rows.</summary>
     AttentionOutput,
+
+    /// <summary>Norm of what attention writes to the residual stream, <c>[hidden]</c>. Site S2 cuts it.</summary>
+    AttentionOutputNorm,
 
     /// <summary>Norm of the MLP, <c>[hidden]</c>.</summary>
     MlpNorm,
@@ -48,6 +48,9 @@ public enum WeightRole
     /// <summary>Down projection, <c>[hidden, mlp]</c>. S4 cuts its columns, S5 its rows.</summary>
     MlpDown,
 
+    /// <summary>Norm of what the MLP writes to the residual stream, <c>[hidden]</c>. Site S5 cuts it.</summary>
+    MlpOutputNorm,
+
     /// <summary>Norm before the head, <c>[hidden]</c>.</summary>
     FinalNorm,
 
@@ -56,4 +59,12 @@ public enum WeightRole
 
     /// <summary>Language-model head, <c>[vocab, embedding]</c>.</summary>
     Head,
+}
+
+/// <summary>What kind of weight a role is.</summary>
+internal static class WeightRoles
+{
+    /// <summary>Whether a weight multiplies normed features.</summary>
+    public static bool IsNorm(this WeightRole role) => role is WeightRole.AttentionNorm or WeightRole.AttentionOutputNorm
+        or WeightRole.MlpNorm or WeightRole.MlpOutputNorm or WeightRole.FinalNorm or WeightRole.QueryNorm or WeightRole.KeyNorm;
 }

@@ -20,6 +20,7 @@ internal sealed class Decoder : IDisposable
     private readonly SitePolicy[] _policies;
     private readonly NormLayer? _finalNorm;
     private readonly IDecodePath? _decodePath;
+    private readonly RotaryScaling? _changingAngles;
     private readonly List<IDisposable> _owned = [];
     private readonly UseCounter _uses = new(nameof(PrunableModel));
 
@@ -31,14 +32,14 @@ internal sealed class Decoder : IDisposable
         _layout = layout;
         _blocks = new DecoderBlock[spec.NumLayers];
         _policies = new SitePolicy[spec.NumLayers];
-        var tables = new Dictionary<string, RotaryEmbedding>(StringComparer.Ordinal);
+        var tables = new Dictionary<(string Device, RotarySpec Spec), RotaryEmbedding>();
         for (int block = 0; block < spec.NumLayers; block++)
         {
             var device = backend.GetBlockDevice(block, spec.NumLayers);
             RotaryEmbedding? rotary = null;
-            if (spec.Rotary is not null && !tables.TryGetValue(device.ToString(), out rotary))
+            if (spec.GetAttention(block).Rotary is { } embedding && !tables.TryGetValue((device.ToString(), embedding), out rotary))
             {
-                tables.Add(device.ToString(), rotary = Own(new RotaryEmbedding(spec.Rotary, device)));
+                tables.Add((device.ToString(), embedding), rotary = Own(new RotaryEmbedding(embedding, device)));
             }
 
             _blocks[block] = new DecoderBlock(spec, block, weights, rotary);
@@ -47,8 +48,14 @@ internal sealed class Decoder : IDisposable
                 : new PrunedPolicy(Own(BlockIndices.From(plan.Blocks[block], device)), plan.NormOrder);
         }
 
-        _finalNorm = spec.FinalNorm ? weights.Norm(spec, WeightRole.FinalNorm, -1) : null;
-        _decodePath = DecodePath.TryCreate(backend.Device);
+        _finalNorm = weights.TryNorm(spec, WeightRole.FinalNorm, -1);
+
+        LayerAttention[] attentions = [.. Enumerable.Range(0, spec.NumLayers).Select(spec.GetAttention).Distinct()];
+        _changingAngles = Array.Find(attentions, attention => attention.Rotary?.Scaling.DependsOnLength == true)?.Rotary!.Scaling;
+
+        // Attention over a part of the cache, with a cap or with angles that change takes separate operators.
+        bool isPlain = spec.AttentionSoftcap is null && _changingAngles is null && attentions.All(attention => attention.SlidingWindow is null);
+        _decodePath = isPlain ? DecodePath.TryCreate(backend.Device) : null;
     }
 
     /// <summary>Begins a call that uses the network.</summary>
@@ -60,6 +67,7 @@ internal sealed class Decoder : IDisposable
     public Tensor Logits(Tensor tokens, Gates? gates, bool lastOnly, KeyValueCache? cache = null)
     {
         using var scope = NewDisposeScope();
+        tokens = _changingAngles is { } scaling && cache is not null ? cache.Remember(tokens, scaling.Regime) : tokens;
         using var context = new ForwardContext(tokens.shape[1], cache);
         Tensor hidden = gates is { CheckpointActivations: true } ? CheckpointedHiddenStates(tokens, context, gates)
             : cache is not null && gates is null && tokens.shape[1] == 1 ? DecodeStep(tokens, context, cache)
@@ -211,6 +219,12 @@ internal sealed class Decoder : IDisposable
     {
         Tensor embedded = DeviceKernels.Embedding(_weights[WeightRole.TokenEmbedding, -1], tokens.On(_backend.Device));
         Tensor hidden = _spec.ProjectsEmbedding ? _weights.Projection(WeightRole.EmbeddingInput, -1).Apply(embedded) : embedded;
+        if (_spec.EmbeddingScale != 1)
+        {
+            // Rounded to the compute type first, as transformers has it.
+            hidden *= tensor(_spec.EmbeddingScale, ScalarType.Float64).to(hidden.dtype).to(hidden.device);
+        }
+
         return _spec.LearnedPositions is { } learned
             ? hidden.Add(DeviceKernels.Embedding(
                 _weights[WeightRole.PositionEmbedding, -1], context.Positions.On(_backend.Device).AddScalar((long)learned.Offset)))
@@ -222,7 +236,9 @@ internal sealed class Decoder : IDisposable
         Tensor normed = _finalNorm?.Apply(hidden) ?? hidden;
         Tensor features = _spec.ProjectsEmbedding ? _weights.Projection(WeightRole.EmbeddingOutput, -1).Apply(normed) : normed;
         var headRole = _spec.TieWordEmbeddings ? WeightRole.TokenEmbedding : WeightRole.Head;
-        return new Projection(_weights[headRole, -1], _weights.Bias(WeightRole.Head, -1)).Apply(features);
+        Tensor logits = new Projection(_weights[headRole, -1], _weights.Bias(WeightRole.Head, -1)).Apply(features);
+        logits = _spec.LogitScale == 1 ? logits : logits.MulScalar(_spec.LogitScale);
+        return _spec.LogitSoftcap is { } cap ? logits.DivScalar(cap).tanh().MulScalar(cap) : logits;
     }
 
     /// <summary>The gates of one block among all.</summary>

@@ -11,21 +11,37 @@ namespace DispLlm.Modeling;
 /// </summary>
 internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights weights, RotaryEmbedding? rotary)
 {
-    private readonly NormLayer _attentionNorm = weights.Norm(spec, WeightRole.AttentionNorm, index);
-    private readonly NormLayer _mlpNorm = weights.Norm(
+    private readonly NormLayer? _attentionNorm = weights.TryNorm(spec, WeightRole.AttentionNorm, index);
+    private readonly NormLayer? _mlpNorm = weights.TryNorm(
         spec, spec.Residual == ResidualLayout.ParallelSharedNorm ? WeightRole.AttentionNorm : WeightRole.MlpNorm, index);
 
-    private readonly QueryKeyValueProjection _queryKeyValue = QueryKeyValueProjection.Create(spec, weights, index);
-    private readonly NormLayer? _queryNorm = spec.QueryKeyNorm ? weights.Norm(spec, WeightRole.QueryNorm, index) : null;
-    private readonly NormLayer? _keyNorm = spec.QueryKeyNorm ? weights.Norm(spec, WeightRole.KeyNorm, index) : null;
-    private readonly Projection _output = weights.Projection(WeightRole.AttentionOutput, index);
+    private readonly Projection[] _queryKeyValue =
+    [
+        weights.Projection(WeightRole.Query, index), weights.Projection(WeightRole.Key, index), weights.Projection(WeightRole.Value, index),
+    ];
+
+    private readonly HeadNorm? _queryNorm = weights.TryHeadNorm(spec, WeightRole.QueryNorm, index);
+    private readonly HeadNorm? _keyNorm = weights.TryHeadNorm(spec, WeightRole.KeyNorm, index);
+
+    // Kernels divide scores by the root of the head's size.
+    private readonly double _queryScale = (spec.AttentionScale * Math.Sqrt(spec.HeadDim)) ?? 1;
+
+    private readonly BlockAttention _attention = new(
+        spec.HeadDim, rotary, spec.GetAttention(index).SlidingWindow, spec.AttentionSoftcap);
+
+    private readonly SublayerOutput _attentionOutput = new(
+        weights.Projection(WeightRole.AttentionOutput, index),
+        weights.TryNorm(spec, WeightRole.AttentionOutputNorm, index),
+        spec.ResidualScale);
+
     private readonly Projection[] _mlpInputs = spec.GatedMlp
         ? [weights.Projection(WeightRole.MlpGate, index), weights.Projection(WeightRole.MlpUp, index)]
         : [weights.Projection(WeightRole.MlpUp, index)];
 
-    private readonly Projection _down = weights.Projection(WeightRole.MlpDown, index);
+    private readonly SublayerOutput _mlpOutput = new(
+        weights.Projection(WeightRole.MlpDown, index), weights.TryNorm(spec, WeightRole.MlpOutputNorm, index), spec.ResidualScale);
 
-    private bool IsPreNorm => spec.NormPlacement == NormPlacement.PreNorm;
+    private bool IsPostNorm => spec.NormPlacement == NormPlacement.PostNorm;
 
     /// <summary>The output of the block, <c>[batch, seq, d]</c>. The caller disposes it.</summary>
     public Tensor Forward(Tensor hidden, SitePolicy policy, ForwardContext context)
@@ -39,42 +55,41 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
 
     /// <summary>The input of the query, key and value projections.</summary>
     public Tensor AttentionInput(Tensor hidden, SitePolicy policy) =>
-        policy.SelectInput(SelectionSite.AttentionInput, hidden, IsPreNorm ? _attentionNorm : null);
+        policy.SelectInput(SelectionSite.AttentionInput, hidden, IsPostNorm ? null : _attentionNorm);
 
     /// <summary>The attention of all heads, <c>[batch, seq, heads x head_dim]</c>: the input of the output projection.</summary>
     public Tensor Attend(Tensor input, SitePolicy policy, ForwardContext context)
     {
-        var projected = policy.ProjectInputs(SelectionSite.AttentionInput, input, _queryKeyValue.Projections);
-        if (_queryNorm is null && _keyNorm is null && context.Attention.TryDecode(index, projected, spec.HeadDim, rotary) is { } decoded)
+        var projected = policy.ProjectInputs(SelectionSite.AttentionInput, input, _queryKeyValue);
+        Tensor query = _queryNorm?.Apply(projected[0]) ?? projected[0], key = _keyNorm?.Apply(projected[1]) ?? projected[1];
+        query = _queryScale == 1 ? query : query.MulScalar(_queryScale);
+        if (context.Attention.TryDecode(index, _attention, [query, key, projected[2]]) is { } decoded)
         {
             return decoded;
         }
 
-        var (query, key, value) = _queryKeyValue.Split(projected);
-        query = _queryNorm?.Apply(query) ?? query;
-        key = _keyNorm?.Apply(key) ?? key;
-
+        Tensor Heads(Tensor x) => x.view(x.size(0), x.size(1), -1, spec.HeadDim).transpose(1, 2);
+        (query, key, Tensor value) = (Heads(query), Heads(key), Heads(projected[2]));
         if (rotary is not null)
         {
             var (cosine, sine) = context.Positions.RotaryCosSin(rotary, input.device, input.dtype);
-            query = RotaryEmbedding.Apply(query, cosine, sine);
-            key = RotaryEmbedding.Apply(key, cosine, sine);
+            (query, key) = (RotaryEmbedding.Apply(query, cosine, sine), RotaryEmbedding.Apply(key, cosine, sine));
         }
 
-        return context.Attention.Forward(index, query, key, value).transpose(1, 2).flatten(2);
+        return context.Attention.Forward(index, _attention, query, key, value).transpose(1, 2).flatten(2);
     }
 
     /// <summary>The residual stream after attention.</summary>
     public Tensor AddAttentionOutput(Tensor hidden, Tensor heads, SitePolicy policy)
     {
-        Tensor sum = policy.AddOutput(SelectionSite.AttentionOutput, hidden, heads, _output);
-        return IsPreNorm ? sum : _attentionNorm.Apply(sum);
+        Tensor sum = policy.AddOutput(SelectionSite.AttentionOutput, hidden, heads, _attentionOutput);
+        return IsPostNorm ? _attentionNorm!.Apply(sum) : sum;
     }
 
     /// <summary>The input of the MLP: from the residual stream after attention, or before it where both sublayers are parallel.</summary>
     public Tensor MlpInput(Tensor hidden, Tensor attended, SitePolicy policy) =>
         policy.SelectInput(
-            SelectionSite.MlpInput, spec.Residual == ResidualLayout.Sequential ? attended : hidden, IsPreNorm ? _mlpNorm : null);
+            SelectionSite.MlpInput, spec.Residual == ResidualLayout.Sequential ? attended : hidden, IsPostNorm ? null : _mlpNorm);
 
     /// <summary>The hidden features of the MLP, <c>[batch, seq, d_ff]</c>: the input of the down projection.</summary>
     public Tensor MlpHidden(Tensor input, SitePolicy policy)
@@ -86,8 +101,8 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     /// <summary>The residual stream after the MLP: the output of the block.</summary>
     public Tensor AddMlpOutput(Tensor attended, Tensor features, SitePolicy policy)
     {
-        Tensor sum = policy.AddOutput(SelectionSite.MlpOutput, attended, features, _down);
-        return IsPreNorm ? sum : _mlpNorm.Apply(sum);
+        Tensor sum = policy.AddOutput(SelectionSite.MlpOutput, attended, features, _mlpOutput);
+        return IsPostNorm ? _mlpNorm!.Apply(sum) : sum;
     }
 
     /// <summary>The hidden features of a gated MLP; the gate may be overwritten.</summary>

@@ -16,7 +16,13 @@ internal sealed class DecoderWeights : IDisposable
 
     public Projection Projection(WeightRole role, int block) => new(this[role, block], Bias(role, block));
 
-    public NormLayer Norm(DecoderSpec spec, WeightRole role, int block) => NormLayer.Create(spec, this[role, block], Bias(role, block));
+    /// <summary>A norm; null where the model has none.</summary>
+    public NormLayer? TryNorm(DecoderSpec spec, WeightRole role, int block) =>
+        _tensors.TryGetValue((role, block, false), out var weight) ? NormLayer.Create(spec, weight, Bias(role, block)) : null;
+
+    /// <summary>A norm of queries or keys; null where the model has none.</summary>
+    public HeadNorm? TryHeadNorm(DecoderSpec spec, WeightRole role, int block) =>
+        _tensors.TryGetValue((role, block, false), out var weight) ? new HeadNorm(spec, weight, Bias(role, block)) : null;
 
     /// <summary>
     /// Reads a checkpoint's tensors. Whatever is missing, left over or of another shape than the configuration asks for is named,
@@ -31,32 +37,46 @@ internal sealed class DecoderWeights : IDisposable
         bool mapped,
         CancellationToken cancellation)
     {
-        var parameters = ParameterCatalog.CheckpointParameters(spec, family, folder);
-        CheckNames(folder, parameters, family, plan);
-        return Create(parameters, parameter =>
+        var tensors = ParameterCatalog.CheckpointTensors(spec, family, folder);
+        CheckNames(folder, tensors, family, plan);
+        var weights = new DecoderWeights();
+        try
         {
-            cancellation.ThrowIfCancellationRequested();
-            var device = GetDevice(parameter, spec, backend);
-            return mapped
-                ? folder.Map(parameter.Name, device, backend.ComputeType)
-                : folder.Read(parameter.Name, device, backend.ComputeType);
-        });
+            foreach (var tensor in tensors)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                using var scope = NewDisposeScope();
+                var device = GetDevice(tensor.Block, spec, backend);
+                Tensor stored = mapped
+                    ? folder.Map(tensor.Name, device, backend.ComputeType)
+                    : folder.Read(tensor.Name, device, backend.ComputeType);
+                foreach (var (part, value) in tensor.Prune(plan).Split(stored))
+                {
+                    weights.Add(part.Parameter, ReferenceEquals(value, stored) ? stored : value.alias(), spec, part.FirstRow > 0);
+                }
+            }
+        }
+        catch
+        {
+            weights.Dispose();
+            throw;
+        }
+
+        return weights;
     }
 
     /// <summary>Uninitialized weights of the right shapes, for the <c>meta</c> device.</summary>
-    public static DecoderWeights Empty(DecoderSpec spec, IModelFamily family, ITensorBackend backend) => Create(
-        ParameterCatalog.CheckpointParameters(spec, family),
-        parameter => empty([.. parameter.Shape], backend.ComputeType, GetDevice(parameter, spec, backend)));
+    public static DecoderWeights Empty(DecoderSpec spec, ITensorBackend backend) => Create(
+        spec, parameter => empty([.. parameter.Shape], backend.ComputeType, GetDevice(parameter.Block, spec, backend)));
 
     /// <summary>
     /// The weights that a plan keeps, with its feature scales multiplied in. Tensors outside blocks share memory with these.
     /// </summary>
     /// <param name="spec">The spec of these dense weights.</param>
-    /// <param name="family">The family that names them.</param>
     /// <param name="plan">A plan for the spec.</param>
     /// <param name="reconstructed">Gives a weight, in its pruned shape, to be taken in place of the slice; null for none.</param>
-    public DecoderWeights Prune(DecoderSpec spec, IModelFamily family, SelectionPlan plan, Func<WeightRole, int, Tensor?>? reconstructed) =>
-        Create(ParameterCatalog.CheckpointParameters(spec, family), parameter =>
+    public DecoderWeights Prune(DecoderSpec spec, SelectionPlan plan, Func<WeightRole, int, Tensor?>? reconstructed) =>
+        Create(spec, parameter =>
         {
             Tensor dense = _tensors[(parameter.Role, parameter.Block, parameter.IsBias)];
             return parameter.Block < 0 ? dense.alias()
@@ -87,15 +107,31 @@ internal sealed class DecoderWeights : IDisposable
         return copy;
     }
 
-    private static Device GetDevice(CheckpointParameter parameter, DecoderSpec spec, ITensorBackend backend) =>
-        parameter.Block < 0 ? backend.Device : backend.GetBlockDevice(parameter.Block, spec.NumLayers);
+    private static Device GetDevice(int block, DecoderSpec spec, ITensorBackend backend) =>
+        block < 0 ? backend.Device : backend.GetBlockDevice(block, spec.NumLayers);
 
-    private static DecoderWeights Create(IEnumerable<CheckpointParameter> parameters, Func<CheckpointParameter, Tensor> create)
+    /// <summary>Adds a parameter, or further rows of one.</summary>
+    private void Add(ParameterDescriptor parameter, Tensor value, DecoderSpec spec, bool isFurther)
+    {
+        var key = (parameter.Role, parameter.Block, parameter.IsBias);
+        value = spec.NormWeightOffset != 0 && !parameter.IsBias && parameter.Role.IsNorm() ? value.AddScalar(spec.NormWeightOffset) : value;
+        if (isFurther)
+        {
+            using Tensor before = _tensors[key];
+            _tensors[key] = cat([before, value]).DetachFromDisposeScope();
+        }
+        else
+        {
+            _tensors.Add(key, value.DetachFromDisposeScope());
+        }
+    }
+
+    private static DecoderWeights Create(DecoderSpec spec, Func<ParameterDescriptor, Tensor> create)
     {
         var weights = new DecoderWeights();
         try
         {
-            foreach (var parameter in parameters)
+            foreach (var parameter in ParameterCatalog.Parameters(spec))
             {
                 using var scope = NewDisposeScope();
                 weights._tensors.Add((parameter.Role, parameter.Block, parameter.IsBias), create(parameter).DetachFromDisposeScope());
@@ -111,31 +147,31 @@ internal sealed class DecoderWeights : IDisposable
     }
 
     /// <summary>Names what is missing, left over or misshapen.</summary>
-    public static void CheckNames(CheckpointFolder folder, IEnumerable<CheckpointParameter> slots, IModelFamily family, SelectionPlan? plan)
+    public static void CheckNames(CheckpointFolder folder, IEnumerable<CheckpointTensor> tensors, IModelFamily family, SelectionPlan? plan)
     {
         var expected = new HashSet<string>(StringComparer.Ordinal);
-        foreach (var slot in slots)
+        foreach (var tensor in tensors)
         {
-            expected.Add(slot.Name);
-            if (!folder.Contains(slot.Name))
+            expected.Add(tensor.Name);
+            if (!folder.Contains(tensor.Name))
             {
                 throw new CheckpointException(
-                    folder.FolderPath, slot.Name,
-                    $"the checkpoint holds no tensor '{slot.Name}', which its config.json asks for. Is it complete, and of this model?");
+                    folder.FolderPath, tensor.Name,
+                    $"the checkpoint holds no tensor '{tensor.Name}', which its config.json asks for. Is it complete, and of this model?");
             }
 
-            long[] shape = PrunedAxes.PrunedShape(slot, slot.Block < 0 ? null : plan?.Blocks[slot.Block]);
-            if (!folder.Info(slot.Name).Shape.SequenceEqual(shape))
+            var shape = tensor.Prune(plan).Shape;
+            if (!folder.Info(tensor.Name).Shape.SequenceEqual(shape))
             {
                 throw new CheckpointException(
                     folder.FolderPath,
-                    slot.Name,
-                    $"tensor '{slot.Name}' is [{string.Join(", ", folder.Info(slot.Name).Shape)}], but config.json asks for "
+                    tensor.Name,
+                    $"tensor '{tensor.Name}' is [{string.Join(", ", folder.Info(tensor.Name).Shape)}], but config.json asks for "
                         + $"[{string.Join(", ", shape)}].");
             }
         }
 
-        // A tied head may be stored a second time; then it is the embedding's weight, and the embedding is read.
+        // A tied head may be stored a second time; if it differed, the spec would not call it tied.
         string tiedHead = ParameterCatalog.TensorName(WeightRole.Head, -1, isBias: false, family);
         foreach (string name in folder.TensorNames)
         {

@@ -23,7 +23,7 @@ internal sealed class ForwardContext : IDisposable
     public ForwardContext(SequenceLayout layout)
     {
         Positions = PositionIds.FromTensor(layout.PositionIds);
-        _mask = AttentionMask.FromTensor(layout.AttentionMask);
+        _mask = AttentionMask.FromTensor(layout.AttentionMask, layout.PositionIds);
         Attention = new Attention(_mask, layout.PositionIds.shape[1], null, null);
     }
 

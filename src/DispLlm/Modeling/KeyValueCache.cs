@@ -20,6 +20,8 @@ public sealed class KeyValueCache : IDisposable, IKeyValueMemory
     private readonly int[]? _padding;
     private readonly UseCounter _uses = new(nameof(KeyValueCache));
     private IDecodeState? _decodeState;
+    private Tensor? _tokens;
+    private long _readLength;
     private long _capacity;
 
     internal KeyValueCache(object model, int blocks, long limit, IReadOnlyList<int>? padding)
@@ -77,6 +79,7 @@ public sealed class KeyValueCache : IDisposable, IKeyValueMemory
         }
 
         _decodeState?.Dispose();
+        _tokens?.Dispose();
         for (int i = 0; i < _blocks.Length; i++)
         {
             _blocks[i]?.Key.Dispose();
@@ -92,6 +95,26 @@ public sealed class KeyValueCache : IDisposable, IKeyValueMemory
 
     /// <summary>Whether a model has created this cache. Another model's keys have other heads or another type.</summary>
     internal bool BelongsTo(object model) => ReferenceEquals(model, _model);
+
+    /// <summary>
+    /// Remembers tokens <c>[batch, seq]</c> that are about to be read, for a model whose rotary angles depend on the length of the
+    /// sequence. Where these angles become others, what is held is of no use: it is dropped, and all tokens are to be read again.
+    /// </summary>
+    /// <param name="tokens">The tokens.</param>
+    /// <param name="regime">A number that is the same for two lengths of which the angles are the same.</param>
+    /// <returns>The tokens to read: these, or all.</returns>
+    internal Tensor Remember(Tensor tokens, Func<long, long> regime)
+    {
+        Tensor all = Length == 0 ? tokens : cat([_tokens!.narrow(1, 0, Length), tokens], 1);
+        Tensor kept = all.clone().DetachFromDisposeScope();
+        _tokens?.Dispose();
+        _tokens = kept;
+        long length = all.size(1) - (_padding?.Min() ?? 0);
+        bool isStale = Length > 0 && regime(length) != regime(_readLength);
+        _readLength = length;
+        Length = isStale ? 0 : Length;
+        return isStale ? kept : tokens;
+    }
 
     /// <summary>Adds a block's <c>[batch, heads, new, head_dim]</c>, and returns all that are held: views, valid until the next
     /// call.</summary>

@@ -26,7 +26,7 @@ internal abstract class NormLayer
     public static NormLayer Create(DecoderSpec spec, Tensor weight, Tensor? bias) => spec.Norm switch
     {
         NormKind.RmsNorm => new RootMeanSquareNorm(weight, spec.NormEpsilon),
-        NormKind.LayerNorm => new MeanVarianceNorm(weight, bias!, spec.NormEpsilon),
+        NormKind.LayerNorm => new MeanVarianceNorm(weight, bias, spec.NormEpsilon),
         _ => throw new InvalidOperationException($"Norm {spec.Norm} is not supported."),
     };
 
@@ -65,15 +65,15 @@ internal abstract class NormLayer
         }
     }
 
-    private sealed class MeanVarianceNorm(Tensor weight, Tensor bias, double epsilon) : NormLayer
+    private sealed class MeanVarianceNorm(Tensor weight, Tensor? bias, double epsilon) : NormLayer
     {
         public override Tensor Apply(Tensor x) => DeviceKernels.LayerNorm(x, weight, bias, epsilon);
 
         public override Tensor ApplyThenSelect(Tensor x, Tensor index) =>
-            RowKernels.WithoutGradient(x, weight, bias)?.Norm(x, weight, bias, true, epsilon, index) ?? Apply(x).index_select(-1, index);
+            RowKernels.WithoutGradient(x, weight)?.Norm(x, weight, bias, true, epsilon, index) ?? Apply(x).index_select(-1, index);
 
         public override Tensor ApplyToSelected(Tensor x, Tensor index) => DeviceKernels.LayerNorm(
-            x.index_select(-1, index), weight.index_select(0, index), bias.index_select(0, index), epsilon);
+            x.index_select(-1, index), weight.index_select(0, index), bias?.index_select(0, index), epsilon);
 
         public override Tensor ApplyToGated(Tensor x, Tensor gate)
         {
@@ -83,7 +83,8 @@ internal abstract class NormLayer
             Tensor centred = (wide - mean) * gate;
             Tensor variance = centred.PowScalar(2).sum(-1, keepdim: true) / open;
             Tensor normed = centred * variance.AddScalar(epsilon).rsqrt();
-            return (normed.to(x.dtype) * weight).Add(bias) * gate.to(x.dtype);
+            Tensor scaled = normed.to(x.dtype) * weight;
+            return (bias is null ? scaled : scaled.Add(bias)) * gate.to(x.dtype);
         }
     }
 }

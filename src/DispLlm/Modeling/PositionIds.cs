@@ -9,20 +9,28 @@ internal sealed class PositionIds : IDisposable
     private readonly PerDevice _ids;
     private readonly Dictionary<RotaryEmbedding, (Tensor Cosine, Tensor Sine)> _rotary = [];
 
-    private PositionIds(Func<Tensor> create) => _ids = new PerDevice(create);
+    private readonly Lazy<long> _length;
+
+    private PositionIds(Func<Tensor> create, Func<long> length)
+    {
+        _ids = new PerDevice(create);
+        _length = new Lazy<long>(length);
+    }
 
     /// <summary>Consecutive positions. Padding does not count: the first token after it is at position 0.</summary>
     /// <param name="first">The column of the first token.</param>
     /// <param name="length">Number of tokens in each row.</param>
     /// <param name="padding">Padding columns at the front of each row; null where no row has any.</param>
-    public static PositionIds FromColumns(long first, long length, IReadOnlyList<int>? padding) => new(() =>
-    {
-        Tensor columns = ScalarOps.Arange(first, first + length);
-        return padding is null ? columns : (columns.unsqueeze(0) - AttentionMask.Column(padding)).ClampMin(0L);
-    });
+    public static PositionIds FromColumns(long first, long length, IReadOnlyList<int>? padding) => new(
+        () =>
+        {
+            Tensor columns = ScalarOps.Arange(first, first + length);
+            return padding is null ? columns : (columns.unsqueeze(0) - AttentionMask.Column(padding)).ClampMin(0L);
+        },
+        () => first + length - (padding?.Min() ?? 0));
 
     /// <summary>Given positions, <c>[batch, seq]</c>, int64.</summary>
-    public static PositionIds FromTensor(Tensor positions) => new(() => positions);
+    public static PositionIds FromTensor(Tensor positions) => new(() => positions, () => positions.max().ReadInt64() + 1);
 
     /// <summary>The position of every token, <c>[seq]</c> or <c>[batch, seq]</c>, int64.</summary>
     public Tensor On(Device device) => _ids.On(device);
@@ -34,7 +42,7 @@ internal sealed class PositionIds : IDisposable
         {
             // They outlive the dispose scope of the block that asks first.
             using var scope = NewDisposeScope();
-            cosSin = rotary.Compute(On(device), type);
+            cosSin = rotary.Compute(On(device), type, rotary.DependsOnLength ? _length.Value : 0);
             cosSin.Cosine.DetachFromDisposeScope();
             cosSin.Sine.DetachFromDisposeScope();
             _rotary.Add(rotary, cosSin);

@@ -67,7 +67,7 @@ public sealed class PrunableModel : IPrunableModel
         using var checkpoint = CheckpointFolder.Open(folder);
         var pruned = PrunedFormat.TryRead(checkpoint, options.Families);
         var family = pruned?.Family ?? options.Families.Resolve(checkpoint.Config);
-        var spec = DecoderSpec.Read(checkpoint.Config, family);
+        var spec = DecoderSpec.Read(checkpoint, family);
         if (pruned is { } cut)
         {
             cut.Plan.Validate(spec);
@@ -110,7 +110,7 @@ public sealed class PrunableModel : IPrunableModel
         backend ??= TorchBackend.Meta();
         var family = options.Families.Resolve(config);
         var spec = DecoderSpec.Read(config, family);
-        return new PrunableModel(string.Empty, spec, family, backend, null, DecoderWeights.Empty(spec, family, backend));
+        return new PrunableModel(string.Empty, spec, family, backend, null, DecoderWeights.Empty(spec, backend));
     }
 
     /// <summary>
@@ -137,7 +137,7 @@ public sealed class PrunableModel : IPrunableModel
             throw new SelectionException($"The plan is for a model of family '{planned}', but the model is of family '{Family.Name}'.");
         }
 
-        return new PrunableModel(Folder, Spec, Family, Backend, plan, _weights.Prune(Spec, Family, plan, reconstructed));
+        return new PrunableModel(Folder, Spec, Family, Backend, plan, _weights.Prune(Spec, plan, reconstructed));
     }
 
     /// <inheritdoc/>

@@ -13,12 +13,14 @@ internal readonly record struct PrunedSlice(IReadOnlyList<int>? Rows, int[]? Col
     /// <summary>Whether elements are multiplied.</summary>
     public bool Scales => RowScales is not null || ColumnScales.Length > 0;
 
+    private static readonly PrunedSlice s_whole = new(null, null, null, []);
+
     /// <summary>The slice of a parameter under a plan. Parameters outside blocks are kept whole.</summary>
-    public static PrunedSlice For(CheckpointParameter parameter, SelectionPlan plan)
+    public static PrunedSlice For(ParameterDescriptor parameter, SelectionPlan plan)
     {
         if (parameter.Block < 0)
         {
-            return new PrunedSlice(null, null, null, []);
+            return s_whole;
         }
 
         var axes = PrunedAxes.For(parameter.Role);
@@ -31,6 +33,53 @@ internal readonly record struct PrunedSlice(IReadOnlyList<int>? Rows, int[]? Col
             axes.ScaledRows is { } written ? plan.Scales?.ForSite(parameter.Block, written).ToArray() : null,
             input is { } scaled && plan.Scales is { } scales
                 ? [.. columns!.Select(column => scales.ForSite(parameter.Block, scaled)[column])] : []);
+    }
+
+    /// <summary>The slice of a tensor of a checkpoint, as it is stored.</summary>
+    public static PrunedSlice For(CheckpointTensor tensor, SelectionPlan plan)
+    {
+        PrunedSlice[] parts = [.. tensor.Parts.Select(part => For(part.Parameter, plan))];
+        var slice = parts[0];
+        if (tensor.Block >= 0 && tensor.Parts.Any(part => part.Rows is not null))
+        {
+            int[]? rows = parts.All(part => part.Rows is null) ? null
+                : [.. tensor.Parts.SelectMany(part => tensor.KeptRows(part, plan)).Order()];
+            slice = slice with { Rows = rows, RowScales = JoinRowScales(tensor, parts) };
+        }
+
+        return tensor.IsTransposed ? slice.Transpose((int)tensor.Shape[0]) : slice;
+    }
+
+    private static float[]? JoinRowScales(CheckpointTensor tensor, PrunedSlice[] parts)
+    {
+        if (parts.All(part => part.RowScales is null))
+        {
+            return null;
+        }
+
+        float[] joined = [.. Enumerable.Repeat(1f, tensor.Parts.Sum(part => part.Rows!.Length))];
+        foreach (var (part, slice) in tensor.Parts.Zip(parts))
+        {
+            for (int i = 0; i < slice.RowScales?.Length; i++)
+            {
+                joined[part.Rows![i]] = slice.RowScales[i];
+            }
+        }
+
+        return joined;
+    }
+
+    private PrunedSlice Transpose(int columns)
+    {
+        float[]? scales = ColumnScales.Length == 0 ? null : [.. Enumerable.Repeat(1f, columns)];
+        for (int i = 0; i < ColumnScales.Length; i++)
+        {
+            scales![Columns![i]] = ColumnScales[i];
+        }
+
+        var (rows, factors) = (Rows, RowScales);
+        float[] columnScales = factors is null ? [] : rows is null ? factors : [.. rows.Select(row => factors[row])];
+        return new PrunedSlice(Columns, rows is null ? null : [.. rows], scales, columnScales);
     }
 
     /// <summary>The slice of a tensor, as a new tensor. Scales are multiplied in float32 (float64 in float64) and rounded once.</summary>

@@ -13,22 +13,20 @@ internal sealed class RotaryEmbedding : IDisposable
     // Positions of the shortest table.
     private const long FirstLength = 256;
 
-    private readonly Tensor _frequencies;   // [rotary_dim / 2], float32
+    private readonly RotarySpec _spec;
+    private readonly Tensor _frequencies;   // [rotary_dim / 2], float32, of sequences that a scaling for longer ones leaves alone
     private readonly Lock _lock = new();
     private readonly List<(ScalarType Type, Tensor Cosine, Tensor Sine)> _tables = [];
 
     public RotaryEmbedding(RotarySpec spec, Device device)
     {
-        using var scope = NewDisposeScope();
-        float[] frequencies = new float[spec.Dimensions / 2];
-        for (int i = 0; i < frequencies.Length; i++)
-        {
-            // In float32 throughout, as the models were trained.
-            frequencies[i] = Scale(1.0f / MathF.Pow((float)spec.Theta, 2f * i / spec.Dimensions), spec.Scaling);
-        }
-
-        _frequencies = tensor(frequencies, ScalarType.Float32).to(device, copy: true).DetachFromDisposeScope();
+        _spec = spec;
+        using Tensor host = tensor(RotaryFrequencies.Compute(spec, 0), ScalarType.Float32);
+        _frequencies = host.to(device, copy: true).DetachFromDisposeScope();
     }
+
+    /// <summary>Whether further tokens may change the angles of all.</summary>
+    public bool DependsOnLength => _spec.Scaling.DependsOnLength;
 
     /// <summary>
     /// Cosine and sine of positions <c>[seq]</c> or <c>[batch, seq]</c> in the compute type: <c>[seq, rotary_dim]</c> or <c>[batch, seq,
@@ -36,10 +34,21 @@ internal sealed class RotaryEmbedding : IDisposable
     /// them the same angles. The first half of the sines is negated, so that the embedding is <c>x cosine + (x with its halves swapped)
     /// sine</c>.
     /// </summary>
-    public (Tensor Cosine, Tensor Sine) Compute(Tensor positions, ScalarType type)
+    /// <param name="positions">The positions, int64.</param>
+    /// <param name="type">The compute type.</param>
+    /// <param name="length">The length of the longest sequence, in tokens; 0 where it does not matter.</param>
+    public (Tensor Cosine, Tensor Sine) Compute(Tensor positions, ScalarType type, long length = 0)
     {
-        Tensor angles = positions.to(ScalarType.Float32).unsqueeze(-1) * _frequencies;
+        Tensor frequencies = DependsOnLength && length > 0
+            ? tensor(RotaryFrequencies.Compute(_spec, length), ScalarType.Float32).to(positions.device)
+            : _frequencies;
+        Tensor angles = positions.to(ScalarType.Float32).unsqueeze(-1) * frequencies;
         Tensor cosine = angles.cos(), sine = angles.sin();
+        if (_spec.Scaling.AttentionFactor != 1)
+        {
+            (cosine, sine) = (cosine.MulScalar(_spec.Scaling.AttentionFactor), sine.MulScalar(_spec.Scaling.AttentionFactor));
+        }
+
         return (cat([cosine, cosine], -1).to(type), cat([sine.neg(), sine], -1).to(type));
     }
 
@@ -87,33 +96,5 @@ internal sealed class RotaryEmbedding : IDisposable
         }
 
         _frequencies.Dispose();
-    }
-
-    private static float Scale(float frequency, RotaryScaling scaling) => scaling switch
-    {
-        RotaryScaling.None => frequency,
-        RotaryScaling.Linear linear => frequency / (float)linear.Factor,
-        RotaryScaling.Llama3 llama3 => Scale(frequency, llama3),
-        _ => throw new ArgumentOutOfRangeException(nameof(scaling), scaling, "Unknown rotary scaling."),
-    };
-
-    private static float Scale(float frequency, RotaryScaling.Llama3 scaling)
-    {
-        double wavelength = 2 * Math.PI / frequency;
-        double longest = scaling.OriginalMaxPositions / scaling.LowFrequencyFactor;
-        double shortest = scaling.OriginalMaxPositions / scaling.HighFrequencyFactor;
-        if (wavelength < shortest)
-        {
-            return frequency;
-        }
-
-        if (wavelength > longest)
-        {
-            return (float)(frequency / scaling.Factor);
-        }
-
-        double smooth = (scaling.OriginalMaxPositions / wavelength - scaling.LowFrequencyFactor)
-            / (scaling.HighFrequencyFactor - scaling.LowFrequencyFactor);
-        return (float)((1 - smooth) * frequency / scaling.Factor + smooth * frequency);
     }
 }

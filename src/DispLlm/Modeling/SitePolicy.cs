@@ -21,18 +21,31 @@ internal abstract class SitePolicy
         Projection.Apply(input, [.. projections]);
 
     /// <summary>
-    /// S2, S5: the residual stream with the last projection of <c>[batch, seq, features]</c> added. At S5 features pass the gates of S4
-    /// first, and the residual stream
-    /// is the block's own and may be overwritten.
+    /// S2, S5: the residual stream with what a sublayer makes of <c>[batch, seq, features]</c> added. At S5 features pass the gates of S4
+    /// first, and the residual stream is the block's own and may be overwritten.
     /// </summary>
-    public abstract Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, Projection projection);
+    public abstract Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, SublayerOutput output);
+}
+
+/// <summary>The end of a sublayer: what it writes to the residual stream.</summary>
+/// <param name="Projection">Its last projection.</param>
+/// <param name="Norm">The norm of what it projects; null for none.</param>
+/// <param name="Scale">The factor of what it writes.</param>
+internal sealed record SublayerOutput(Projection Projection, NormLayer? Norm, double Scale)
+{
+    /// <summary>What is written, of what is projected: of all features, or of those that are kept.</summary>
+    public Tensor Finish(Tensor projected)
+    {
+        Tensor normed = Norm?.Apply(projected) ?? projected;
+        return Scale == 1 ? normed : normed.MulScalar(Scale);
+    }
 }
 
 /// <summary>A policy without gates.</summary>
 internal abstract class UngatedPolicy : SitePolicy
 {
-    public override Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, Projection projection) =>
-        AddResidual(site, residual, projection.Apply(features));
+    public override Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, SublayerOutput output) =>
+        AddResidual(site, residual, output.Finish(output.Projection.Apply(features)));
 
     /// <summary>The residual stream with the output of a sublayer added.</summary>
     public abstract Tensor AddResidual(SelectionSite site, Tensor residual, Tensor output);
@@ -68,9 +81,23 @@ internal sealed class GatedPolicy(Func<SelectionSite, SiteGates> gates, NormOrde
                 input, gates(site), projections, site == SelectionSite.MlpInput ? gates(SelectionSite.MlpHidden) : null);
 
     // Hidden features are gated once, after their product: to gate both factors, as the released code does, squares soft gates.
-    public override Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, Projection projection) =>
-        GatedOutputLinear.Apply(
-            residual, features, site == SelectionSite.MlpOutput ? gates(SelectionSite.MlpHidden) : null, projection, gates(site));
+    public override Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, SublayerOutput output)
+    {
+        var written = gates(site);
+        var read = site == SelectionSite.MlpOutput ? gates(SelectionSite.MlpHidden) : null;
+        if (output.Norm is null)
+        {
+            written = output.Scale == 1 ? written : written with { Values = written.Values.MulScalar(output.Scale) };
+            return GatedOutputLinear.Apply(residual, features, read, output.Projection, written);
+        }
+
+        // The selection comes before the norm of what is written, in either order at S1 and S3 (docs/method.md, Norms after a sublayer).
+        Tensor projected = read is null
+            ? output.Projection.Apply(features)
+            : GatedInputLinear.Apply(features, read, [output.Projection], outputGates: null)[0];
+        Tensor normed = output.Norm.ApplyToGated(projected, written.Values);
+        return residual.Add(output.Scale == 1 ? normed : normed.MulScalar(output.Scale));
+    }
 }
 
 /// <summary>The dense policy with callbacks. Tensors are valid, and unchanged, during the call only.</summary>
@@ -80,7 +107,10 @@ internal sealed class ObservingPolicy : DensePolicy
     /// projection.</summary>
     public Action<SelectionSite, Tensor>? OnInput { get; init; }
 
-    /// <summary>Called at S2 and S5 with the output of the last projection.</summary>
+    /// <summary>Called at S2 and S5 with the output of the last projection, before a norm and a factor.</summary>
+    public Action<SelectionSite, Tensor>? OnProjected { get; init; }
+
+    /// <summary>Called at S2 and S5 with what is written to the residual stream.</summary>
     public Action<SelectionSite, Tensor>? OnOutput { get; init; }
 
     /// <summary>Called at S2 and S5 with the residual stream before the output is added.</summary>
@@ -96,13 +126,15 @@ internal sealed class ObservingPolicy : DensePolicy
         return input;
     }
 
-    public override Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, Projection projection)
+    public override Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, SublayerOutput output)
     {
         OnInput?.Invoke(site == SelectionSite.MlpOutput ? SelectionSite.MlpHidden : site, features);
-        Tensor output = projection.Apply(features);
-        OnOutput?.Invoke(site, output);
+        Tensor projected = output.Projection.Apply(features);
+        OnProjected?.Invoke(site, projected);
+        Tensor written = output.Finish(projected);
+        OnOutput?.Invoke(site, written);
         OnResidualBefore?.Invoke(site, residual);
-        Tensor sum = AddResidual(site, residual, output);
+        Tensor sum = AddResidual(site, residual, written);
         OnResidualAfter?.Invoke(site, sum);
         return sum;
     }

@@ -38,7 +38,7 @@ internal sealed class GatedNetwork : IDisposable
         _fitted = Streams(sequences[..fitted]);
         _fittedTokens = _fitted.Sum(stream => stream.shape[0] * stream.shape[1]);
         _dense = [.. _fitted.Select(stream => stream.clone().DetachFromDisposeScope())];
-        _traces = [.. _fitted.Select(_ => new DenseTrace(options.Target))];
+        _traces = [.. _fitted.Select(_ => new DenseTrace(options.Target, model.Spec))];
         _heldOut = Streams(sequences[fitted..]);
         _targets = [.. sequences[fitted..].Select(tokens => tokens.narrow(1, 1, tokens.shape[1] - 1).reshape(-1))];
     }
@@ -84,7 +84,7 @@ internal sealed class GatedNetwork : IDisposable
             var target = part.IsBias ? _model.Bias(part.Role, block)! : _model.Weight(part.Role, block);
             if (axes.ScaledRows is { } rows)
             {
-                target.mul_(part.IsBias ? ScalesAt(rows) : ScalesAt(rows).unsqueeze(1));
+                target.mul_(target.dim() == 1 ? ScalesAt(rows) : ScalesAt(rows).unsqueeze(1));
             }
 
             if (axes.InputSite is { } columns && !part.IsBias)

@@ -78,20 +78,20 @@ public sealed class PrunedModelBuilder
         }
 
         var family = _family ?? ModelFamilies.BuiltIn.Resolve(source.Config);
-        var spec = DecoderSpec.Read(source.Config, family);
+        var spec = DecoderSpec.Read(source, family);
         _plan.Validate(spec);
         if (_plan.Family is { } planned && planned != family.Name)
         {
             throw new SelectionException($"The plan is for a model of family '{planned}', but {_source} is of family '{family.Name}'.");
         }
 
-        var parameters = ParameterCatalog.CheckpointParameters(spec, family, source).ToList();
-        DecoderWeights.CheckNames(source, parameters, family, null);
+        var tensors = ParameterCatalog.CheckpointTensors(spec, family, source).ToList();
+        DecoderWeights.CheckNames(source, tensors, family, null);
         string partial = $"{target}.{Guid.NewGuid():N}.part";
         try
         {
             Directory.CreateDirectory(partial);
-            new PrunedWeights(source, parameters, _plan, _reconstruction).Write(partial, progress, cancellationToken);
+            new PrunedWeights(source, tensors, _plan, _reconstruction).Write(partial, progress, cancellationToken);
             var config = PrunedFormat.Configure(source.Config, family, _plan, new ParameterCounter(spec));
             AtomicFile.Write(Path.Combine(partial, CheckpointFolder.ConfigFile), config);
             _plan.Save(Path.Combine(partial, SelectionPlan.FileName));

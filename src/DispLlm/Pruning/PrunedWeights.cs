@@ -17,18 +17,18 @@ internal sealed class PrunedWeights
     private readonly CheckpointFolder _source;
     private readonly SelectionPlan _plan;
     private readonly WeightReconstruction? _reconstruction;
-    private readonly Dictionary<string, CheckpointParameter> _parameters;
+    private readonly Dictionary<string, CheckpointTensor> _tensors;
     private readonly string[][] _shards;
 
-    public PrunedWeights(CheckpointFolder source, IReadOnlyList<CheckpointParameter> parameters, SelectionPlan plan,
+    public PrunedWeights(CheckpointFolder source, IReadOnlyList<CheckpointTensor> tensors, SelectionPlan plan,
         WeightReconstruction? reconstruction)
     {
         _source = source;
         _plan = plan;
         _reconstruction = reconstruction;
-        _parameters = parameters.ToDictionary(parameter => parameter.Name, StringComparer.Ordinal);
+        _tensors = tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
         _shards = [.. source.Shards
-            .Select(shard => shard.TensorNames.Where(_parameters.ContainsKey).ToArray())
+            .Select(shard => shard.TensorNames.Where(_tensors.ContainsKey).ToArray())
             .Where(names => names.Length > 0)];
     }
 
@@ -36,7 +36,7 @@ internal sealed class PrunedWeights
     {
         int written = 0;
         var clock = Stopwatch.StartNew();
-        void Report() => progress?.Report(new PruningProgress(PruningPhase.Saving, ++written, _parameters.Count, clock.Elapsed));
+        void Report() => progress?.Report(new PruningProgress(PruningPhase.Saving, ++written, _tensors.Count, clock.Elapsed));
 
         var map = new JsonObject();
         long bytes = 0;
@@ -50,8 +50,7 @@ internal sealed class PrunedWeights
                 TensorInfo[] infos =
                 [
                     .. _shards[i].Select(name =>
-                        new TensorInfo(
-                            name, _source.Info(name).Type, PrunedAxes.PrunedShape(_parameters[name], GetSelection(_parameters[name])))),
+                        new TensorInfo(name, _source.Info(name).Type, [.. _tensors[name].Prune(_plan).Shape])),
                     .. indices.Select(index => new TensorInfo(index.Name, ScalarType.Int32, [index.Values.Count])),
                 ];
                 var shard = WriteShard(Path.Combine(folder, file), infos, _shards[i], indices, Report, cancellation);
@@ -94,16 +93,17 @@ internal sealed class PrunedWeights
             using var pieces = new PieceStream(writer);
             foreach (string name in names)
             {
-                var (parameter, info) = (_parameters[name], _source.Info(name));
-                if (Reconstructed(parameter) is { } weight)
+                var (tensor, info) = (_tensors[name], _source.Info(name));
+                if (IsReconstructed(tensor))
                 {
                     pieces.Flush();
-                    using var stored = weight.to(info.Type, copy: true);
-                    writer.Write(name, stored);
+                    using var scope = NewDisposeScope();
+                    Tensor joined = tensor.Prune(_plan).Join(part => _reconstruction!.Weight(part.Role, part.Block)!);
+                    writer.Write(name, joined.to(info.Type, copy: true));
                 }
                 else
                 {
-                    new TensorCut(PrunedSlice.For(parameter, _plan)).Stream(_source, info, pieces, cancellation);
+                    new TensorCut(PrunedSlice.For(tensor, _plan)).Stream(_source, info, pieces, cancellation);
                 }
 
                 report();
@@ -139,8 +139,7 @@ internal sealed class PrunedWeights
            select (PrunedFormat.IndexTensor(block, site), _plan.Blocks[block][site]),
     ];
 
-    private Tensor? Reconstructed(CheckpointParameter parameter) =>
-        parameter.IsBias || parameter.Block < 0 ? null : _reconstruction?.Weight(parameter.Role, parameter.Block);
-
-    private BlockSelection? GetSelection(CheckpointParameter parameter) => parameter.Block < 0 ? null : _plan.Blocks[parameter.Block];
+    /// <summary>Whether a tensor is corrected: all parameters that it holds are, or none.</summary>
+    private bool IsReconstructed(CheckpointTensor tensor) =>
+        !tensor.IsBias && tensor.Block >= 0 && _reconstruction?.Weight(tensor.Role, tensor.Block) is not null;
 }

@@ -36,6 +36,7 @@ public sealed class GateLayout
     {
         ArgumentNullException.ThrowIfNull(shape);
         shape.EnsureValid();
+        HasOutputNorms = shape.OutputNorms;
         _ranges = new GateRange[shape.NumLayers * SelectionSites.Count];
         int offset = 0;
         for (int i = 0; i < _ranges.Length; i++)
@@ -48,6 +49,9 @@ public sealed class GateLayout
 
         Count = offset;
     }
+
+    /// <summary>Whether a norm follows S2 and S5.</summary>
+    internal bool HasOutputNorms { get; }
 
     /// <summary>Number of gates of the model.</summary>
     public int Count { get; }

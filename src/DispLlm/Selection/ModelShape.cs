@@ -36,6 +36,9 @@ public sealed record ModelShape
     /// <summary>Whether the MLP's projections have biases.</summary>
     public required bool MlpBias { get; init; }
 
+    /// <summary>Whether norms stand on what the sublayers write: S2 and S5 cut them. Default: no.</summary>
+    public bool OutputNorms { get; init; }
+
     /// <summary>
     /// Parameters that no site ever cuts and that are not part of a block's projections: embeddings, norms, an untied head. One number
     /// instead of a list of parts, so that a family with other parts needs no new key in plan files.
@@ -75,6 +78,7 @@ public sealed record ModelShape
             QueryKeyValueBias = spec.QueryKeyValueBias,
             AttentionOutputBias = spec.AttentionOutputBias,
             MlpBias = spec.MlpBias,
+            OutputNorms = spec.HasOutputNorms,
             OtherParameters = (long)other,
         };
         shape.EnsureValid();
@@ -89,7 +93,7 @@ public sealed record ModelShape
     /// <summary>The widths of a dense block.</summary>
     internal SiteMap<int> DenseWidths => SiteMap.Create(SiteSize);
 
-    /// <summary>The projections of one block, at full size.</summary>
+    /// <summary>The projections of one block, and the norms that sites cut, at full size.</summary>
     internal IEnumerable<BlockProjection> Projections()
     {
         long query = (long)NumAttentionHeads * HeadDim, keyValue = (long)NumKeyValueHeads * HeadDim;
@@ -104,6 +108,11 @@ public sealed record ModelShape
 
         yield return new(WeightRole.MlpUp, IntermediateSize, HiddenSize, MlpBias);
         yield return new(WeightRole.MlpDown, HiddenSize, IntermediateSize, MlpBias);
+        if (OutputNorms)
+        {
+            yield return new(WeightRole.AttentionOutputNorm, HiddenSize, 1, HasBias: false);
+            yield return new(WeightRole.MlpOutputNorm, HiddenSize, 1, HasBias: false);
+        }
     }
 
     internal void EnsureValid()

@@ -25,24 +25,25 @@ internal static class NormOrders
     public static void EnsureFits(this NormOrder order, DecoderSpec spec)
     {
         ArgumentNullException.ThrowIfNull(spec);
-        if (order == NormOrder.SelectThenNorm && spec.NormPlacement == NormPlacement.PostNorm)
+        if (order == NormOrder.SelectThenNorm && !spec.HasInputNorms)
         {
             throw new SelectionException(
-                $"{nameof(NormOrder.SelectThenNorm)} selects before the norm that a sublayer begins with, but this model's norms come "
-                + $"after the residual sums. Use {nameof(NormOrder.NormThenSelect)}.");
+                $"{nameof(NormOrder.SelectThenNorm)} selects before the norm that a sublayer begins with, but this model's come "
+                + $"after the sublayers. Use {nameof(NormOrder.NormThenSelect)}.");
         }
     }
 
     /// <summary>Whether a weight can absorb the scales of a site: with a norm between the two it cannot.</summary>
-    public static bool TakesScales(this NormOrder order, SelectionSite site) =>
-        order == NormOrder.NormThenSelect || !site.Descriptor().ReadsStream;
+    public static bool TakesScales(this NormOrder order, GateLayout layout, SelectionSite site) =>
+        (order == NormOrder.NormThenSelect || !site.Descriptor().ReadsStream)
+        && !(layout.HasOutputNorms && site.Descriptor().WritesStream);
 
     /// <summary>
     /// 1 for each gate whose scale may differ from 1, 0 for the others: <c>[layout.Count]</c>, float32. The caller disposes it.
     /// </summary>
     public static Tensor ScalableGates(this NormOrder order, GateLayout layout, Device device)
     {
-        float[] free = [.. layout.Sites.SelectMany(site => Enumerable.Repeat(order.TakesScales(site.Site) ? 1f : 0f, site.Size))];
+        float[] free = [.. layout.Sites.SelectMany(site => Enumerable.Repeat(order.TakesScales(layout, site.Site) ? 1f : 0f, site.Size))];
         using var host = tensor(free);
         return host.to(device, copy: true);
     }

@@ -6,8 +6,8 @@ namespace DispLlm.Modeling;
 /// The site whose width counts rows; null where no site selects them, and <paramref name="Factor"/> has their number.
 /// </param>
 /// <param name="Columns">The site whose width counts columns; null as above.</param>
-/// <param name="IsBias">Whether the parameters are biases.</param>
-internal readonly record struct CountTerm(long Factor, SelectionSite? Rows, SelectionSite? Columns, bool IsBias);
+/// <param name="Scope">The narrowest scope that counts them: weights, biases or norms.</param>
+internal readonly record struct CountTerm(long Factor, SelectionSite? Rows, SelectionSite? Columns, ParameterScope Scope);
 
 /// <summary>
 /// Counts, in exact integers, the parameters that are kept for given widths (docs/method.md, Parameter accounting). Grouped-query attention
@@ -38,8 +38,8 @@ public sealed class ParameterCounter
                 .. shape.Projections().SelectMany(ToTerms).GroupBy(term => term with { Factor = 0 })
                     .Select(same => same.Key with { Factor = same.Sum(term => term.Factor) }),
             ];
-            var (weights, biases) = CountBlock(shape.DenseWidths);
-            Dense = Total(checked(shape.NumLayers * weights), checked(shape.NumLayers * biases));
+            var (weights, biases, norms) = CountBlock(shape.DenseWidths);
+            Dense = Total(checked(shape.NumLayers * weights), checked(shape.NumLayers * biases), checked(shape.NumLayers * norms));
         }
         catch (OverflowException exception)
         {
@@ -68,16 +68,17 @@ public sealed class ParameterCounter
             throw new SelectionException($"Widths are given for {widths.Count} blocks; the model has {Shape.NumLayers}.");
         }
 
-        long weights = 0, biases = 0;
+        long weights = 0, biases = 0, norms = 0;
         for (int block = 0; block < widths.Count; block++)
         {
             EnsureInRange(block, widths[block]);
             var count = CountBlock(widths[block]);
             weights += count.Weights;
             biases += count.Biases;
+            norms += count.Norms;
         }
 
-        return Total(weights, biases);
+        return Total(weights, biases, norms);
     }
 
     /// <summary>The count of a model pruned as planned.</summary>
@@ -99,7 +100,7 @@ public sealed class ParameterCounter
         long cost = 0;
         foreach (var term in Terms)
         {
-            if ((term.Rows == site || term.Columns == site) && (!term.IsBias || scope != ParameterScope.BlockWeights))
+            if ((term.Rows == site || term.Columns == site) && term.Scope <= scope)
             {
                 var other = term.Rows == site ? term.Columns : term.Rows;
                 cost = checked(cost + term.Factor * Width(widths, other));
@@ -113,29 +114,41 @@ public sealed class ParameterCounter
     {
         var axes = PrunedAxes.For(projection.Role);
         long rows = axes.OutputSite is null ? projection.Rows : 1, columns = axes.InputSite is null ? projection.Columns : 1;
-        yield return new CountTerm(checked(rows * columns), axes.OutputSite, axes.InputSite, IsBias: false);
+        var scope = projection.Role.IsNorm() ? ParameterScope.WholeModel : ParameterScope.BlockWeights;
+        yield return new CountTerm(checked(rows * columns), axes.OutputSite, axes.InputSite, scope);
         if (projection.HasBias)
         {
-            yield return new CountTerm(rows, axes.OutputSite, null, IsBias: true);
+            yield return new CountTerm(rows, axes.OutputSite, null, ParameterScope.BlockWeightsAndBiases);
         }
     }
 
     private static long Width(SiteMap<int> widths, SelectionSite? site) => site is { } selected ? widths[selected] : 1;
 
-    private (long Weights, long Biases) CountBlock(SiteMap<int> widths)
+    private (long Weights, long Biases, long Norms) CountBlock(SiteMap<int> widths)
     {
-        long weights = 0, biases = 0;
+        long weights = 0, biases = 0, norms = 0;
         foreach (var term in Terms)
         {
             long count = checked(term.Factor * Width(widths, term.Rows) * Width(widths, term.Columns));
-            (weights, biases) = term.IsBias ? (weights, checked(biases + count)) : (checked(weights + count), biases);
+            switch (term.Scope)
+            {
+                case ParameterScope.BlockWeights:
+                    weights = checked(weights + count);
+                    break;
+                case ParameterScope.BlockWeightsAndBiases:
+                    biases = checked(biases + count);
+                    break;
+                default:
+                    norms = checked(norms + count);
+                    break;
+            }
         }
 
-        return (weights, biases);
+        return (weights, biases, norms);
     }
 
-    private ParameterCount Total(long weights, long biases) =>
-        checked(new(weights, weights + biases, weights + biases + Shape.OtherParameters));
+    private ParameterCount Total(long weights, long biases, long norms) =>
+        checked(new(weights, weights + biases, weights + biases + norms + Shape.OtherParameters));
 
     private void EnsureInRange(int block, SiteMap<int> widths)
     {

@@ -18,26 +18,6 @@ public readonly record struct PrunedAxes(SelectionSite? OutputSite, SelectionSit
     /// <param name="role">What the weight does.</param>
     public static PrunedAxes For(WeightRole role) => s_byRole.GetValueOrDefault(role);
 
-    /// <summary>The shape of a tensor once a block keeps only what is selected.</summary>
-    /// <param name="parameter">The tensor.</param>
-    /// <param name="selection">What its block keeps; null for a dense block.</param>
-    internal static long[] PrunedShape(CheckpointParameter parameter, BlockSelection? selection)
-    {
-        long[] shape = [.. parameter.Shape];
-        var axes = For(parameter.Role);
-        if (selection is not null && axes.OutputSite is { } rows)
-        {
-            shape[0] = selection[rows].Count;
-        }
-
-        if (selection is not null && axes.InputSite is { } columns && !parameter.IsBias)
-        {
-            shape[1] = selection[columns].Count;
-        }
-
-        return shape;
-    }
-
     private static SelectionSite? Find(Func<SiteDescriptor, IReadOnlyList<WeightRole>> cuts, WeightRole role) => SelectionSites.All
         .Where(site => cuts(site.Descriptor()).Contains(role))
         .Select(site => (SelectionSite?)site)

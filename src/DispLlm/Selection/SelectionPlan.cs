@@ -150,12 +150,12 @@ public sealed record SelectionPlan
     {
         EnsureMadeFor(ModelShape.FromSpec(spec));
         NormOrder.EnsureFits(spec);
-        foreach (var site in Scales?.Layout.Sites.Where(site => !NormOrder.TakesScales(site.Site)) ?? [])
+        foreach (var site in Scales?.Layout.Sites.Where(site => !NormOrder.TakesScales(Scales.Layout, site.Site)) ?? [])
         {
             if (Scales!.ForSite(site.Block, site.Site).ContainsAnyExcept(1f))
             {
                 throw new SelectionException(
-                    $"{site}: with {NormOrder} a norm follows this site, so that no weight can absorb its scales; they must be 1.");
+                    $"{site}: a norm follows this site in this model and order, so that no weight can absorb its scales; they must be 1.");
             }
         }
     }

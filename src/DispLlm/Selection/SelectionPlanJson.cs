@@ -95,7 +95,7 @@ internal sealed record SelectionPlanJson(
 
     internal sealed record ModelJson(
         int Blocks, int HiddenSize, int MlpSize, int Heads, int KeyValueHeads, int HeadSize, bool GatedMlp,
-        bool QueryKeyValueBias, bool AttentionOutputBias, bool MlpBias, long OtherParameters)
+        bool QueryKeyValueBias, bool AttentionOutputBias, bool MlpBias, long OtherParameters, bool OutputNorms = false)
     {
         public ModelShape ToShape() => new()
         {
@@ -108,6 +108,7 @@ internal sealed record SelectionPlanJson(
             GatedMlp = GatedMlp,
             QueryKeyValueBias = QueryKeyValueBias,
             AttentionOutputBias = AttentionOutputBias,
+            OutputNorms = OutputNorms,
             MlpBias = MlpBias,
             OtherParameters = OtherParameters,
         };

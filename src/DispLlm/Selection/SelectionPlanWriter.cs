@@ -31,7 +31,7 @@ internal static class SelectionPlanWriter
                 "query_key_value_bias": {{Bool(model.QueryKeyValueBias)}},
                 "attention_output_bias": {{Bool(model.AttentionOutputBias)}},
                 "mlp_bias": {{Bool(model.MlpBias)}},
-                "other_parameters": {{model.OtherParameters}}
+                "other_parameters": {{model.OtherParameters}}{{(model.OutputNorms ? ",\n    \"output_norms\": true" : string.Empty)}}
               },
               "provenance": {
                 "strategy": {{Text(plan.Provenance.Strategy)}},

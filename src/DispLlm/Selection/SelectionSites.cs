@@ -17,12 +17,12 @@ public static class SelectionSites
         new(SelectionSite.AttentionInput, "what attention reads", shape => shape.HiddenSize)
         {
             ReadsStream = true,
-            Columns = [WeightRole.Query, WeightRole.Key, WeightRole.Value, WeightRole.QueryKeyValue],
+            Columns = [WeightRole.Query, WeightRole.Key, WeightRole.Value],
         },
         new(SelectionSite.AttentionOutput, "what attention writes", shape => shape.HiddenSize)
         {
             WritesStream = true,
-            Rows = [WeightRole.AttentionOutput],
+            Rows = [WeightRole.AttentionOutput, WeightRole.AttentionOutputNorm],
         },
         new(SelectionSite.MlpInput, "what the MLP reads", shape => shape.HiddenSize)
         {
@@ -37,7 +37,7 @@ public static class SelectionSites
         new(SelectionSite.MlpOutput, "what the MLP writes", shape => shape.HiddenSize)
         {
             WritesStream = true,
-            Rows = [WeightRole.MlpDown],
+            Rows = [WeightRole.MlpDown, WeightRole.MlpOutputNorm],
         },
     ];
 
@@ -94,7 +94,7 @@ internal sealed record SiteDescriptor(SelectionSite Site, string Description, Fu
     /// <summary>Whether the site selects features of the residual stream.</summary>
     public bool IsOnStream => ReadsStream || WritesStream;
 
-    /// <summary>The weights whose rows, and with them the biases, the site cuts.</summary>
+    /// <summary>The weights whose rows, and with them the biases, the site cuts; norms are of one column.</summary>
     public IReadOnlyList<WeightRole> Rows { get; init; } = [];
 
     /// <summary>The weights whose columns the site cuts.</summary>

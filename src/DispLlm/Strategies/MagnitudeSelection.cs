@@ -35,7 +35,7 @@ public sealed record MagnitudeSelection : ScoreStrategy
     private static Tensor SquaredNorms(IPrunableModel model, GateRange site)
     {
         Tensor? sum = null;
-        foreach (var part in ParameterCatalog.BlockParameters(model.Spec, site.Block).Where(part => !part.IsBias))
+        foreach (var part in ParameterCatalog.BlockParameters(model.Spec, site.Block).Where(part => part.Shape.Count == 2))
         {
             var axes = PrunedAxes.For(part.Role);
             if (axes.OutputSite == site.Site || axes.InputSite == site.Site)

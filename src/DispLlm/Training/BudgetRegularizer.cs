@@ -27,7 +27,7 @@ public sealed class BudgetRegularizer
         _terms =
         [
             .. counter.Terms.Where(
-                term => (term.Rows ?? term.Columns) is not null && (!term.IsBias || budget.Scope != ParameterScope.BlockWeights)),
+                term => (term.Rows ?? term.Columns) is not null && term.Scope <= budget.Scope),
         ];
 
         // What no gate can free: whatever the scope counts beyond the weights and the biases of gated rows.

@@ -16,8 +16,8 @@ internal static class RunIdentity
         var model = request.Model;
         var identity = new Dictionary<string, string>(StringComparer.Ordinal)
         {
-            // The scaling again as an object: a property of an abstract type is written without what its subtype adds.
-            ["model.spec"] = Hash(JsonSerializer.SerializeToUtf8Bytes(new { model.Spec, Scaling = (object?)model.Spec.Rotary?.Scaling })),
+            // The scalings again as objects: a property of an abstract type is written without what its subtype adds.
+            ["model.spec"] = Hash(JsonSerializer.SerializeToUtf8Bytes(new { model.Spec, Scalings = Scalings(model.Spec) })),
             ["model.weights"] = WeightsFingerprint.Compute(model),
             ["model.compute_type"] = model.Backend.ComputeType.ToString(),
             ["text.tokens"] = tokens.Length.ToString(CultureInfo.InvariantCulture),
@@ -48,6 +48,9 @@ internal static class RunIdentity
             .Select(key =>
                 $"{key} is {mine.GetValueOrDefault(key) ?? "not set"} here and {stored.GetValueOrDefault(key) ?? "not set"} there"),
     ];
+
+    private static object?[] Scalings(DecoderSpec spec) =>
+        [.. Enumerable.Range(0, spec.NumLayers).Select(spec.GetAttention).Distinct().Select(attention => attention.Rotary?.Scaling)];
 
     private static string HashTokens(int[] tokens) => Hash(MemoryMarshal.AsBytes<int>(tokens));
 

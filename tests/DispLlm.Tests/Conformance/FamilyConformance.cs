@@ -195,12 +195,12 @@ public abstract class FamilyConformance<T>
     [MemberData(nameof(Fixtures))]
     public void Selection_before_norms_is_refused_where_norms_come_last(string name) => Run(name, (fixture, model) =>
     {
-        Assert.Equal(model.Spec.NormPlacement == NormPlacement.PreNorm, Orders(model).Contains(NormOrder.SelectThenNorm));
-        if (model.Spec.NormPlacement == NormPlacement.PostNorm)
+        Assert.Equal(model.Spec.NormPlacement is NormPlacement.PreNorm or NormPlacement.PreAndOutputNorm, Orders(model).Contains(NormOrder.SelectThenNorm));
+        if (model.Spec.NormPlacement is NormPlacement.PostNorm or NormPlacement.OutputNorm)
         {
             var gates = new Gates(fixture.Gates(model.GateLayout), NormOrder.SelectThenNorm);
             Assert.Contains(
-                "come after the residual sums", Assert.Throws<SelectionException>(
+                "come after the sublayers", Assert.Throws<SelectionException>(
                     () => model.Logits(fixture.Expected("input_ids"), gates)).Message, StringComparison.Ordinal);
             Assert.Throws<SelectionException>(() => fixture.Plan(model, NormOrder.SelectThenNorm).Validate(model.Spec));
             Assert.Throws<SelectionException>(() => BudgetProjection.EnsureReachable(
@@ -218,7 +218,7 @@ public abstract class FamilyConformance<T>
         new PrunedModelBuilder(fixture.Folder, T.Family, SelectionPlan.Dense(model.Spec) with { Family = T.Family.Name }).Build(target);
         using var dense = CheckpointFolder.Open(fixture.Folder);
         using var whole = CheckpointFolder.Open(target);
-        string[] read = [.. ParameterCatalog.CheckpointParameters(model.Spec, T.Family, dense).Select(slot => slot.Name)];
+        string[] read = [.. ParameterCatalog.CheckpointTensors(model.Spec, T.Family, dense).Select(slot => slot.Name)];
         Assert.Equal(read.Order(), whole.TensorNames.Where(tensor => !tensor.StartsWith("displlm.", StringComparison.Ordinal)).Order());
         Assert.All(
             dense.TensorNames.Except(read),
@@ -238,8 +238,8 @@ public abstract class FamilyConformance<T>
         using var folder = new TemporaryFolder();
         using var checkpoint = CheckpointFolder.Open(Fixture.GetFolder(name));
         var tensors = checkpoint.TensorNames.ToDictionary(tensor => tensor, tensor => checkpoint.Read(tensor));
-        var slots = ParameterCatalog.CheckpointParameters(DecoderSpec.Read(checkpoint.Config, T.Family), T.Family, checkpoint);
-        string victim = slots.First(slot => slot.Role == WeightRole.MlpUp).Name;
+        var slots = ParameterCatalog.CheckpointTensors(DecoderSpec.Read(checkpoint.Config, T.Family), T.Family, checkpoint);
+        string victim = slots.First(slot => slot.Parts.Any(part => part.Parameter.Role == WeightRole.MlpUp)).Name;
 
         void Refused(string what, Dictionary<string, Tensor> changed, string culprit)
         {
@@ -258,6 +258,96 @@ public abstract class FamilyConformance<T>
 
         Refused("extra", new(tensors) { ["model.layers.0.adapter.weight"] = ones(2, 2) }, "model.layers.0.adapter.weight");
         Refused("misshapen", new(tensors) { [victim] = tensors[victim].t().contiguous() }, victim);
+    }
+
+    /// <summary>With a cache, read in pieces, every token follows as it does from the whole text: beyond a sliding window too.</summary>
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void Text_read_in_pieces_equals_text_read_at_once(string name) => Run(name, (fixture, model) =>
+    {
+        Tensor tokens = fixture.Expected("input_ids").narrow(0, 0, 1);
+        using var cache = model.CreateKeyValueCache();
+        int read = 0;
+        foreach (int piece in new[] { 3, 1, 7, 1, 1, 5 })
+        {
+            Tensor next = model.NextTokenLogits(tokens.narrow(1, read, piece), cache);
+            read += piece;
+            Close.Within(Tolerance, model.NextTokenLogits(tokens.narrow(1, 0, read)).cpu(), next, $"{name}, {read} tokens");
+        }
+
+        // Back to a prefix, and another way on.
+        cache.Truncate(5);
+        Tensor other = cat([tokens.narrow(1, 0, 5), tokens.narrow(1, 9, 4)], 1);
+        Close.Within(
+            Tolerance, model.NextTokenLogits(other).cpu(), model.NextTokenLogits(other.narrow(1, 5, 4), cache), $"{name}, truncated");
+    });
+
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void A_padded_row_of_a_batch_equals_the_row_alone(string name) => Run(name, (fixture, model) =>
+    {
+        const int Padding = 3, Length = 14;
+        Tensor tokens = fixture.Expected("input_ids");
+        Tensor batch = tokens.narrow(1, 0, Length).clone();
+        batch[1].narrow(0, Padding, Length - Padding).copy_(tokens[1].narrow(0, 0, Length - Padding));
+        using var cache = model.CreateKeyValueCache([0, Padding]);
+        Tensor prefill = model.NextTokenLogits(batch.narrow(1, 0, Length - 1), cache);
+        Tensor step = model.NextTokenLogits(batch.narrow(1, Length - 1, 1), cache);
+        for (int row = 0; row < 2; row++)
+        {
+            Tensor alone = batch.narrow(0, row, 1).narrow(1, row * Padding, Length - (row * Padding));
+            Close.Within(
+                Tolerance, model.NextTokenLogits(alone.narrow(1, 0, alone.shape[1] - 1)).cpu(), prefill.narrow(0, row, 1), name);
+            Close.Within(Tolerance, model.NextTokenLogits(alone).cpu(), step.narrow(0, row, 1), name);
+        }
+    });
+
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void A_causal_layout_equals_no_layout(string name) => Run(name, (fixture, model) =>
+    {
+        Tensor tokens = fixture.Expected("input_ids");
+        long length = tokens.shape[1];
+        Tensor positions = arange(length).unsqueeze(0).repeat(2, 1), mask = ones(2, length, length).tril().to(ScalarType.Bool);
+        Close.Within(
+            Tolerance, model.HiddenStates(tokens).cpu(), model.HiddenStates(tokens, new SequenceLayout(positions, mask)), name);
+    });
+
+    /// <summary>Every measured strategy, and reconstruction, run on every family; what they save is what they promise.</summary>
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public async Task A_measured_selection_with_reconstruction_prunes_the_model(string name)
+    {
+        using var folder = new TemporaryFolder();
+        var backend = TestBackend.New();
+        using var model = PrunableModel.Load(Fixture.GetFolder(name), backend, Options);
+        using var random = new RandomSource(3).Stream("text");
+        using var text = random.Uniform(500) * model.Spec.VocabularySize;
+        var corpus = TokenCorpus.FromTokens([.. text.data<float>().Select(number => (int)number)]);
+        foreach (var strategy in new ISelectionStrategy[] { new MagnitudeSelection(), new ActivationMagnitudeSelection { SequenceLength = 16 } })
+        {
+            var result = await PruningPipeline.For(model).WithPruningRatio(0.4).WithCalibration(corpus).WithStrategy(strategy)
+                .RunAsync(TestContext.Current.CancellationToken);
+            Assert.InRange(result.KeptFraction(), 0.5, 0.6);
+            if (strategy is MagnitudeSelection)
+            {
+                continue;
+            }
+
+            using var reconstruction = await WeightReconstruction.FitAsync(
+                model, result.Plan, corpus, new ReconstructionOptions { SequenceLength = 16, HeldOutSequences = 4 },
+                cancellationToken: TestContext.Current.CancellationToken);
+            string target = folder.Below(strategy.Name);
+            await result.SaveAsync(target, reconstruction, cancellationToken: TestContext.Current.CancellationToken);
+            using var pruned = PrunableModel.Load(target, backend, Options);
+            using var inMemory = model.Prune(result.Plan, reconstruction.Weight);
+            using var scope = NewDisposeScope();
+            using var noGradient = no_grad();
+            using var fixture = new Fixture(name);
+            Tensor tokens = fixture.Expected("input_ids");
+            double tolerance = IsSinglePrecision(fixture.Folder) ? Tolerance : 0.05;
+            Close.Within(tolerance, inMemory.Logits(tokens).cpu(), pruned.Logits(tokens), name);
+        }
     }
 
     /// <summary>Published sizes on the memory-free device: right counts, right shapes, and no tensor that hides on the CPU.</summary>
@@ -306,7 +396,7 @@ public abstract class FamilyConformance<T>
         ModelFamilies.BuiltIn.Find(family.Name) is null ? ModelFamilies.BuiltIn.Add(family) : ModelFamilies.BuiltIn;
 
     private static NormOrder[] Orders(PrunableModel model) =>
-        model.Spec.NormPlacement == NormPlacement.PreNorm
+        model.Spec.NormPlacement is NormPlacement.PreNorm or NormPlacement.PreAndOutputNorm
             ? [NormOrder.NormThenSelect, NormOrder.SelectThenNorm]
             : [NormOrder.NormThenSelect];
 
@@ -317,7 +407,7 @@ public abstract class FamilyConformance<T>
         using var random = new RandomSource(11).Stream("gains");
         float[] gains = (random.Uniform(model.GateLayout.Count) + 0.5).data<float>().ToArray();
         foreach (var site in model.GateLayout.Sites.Where(site =>
-            order == NormOrder.SelectThenNorm && site.Site is SelectionSite.AttentionInput or SelectionSite.MlpInput))
+            !order.TakesScales(model.GateLayout, site.Site)))
         {
             gains.AsSpan(site.Offset, site.Size).Fill(1);
         }

@@ -31,14 +31,14 @@ public sealed class AddDispLlmTests
             .AddDispLlm(options =>
             {
                 options.Backend = logger => TorchBackend.Cpu(logger: logger);
-                options.Families = options.Families.Add(new AddYourOwnFamily.GptNeoxFamily());
+                options.Families = options.Families.Add(new AddYourOwnFamily.SeedOssFamily());
             })
             .BuildServiceProvider();
         var pruner = services.GetRequiredService<ModelPruner>();
-        using var model = pruner.Load(Fixture.GetFolder("gpt-neox-parallel"), TestContext.Current.CancellationToken);
+        using var model = pruner.Load(Fixture.GetFolder("seed-oss"), TestContext.Current.CancellationToken);
         Assert.Same(services.GetRequiredService<ITensorBackend>(), model.Backend);
-        Assert.Equal("gpt-neox", model.Family.Name);
-        Assert.Contains(logs.Lines, line => line.Contains("gpt-neox", StringComparison.Ordinal));
+        Assert.Equal("seed-oss", model.Family.Name);
+        Assert.Contains(logs.Lines, line => line.Contains("seed-oss", StringComparison.Ordinal));
 
         int before = logs.Lines.Count;
         var result =
@@ -51,7 +51,7 @@ public sealed class AddDispLlmTests
     public void What_the_application_has_registered_before_stays()
     {
         var mine = TorchBackend.Cpu(torch.ScalarType.BFloat16);
-        var families = ModelFamilies.BuiltIn.Add(new AddYourOwnFamily.GptNeoxFamily());
+        var families = ModelFamilies.BuiltIn.Add(new AddYourOwnFamily.SeedOssFamily());
         using var services = new ServiceCollection().AddSingleton<ITensorBackend>(mine).AddSingleton(families).AddDispLlm().AddDispLlm()
             .BuildServiceProvider();
         Assert.Same(mine, services.GetRequiredService<ITensorBackend>());

@@ -28,21 +28,29 @@ public sealed class DecodeAttentionTests
     }
 
     [Fact]
-    public void Fused_projections_gradients_and_prefills_take_separate_operators()
+    public void Gradients_prefills_caps_and_full_windows_take_separate_operators()
     {
         using var scope = NewDisposeScope();
         using var cache = new KeyValueCache(this, 1, 64, null);
         using ForwardContext step = new(1, cache), prefill = new(2, cache), withoutCache = new(1, null);
         Tensor one = randn(1, 1, 16), two = randn(1, 2, 16), learned = randn(1, 1, 16).requires_grad_();
-        Assert.Null(step.Attention.TryDecode(0, [one], 8, null));
-        Assert.Null(prefill.Attention.TryDecode(0, [two, two, two], 8, null));
-        Assert.Null(withoutCache.Attention.TryDecode(0, [one, one, one], 8, null));
-        Assert.Null(step.Attention.TryDecode(0, [learned, one, one], 8, null));
+        var plain = new BlockAttention(8, null, null, null);
+        Assert.Null(prefill.Attention.TryDecode(0, plain, [two, two, two]));
+        Assert.Null(withoutCache.Attention.TryDecode(0, plain, [one, one, one]));
+        Assert.Null(step.Attention.TryDecode(0, plain, [learned, one, one]));
+        Assert.Null(step.Attention.TryDecode(0, plain with { Softcap = 2 }, [one, one, one]));
+        Tensor held = randn(1, 2, 4, 8);
+        cache.Append(0, held, held);
+        cache.Advance(4);
+        using var later = new ForwardContext(1, cache);
+        Assert.Null(later.Attention.TryDecode(0, plain with { Window = 4 }, [one, one, one]));
+        Assert.NotNull(later.Attention.TryDecode(0, plain with { Window = 5 }, [one, one, one]));
     }
 
     private static void Compare(DecoderSpec spec, ScalarType type, int[]? padding)
     {
         using var rotary = spec.Rotary is null ? null : new RotaryEmbedding(spec.Rotary, CPU);
+        var attention = new BlockAttention(spec.HeadDim, rotary, null, null);
         using KeyValueCache fused = new(spec, 1, 4096, padding), separate = new(spec, 1, 4096, padding);
         Tensor before = randn(Rows, spec.NumKeyValueHeads, Before, spec.HeadDim, dtype: type);
         foreach (var cache in new[] { fused, separate })
@@ -65,8 +73,8 @@ public sealed class DecodeAttentionTests
                 (query, key) = (RotaryEmbedding.Apply(query, cosine, sine), RotaryEmbedding.Apply(key, cosine, sine));
             }
 
-            Tensor expected = other.Attention.Forward(0, query, key, value).transpose(1, 2).flatten(2);
-            Tensor? actual = context.Attention.TryDecode(0, projected, spec.HeadDim, rotary);
+            Tensor expected = other.Attention.Forward(0, attention, query, key, value).transpose(1, 2).flatten(2);
+            Tensor? actual = context.Attention.TryDecode(0, attention, projected);
             Assert.NotNull(actual);
             Assert.True(expected.Equals(actual), $"Step {step} differs in {type}.");
             fused.Advance(1);

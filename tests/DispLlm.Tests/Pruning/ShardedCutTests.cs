@@ -70,7 +70,7 @@ public sealed class ShardedCutTests
         new PrunedModelBuilder(dense, plan).Build(target);
 
         using var pruned = CheckpointFolder.Open(target);
-        foreach (var slot in ParameterCatalog.CheckpointParameters(model.Spec, model.Family).Where(slot => slot.Block >= 0))
+        foreach (var slot in ParameterCatalog.CheckpointTensors(model.Spec, model.Family).Where(slot => slot.Block >= 0))
         {
             var cuts = PrunedAxes.For(slot.Role);
             Tensor expected = model.Weight(slot.Role, slot.Block);
@@ -153,7 +153,7 @@ public sealed class ShardedCutTests
             """;
         File.WriteAllText(Path.Combine(folder, "config.json"), Config);
         using var model = PrunableModel.FromConfig(ModelConfig.Parse(Config, "a wide model"));
-        var slots = ParameterCatalog.CheckpointParameters(model.Spec, model.Family).ToList();
+        var slots = ParameterCatalog.CheckpointTensors(model.Spec, model.Family).ToList();
         using var random = new RandomSource(4).Stream("weights");
         using var writer = SafetensorsWriter.Create(
             Path.Combine(folder, "model.safetensors"), slots.Select(slot => new TensorInfo(slot.Name, type, slot.Shape)));

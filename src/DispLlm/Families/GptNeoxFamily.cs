@@ -1,27 +1,28 @@
-using DispLlm.Checkpoints;
-using DispLlm.Modeling;
-
-namespace AddYourOwnFamily;
+namespace DispLlm.Modeling;
 
 /// <summary>
-/// GPT-NeoX-20B and the Pythia models: attention and MLP in parallel, each with its own norm; a quarter of each head rotated; queries, keys
-/// and values fused into one projection, head by head.
+/// GPT-NeoX-20B and Pythia: sublayers in parallel, each with a layer norm; a quarter of each head rotated; queries, keys and values fused
+/// head by head. Immutable and safe from several threads.
 /// </summary>
-public sealed class GptNeoxFamily : HuggingFaceDecoderFamily
+public class GptNeoxFamily : HuggingFaceDecoderFamily
 {
     private static readonly DecoderConfigKeys s_keys = new()
     {
         DefaultActivation = "gelu",
         NormEpsilon = "layer_norm_eps",
         DefaultNormEpsilon = 1e-5,
+        RotaryFraction = "rotary_pct",
         DefaultRotaryFraction = 0.25,
+        RotaryTheta = "rotary_emb_base",
     };
 
+    /// <inheritdoc/>
     public override string Name => "gpt-neox";
 
+    /// <inheritdoc/>
     public override IReadOnlyCollection<string> ModelTypes { get; } = ["gpt_neox"];
 
-    // Registration tries the family on this: a contradictory spec or a name given twice is found there and then.
+    /// <inheritdoc/>
     public override ModelConfig Example { get; } = ModelConfig.Parse(
         """
         {"model_type": "gpt_neox", "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
@@ -29,14 +30,17 @@ public sealed class GptNeoxFamily : HuggingFaceDecoderFamily
         """,
         "Pythia-160M");
 
-    // GPTNeoXModel saves its tensors without this prefix, GPTNeoXForCausalLM with it.
+    /// <inheritdoc/>
     public override string BaseModelPrefix => "gpt_neox.";
 
+    /// <inheritdoc/>
     protected override IReadOnlyDictionary<WeightRole, string> ModuleNames { get; } = new Dictionary<WeightRole, string>
     {
         [WeightRole.TokenEmbedding] = "gpt_neox.embed_in",
         [WeightRole.AttentionNorm] = "gpt_neox.layers.{0}.input_layernorm",
-        [WeightRole.QueryKeyValue] = "gpt_neox.layers.{0}.attention.query_key_value",
+        [WeightRole.Query] = "gpt_neox.layers.{0}.attention.query_key_value",
+        [WeightRole.Key] = "gpt_neox.layers.{0}.attention.query_key_value",
+        [WeightRole.Value] = "gpt_neox.layers.{0}.attention.query_key_value",
         [WeightRole.AttentionOutput] = "gpt_neox.layers.{0}.attention.dense",
         [WeightRole.MlpNorm] = "gpt_neox.layers.{0}.post_attention_layernorm",
         [WeightRole.MlpUp] = "gpt_neox.layers.{0}.mlp.dense_h_to_4h",
@@ -45,19 +49,25 @@ public sealed class GptNeoxFamily : HuggingFaceDecoderFamily
         [WeightRole.Head] = "embed_out",
     };
 
-    // The published checkpoints hold the causal mask and the rotary table, which are computed.
+    // The causal mask and the rotary table, which are computed.
+    /// <inheritdoc/>
     protected override IReadOnlyCollection<string> IgnorableSuffixes =>
         [".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"];
 
+    /// <inheritdoc/>
     public override DecoderSpec ReadSpec(ModelConfig config)
     {
+        ArgumentNullException.ThrowIfNull(config);
         bool attentionBias = config.GetBool("attention_bias", true);
+
+        // Copies that transformers writes beside the keys of its own.
+        config.MarkRead("rope_theta", "partial_rotary_factor");
         return ReadDecoder(config, s_keys) with
         {
             GatedMlp = false,
             Norm = NormKind.LayerNorm,
             Residual = config.GetBool("use_parallel_residual", true) ? ResidualLayout.Parallel : ResidualLayout.Sequential,
-            QueryKeyValueLayout = QueryKeyValueLayout.FusedByHead,
+            QueryKeyValueLayout = QueryKeyValueLayout.ByHead,
             QueryKeyValueBias = attentionBias,
             AttentionOutputBias = attentionBias,
             MlpBias = true,

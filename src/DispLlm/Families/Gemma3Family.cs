@@ -49,10 +49,10 @@ public class Gemma3Family : HuggingFaceDecoderFamily
         };
         config.MarkRead("attn_logit_softcapping");
         int pattern = config.GetPositiveInt("sliding_window_pattern", 6);
-        var local = config.Has("rope_parameters")
+        RotarySpec ReadLocal() => config.Has("rope_parameters")
             ? ConfigReader.ReadRotary(config, spec.HeadDim, s_keys, "sliding_attention")
             : new RotarySpec(config.GetPositiveDouble("rope_local_base_freq", 10_000), spec.HeadDim, new RotaryScaling.None());
         config.MarkRead("rope_local_base_freq");
-        return WithSlidingLayers(spec, config, 4096, block => (block + 1) % pattern != 0, local);
+        return WithSlidingLayers(spec, config, 4096, block => (block + 1) % pattern != 0, ReadLocal);
     }
 }

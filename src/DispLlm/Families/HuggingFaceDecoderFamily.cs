@@ -127,9 +127,9 @@ public abstract class HuggingFaceDecoderFamily : IModelFamily
     /// <param name="config">The configuration, for <c>sliding_window</c> and <c>layer_types</c>.</param>
     /// <param name="defaultWindow">The window where its key is absent; null if the key is required.</param>
     /// <param name="slides">Whether a block slides where <c>layer_types</c> is absent.</param>
-    /// <param name="rotaryOfSliding">The rotary embedding of blocks that slide; null for that of the spec.</param>
+    /// <param name="readSlidingRotary">Reads the rotary embedding of blocks that slide, where there are any; null for that of the spec.</param>
     protected static DecoderSpec WithSlidingLayers(
-        DecoderSpec spec, ModelConfig config, int? defaultWindow, Func<int, bool> slides, RotarySpec? rotaryOfSliding)
+        DecoderSpec spec, ModelConfig config, int? defaultWindow, Func<int, bool> slides, Func<RotarySpec>? readSlidingRotary)
     {
         ArgumentNullException.ThrowIfNull(spec);
         ArgumentNullException.ThrowIfNull(config);
@@ -141,7 +141,7 @@ public abstract class HuggingFaceDecoderFamily : IModelFamily
         }
 
         LayerAttention full = new(spec.Rotary, null), window = new(
-            rotaryOfSliding ?? spec.Rotary, config.GetPositiveInt("sliding_window", defaultWindow));
+            readSlidingRotary?.Invoke() ?? spec.Rotary, config.GetPositiveInt("sliding_window", defaultWindow));
         return spec with { LayerAttention = [.. sliding.Select(slide => slide ? window : full)] };
     }
 }

@@ -9,6 +9,11 @@ internal static class NearestFamily
     public static string Advise(ModelConfig config, IReadOnlyList<IModelFamily> families)
     {
         string type = config.GetString("model_type");
+        if (config.Has("text_config"))
+        {
+            return "this one holds a language model among others, under 'text_config'; take a checkpoint of the language model alone";
+        }
+
         var nearest = families
             .Select(family => (Family: family, Spec: TryRead(config, family), Likeness: family.ModelTypes.Max(known => Likeness(type, known))))
             .Where(candidate => candidate.Spec is not null)

@@ -27,9 +27,9 @@ public class Olmo3Family : HuggingFaceDecoderFamily
     {
         ArgumentNullException.ThrowIfNull(config);
         var spec = Olmo2Family.ReadNorms(config, s_keys);
-        var local = config.Has("rope_parameters")
+        RotarySpec ReadLocal() => config.Has("rope_parameters")
             ? ConfigReader.ReadRotary(config, spec.HeadDim, s_keys, "sliding_attention")
             : spec.Rotary! with { Scaling = new RotaryScaling.None() };
-        return WithSlidingLayers(spec, config, 4096, block => (block + 1) % 4 != 0, local);
+        return WithSlidingLayers(spec, config, 4096, block => (block + 1) % 4 != 0, ReadLocal);
     }
 }

@@ -70,6 +70,17 @@ public sealed class ModelInputTests
         Assert.Equal(DeviceType.META, model.Weight(WeightRole.Query, 3).device_type);
     }
 
+    [Theory]
+    [InlineData("llama2", "'llama'", "LlamaFamily")]
+    [InlineData("granit", "'granite'", "GraniteFamily")]
+    [InlineData("aquila", "'llama'", "RMS norm before each sublayer; rotary, whole heads; plain; gated, SiLU; sequential")]
+    public void An_unknown_model_type_names_the_nearest_family_and_what_has_to_be_equal(string type, params string[] reasons)
+    {
+        var error = Assert.Throws<UnsupportedModelException>(() => Read($"\"model_type\": \"{type}\""));
+        Assert.All(reasons, reason => Assert.Contains(reason, error.Message, StringComparison.Ordinal));
+        Assert.Contains("down_proj.weight", error.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Two_families_of_one_model_type_are_refused() =>
         Assert.Contains("'llama'", Assert.Throws<ArgumentException>(() => ModelFamilies.BuiltIn.Add(new LlamaFamily())).Message,

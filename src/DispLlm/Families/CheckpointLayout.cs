@@ -14,7 +14,7 @@ internal sealed class CheckpointLayout(DecoderSpec spec, IModelFamily family)
     /// <summary>The tensors, in the order of the data flow. They are listed lazily, as parameters are.</summary>
     public IEnumerable<CheckpointTensor> Tensors()
     {
-        // What one tensor holds together is a run in the data flow, but for biases between weights: a stage of a block is one group.
+        // What one tensor may hold follows each other in the data flow.
         var stage = new List<ParameterDescriptor>();
         foreach (var parameter in ParameterCatalog.Parameters(spec))
         {

@@ -21,7 +21,8 @@ public sealed record TrainingMemoryEstimate
     /// <summary>
     /// Bytes of the activations that the gradient of one block needs: the residual stream, the norms' outputs and what is written; queries,
     /// keys, values and attention's output; the MLP's hidden features before and after the activation, on an accelerator also the
-    /// activation before it is multiplied. The attention weights are saved only in bfloat16 on a processor with AVX512-BF16 or AMX.
+    /// activation before it is multiplied. The attention weights are saved only in bfloat16 on a processor with AVX512-BF16 or AMX, and
+    /// where scores are capped.
     /// </summary>
     public required long OneBlock { get; init; }
 
@@ -51,10 +52,14 @@ public sealed record TrainingMemoryEstimate
     {
         ArgumentNullException.ThrowIfNull(spec);
         long element = type == torch.ScalarType.Float32 ? 4 : 2, tokens = checked(batch * length);
-        long stream = tokens * spec.HiddenSize * 6 * element;
+        long stream = tokens * spec.HiddenSize * (spec.HasOutputNorms ? 10 : 6) * element;
         long heads = tokens * 2 * (spec.QuerySize + spec.KeyValueSize) * element;
         bool savesWeights = !onAccelerator && DeviceAttention.UsesMatmul(type, spec.NumAttentionHeads, spec.NumKeyValueHeads);
-        long attention = heads + (tokens * spec.NumAttentionHeads * (savesWeights ? length * element / 2 : sizeof(float)));
+
+        // A cap leaves no kernel that saves less than all scores: their hyperbolic tangent and the attention weights, in float32.
+        long ofHead = spec.AttentionSoftcap is not null ? length * ((2 * sizeof(float)) + element)
+            : savesWeights ? length * element / 2 : sizeof(float);
+        long attention = heads + (tokens * spec.NumAttentionHeads * ofHead);
         long mlp = tokens * spec.IntermediateSize * (!spec.GatedMlp ? 2 : onAccelerator ? 4 : 3) * element;
         return new TrainingMemoryEstimate
         {

@@ -7,6 +7,8 @@ namespace DispLlm.Modeling;
 internal sealed class DecoderWeights : IDisposable
 {
     private readonly Dictionary<(WeightRole Role, int Block, bool IsBias), Tensor> _tensors = [];
+    private readonly Lock _lock = new();
+    private MappedWeights? _unchecked;
 
     public Tensor this[WeightRole role, int block] => _tensors.TryGetValue((role, block, false), out var tensor)
         ? tensor
@@ -33,14 +35,40 @@ internal sealed class DecoderWeights : IDisposable
     {
         var parameters = ParameterCatalog.CheckpointParameters(spec, family, folder);
         CheckNames(folder, parameters, family, plan);
-        return Create(parameters, parameter =>
+        var inMap = new MappedWeights(folder.FolderPath, []);
+        var weights = Create(parameters, parameter =>
         {
             cancellation.ThrowIfCancellationRequested();
             var device = GetDevice(parameter, spec, backend);
-            return mapped
-                ? folder.Map(parameter.Name, device, backend.ComputeType)
-                : folder.Read(parameter.Name, device, backend.ComputeType);
+            if (mapped && folder.TryMapWeight(parameter.Name, device, backend.ComputeType) is { } tensor)
+            {
+                inMap.Tensors.Add((parameter.Name, tensor));
+                return tensor;
+            }
+
+            return folder.ReadWeight(parameter.Name, device, backend.ComputeType);
         });
+        weights._unchecked = inMap.Tensors.Count > 0 ? inMap : null;
+        return weights;
+    }
+
+    /// <summary>
+    /// Looks through the mapped weights, once, before their first use; to do so at load would read all that mapping leaves unread. Others
+    /// were looked through as they were read.
+    /// </summary>
+    /// <exception cref="CheckpointException">A weight holds NaN or infinity; it is named.</exception>
+    public void EnsureFinite()
+    {
+        if (Volatile.Read(ref _unchecked) is null)
+        {
+            return;
+        }
+
+        lock (_lock)
+        {
+            _unchecked?.EnsureFinite();
+            _unchecked = null;
+        }
     }
 
     /// <summary>Uninitialized weights of the right shapes, for the <c>meta</c> device.</summary>
@@ -125,7 +153,7 @@ internal sealed class DecoderWeights : IDisposable
             }
 
             long[] shape = PrunedAxes.PrunedShape(slot, slot.Block < 0 ? null : plan?.Blocks[slot.Block]);
-            if (!folder.Info(slot.Name).Shape.SequenceEqual(shape))
+            if (!folder.WeightInfo(slot.Name).Shape.SequenceEqual(shape))
             {
                 throw new CheckpointException(
                     folder.FolderPath,
@@ -145,6 +173,27 @@ internal sealed class DecoderWeights : IDisposable
                     folder.FolderPath, name,
                     $"tensor '{name}' is not part of a model with this config.json. Does the configuration belong to these weights?");
             }
+        }
+    }
+
+    private sealed record MappedWeights(string Folder, List<(string Name, Tensor Tensor)> Tensors)
+    {
+        public void EnsureFinite()
+        {
+            string? name = Tensors.AsParallel().AsOrdered().Where(weight => HoldsNonFinite(weight.Tensor))
+                .Select(weight => weight.Name).FirstOrDefault();
+            if (name is not null)
+            {
+                throw NonFinite.Error(Folder, name);
+            }
+        }
+
+        private static bool HoldsNonFinite(Tensor tensor)
+        {
+            bool found = false;
+            var type = tensor.dtype;
+            TensorBytes.Visit(tensor, (bytes, _) => found = found || NonFinite.IsIn(bytes, type));
+            return found;
         }
     }
 }

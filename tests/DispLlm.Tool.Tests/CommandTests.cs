@@ -111,8 +111,8 @@ public sealed class CommandTests(PrunedModelFolder folder) : IClassFixture<Prune
         Assert.Equal(["model", "model-pruned-30"], models.Select(model => (string?)model!["folder"]));
         Assert.True((double)models[0]!["perplexity"]! < (double)models[1]!["perplexity"]!);
         Assert.All(models, model => Assert.Equal(
-            ["folder", "parameters", "perplexity", "loss", "divergence", "top_match", "read_tokens_per_second",
-                "written_tokens_per_second"],
+            ["folder", "parameters", "perplexity", "loss", "perplexity_per_byte", "bits_per_byte", "divergence", "top_match",
+                "read_tokens_per_second", "written_tokens_per_second"],
             ((JsonObject)model!).Select(entry => entry.Key)));
     }
 

@@ -1,7 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
-using System.Text.Json.Nodes;
-using Spectre.Console;
 
 namespace DispLlm.Tool;
 
@@ -56,7 +53,7 @@ internal sealed class EvalCommand : ToolCommand
             DefaultValueFactory = _ => [.. _evaluators.Select(evaluator => evaluator.Name)],
             AllowMultipleArgumentsPerToken = true,
         };
-        _measure.AcceptOnlyFromAmong([.. _evaluators.Select(evaluator => evaluator.Name)]);
+        _measure.AcceptOneOf([.. _evaluators.Select(evaluator => evaluator.Name)]);
         Arguments.Add(_models);
         _text.AddTo(this);
         foreach (var option in (Option[])[_window, _maxWindows, _measure, .. _evaluators.SelectMany(evaluator => evaluator.Options), _seed])
@@ -70,33 +67,122 @@ internal sealed class EvalCommand : ToolCommand
 
     protected override async Task RunAsync(ParseResult arguments, Terminal terminal, CancellationToken cancellationToken)
     {
-        string[] folders = arguments.GetRequiredValue(_models), wanted = arguments.GetRequiredValue(_measure);
+        string[] wanted = arguments.GetRequiredValue(_measure);
+        List<Evaluator> evaluators = [.. _evaluators.Where(evaluator => wanted.Contains(evaluator.Name))];
+        evaluators.ForEach(evaluator => evaluator.ReadFiles(arguments));
         var backend = _backend.Create(arguments, terminal);
+        var input = await PrepareAsync(evaluators, arguments, terminal, cancellationToken);
         var models = new List<PrunableModel>();
         try
         {
-            foreach (string folder in folders)
+            foreach (var model in input.Models)
             {
-                models.Add(await LoadAsync(folder, backend, terminal, cancellationToken));
+                models.Add(await LoadAsync(model.Folder, backend, terminal, cancellationToken));
             }
 
-            // Negative seeds are not used by prune: a model is not evaluated on its calibration text.
-            var text = await _text.ReadAsync(arguments, terminal, models[0], -1 - arguments.GetValue(_seed), cancellationToken);
-            var input =
-                new EvaluationInput(models, text, GetWindowLength(arguments, models)) { MaxWindows = arguments.GetValue(_maxWindows) };
+            input = input with { Models = [.. input.Models.Zip(models, (model, loaded) => model with { Model = loaded })] };
+            if (evaluators.Any(evaluator => evaluator.UsesText) && input.Models[0].Text is null)
+            {
+                input = await GenerateTextAsync(input, arguments, terminal, cancellationToken);
+            }
+
             var metrics = new List<Metric>();
-            foreach (var evaluator in _evaluators.Where(evaluator => wanted.Contains(evaluator.Name)))
+            foreach (var evaluator in evaluators)
             {
                 metrics.AddRange(await terminal.ShowAsync(
                     $"Evaluating {evaluator.Name}", display => evaluator.Evaluate(input, arguments, display, cancellationToken)));
             }
 
-            terminal.Result(ToJson(folders, input, metrics), console => Draw(console, folders, models, metrics));
+            var comparison = new ModelComparison(input, metrics);
+            terminal.Result(comparison.ToJson(), comparison.Draw);
         }
         finally
         {
             models.ForEach(model => model.Dispose());
         }
+    }
+
+    /// <summary>Finds all that cannot be measured before the weights are loaded: folders, vocabularies, texts.</summary>
+    private async Task<EvaluationInput> PrepareAsync(
+        List<Evaluator> evaluators, ParseResult arguments, Terminal terminal, CancellationToken cancellationToken)
+    {
+        var files = _text.FindFiles(arguments);
+        files?.EnsureReadable(cancellationToken);
+        string[] folders = arguments.GetRequiredValue(_models);
+        var models = new List<PrunableModel>();
+        try
+        {
+            models.AddRange(folders.Select(folder => PrunableModel.Load(folder, TorchBackend.Meta(), null, cancellationToken)));
+            TextTokenizer?[] tokenizers = [.. models.Select(model => CorpusContext.For(model).Tokenizer)];
+            var input = new EvaluationInput(
+                [.. models.Select((model, i) => new EvaluatedModel(folders[i], model, tokenizers[i] ?? tokenizers[0]))],
+                GetWindowLength(arguments, models))
+            {
+                MaxWindows = arguments.GetValue(_maxWindows),
+            };
+            RemoveObjectionable(evaluators, input, arguments, terminal);
+            return files is null || !evaluators.Any(evaluator => evaluator.UsesText)
+                ? input
+                : await ReadTextAsync(input, files, _text.DescribeFiles(arguments), terminal, cancellationToken);
+        }
+        finally
+        {
+            models.ForEach(model => model.Dispose());
+        }
+    }
+
+    /// <summary>Refuses what was asked for and cannot be measured; leaves it out, and says so, where everything is measured.</summary>
+    private void RemoveObjectionable(
+        List<Evaluator> evaluators, EvaluationInput input, ParseResult arguments, Terminal terminal) => evaluators.RemoveAll(evaluator =>
+    {
+        if (evaluator.FindObjection(input) is not { } objection)
+        {
+            return false;
+        }
+
+        if (arguments.CommandResult.IsSpecified(_measure))
+        {
+            throw new ToolException($"'--measure {evaluator.Name}': {objection}");
+        }
+
+        terminal.Warn($"Without {evaluator.Name}: {objection}");
+        return true;
+    });
+
+    private async Task<EvaluationInput> GenerateTextAsync(
+        EvaluationInput input, ParseResult arguments, Terminal terminal, CancellationToken cancellationToken)
+    {
+        // Negative seeds are not used by prune: a model is not evaluated on its calibration text.
+        var generator = input.Models[0];
+        var corpus = await _text.ReadAsync(arguments, terminal, generator.Model, -1 - arguments.GetValue(_seed), cancellationToken);
+        if (!input.ShareVocabulary)
+        {
+            // What it generates is ids of its own; the others read the text of them.
+            int[] ids = corpus.Tokenize(new CorpusContext(generator.Tokenizer), cancellationToken);
+            corpus = TokenCorpus.FromText(generator.Tokenizer!.Decode(ids));
+        }
+
+        return await ReadTextAsync(input, corpus, "the generated text", terminal, cancellationToken);
+    }
+
+    /// <summary>Lets each model read the text by its own tokenizer.</summary>
+    private static async Task<EvaluationInput> ReadTextAsync(
+        EvaluationInput input, TokenCorpus corpus, string name, Terminal terminal, CancellationToken cancellationToken)
+    {
+        var models = await terminal.ShowAsync(
+            $"Reading {name}", _ => input.Models.Select(model => Read(model, corpus, input, cancellationToken)).ToList());
+        return input with { Models = models };
+    }
+
+    private static EvaluatedModel Read(EvaluatedModel model, TokenCorpus corpus, EvaluationInput input, CancellationToken cancellationToken)
+    {
+        var spec = model.Model.Spec;
+        var context = new CorpusContext(model.Tokenizer, model.Model) { VocabularySize = spec.VocabularySize };
+        var text = TokenizedText.Read(corpus, context, cancellationToken);
+
+        // A text that is too short for one of the models is refused before another is measured.
+        _ = new EvaluationWindows(text.Tokens, input.PerplexityOptions, spec.MaxPositions);
+        return model with { Text = text };
     }
 
     private int GetWindowLength(ParseResult arguments, IReadOnlyList<PrunableModel> models)
@@ -106,44 +192,4 @@ internal sealed class EvalCommand : ToolCommand
             ? window
             : throw new ToolException($"--window {window} exceeds the {positions} positions of the models.");
     }
-
-    private static long CountParameters(PrunableModel model) =>
-        model.Plan?.KeptParameters.WholeModel ?? new ParameterCounter(model.Spec).Dense.WholeModel;
-
-    private static JsonObject ToJson(string[] folders, EvaluationInput input, IReadOnlyList<Metric> metrics) => new()
-    {
-        ["window"] = input.WindowLength,
-        ["models"] = new JsonArray([.. input.Models.Select((model, i) =>
-        {
-            var json = new JsonObject { ["folder"] = folders[i], ["parameters"] = CountParameters(model) };
-            foreach (var metric in metrics)
-            {
-                json[metric.Key] = metric.Values[i];
-            }
-
-            return (JsonNode)json;
-        })]),
-    };
-
-    private static void Draw(IAnsiConsole console, string[] folders, List<PrunableModel> models, IReadOnlyList<Metric> metrics)
-    {
-        var table = new Table { Border = TableBorder.Simple }.AddColumn("");
-        foreach (string folder in folders)
-        {
-            table.AddColumn(new TableColumn(new Text(folder)).RightAligned());
-        }
-
-        var parameters = new Metric("parameters", "parameters", "N0", [.. models.Select(model => (double)CountParameters(model))]);
-        foreach (var metric in metrics.Prepend(parameters))
-        {
-            table.AddRow([metric.Name, .. metric.Values.Select((value, i) => FormatCell(metric, value, i))]);
-        }
-
-        console.Write(table);
-    }
-
-    private static string FormatCell(Metric metric, double value, int model) => model == 0 || !metric.ShowsRatio
-        ? value.ToString(metric.Format, CultureInfo.InvariantCulture)
-        : $"{value.ToString(metric.Format, CultureInfo.InvariantCulture)} "
-            + $"({(value / metric.Values[0]).ToString("F2", CultureInfo.InvariantCulture)}x)";
 }

@@ -8,7 +8,7 @@ namespace DispLlm.Tool;
 internal sealed class GenerateCommand : ToolCommand
 {
     private readonly Argument<string> _model = new("model") { Description = "Checkpoint folder, dense or pruned" };
-    private readonly Argument<string> _prompt = new("prompt") { Description = "Prompt to continue; - reads it from the standard input" };
+    private readonly TextArgument _prompt = new("prompt") { Description = "Prompt to continue; - reads it from the standard input" };
 
     private readonly Option<int> _tokens = new Option<int>("--tokens", "-n")
     {
@@ -44,13 +44,7 @@ internal sealed class GenerateCommand : ToolCommand
     {
         Arguments.Add(_model);
         Arguments.Add(_prompt);
-        _topP.Validators.Add(result =>
-        {
-            if (result.Tokens.Count == 1 && result.GetValueOrDefault<double?>() is { } p && p is not (> 0 and <= 1))
-            {
-                result.AddError(FormattableString.Invariant($"'--top-p {p}': it must be above 0 and at most 1."));
-            }
-        });
+        _topP.AcceptFraction(p => p is > 0 and <= 1 ? null : "it must be above 0 and at most 1.");
         foreach (var option in (Option[])[_tokens, _temperature, _topK, _topP, _seed])
         {
             Options.Add(option);

@@ -42,6 +42,10 @@ internal sealed class PlanComparison(string firstName, SelectionPlan first, stri
             column.Alignment = Justify.Right;
         }
 
+        string count = Number(first.Model.HiddenSize * first.Blocks.Count);
+        int blocksPerBar = WidthTable.GetBlocksPerBar(
+            console, first.Blocks.Count, 2,
+            [SelectionSites.All.Select(WidthTable.GetName).MaxBy(name => name.Length)!, count, "only first", "only second"]);
         foreach (var site in SelectionSites.All)
         {
             var differences = _diff.Sites.Where(difference => difference.Site == site);
@@ -50,8 +54,8 @@ internal sealed class PlanComparison(string firstName, SelectionPlan first, stri
             int kept = first.Blocks.Sum(block => block[site].Count);
             table.AddRow(
                 WidthTable.GetName(site),
-                WidthTable.DrawBars(first, site),
-                WidthTable.DrawBars(second, site),
+                WidthTable.DrawBars(first, site, blocksPerBar),
+                WidthTable.DrawBars(second, site, blocksPerBar),
                 Number(kept - removed),
                 Number(removed),
                 Number(added));

@@ -1,26 +1,7 @@
 using System.CommandLine;
+using System.Globalization;
 
 namespace DispLlm.Tool;
-
-/// <summary>The models to compare, the first one being the baseline, and the text to evaluate on.</summary>
-internal sealed record EvaluationInput(IReadOnlyList<PrunableModel> Models, TokenCorpus Text, int WindowLength)
-{
-    /// <summary>Windows from the start of the text; null for all.</summary>
-    public int? MaxWindows { get; init; }
-
-    public PerplexityOptions PerplexityOptions => new() { WindowLength = WindowLength, MaxWindows = MaxWindows };
-}
-
-/// <summary>A metric of each model.</summary>
-/// <param name="Key">Its name in JSON.</param>
-/// <param name="Name">Its name in the table.</param>
-/// <param name="Format">A numeric format of .NET.</param>
-/// <param name="Values">One value per model.</param>
-internal sealed record Metric(string Key, string Name, string Format, IReadOnlyList<double> Values)
-{
-    /// <summary>Whether the table also shows the ratio to the first model.</summary>
-    public bool ShowsRatio { get; init; } = true;
-}
 
 /// <summary>Something that <c>eval</c> measures. To add one, derive a class and list it in <see cref="CreateAll"/>.</summary>
 internal abstract class Evaluator
@@ -35,8 +16,20 @@ internal abstract class Evaluator
     /// <summary>What it measures, for the help.</summary>
     public abstract string Summary { get; }
 
+    /// <summary>Whether it measures on the text.</summary>
+    public virtual bool UsesText => false;
+
     /// <summary>Its own options.</summary>
     public virtual IEnumerable<Option> Options => [];
+
+    /// <summary>Reads its own files, before anything is loaded.</summary>
+    /// <exception cref="DispLlmException">A file is missing or not valid.</exception>
+    public virtual void ReadFiles(ParseResult arguments)
+    {
+    }
+
+    /// <summary>Why it cannot measure these models, as a sentence; null if it can. Asked before anything is measured.</summary>
+    public virtual string? FindObjection(EvaluationInput input) => null;
 
     /// <summary>Evaluates the models.</summary>
     /// <param name="input">Models and text.</param>
@@ -47,12 +40,14 @@ internal abstract class Evaluator
         EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken);
 }
 
-/// <summary>Perplexity of each model.</summary>
+/// <summary>Perplexity of each model, per token and per byte.</summary>
 internal sealed class PerplexityEvaluator : Evaluator
 {
     public override string Name => "perplexity";
 
     public override string Summary => "perplexity on the text";
+
+    public override bool UsesText => true;
 
     public override IReadOnlyList<Metric> Evaluate(
         EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)
@@ -60,14 +55,29 @@ internal sealed class PerplexityEvaluator : Evaluator
         PerplexityResult[] results =
         [
             .. input.Models.Select((model, i) => Perplexity.Evaluate(
-                model, input.Text, input.PerplexityOptions, display.Part(i, input.Models.Count), cancellationToken)),
+                model.Model, model.Text!, input.PerplexityOptions, null, display.Part(i, input.Models.Count), cancellationToken)),
         ];
-        string tokens = FormattableString.Invariant($"perplexity, {results[0].PredictedTokens:N0} tokens");
-        return
-        [
-            new Metric("perplexity", tokens, "F2", [.. results.Select(result => result.Perplexity)]),
-            new Metric("loss", "loss, nats per token", "F3", [.. results.Select(result => result.MeanLoss)]),
-        ];
+        string tokens = string.Join(" / ", results.Select(result => result.PredictedTokens).Distinct().Select(
+            count => count.ToString("N0", CultureInfo.InvariantCulture)));
+
+        // What one model calls a token is two for another: only the figures per byte of text compare.
+        bool compares = input.ShareVocabulary;
+        var metrics = new List<Metric>
+        {
+            new("perplexity", $"perplexity, {tokens} tokens", "F2", [.. results.Select(result => result.Perplexity)])
+            {
+                ShowsRatio = compares,
+            },
+            new("loss", "loss, nats per token", "F3", [.. results.Select(result => result.MeanLoss)]) { ShowsRatio = compares },
+        };
+        if (results.All(result => result.BitsPerByte is not null))
+        {
+            double[] perplexities = [.. results.Select(result => result.PerplexityPerByte!.Value)];
+            metrics.Add(new("perplexity_per_byte", "perplexity per byte", "F4", perplexities));
+            metrics.Add(new("bits_per_byte", "bits per byte", "F4", [.. results.Select(result => result.BitsPerByte!.Value)]));
+        }
+
+        return metrics;
     }
 }
 
@@ -78,10 +88,20 @@ internal sealed class AgreementEvaluator : Evaluator
 
     public override string Summary => "KL divergence and top-1 agreement with the first model";
 
+    public override bool UsesText => true;
+
+    public override string? FindObjection(EvaluationInput input)
+    {
+        var first = input.Models[0];
+        return input.Models.Skip(1)
+            .Select(model => Vocabularies.FindDifference(model.Model, model.Tokenizer, first.Model, first.Tokenizer))
+            .FirstOrDefault(difference => difference is not null);
+    }
+
     public override IReadOnlyList<Metric> Evaluate(
         EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)
     {
-        var others = input.Models.Skip(1).ToArray();
+        var (first, others) = (input.Models[0], input.Models.Skip(1).ToArray());
         if (others.Length == 0)
         {
             return [];
@@ -91,7 +111,8 @@ internal sealed class AgreementEvaluator : Evaluator
         [
             new DistributionComparisonResult(0, 1, 0),
             .. others.Select((model, i) => DistributionComparison.Evaluate(
-                model, input.Models[0], input.Text, input.PerplexityOptions, display.Part(i, others.Length), cancellationToken)),
+                model.Model, first.Model, first.Text!.Tokens, input.PerplexityOptions, null, display.Part(i, others.Length),
+                cancellationToken)),
         ];
         return
         [
@@ -122,14 +143,17 @@ internal sealed class ThroughputEvaluator : Evaluator
             PromptLength = prompt,
             NewTokens = Math.Min(16, input.WindowLength - prompt),
         };
-        var prefill = Throughput.MeasurePrefill(input.Models, options, cancellationToken);
+        IPrunableModel[] models = [.. input.Models.Select(model => model.Model)];
+        var prefill = Throughput.MeasurePrefill(models, options, cancellationToken);
         display.Report(0.5);
-        var decode = Throughput.MeasureDecode(input.Models, options, cancellationToken);
+        var decode = Throughput.MeasureDecode(models, options, cancellationToken);
+        bool compares = input.ShareVocabulary;
         return
         [
             new Metric(
-                "read_tokens_per_second", FormattableString.Invariant($"prefill, tokens/s, {input.WindowLength:N0} tokens"), "N0", prefill),
-            new Metric("written_tokens_per_second", "decode, tokens/s, one sequence", "N0", decode),
+                "read_tokens_per_second", FormattableString.Invariant($"prefill, tokens/s, {input.WindowLength:N0} tokens"), "N0",
+                prefill) { ShowsRatio = compares },
+            new Metric("written_tokens_per_second", "decode, tokens/s, one sequence", "N0", decode) { ShowsRatio = compares },
         ];
     }
 }

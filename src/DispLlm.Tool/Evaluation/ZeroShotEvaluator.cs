@@ -21,6 +21,16 @@ internal sealed class ZeroShotEvaluator : Evaluator
         HelpName = "n",
     }.AtLeast(1);
 
+    private readonly ChoiceOption<bool?> _bos = new(
+        "--bos",
+        "Begin-of-text token before every prompt of a task: auto (where the tokenizer adds one, as lm-evaluation-harness since 0.4.10), "
+            + "never (as before it) or always",
+        ("auto", null),
+        ("never", false),
+        ("always", true));
+
+    private IReadOnlyList<ZeroShotTask> _read = [];
+
     public ZeroShotEvaluator() => _tasks.Validators.Add(result =>
     {
         foreach (var token in result.Tokens)
@@ -36,33 +46,44 @@ internal sealed class ZeroShotEvaluator : Evaluator
 
     public override string Summary => "accuracy on the zero-shot tasks of --task";
 
-    public override IEnumerable<Option> Options => [_tasks, _maxItems];
+    public override IEnumerable<Option> Options => [_tasks, _maxItems, _bos];
+
+    public override void ReadFiles(ParseResult arguments) =>
+        _read = [.. arguments.GetRequiredValue(_tasks).Select(text => text.Split('=', 2)).Select(
+            parts => ZeroShotTask.FromFile(parts[0], parts[1]))];
 
     public override IReadOnlyList<Metric> Evaluate(
         EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)
     {
-        var files = arguments.GetRequiredValue(_tasks).Select(text => text.Split('=', 2));
-        ZeroShotTask[] tasks = [.. files.Select(parts => ZeroShotTask.FromFile(parts[0], parts[1]))];
-        var options = new ZeroShotOptions { MaxItems = arguments.GetValue(_maxItems) };
+        var options = new ZeroShotOptions { MaxItems = arguments.GetValue(_maxItems), AddBosToken = _bos.Read(arguments) };
         var metrics = new List<Metric>();
-        int done = 0, total = tasks.Length * input.Models.Count;
-        foreach (var task in tasks)
+        int done = 0, total = _read.Count * input.Models.Count;
+        foreach (var task in _read)
         {
             ZeroShotScore[] scores =
             [
                 .. input.Models.Select(model => ZeroShot.Evaluate(
-                    model, TextTokenizer.FromFolder(model.Folder), task, options, display.Part(done++, total), cancellationToken)),
+                    model.Model, model.Tokenizer ?? TextTokenizer.FromFolder(model.Folder), task, options, display.Part(done++, total),
+                    cancellationToken)),
             ];
+            var (items, chance) = (scores[0].Items, scores[0].Chance!.Value);
             metrics.Add(
                 new Metric(
-                    task.Name, FormattableString.Invariant($"{task.Name}, {scores[0].Items:N0} items"), "P1",
-                    [.. scores.Select(score => score.Accuracy)]));
+                    task.Name, FormattableString.Invariant($"{task.Name}, {items:N0} items, chance {chance:P1}"), "P1",
+                    [.. scores.Select(score => score.Accuracy)])
+                {
+                    Errors = [.. scores.Select(score => score.AccuracyError)],
+                    Task = (items, chance),
+                });
             if (task.IsNormalized)
             {
                 metrics.Add(
                     new Metric(
                         $"{task.Name}_norm", $"{task.Name}, normalized by length", "P1",
-                        [.. scores.Select(score => score.NormalizedAccuracy!.Value)]));
+                        [.. scores.Select(score => score.NormalizedAccuracy!.Value)])
+                    {
+                        Errors = [.. scores.Select(score => score.NormalizedAccuracyError!.Value)],
+                    });
             }
         }
 

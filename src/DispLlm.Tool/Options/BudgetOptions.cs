@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
 
 namespace DispLlm.Tool;
 
@@ -10,7 +9,7 @@ internal sealed class BudgetOptions
 
     private readonly Option<double> _ratio = new("--ratio", "-r")
     {
-        Description = "Pruning ratio: the fraction of the weights to remove, from 0 to below 1",
+        Description = "Pruning ratio: the fraction of the weights to remove, above 0 and below 1",
         HelpName = "fraction",
         DefaultValueFactory = _ => DefaultRatio,
     };
@@ -34,8 +33,8 @@ internal sealed class BudgetOptions
         command.Options.Add(_ratio);
         command.Options.Add(_keep);
         command.Options.Add(_scope);
-        _ratio.Validators.Add(result => Validate(result, () => PruningBudget.FromRatio(result.GetValueOrDefault<double>())));
-        _keep.Validators.Add(result => Validate(result, () => PruningBudget.FromKeepFraction(result.GetValueOrDefault<double?>() ?? 1)));
+        _ratio.AcceptFraction(value => FindProblem(() => PruningBudget.FromRatio(value)));
+        _keep.AcceptFraction(value => FindProblem(() => PruningBudget.FromKeepFraction(value)));
         command.Validators.Add(result =>
         {
             if (result.IsSpecified(_ratio) && result.IsSpecified(_keep))
@@ -53,20 +52,17 @@ internal sealed class BudgetOptions
         return budget with { Scope = _scope.Read(arguments) };
     }
 
-    private static void Validate(OptionResult result, Action create)
+    private static string? FindProblem(Func<PruningBudget> create)
     {
-        if (result.Tokens.Count != 1)
-        {
-            return;
-        }
-
         try
         {
-            create();
+            return create() is { Kind: BudgetKind.Ratio, Value: 0 } or { Kind: BudgetKind.KeepFraction, Value: 1 }
+                ? "it removes nothing."
+                : null;
         }
         catch (BudgetException e)
         {
-            result.AddError(e.Message);
+            return e.Message;
         }
     }
 }

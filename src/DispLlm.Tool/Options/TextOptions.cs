@@ -30,6 +30,13 @@ internal sealed class TextOptions
 
     public Option<string[]> Files { get; }
 
+    /// <summary>The text of the files; null if none is given.</summary>
+    public TokenCorpus? FindFiles(ParseResult arguments) =>
+        arguments.GetRequiredValue(Files) is { Length: > 0 } files ? TokenCorpus.FromTextFiles(files) : null;
+
+    /// <summary>The names of the files, for progress.</summary>
+    public string DescribeFiles(ParseResult arguments) => string.Join(", ", arguments.GetRequiredValue(Files).Select(Path.GetFileName));
+
     public void AddTo(Command command)
     {
         command.Options.Add(Files);

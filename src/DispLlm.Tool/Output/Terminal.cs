@@ -29,7 +29,7 @@ internal sealed class Terminal
         new() { WriteIndented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>A width at which no path or command wraps.</summary>
-    private const int Unwrapped = 10_000;
+    public const int Unwrapped = 10_000;
 
     private readonly TextWriter _output;
     private readonly IAnsiConsole _error;
@@ -56,6 +56,9 @@ internal sealed class Terminal
 
     /// <summary>The logger for the library.</summary>
     public ILogger Logger { get; }
+
+    /// <summary>JSON as the tool writes it.</summary>
+    public static string Indent(JsonObject json) => json.ToJsonString(s_indented);
 
     /// <summary>Writes a line to the standard error, unless it is quiet.</summary>
     public void Note(string text)
@@ -139,7 +142,7 @@ internal sealed class Terminal
         }
     }
 
-    private void Print(JsonObject json) => _output.WriteLine(json.ToJsonString(s_indented));
+    private void Print(JsonObject json) => _output.WriteLine(Indent(json));
 
     private static IAnsiConsole CreateConsole(TextWriter writer, bool redirected)
     {

@@ -57,7 +57,10 @@ public sealed class CheckpointFolder : IDisposable
     /// <summary>The weights files and the tensors that each holds.</summary>
     public IReadOnlyList<CheckpointShard> Shards { get; }
 
-    /// <summary>The names of all tensors.</summary>
+    /// <summary>
+    /// The names of all tensors, as the weights or their index list them. An index may list one that no shard holds: see <see
+    /// cref="Contains"/>.
+    /// </summary>
     public IReadOnlyCollection<string> TensorNames => _shardOf.Keys;
 
     /// <summary>Full paths of those files of the tokenizer and of text generation that the folder has.</summary>
@@ -105,14 +108,33 @@ public sealed class CheckpointFolder : IDisposable
         throw new CheckpointException(path, null, $"the folder has no weights: none of {wanted}. Is the download complete?");
     }
 
-    /// <summary>Whether the checkpoint holds a tensor of that name.</summary>
+    /// <summary>
+    /// Whether the checkpoint holds a tensor of that name. An index that lists a tensor does not make it so: many list a tied head that was
+    /// not written.
+    /// </summary>
     /// <param name="name">The tensor's name.</param>
-    public bool Contains(string name) => _shardOf.ContainsKey(name);
+    /// <exception cref="CheckpointException">Its shard is missing or damaged.</exception>
+    public bool Contains(string name) => _shardOf.TryGetValue(name, out string? shard) && OpenShard(shard).Contains(name);
 
     /// <summary>What the checkpoint says about a tensor.</summary>
     /// <param name="name">The tensor's name.</param>
     /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
     public TensorInfo Info(string name) => FindFile(name).Info(name);
+
+    /// <summary>
+    /// As <see cref="Info"/>, for a tensor that is computed with. An integer is refused: it is a quantized weight, which stands for another
+    /// number.
+    /// </summary>
+    internal TensorInfo WeightInfo(string name)
+    {
+        var file = FindFile(name);
+        var info = file.Info(name);
+        return SafetensorsType.IsFloatingPoint(info.Type)
+            ? info
+            : throw new UnsupportedModelException(
+                file.FilePath, name, SafetensorsType.ToName(info.Type),
+                "It is the type of a weight: integers stand for quantized weights. Take the float checkpoint that they were made from.");
+    }
 
     /// <summary>Reads a tensor. It owns its memory and stays valid when the folder is closed.</summary>
     /// <param name="name">The tensor's name.</param>
@@ -122,8 +144,13 @@ public sealed class CheckpointFolder : IDisposable
     /// <exception cref="CheckpointException">There is no such tensor, or its shard is missing or damaged.</exception>
     public Tensor Read(string name, Device? device = null, ScalarType? type = null) => FindFile(name).Read(name, device, type);
 
-    /// <summary>As <see cref="Read"/>, but over the mapped shard, without a copy, where device and type are those of the file.</summary>
-    internal Tensor Map(string name, Device? device = null, ScalarType? type = null) => FindFile(name).Map(name, device, type);
+    /// <summary>As <see cref="Read"/>, for a weight, in which NaN and infinity are refused.</summary>
+    internal Tensor ReadWeight(string name, Device? device, ScalarType type) => FindFile(name).ReadWeight(name, device, type);
+
+    /// <summary>
+    /// A weight over the mapped shard, without a copy and with its numbers unchecked; null unless device and type are those of the file.
+    /// </summary>
+    internal Tensor? TryMapWeight(string name, Device? device, ScalarType type) => FindFile(name).TryMap(name, device, type);
 
     /// <summary>Reads a slice of a tensor's bytes.</summary>
     internal void ReadBytes(string name, long offset, Span<byte> bytes) => FindFile(name).ReadBytes(name, offset, bytes);
@@ -167,7 +194,7 @@ public sealed class CheckpointFolder : IDisposable
     {
         foreach (var shard in Shards)
         {
-            OpenShard(shard.FileName);
+            EnsureHoldsAll(OpenShard(shard.FileName), shard.FileName);
         }
     }
 
@@ -189,11 +216,15 @@ public sealed class CheckpointFolder : IDisposable
     private WeightsFile FindFile(string name)
     {
         ArgumentNullException.ThrowIfNull(name);
-        return _shardOf.TryGetValue(name, out string? shard)
-            ? OpenShard(shard)
-            : throw new CheckpointException(
+        if (!_shardOf.TryGetValue(name, out string? shard))
+        {
+            throw new CheckpointException(
                 FolderPath, name, $"the checkpoint holds no tensor of that name among its {_shardOf.Count}. Do its weights belong to its "
                     + "config.json?");
+        }
+
+        var file = OpenShard(shard);
+        return file.Contains(name) ? file : throw Absent(file, name);
     }
 
     private WeightsFile OpenShard(string shard)
@@ -221,23 +252,17 @@ public sealed class CheckpointFolder : IDisposable
         }
     }
 
-    /// <summary>Checks that index and shard list the same tensors; otherwise they belong to different models.</summary>
+    /// <summary>
+    /// Checks that the index lists what a shard holds; otherwise they belong to different models. A tensor that is listed and absent may be
+    /// one that nobody asks for, such as a tied head.
+    /// </summary>
     private void CheckAgainstIndex(WeightsFile file, string shard)
     {
-        foreach (string name in Shards.Single(candidate => candidate.FileName == shard).TensorNames)
-        {
-            if (!file.Contains(name))
-            {
-                throw new CheckpointException(
-                    file.FilePath, name,
-                    $"{_format.IndexFile} says that this file holds the tensor, but it does not. Fetch both files again.");
-            }
-        }
-
         foreach (var tensor in file.Tensors)
         {
             if (!_shardOf.TryGetValue(tensor.Name, out string? indexed) || indexed != shard)
             {
+                EnsureHoldsAll(file, shard);
                 string elsewhere = indexed is null ? "does not list it" : $"says that {indexed} holds it";
                 throw new CheckpointException(
                     file.FilePath, tensor.Name,
@@ -245,4 +270,16 @@ public sealed class CheckpointFolder : IDisposable
             }
         }
     }
+
+    private void EnsureHoldsAll(WeightsFile file, string shard)
+    {
+        var names = Shards.Single(candidate => candidate.FileName == shard).TensorNames;
+        if (names.FirstOrDefault(name => !file.Contains(name)) is { } absent)
+        {
+            throw Absent(file, absent);
+        }
+    }
+
+    private CheckpointException Absent(WeightsFile file, string name) => new(
+        file.FilePath, name, $"{_format.IndexFile} says that this file holds the tensor, but it does not. Fetch both files again.");
 }

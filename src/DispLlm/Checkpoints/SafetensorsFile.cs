@@ -35,9 +35,14 @@ public sealed class SafetensorsFile : WeightsFile
                 path, null, $"the file has {length} bytes; a safetensors file has at least 8. It is cut short: fetch it again.");
         }
 
-        Span<byte> prefix = stackalloc byte[8];
-        stream.ReadExactly(prefix);
-        ulong headerLength = BinaryPrimitives.ReadUInt64LittleEndian(prefix);
+        Span<byte> start = stackalloc byte[32];
+        start = start[..stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false)];
+        if (GitLfsPointer.IsPointer(start))
+        {
+            throw new CheckpointException(path, null, GitLfsPointer.Remedy("weights"));
+        }
+
+        ulong headerLength = BinaryPrimitives.ReadUInt64LittleEndian(start);
         if (headerLength > SafetensorsHeader.LongestHeader)
         {
             throw new CheckpointException(
@@ -55,6 +60,7 @@ public sealed class SafetensorsFile : WeightsFile
         }
 
         byte[] json = new byte[headerLength];
+        stream.Position = 8;
         stream.ReadExactly(json);
         dataOffset = 8 + (long)headerLength;
         return SafetensorsHeader.Parse(json, length - dataOffset, path);

@@ -40,6 +40,10 @@ internal static class SafetensorsType
         _ => type.ToString(),
     };
 
+    /// <summary>Whether numbers of the type are what a model computes with, rather than indices, masks or quantized weights.</summary>
+    public static bool IsFloatingPoint(ScalarType type) =>
+        type is ScalarType.Float64 or ScalarType.Float32 or ScalarType.Float16 or ScalarType.BFloat16;
+
     /// <summary>Bytes of one element.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The format has no such type.</exception>
     public static int ByteSize(ScalarType type) => type switch

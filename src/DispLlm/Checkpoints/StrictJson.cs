@@ -32,6 +32,11 @@ internal static class StrictJson
             json = json[3..];
         }
 
+        if (GitLfsPointer.IsPointer(json.Span))
+        {
+            throw new CheckpointException(file, null, GitLfsPointer.Remedy("file"));
+        }
+
         if (!Utf8.IsValid(json.Span))
         {
             throw new CheckpointException(file, null, "the file is not valid UTF-8. Save it as UTF-8, or fetch it again.");

@@ -34,6 +34,11 @@ internal static class StrictJsonFile
     {
         // Some editors put the mark before UTF-8; it carries no meaning.
         utf8 = utf8.StartsWith("\uFEFF"u8) ? utf8[3..] : utf8;
+        if (GitLfsPointer.IsPointer(utf8))
+        {
+            throw new FormatException(GitLfsPointer.Remedy("file"));
+        }
+
         if (!Utf8.IsValid(utf8))
         {
             throw new FormatException("not valid UTF-8. Save the file as UTF-8.");

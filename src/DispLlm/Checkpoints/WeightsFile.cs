@@ -10,6 +10,9 @@ namespace DispLlm.Checkpoints;
 /// </summary>
 public abstract class WeightsFile : IDisposable
 {
+    /// <summary>Bytes of a weight that are looked through at a time, while they are in the processor's cache.</summary>
+    private const int CheckedPiece = 1 << 20;
+
     private readonly Dictionary<string, TensorInfo> _byName;
     private readonly FileBytes _bytes;
     private readonly long _dataOffset;
@@ -54,8 +57,27 @@ public abstract class WeightsFile : IDisposable
     public Tensor Read(string name, Device? device = null, ScalarType? type = null)
     {
         var info = Info(name);
+        return Read(info, device, type ?? info.Type, Copy);
+    }
+
+    /// <summary>As <see cref="Read(string, Device, ScalarType?)"/>, for a weight, in which NaN and infinity are refused.</summary>
+    internal Tensor ReadWeight(string name, Device? device, ScalarType type) => Read(Info(name), device, type, (info, offset, bytes) =>
+    {
+        for (int at = 0, count; at < bytes.Length; at += count)
+        {
+            count = Math.Min(CheckedPiece, bytes.Length - at);
+            var piece = bytes.Slice(at, count);
+            Copy(info, offset + at, piece);
+            if (NonFinite.IsIn(piece, info.Type))
+            {
+                throw NonFinite.Error(FilePath, info.Name);
+            }
+        }
+    });
+
+    private static Tensor Read(TensorInfo info, Device? device, ScalarType wanted, PieceReader read)
+    {
         NativeTorch.EnsureLoaded();
-        var wanted = type ?? info.Type;
         if (!device.HoldsNumbers())
         {
             return empty([.. info.Shape], wanted, device);
@@ -64,7 +86,7 @@ public abstract class WeightsFile : IDisposable
         var tensor = empty([.. info.Shape], info.Type, CPU);
         try
         {
-            TensorBytes.Visit(tensor, (bytes, offset) => Copy(info, offset, bytes));
+            TensorBytes.Visit(tensor, (bytes, offset) => read(info, offset, bytes));
             if (IsAsStored(info, device, wanted))
             {
                 return tensor;
@@ -82,17 +104,16 @@ public abstract class WeightsFile : IDisposable
     }
 
     /// <summary>
-    /// A tensor over the mapped file, without a copy, if it is wanted on the CPU and in the file's type; otherwise as <see cref="Read"/>
-    /// gives it. It stays valid when the file is closed, and what is written into it does not reach the file.
+    /// A tensor over the mapped file, without a copy; null unless it is wanted on the CPU and in the file's type. It stays valid when the
+    /// file is closed, and what is written into it does not reach the file.
     /// </summary>
-    internal Tensor Map(string name, Device? device = null, ScalarType? type = null)
+    internal Tensor? TryMap(string name, Device? device, ScalarType type)
     {
         var info = Info(name);
         NativeTorch.EnsureLoaded();
-        var mapped = IsAsStored(info, device, type ?? info.Type) && info.ByteCount > 0
+        return IsAsStored(info, device, type) && info.ByteCount > 0
             ? _bytes.TryAsTensor(_dataOffset + info.Offset, info.Shape, info.Type)
             : null;
-        return mapped ?? Read(name, device, type);
     }
 
     /// <summary>
@@ -160,6 +181,9 @@ public abstract class WeightsFile : IDisposable
             throw new CheckpointException(path, null, $"the file cannot be read: {e.Message}", e);
         }
     }
+
+    /// <summary>Fills a piece of a tensor's memory, which begins <paramref name="offset"/> bytes into the tensor.</summary>
+    private delegate void PieceReader(TensorInfo info, long offset, Span<byte> bytes);
 
     private static bool IsAsStored(TensorInfo info, Device? device, ScalarType wanted) =>
         wanted == info.Type && (device is null || device.type == DeviceType.CPU);

@@ -18,11 +18,11 @@ internal sealed class ContinuationEncoding
     // The choices of an item mostly share their context.
     private (string Text, int[] Ids)? _last;
 
-    public ContinuationEncoding(TextTokenizer tokenizer, int maxPositions, bool addBosToken)
+    public ContinuationEncoding(TextTokenizer tokenizer, int maxPositions, bool? addBosToken)
     {
         _tokenizer = tokenizer;
         _maxPositions = maxPositions;
-        _bos = !addBosToken ? []
+        _bos = !(addBosToken ?? tokenizer.AddBosToken) ? []
             : tokenizer.BosTokenId is { } bos ? [bos]
             : throw new EvaluationException("AddBosToken is set, but the tokenizer has no begin-of-text token. Evaluate without it.");
     }

@@ -16,7 +16,7 @@ public static class DistributionComparison
     /// <param name="options">How the text is split into windows; null for the defaults.</param>
     /// <param name="progress">Receives the completed fraction, 0 to 1.</param>
     /// <param name="cancellationToken">Cancels between batches.</param>
-    /// <exception cref="EvaluationException">The vocabulary sizes differ.</exception>
+    /// <exception cref="EvaluationException">The vocabularies differ. Thrown before anything is computed.</exception>
     /// <exception cref="CorpusException">The text is shorter than one window.</exception>
     public static DistributionComparisonResult Evaluate(
         IPrunableModel model,
@@ -26,9 +26,12 @@ public static class DistributionComparison
         IProgress<double>? progress = null,
         CancellationToken cancellationToken = default)
     {
+        ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(reference);
         ArgumentNullException.ThrowIfNull(corpus);
-        int[] tokens = corpus.Tokenize(CorpusContext.For(reference), cancellationToken);
+        var context = CorpusContext.For(reference);
+        EnsureComparable(model, model.Folder == reference.Folder ? null : CorpusContext.For(model).Tokenizer, reference, context.Tokenizer);
+        int[] tokens = corpus.Tokenize(context, cancellationToken);
         return Evaluate(model, reference, tokens, options, null, progress, cancellationToken);
     }
 
@@ -49,13 +52,7 @@ public static class DistributionComparison
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(reference);
         ArgumentNullException.ThrowIfNull(tokens);
-        if (model.Spec.VocabularySize != reference.Spec.VocabularySize)
-        {
-            throw new EvaluationException(
-                $"The models have vocabularies of {model.Spec.VocabularySize} and {reference.Spec.VocabularySize} tokens. Compare a "
-                    + $"pruned model with its own dense model.");
-        }
-
+        EnsureComparable(model, null, reference, null);
         options ??= new PerplexityOptions();
         var windows = new EvaluationWindows(tokens, options, Math.Min(model.Spec.MaxPositions, reference.Spec.MaxPositions));
         using var noGradient = no_grad();
@@ -82,5 +79,14 @@ public static class DistributionComparison
 
         // Rounding may give a tiny negative value.
         return new DistributionComparisonResult(Math.Max(0, divergence / compared), (double)matches / compared, compared);
+    }
+
+    private static void EnsureComparable(
+        IPrunableModel model, TextTokenizer? tokenizer, IPrunableModel reference, TextTokenizer? referenceTokenizer)
+    {
+        if (Vocabularies.FindDifference(model, tokenizer, reference, referenceTokenizer) is { } difference)
+        {
+            throw new EvaluationException(difference);
+        }
     }
 }

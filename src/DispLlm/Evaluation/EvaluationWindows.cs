@@ -7,6 +7,7 @@ namespace DispLlm.Evaluation;
 internal sealed class EvaluationWindows
 {
     private readonly IReadOnlyList<int> _tokens;
+    private readonly int _opening;
     private readonly int? _firstToken;
     private readonly List<Window> _windows = [];
 
@@ -15,6 +16,7 @@ internal sealed class EvaluationWindows
         Length = options.WindowLength ?? Math.Min(2048, maxPositions);
         options.Validate(Length);
         _tokens = options.BosToken is { } opening ? [opening, .. tokens] : tokens;
+        _opening = _tokens.Count - tokens.Count;
         _firstToken = options.FirstToken;
         int lead = _firstToken is null ? 0 : 1, text = Length - lead, stride = options.Stride ?? text;
         int most = options.MaxWindows ?? int.MaxValue, end = 0;
@@ -47,6 +49,13 @@ internal sealed class EvaluationWindows
     public int Length { get; }
 
     public int Count => _windows.Count;
+
+    /// <summary>The scored tokens of each window, as indices into the text; tokens that are put before it are left out.</summary>
+    public IEnumerable<(int First, int End)> ScoredRanges => _windows.Select(window =>
+    {
+        int first = window.Start + window.From - (_firstToken is null ? 0 : 1) - _opening;
+        return (Math.Max(0, first), first + window.Predicted);
+    });
 
     /// <summary>Batches of windows of equal length.</summary>
     public IEnumerable<IReadOnlyList<Window>> Batches(int size)

@@ -1,3 +1,4 @@
+using System.Text.Json.Serialization;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -82,7 +83,27 @@ public sealed record PerplexityOptions
 /// </param>
 /// <param name="Windows">Number of windows.</param>
 /// <param name="WindowLength">Their length in tokens.</param>
-public sealed record PerplexityResult(double Perplexity, double MeanLoss, long PredictedTokens, int Windows, int WindowLength);
+public sealed record PerplexityResult(double Perplexity, double MeanLoss, long PredictedTokens, int Windows, int WindowLength)
+{
+    /// <summary>
+    /// Bytes of text (UTF-8) that the scored tokens stand for: not those of the first token of a window, nor of a rest that is left out.
+    /// A character that several tokens share counts for the last. Null where tokens were given without their text, or the model has no tokenizer.
+    /// </summary>
+    public long? ScoredBytes { get; init; }
+
+    /// <summary>
+    /// Mean negative log-likelihood in bits per byte of text. Unlike the figures per token it compares models of different vocabularies.
+    /// Null without <see cref="ScoredBytes"/>.
+    /// </summary>
+    [JsonIgnore]
+    public double? BitsPerByte => LossPerByte / Math.Log(2);
+
+    /// <summary>Perplexity per byte of text: 2 to the power of <see cref="BitsPerByte"/>. Null without <see cref="ScoredBytes"/>.</summary>
+    [JsonIgnore]
+    public double? PerplexityPerByte => LossPerByte is { } loss ? Math.Exp(loss) : null;
+
+    private double? LossPerByte => ScoredBytes is > 0 ? MeanLoss * PredictedTokens / ScoredBytes : null;
+}
 
 /// <summary>
 /// Perplexity over sliding windows of a text. By default windows do not overlap, and the rest that does not fill a window is left out.
@@ -106,8 +127,8 @@ public static class Perplexity
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(corpus);
-        int[] tokens = corpus.Tokenize(CorpusContext.For(model), cancellationToken);
-        return Evaluate(model, tokens, options, null, progress, cancellationToken);
+        var text = TokenizedText.Read(corpus, CorpusContext.For(model), cancellationToken);
+        return Evaluate(model, text, options, null, progress, cancellationToken);
     }
 
     /// <summary>Evaluates a model on token ids, with <paramref name="gates"/>, which may be null for none.</summary>
@@ -120,10 +141,22 @@ public static class Perplexity
         IProgress<double>? progress = null,
         CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(tokens);
+        return Evaluate(model, new TokenizedText(tokens), options, gates, progress, cancellationToken);
+    }
+
+    /// <summary>Evaluates a model on a text that is tokenized for it.</summary>
+    internal static PerplexityResult Evaluate(
+        IPrunableModel model,
+        TokenizedText text,
+        PerplexityOptions? options,
+        Gates? gates,
+        IProgress<double>? progress,
+        CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(model);
         options ??= new PerplexityOptions();
-        var windows = new EvaluationWindows(tokens, options, model.Spec.MaxPositions);
+        var windows = new EvaluationWindows(text.Tokens, options, model.Spec.MaxPositions);
         using var noGradient = no_grad();
         double sum = 0;
         long predicted = 0;
@@ -144,6 +177,9 @@ public static class Perplexity
         }
 
         double mean = sum / predicted;
-        return new PerplexityResult(Math.Exp(mean), mean, predicted, windows.Count, windows.Length);
+        return new PerplexityResult(Math.Exp(mean), mean, predicted, windows.Count, windows.Length)
+        {
+            ScoredBytes = text.CountBytes(windows.ScoredRanges),
+        };
     }
 }

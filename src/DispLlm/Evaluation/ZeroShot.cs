@@ -27,17 +27,7 @@ public static class ZeroShot
         CancellationToken cancellationToken = default)
     {
         var scores = Score(model, tokenizer, task, options, progress, cancellationToken);
-        bool[] right = [.. scores.Select((item, i) => ArgMax(item.Select(score => score.LogLikelihood)) == task.Items[i].Gold)];
-        bool[] rightNormalized = task.IsNormalized
-            ? [.. scores.Select((item, i) => ArgMaxNormalized(item, task.Items[i]) == task.Items[i].Gold)]
-            : [];
-        return new ZeroShotScore(
-            task.Name,
-            scores.Count,
-            Mean(right),
-            StandardError(right),
-            task.IsNormalized ? Mean(rightNormalized) : null,
-            task.IsNormalized ? StandardError(rightNormalized) : null);
+        return ZeroShotScore.FromScores(task, scores);
     }
 
     /// <summary>Computes the scores of every continuation of a task, from which <see cref="Evaluate"/> computes accuracies.</summary>
@@ -96,27 +86,7 @@ public static class ZeroShot
             progress?.Report((double)(done += batch.Length) / items.Count);
         }
 
+        file?.Complete(ZeroShotScore.FromScores(task, scores!));
         return scores!;
-    }
-
-    /// <summary>The first index of the maximum.</summary>
-    private static int ArgMax(IEnumerable<double> values)
-    {
-        var list = values.ToList();
-        return list.IndexOf(list.Max());
-    }
-
-    private static int ArgMaxNormalized(IReadOnlyList<ContinuationScore> scores, ZeroShotItem item) =>
-        ArgMax(scores.Select((score, i) => score.LogLikelihood / item.Choices[i].Length));
-
-    private static double Mean(bool[] right) => (double)right.Count(value => value) / right.Length;
-
-    /// <summary>The standard error of the mean; NaN for a single item.</summary>
-    private static double StandardError(bool[] right)
-    {
-        double mean = Mean(right);
-        return right.Length < 2
-            ? double.NaN
-            : Math.Sqrt(right.Sum(value => Math.Pow((value ? 1 : 0) - mean, 2)) / (right.Length - 1) / right.Length);
     }
 }

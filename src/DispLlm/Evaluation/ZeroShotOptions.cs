@@ -13,14 +13,15 @@ public sealed record ZeroShotOptions
     public int? MaxItems { get; init; }
 
     /// <summary>
-    /// Whether every context begins with the tokenizer's begin-of-text token. Default: false, as lm-evaluation-harness without
-    /// <c>add_bos_token</c>, and as most published results of LLaMA models.
+    /// Whether every context begins with the tokenizer's begin-of-text token. Default: null, where the tokenizer adds one (<see
+    /// cref="TextTokenizer.AddBosToken"/>), as lm-evaluation-harness since 0.4.10. False gives the figures of earlier versions, and most
+    /// published results of LLaMA models.
     /// </summary>
-    public bool AddBosToken { get; init; }
+    public bool? AddBosToken { get; init; }
 
     /// <summary>
-    /// A JSON Lines file for the scores of each item. An interrupted evaluation with the same file resumes, and gives the same results. A
-    /// file of another model, task or text is refused. Default: none.
+    /// A JSON Lines file for the scores of each item, and the accuracies after the last. An interrupted evaluation with the same file
+    /// resumes, and gives the same results. A file of another model, task or text is refused. Default: none.
     /// </summary>
     public string? ResultsFile { get; init; }
 

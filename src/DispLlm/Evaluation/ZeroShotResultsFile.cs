@@ -3,19 +3,26 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace DispLlm.Evaluation;
 
 /// <summary>
-/// The scores of an evaluation in JSON Lines: a header that identifies the evaluation, then a line per item. Scores are appended after each
-/// forward pass. A torn line is dropped when the evaluation resumes, and its forward pass is repeated.
+/// The scores of an evaluation in JSON Lines: a header that identifies the evaluation, then a line per item, and the accuracies after the
+/// last. Scores are appended after each forward pass. A torn line is dropped when the evaluation resumes, and its forward pass is repeated.
 /// </summary>
 internal sealed class ZeroShotResultsFile : IDisposable
 {
     private const string Format = "displlm-zero-shot-1";
 
     private static readonly JsonSerializerOptions s_options =
-        new(JsonSerializerOptions.Strict) { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower };
+        new(JsonSerializerOptions.Strict)
+        {
+            PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+
+            // The standard error of a single item is NaN.
+            NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
+        };
 
     private readonly string _path;
     private readonly IReadOnlyList<ZeroShotItem> _items;
@@ -92,9 +99,19 @@ internal sealed class ZeroShotResultsFile : IDisposable
             lines.Append(JsonSerializer.Serialize(line, s_options)).Append('\n');
         }
 
+        Append(lines.ToString());
+    }
+
+    /// <summary>Appends the accuracies. They are not read again: they follow from the scores before them.</summary>
+    public void Complete(ZeroShotScore score) => Append(JsonSerializer.Serialize(score, s_options) + "\n");
+
+    public void Dispose() => _stream.Dispose();
+
+    private void Append(string lines)
+    {
         try
         {
-            _stream.Write(Encoding.UTF8.GetBytes(lines.ToString()));
+            _stream.Write(Encoding.UTF8.GetBytes(lines));
             _stream.Flush(flushToDisk: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -104,8 +121,6 @@ internal sealed class ZeroShotResultsFile : IDisposable
         }
     }
 
-    public void Dispose() => _stream.Dispose();
-
     private void Read(IReadOnlyDictionary<string, string> identity, IReadOnlyList<ContinuationScore>?[] scores)
     {
         byte[] bytes = new byte[_stream.Length];
@@ -113,7 +128,7 @@ internal sealed class ZeroShotResultsFile : IDisposable
         int end = bytes.AsSpan().IndexOf((byte)'\n') + 1;
         EnsureIdentity(identity, Parse<Dictionary<string, string>>(bytes.AsSpan(0, end)));
 
-        // A line that is not valid was torn. It and what follows it is computed again.
+        // A line that is not valid was torn, or holds the accuracies. It and what follows it is computed again.
         while (bytes.AsSpan(end).IndexOf((byte)'\n') is var length && length >= 0
             && Parse<ItemLine>(bytes.AsSpan(end, length)) is { } line && line.IsValid(_items))
         {

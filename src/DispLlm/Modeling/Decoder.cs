@@ -60,7 +60,21 @@ internal sealed class Decoder : IDisposable
 
     /// <summary>Begins a call that uses the network.</summary>
     /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
-    public UseCounter.Use Enter() => _uses.Enter();
+    /// <exception cref="CheckpointException">A weight holds NaN or infinity; it is named.</exception>
+    public UseCounter.Use Enter()
+    {
+        var use = _uses.Enter();
+        try
+        {
+            _weights.EnsureFinite();
+            return use;
+        }
+        catch
+        {
+            use.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>Logits <c>[batch, seq, vocab]</c>, or <c>[batch, 1, vocab]</c> of the last position only. The caller disposes
     /// them.</summary>

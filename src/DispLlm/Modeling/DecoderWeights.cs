@@ -7,6 +7,8 @@ namespace DispLlm.Modeling;
 internal sealed class DecoderWeights : IDisposable
 {
     private readonly Dictionary<(WeightRole Role, int Block, bool IsBias), Tensor> _tensors = [];
+    private readonly Lock _lock = new();
+    private MappedWeights? _unchecked;
 
     public Tensor this[WeightRole role, int block] => _tensors.TryGetValue((role, block, false), out var tensor)
         ? tensor
@@ -40,6 +42,7 @@ internal sealed class DecoderWeights : IDisposable
         var tensors = ParameterCatalog.CheckpointTensors(spec, family, folder);
         CheckNames(folder, tensors, family, plan);
         var weights = new DecoderWeights();
+        var inMap = new MappedWeights(folder.FolderPath, []);
         try
         {
             foreach (var tensor in tensors)
@@ -47,12 +50,19 @@ internal sealed class DecoderWeights : IDisposable
                 cancellation.ThrowIfCancellationRequested();
                 using var scope = NewDisposeScope();
                 var device = GetDevice(tensor.Block, spec, backend);
-                Tensor stored = mapped
-                    ? folder.Map(tensor.Name, device, backend.ComputeType)
-                    : folder.Read(tensor.Name, device, backend.ComputeType);
+
+                // Vectors are small, and some families have one for each head.
+                Tensor? held = mapped && tensor.Shape.Count == 2
+                    ? folder.TryMapWeight(tensor.Name, device, backend.ComputeType) : null;
+                Tensor stored = held ?? folder.ReadWeight(tensor.Name, device, backend.ComputeType);
                 foreach (var (part, value) in tensor.Prune(plan).Split(stored))
                 {
-                    weights.Add(part.Parameter, ReferenceEquals(value, stored) ? stored : value.alias(), spec, part.FirstRow > 0);
+                    Tensor weight = weights.Add(
+                        part.Parameter, ReferenceEquals(value, stored) ? stored : value.alias(), spec, part.FirstRow > 0);
+                    if (held is not null)
+                    {
+                        inMap.Tensors.Add((tensor.Name, weight));
+                    }
                 }
             }
         }
@@ -62,7 +72,27 @@ internal sealed class DecoderWeights : IDisposable
             throw;
         }
 
+        weights._unchecked = inMap.Tensors.Count > 0 ? inMap : null;
         return weights;
+    }
+
+    /// <summary>
+    /// Looks through the mapped weights, once, before their first use; to do so at load would read all that mapping leaves unread. Others
+    /// were looked through as they were read.
+    /// </summary>
+    /// <exception cref="CheckpointException">A weight holds NaN or infinity; it is named.</exception>
+    public void EnsureFinite()
+    {
+        if (Volatile.Read(ref _unchecked) is null)
+        {
+            return;
+        }
+
+        lock (_lock)
+        {
+            _unchecked?.EnsureFinite();
+            _unchecked = null;
+        }
     }
 
     /// <summary>Uninitialized weights of the right shapes, for the <c>meta</c> device.</summary>
@@ -111,19 +141,18 @@ internal sealed class DecoderWeights : IDisposable
         block < 0 ? backend.Device : backend.GetBlockDevice(block, spec.NumLayers);
 
     /// <summary>Adds a parameter, or further rows of one.</summary>
-    private void Add(ParameterDescriptor parameter, Tensor value, DecoderSpec spec, bool isFurther)
+    private Tensor Add(ParameterDescriptor parameter, Tensor value, DecoderSpec spec, bool isFurther)
     {
         var key = (parameter.Role, parameter.Block, parameter.IsBias);
         value = spec.NormWeightOffset != 0 && !parameter.IsBias && parameter.Role.IsNorm() ? value.AddScalar(spec.NormWeightOffset) : value;
         if (isFurther)
         {
             using Tensor before = _tensors[key];
-            _tensors[key] = cat([before, value]).DetachFromDisposeScope();
+            return _tensors[key] = cat([before, value]).DetachFromDisposeScope();
         }
-        else
-        {
-            _tensors.Add(key, value.DetachFromDisposeScope());
-        }
+
+        _tensors.Add(key, value.DetachFromDisposeScope());
+        return value;
     }
 
     private static DecoderWeights Create(DecoderSpec spec, Func<ParameterDescriptor, Tensor> create)
@@ -161,7 +190,7 @@ internal sealed class DecoderWeights : IDisposable
             }
 
             var shape = tensor.Prune(plan).Shape;
-            if (!folder.Info(tensor.Name).Shape.SequenceEqual(shape))
+            if (!folder.WeightInfo(tensor.Name).Shape.SequenceEqual(shape))
             {
                 throw new CheckpointException(
                     folder.FolderPath,
@@ -181,6 +210,27 @@ internal sealed class DecoderWeights : IDisposable
                     folder.FolderPath, name,
                     $"tensor '{name}' is not part of a model with this config.json. Does the configuration belong to these weights?");
             }
+        }
+    }
+
+    private sealed record MappedWeights(string Folder, List<(string Name, Tensor Tensor)> Tensors)
+    {
+        public void EnsureFinite()
+        {
+            string? name = Tensors.AsParallel().AsOrdered().Where(weight => HoldsNonFinite(weight.Tensor))
+                .Select(weight => weight.Name).FirstOrDefault();
+            if (name is not null)
+            {
+                throw NonFinite.Error(Folder, name);
+            }
+        }
+
+        private static bool HoldsNonFinite(Tensor tensor)
+        {
+            bool found = false;
+            var type = tensor.dtype;
+            TensorBytes.Visit(tensor, (bytes, _) => found = found || NonFinite.IsIn(bytes, type));
+            return found;
         }
     }
 }

@@ -55,8 +55,10 @@ public sealed class PrunableModel : IPrunableModel
     /// <param name="backend">Where tensors live. Default: <see cref="TorchBackend.Cpu"/> in float32.</param>
     /// <param name="options">How to load.</param>
     /// <param name="cancellationToken">Stops loading; what was loaded is released.</param>
-    /// <exception cref="CheckpointException">The folder, a file in it or a tensor is not as its configuration says; it is
-    /// named.</exception>
+    /// <exception cref="CheckpointException">
+    /// The folder, a file in it or a tensor is not as its configuration says, or a weight holds NaN or infinity; it is named. A weight that
+    /// is mapped is looked through when the model is first used.
+    /// </exception>
     /// <exception cref="UnsupportedModelException">The configuration asks for something that is not computed here; it is named.</exception>
     public static PrunableModel Load(
         string folder, ITensorBackend? backend = null, LoadOptions? options = null, CancellationToken cancellationToken = default)

@@ -40,6 +40,11 @@ internal sealed class TensorCut(PrunedSlice slice)
             target.Add(info.Name, read, piece =>
             {
                 source.ReadBytes(info.Name, first * rowBytes, piece.AsSpan(0, read));
+                if (NonFinite.IsIn(piece.AsSpan(0, read), info.Type))
+                {
+                    throw NonFinite.Error(source.FolderPath, info.Name);
+                }
+
                 return isCut ? Keep(piece, begin, end, rowBytes, info.Type) : read;
             });
             next = end;

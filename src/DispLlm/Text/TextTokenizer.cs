@@ -19,6 +19,9 @@ public sealed class TextTokenizer
         AddBosToken = BosTokenId is not null && (settings.AddsBeginOfText ?? codec.AddsBeginOfTextByDefault);
     }
 
+    /// <summary>The vocabulary, for those who compare two or count the bytes of a token.</summary>
+    internal ITokenCodec Codec => _codec;
+
     /// <summary>One more than the highest id. A model's embedding may have more rows, as padding.</summary>
     public int VocabularySize { get; }
 

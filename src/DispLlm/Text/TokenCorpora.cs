@@ -2,13 +2,34 @@ using System.Text;
 
 namespace DispLlm;
 
+/// <summary>A corpus of texts, each tokenized by itself.</summary>
+internal abstract class TextCorpus : TokenCorpus
+{
+    /// <summary>The texts, in their order, read as they are asked for.</summary>
+    /// <exception cref="CorpusException">A file is missing, empty or no UTF-8.</exception>
+    public abstract IEnumerable<string> Read(CancellationToken cancellationToken);
+
+    internal sealed override void EnsureReadable(CancellationToken cancellationToken = default)
+    {
+        foreach (string _ in Read(cancellationToken))
+        {
+            // To have read it is enough.
+        }
+    }
+
+    protected sealed override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken)
+    {
+        var tokenizer = RequireTokenizer(context);
+        return [.. Read(cancellationToken).SelectMany(tokenizer.Encode)];
+    }
+}
+
 /// <summary>A corpus of one text in memory.</summary>
-internal sealed class InlineTextCorpus(string text) : TokenCorpus
+internal sealed class InlineTextCorpus(string text) : TextCorpus
 {
     public override string Description => $"a text of {text.Length} characters";
 
-    protected override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken) =>
-        text.Length == 0 ? [] : [.. RequireTokenizer(context).Encode(text)];
+    public override IEnumerable<string> Read(CancellationToken cancellationToken) => [text];
 }
 
 /// <summary>A corpus of token ids in memory.</summary>
@@ -21,30 +42,21 @@ internal sealed class ReadyTokensCorpus(int[] tokens) : TokenCorpus
 }
 
 /// <summary>A corpus of text files.</summary>
-internal sealed class TextFilesCorpus(string[] paths) : TokenCorpus
+internal sealed class TextFilesCorpus(string[] paths) : TextCorpus
 {
     // Throws on bytes that are no UTF-8: replaced silently, they would calibrate on replacement characters.
     private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     public override string Description => paths.Length == 1 ? $"'{paths[0]}'" : $"'{paths[0]}' and {paths.Length - 1} more";
 
-    protected override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken)
+    public override IEnumerable<string> Read(CancellationToken cancellationToken)
     {
-        var tokenizer = RequireTokenizer(context);
-        var tokens = new List<int>();
         foreach (string path in paths)
         {
             cancellationToken.ThrowIfCancellationRequested();
             string text = Read(path);
-            if (text.Length == 0)
-            {
-                throw new CorpusException($"The corpus file '{path}' is empty.");
-            }
-
-            tokens.AddRange(tokenizer.Encode(text));
+            yield return text.Length > 0 ? text : throw new CorpusException($"The corpus file '{path}' is empty.");
         }
-
-        return [.. tokens];
     }
 
     /// <summary>A file's text, with line ends read as <c>\n</c>.</summary>
@@ -59,6 +71,11 @@ internal sealed class TextFilesCorpus(string[] paths) : TokenCorpus
         {
             string reason = e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file" : e.Message;
             throw new CorpusException($"The corpus file '{path}' cannot be read: {reason}.", e);
+        }
+
+        if (GitLfsPointer.IsPointer(bytes))
+        {
+            throw new CorpusException($"The corpus file '{path}' cannot be read: {GitLfsPointer.Remedy("text")}");
         }
 
         // A byte order mark is no part of the text.
@@ -88,21 +105,19 @@ internal sealed class TextFilesCorpus(string[] paths) : TokenCorpus
 }
 
 /// <summary>A corpus of one WikiText file, joined as published code joins the rows of the Hugging Face dataset.</summary>
-internal sealed class WikiTextCorpus(string path) : TokenCorpus
+internal sealed class WikiTextCorpus(string path) : TextCorpus
 {
     public override string Description => $"'{path}', joined";
 
-    protected override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken)
+    public override IEnumerable<string> Read(CancellationToken cancellationToken)
     {
-        var tokenizer = RequireTokenizer(context);
         string[] lines = TextFilesCorpus.Read(path).Split('\n');
 
         // The dataset has a row for each line, with its line end, and an empty one where the line is blank. After the last line end there
         // is no line.
         int count = lines[^1].Length == 0 ? lines.Length - 1 : lines.Length;
-        string joined = string.Join("\n\n",
+        yield return string.Join("\n\n",
             lines.Take(count).Select((line, i) =>
             string.IsNullOrWhiteSpace(line) ? string.Empty : i < lines.Length - 1 ? line + '\n' : line));
-        return [.. tokenizer.Encode(joined)];
     }
 }

@@ -71,7 +71,12 @@ public abstract class TokenCorpus
     {
         ArgumentNullException.ThrowIfNull(context);
         cancellationToken.ThrowIfCancellationRequested();
-        int[] tokens = TokenizeCore(context, cancellationToken);
+        return Check(TokenizeCore(context, cancellationToken), context);
+    }
+
+    /// <summary>Checks tokens of this corpus: there are some, and the model knows every id.</summary>
+    internal int[] Check(int[] tokens, CorpusContext context)
+    {
         if (tokens.Length == 0)
         {
             throw new CorpusException($"The corpus ({Description}) is empty: it has no token to learn or measure from.");
@@ -89,6 +94,12 @@ public abstract class TokenCorpus
         }
 
         return tokens;
+    }
+
+    /// <summary>Reads the files of the corpus, if it has any, so that a missing one is found before hours of work.</summary>
+    /// <exception cref="CorpusException">A file is missing, empty or no UTF-8.</exception>
+    internal virtual void EnsureReadable(CancellationToken cancellationToken = default)
+    {
     }
 
     /// <summary>The corpus as token ids. <see cref="Tokenize"/> checks them afterwards.</summary>

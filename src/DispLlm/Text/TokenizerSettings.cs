@@ -93,7 +93,10 @@ internal sealed class TokenizerSettings
 
         return new TokenizerSettings(names, ids)
         {
-            AddsBeginOfText = addsBeginOfText,
+            // A tokenizer.json says by its own post-processor what it adds; transformers then ignores the key.
+            AddsBeginOfText = File.Exists(Path.Combine(folder, "tokenizer.json")) && !File.Exists(Path.Combine(folder, "tokenizer.model"))
+                ? null
+                : addsBeginOfText,
             AddsPrefixSpace = addsPrefixSpace,
             AddedTokens = [.. added.Values],
             SpecialNames = [.. specials],

@@ -141,6 +141,89 @@ public sealed class ZeroShotTaskTests : IDisposable
         Assert.Throws<EvaluationException>(() => new ZeroShotTask("custom", []));
     }
 
+    [Theory]
+    [InlineData(
+        "arc_easy",
+        """{"id": "a", "question": "What falls?", "choices": {"text": ["rain", "a plan", "noon"], "label": ["A", "B", "C"]}, "answerKey": "C"}""",
+        """{"id": "a", "question": {"stem": "What falls?", "choices": [{"text": "rain", "label": "A"}, {"text": "a plan", "label": "B"}, {"text": "noon", "label": "C"}]}, "answerKey": "C"}""")]
+    [InlineData(
+        "arc_challenge",
+        """{"question": "Why?", "choices": {"text": ["so", "else", "none"], "label": ["1", "2", "3"]}, "answerKey": "2"}""",
+        """{"question": {"stem": "Why?", "choices": [{"text": "so", "label": "A"}, {"text": "else", "label": "B"}, {"text": "none", "label": "C"}]}, "answerKey": "B"}""")]
+    [InlineData(
+        "arc_challenge",
+        """{"question": "Why?", "choices": {"text": ["so", "else"], "label": [1, 2]}, "answerKey": 2}""",
+        """{"question": {"stem": "Why?", "choices": [{"text": "so", "label": "1"}, {"text": "else", "label": "2"}]}, "answerKey": "B"}""")]
+    [InlineData(
+        "openbookqa",
+        """{"id": "7-980", "question_stem": "A kettle is", "choices": {"text": ["hot", "blue"], "label": ["A", "B"]}, "answerKey": "A", "fact1": "f", "humanScore": 1.0, "turkIdAnonymized": "b"}""",
+        """{"id": "7-980", "question": {"stem": "A kettle is", "choices": [{"text": "hot", "label": "A"}, {"text": "blue", "label": "B"}]}, "answerKey": "A"}""")]
+    [InlineData(
+        "piqa",
+        """{"goal": "Dry a pan", "sol1": "Wipe it", "sol2": "Sink it", "label": "1"}""",
+        """{"goal": "Dry a pan", "sol1": "Wipe it", "sol2": "Sink it", "label": 1}""")]
+    [InlineData(
+        "winogrande",
+        """{"sentence": "The cup left the shelf because the _ was narrow.", "option1": "cup", "option2": "shelf", "answer": 2}""",
+        """{"sentence": "The cup left the shelf because the _ was narrow.", "option1": "cup", "option2": "shelf", "answer": "2"}""")]
+    [InlineData(
+        "hellaswag",
+        """{"ind": 24, "activity_label": "Roof", "ctx_a": "A man sits.", "ctx_b": "he", "ctx": "A man sits. he", "endings": ["falls.", "sings."], "source_id": "a~v", "split": "val", "split_type": "indomain", "label": "1"}""",
+        """{"ind": 24, "activity_label": "Roof", "ctx_a": "A man sits.", "ctx_b": "he", "endings": ["falls.", "sings."], "label": 1}""")]
+    public void Rows_of_the_hub_are_those_of_the_official_file(string name, string row, string official)
+    {
+        var expected = Describe(ZeroShotTask.FromFile(name, WriteLines(official)));
+        Assert.Equal(expected, Describe(ZeroShotTask.FromFile(name, WriteLines(row))));
+
+        // As the server of the data sets returns them: one row, and a page of rows.
+        string wrapped = $$"""{"row_idx": 0, "row": {{row}}, "truncated_cells": []}""";
+        Assert.Equal(expected, Describe(ZeroShotTask.FromFile(name, WriteLines(wrapped))));
+        string page = $$"""{"features": [{"name": "id"}], "rows": [{{wrapped}}, {{wrapped}}], "num_rows_total": 2, "partial": false}""";
+        Assert.Equal([.. expected, .. expected], Describe(ZeroShotTask.FromFile(name, WriteLines(page))));
+    }
+
+    [Fact]
+    public void A_row_of_the_hub_has_the_prompt_of_the_official_file()
+    {
+        var item = Assert.Single(ZeroShotTask.ArcEasy(SharedData.Path("failing/15-task-rows-of-the-hub/arc_easy.jsonl")).Items);
+        Assert.Equal(0, item.Gold);
+        Assert.Equal(
+            [" rain", " sand", " rock", " dust"], item.Choices.Select(choice => choice.Continuation));
+        Assert.All(item.Choices, choice => Assert.Equal("Question: Which of these is wet?\nAnswer:", choice.Context));
+    }
+
+    [Theory]
+    [InlineData("""{"question": "?", "choices": {"text": ["a", "b"], "label": ["A"]}, "answerKey": "A"}""", "'choices'", "2 texts and 1 labels")]
+    [InlineData("""{"question": "?", "choices": {"text": ["a", null], "label": ["A", "B"]}, "answerKey": "A"}""", "'choices.text[1]'", "null")]
+    [InlineData("""{"choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "A"}""", "'question'", "missing")]
+    [InlineData("""{"question": "?", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "E"}""", "'answerKey'", "'E'")]
+    [InlineData("""{"question": "?", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": ""}""", "'answerKey'", "''")]
+    [InlineData("""{"question": "?", "choices": {"text": "a", "label": ["A", "B"]}, "answerKey": "A"}""", "choices.text", "\"a\"")]
+    [InlineData("""{"question": "?", "choices": {"text": ["a", "b"], "label": ["A", {}]}, "answerKey": "A"}""", "choices.label[1]", "JSON Lines")]
+    [InlineData("""{"row_idx": 0, "row": {"question": "?"}, "truncated_cells": ["question"]}""", "'truncated_cells'", "cut")]
+    public void An_invalid_row_of_the_hub_is_named_by_file_line_key_and_value(string line, string key, string problem)
+    {
+        string path = WriteLines(line);
+        string message = Assert.Throws<EvaluationException>(() => ZeroShotTask.ArcEasy(path)).Message;
+        Assert.StartsWith($"{path}, line 1:", message, StringComparison.Ordinal);
+        Assert.Contains(key, message, StringComparison.Ordinal);
+        Assert.Contains(problem, message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("PAR1\u0015\u0004", "Parquet")]
+    [InlineData("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull")]
+    public void A_file_of_another_kind_is_named_with_the_remedy(string text, string expected)
+    {
+        string path = WriteLines(text);
+        string message = Assert.Throws<EvaluationException>(() => ZeroShotTask.Piqa(path)).Message;
+        Assert.StartsWith(path, message, StringComparison.Ordinal);
+        Assert.Contains(expected, message, StringComparison.Ordinal);
+    }
+
+    private static string[] Describe(ZeroShotTask task) => [.. task.Items.Select(
+        item => $"{item.Gold}: {string.Join(" | ", item.Choices.Select(choice => $"{choice.Context}>{choice.Continuation}"))}")];
+
     private string WriteLines(string lines)
     {
         string path = _folder.Below("items.jsonl");

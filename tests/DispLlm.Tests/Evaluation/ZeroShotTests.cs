@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -85,12 +86,51 @@ public sealed class ZeroShotTests : IDisposable
         var score = ZeroShot.Evaluate(_model, _tokenizer, task);
         Assert.Equal(4.0 / 6, score.Accuracy, 1e-12);
         Assert.Equal(Math.Sqrt((4 * Math.Pow(1.0 / 3, 2) + 2 * Math.Pow(2.0 / 3, 2)) / 5 / 6), score.AccuracyError, 1e-12);
+        Assert.Equal((2 * (1.0 / 3) + 4 * (1.0 / 2)) / 6, score.Chance!.Value, 1e-12);
+        Assert.Equal(6, score.Items);
         double normalized = (double)task.Items.Where((item, i) => item.Gold == bestByCharacter[i]).Count() / 6;
         Assert.Equal(normalized, score.NormalizedAccuracy!.Value, 1e-12);
         Assert.NotEqual(best, bestByCharacter);
 
         var plain = ZeroShot.Evaluate(_model, _tokenizer, new ZeroShotTask("plain", task.Items, isNormalized: false));
         Assert.Equal((score.Accuracy, null, null), (plain.Accuracy, plain.NormalizedAccuracy, plain.NormalizedAccuracyError));
+    }
+
+    [Fact]
+    public void The_results_file_ends_with_the_accuracies_their_errors_and_chance()
+    {
+        var options = new ZeroShotOptions { ResultsFile = _folder.Below("results.jsonl") };
+        var score = ZeroShot.Evaluate(_model, _tokenizer, s_task, options);
+        var last = JsonNode.Parse(File.ReadAllLines(options.ResultsFile!)[^1])!;
+        Assert.Equal((score.Accuracy, score.AccuracyError), ((double)last["accuracy"]!, (double)last["accuracy_error"]!));
+        Assert.Equal(score.NormalizedAccuracyError, (double?)last["normalized_accuracy_error"]);
+        Assert.Equal((score.Chance, score.Items), ((double?)last["chance"], (int)last["items"]!));
+    }
+
+    [Fact]
+    public void A_context_begins_with_the_begin_of_text_token_where_the_tokenizer_adds_it()
+    {
+        Assert.True(_tokenizer.AddBosToken);
+        Assert.Equal(Score(null), Score(true));
+        Assert.NotEqual(Score(null), Score(false));
+
+        IEnumerable<ContinuationScore> Score(bool? addBosToken) =>
+            ZeroShot.Score(_model, _tokenizer, s_task, new ZeroShotOptions { AddBosToken = addBosToken }).SelectMany(item => item);
+    }
+
+    [Theory]
+    [InlineData(null, 0.3, 0.3)]
+    [InlineData(true, 0.3, 0.3)]
+    [InlineData(false, 0.4, 0.35)]
+    public void Accuracies_follow_the_begin_of_text_token(bool? addBosToken, double accuracy, double normalized)
+    {
+        string folder = SharedData.Path("failing/12-zero-shot-begin-of-text");
+        using var model = PrunableModel.Load(folder);
+        var task = ZeroShotTask.Piqa(Path.Combine(folder, "piqa.jsonl"));
+        var options = new ZeroShotOptions { AddBosToken = addBosToken };
+        var score = ZeroShot.Evaluate(model, TextTokenizer.FromFolder(folder), task, options);
+        Assert.Equal((accuracy, normalized, 0.5, 20), (score.Accuracy, score.NormalizedAccuracy, score.Chance, score.Items));
+        Assert.Equal(Math.Sqrt(accuracy * (1 - accuracy) / 19), score.AccuracyError, 1e-12);
     }
 
     [Fact]
@@ -136,7 +176,7 @@ public sealed class ZeroShotTests : IDisposable
         var resumed = ZeroShot.Score(_model, _tokenizer, s_task, options, new Callback<double>(seen.Add));
         Assert.Equal(whole.SelectMany(item => item), resumed.SelectMany(item => item));
         Assert.Equal([1.0 / 3, 2.0 / 3, 1], seen);
-        Assert.Equal(1 + 6, File.ReadAllLines(path).Length);
+        Assert.Equal(1 + 6 + 1, File.ReadAllLines(path).Length);
 
         // Complete: nothing is computed again.
         string done = File.ReadAllText(path);

@@ -58,8 +58,7 @@ public sealed class PyTorchFile : WeightsFile
                 $"this is PyTorch's format before version 1.6, a bare pickle instead of a zip archive, which is not read. {Rewrite}",
             _ when start.Length > 262 && start[257..].StartsWith("ustar"u8) =>
                 $"this is PyTorch's format before version 0.1, a tar archive, which is not read. {Rewrite}",
-            _ when start.StartsWith("version https://git-lfs"u8) =>
-                "this is Git LFS's pointer to the weights, not the weights. Fetch them: git lfs pull.",
+            _ when GitLfsPointer.IsPointer(start) => GitLfsPointer.Remedy("weights"),
             _ => "the file does not begin as a zip archive does, so it is no PyTorch checkpoint, or it is damaged.",
         });
     }

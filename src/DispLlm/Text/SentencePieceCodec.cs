@@ -22,15 +22,29 @@ internal sealed class SentencePieceCodec : ITokenCodec
     private readonly HashSet<uint> _joined = [];
     private readonly int[] _byteIds = new int[256];
     private readonly List<byte[]?> _bytes = [];
+    private readonly Dictionary<int, string> _names = [];
+    private readonly HashSet<int> _special = [];
+    private readonly AddedTokenSplitter _added;
+    private readonly bool _prefixesOnce;
+    private readonly int _longest;
 
-    public SentencePieceCodec(SentencePieceModel model, IReadOnlyList<AddedToken> addedTokens)
+    /// <param name="model">The model file.</param>
+    /// <param name="settings">What the files beside it say.</param>
+    public SentencePieceCodec(SentencePieceModel model, TokenizerSettings settings)
     {
         _model = model;
+        _prefixesOnce = !settings.IsLegacy;
         int bytePieces = 0;
         foreach (var (text, score, kind) in model.Pieces)
         {
             int id = _bytes.Count;
             _ids.TryAdd(text, id);
+            _names.Add(id, text);
+            if (kind is PieceKind.Control or PieceKind.Unknown)
+            {
+                _special.Add(id);
+            }
+
             _bytes.Add(kind switch
             {
                 PieceKind.Normal or PieceKind.UserDefined => Encoding.UTF8.GetBytes(text.Replace(Space, ' ')),
@@ -55,9 +69,9 @@ internal sealed class SentencePieceCodec : ITokenCodec
             throw JsonFiles.Unsupported(model.FilePath, "trainer_spec.byte_fallback", $"true with {bytePieces} byte pieces instead of 256");
         }
 
-        // Rows that fine-tuning added after the vocabulary. They have ids, but text is not searched for them: SentencePiece does not know
-        // them.
-        foreach (var token in addedTokens)
+        // Rows that fine-tuning added after the vocabulary, and pieces of the vocabulary that are to be found in a text.
+        AddedToken[] added = [.. settings.TokensInText(FindId)];
+        foreach (var token in added)
         {
             while (_bytes.Count <= token.Id)
             {
@@ -67,15 +81,22 @@ internal sealed class SentencePieceCodec : ITokenCodec
             if (_ids.TryAdd(token.Content, token.Id))
             {
                 _bytes[token.Id] = Encoding.UTF8.GetBytes(token.Content);
+                _names.TryAdd(token.Id, token.Content);
+            }
+
+            if (token.IsSpecial)
+            {
+                _special.Add(token.Id);
             }
         }
+
+        _longest = _mergeable.Keys.Select(piece => piece.Length).DefaultIfEmpty().Max();
+        _added = new AddedTokenSplitter([.. added.Select(token => token with { IsNormalized = false })], TextNormalizer.Read(null), model.FilePath);
     }
 
-    public IReadOnlyList<byte[]?> TokenBytes => _bytes;
+    public int VocabularySize => _bytes.Count;
 
-    public bool AddsBeginOfTextByDefault => true;
-
-    public bool DropsFirstSpace => _model.AddDummyPrefix;
+    public TokenTemplate Template => BeginOfTextId is { } begin ? new TokenTemplate([begin], []) : TokenTemplate.None;
 
     public int? BeginOfTextId => _model.BeginOfTextId >= 0 ? _model.BeginOfTextId : null;
 
@@ -83,15 +104,51 @@ internal sealed class SentencePieceCodec : ITokenCodec
 
     public int? FindId(string token) => _ids.TryGetValue(token, out int id) ? id : null;
 
+    public string? FindToken(int id) => _names.GetValueOrDefault(id);
+
+    public void Encode(string text, List<int> ids)
+    {
+        var known = new Dictionary<string, int[]>();
+        foreach (var (piece, id) in _added.Split(text))
+        {
+            if (id is { } added)
+            {
+                ids.Add(added);
+            }
+            else
+            {
+                EncodePiece(Escape(piece), known, ids);
+            }
+        }
+    }
+
+    public string Decode(IReadOnlyList<int> ids, bool skipSpecialTokens)
+    {
+        using var bytes = new MemoryStream();
+        foreach (int id in ids)
+        {
+            if (!skipSpecialTokens || !_special.Contains(id))
+            {
+                bytes.Write((id < _bytes.Count ? _bytes[id] : null) ?? "\uFFFD"u8);
+            }
+        }
+
+        // The space that encoding put before the text.
+        string text = Encoding.UTF8.GetString(bytes.GetBuffer(), 0, (int)bytes.Length);
+        return _model.AddDummyPrefix && text.StartsWith(' ') ? text[1..] : text;
+    }
+
+    /// <summary>The same ids, without splitting: what <see cref="Encode"/> is tested against.</summary>
+    internal void EncodeWhole(string text, List<int> ids) => Merge(Escape(new TextPiece(text, IsStart: true)), ids);
+
     /// <summary>
     /// Encodes span by span. Two adjacent characters that no piece contains next to each other are never merged, so the text can be split
     /// between them with the same ids; in a natural vocabulary that is before every word. Words recur and are cached, which makes this
     /// linear.
     /// </summary>
-    public void Encode(string text, List<int> ids)
+    private void EncodePiece(string escaped, Dictionary<string, int[]> known, List<int> ids)
     {
-        string escaped = Escape(text);
-        var known = new Dictionary<string, int[]>();
+        int before = ids.Count;
         var knownSpans = known.GetAlternateLookup<ReadOnlySpan<char>>();
         var fresh = new List<int>();
         for (int start = 0, end; start < escaped.Length; start = end)
@@ -115,15 +172,13 @@ internal sealed class SentencePieceCodec : ITokenCodec
             }
 
             // Adjacent unknown characters are one unknown token, across spans as well.
-            bool continues = found[0] == _model.UnknownId && ids.Count > 0 && ids[^1] == _model.UnknownId;
+            bool continues = found[0] == _model.UnknownId && ids.Count > before && ids[^1] == _model.UnknownId;
             ids.AddRange(found.AsSpan(continues ? 1 : 0));
         }
     }
 
-    /// <summary>The same ids, without splitting: what <see cref="Encode"/> is tested against.</summary>
-    internal void EncodeWhole(string text, List<int> ids) => Merge(Escape(text), ids);
-
-    private string Escape(string text) => (_model.AddDummyPrefix ? Space + text : text).Replace(' ', Space);
+    private string Escape(TextPiece piece) =>
+        (_model.AddDummyPrefix && (piece.IsStart || !_prefixesOnce) ? Space + piece.Text : piece.Text).Replace(' ', Space);
 
     private bool IsCut(char left, char right) => !char.IsLowSurrogate(right) && !_joined.Contains(((uint)left << 16) | right);
 
@@ -182,7 +237,7 @@ internal sealed class SentencePieceCodec : ITokenCodec
             }
 
             int length = symbols[left].Length + symbols[right].Length;
-            if (pieces.TryGetValue(text.Slice(symbols[left].Start, length), out var piece))
+            if (length <= _longest && pieces.TryGetValue(text.Slice(symbols[left].Start, length), out var piece))
             {
                 queue.Enqueue((left, right, length), (piece.Score, left));
             }

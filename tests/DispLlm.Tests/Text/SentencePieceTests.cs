@@ -37,7 +37,7 @@ public sealed class SentencePieceTests
     {
         // A text without cuts is merged in one go; the joined pair makes one stretch of what would be many.
         var pieces = SentencePieceModel.Read(Path.Combine(TokenizerFixtures.SampleModel, "tokenizer.model"));
-        var codec = new SentencePieceCodec(pieces, []);
+        var codec = new SentencePieceCodec(pieces, TokenizerSettings.Read(TokenizerFixtures.Folder()));
         Gen.Char[" ae\nthdcn.,'\u00E9"].Array[1, 80].Select(c => new string(c)).Sample(text =>
         {
             var cut = new List<int>();

@@ -46,6 +46,7 @@ internal static class DispLlmCli
             new InspectCommand(),
             new EvalCommand(),
             new GenerateCommand(),
+            new TokenizeCommand(),
             HelpWithExamples.CreateOption(s_examples),
             new VersionOption(),
         };

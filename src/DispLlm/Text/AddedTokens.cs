@@ -56,7 +56,7 @@ internal sealed class AddedTokenSplitter
         _raw = new Pass(tokens.Where(token => !token.IsNormalized).Select(token => (token.Content, token)));
         _normalized = new Pass(tokens.Where(token => token.IsNormalized).Select(token =>
         {
-            string content = normalizer.Apply(new TextPiece(token.Content, IsStart: true)).Text;
+            string content = normalizer.Apply(TextPiece.Whole(token.Content)).Text;
             return content.Length > 0 ? (content, token) : throw new TokenizerException(
                 $"'{path}': of added token '{token.Content}', which is to be matched in normalized text, normalization leaves nothing. "
                 + "Set its \"normalized\" to false.");
@@ -66,7 +66,7 @@ internal sealed class AddedTokenSplitter
     /// <summary>The text in pieces: either an added token's id, or normalized text between them.</summary>
     public IEnumerable<(TextPiece Piece, int? Id)> Split(string text)
     {
-        foreach (var (piece, id) in _raw.Split(new TextPiece(text, IsStart: true)))
+        foreach (var (piece, id) in _raw.Split(TextPiece.Whole(text)))
         {
             if (id is not null)
             {
@@ -121,21 +121,18 @@ internal sealed class AddedTokenSplitter
 
                 if (start > done)
                 {
-                    yield return (Part(done, start), null);
+                    yield return (piece.Slice(done, start), null);
                 }
 
                 // The search goes on after the token itself: the spaces it took along may begin another token.
-                yield return (Part(start, end), token.Id);
+                yield return (piece.Slice(start, end), token.Id);
                 done = end;
             }
 
             if (done < text.Length)
             {
-                yield return (Part(done, text.Length), null);
+                yield return (piece.Slice(done, text.Length), null);
             }
-
-            TextPiece Part(int from, int to) =>
-                from == 0 && to == text.Length ? piece : new TextPiece(text[from..to], piece.IsStart && from == 0);
         }
 
         private int Find(string text, int from, out string content, out AddedToken? found)

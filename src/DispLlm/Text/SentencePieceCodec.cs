@@ -139,7 +139,7 @@ internal sealed class SentencePieceCodec : ITokenCodec
     }
 
     /// <summary>The same ids, without splitting: what <see cref="Encode"/> is tested against.</summary>
-    internal void EncodeWhole(string text, List<int> ids) => Merge(Escape(new TextPiece(text, IsStart: true)), ids);
+    internal void EncodeWhole(string text, List<int> ids) => Merge(Escape(TextPiece.Whole(text)), ids);
 
     /// <summary>
     /// Encodes span by span. Two adjacent characters that no piece contains next to each other are never merged, so the text can be split
@@ -178,7 +178,7 @@ internal sealed class SentencePieceCodec : ITokenCodec
     }
 
     private string Escape(TextPiece piece) =>
-        (_model.AddDummyPrefix && (piece.IsStart || !_prefixesOnce) ? Space + piece.Text : piece.Text).Replace(' ', Space);
+        (_model.AddDummyPrefix && (piece.Lead > 0 || !_prefixesOnce) ? Space + piece.Text : piece.Text).Replace(' ', Space);
 
     private bool IsCut(char left, char right) => !char.IsLowSurrogate(right) && !_joined.Contains(((uint)left << 16) | right);
 

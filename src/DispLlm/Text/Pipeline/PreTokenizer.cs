@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace DispLlm;
 
 /// <summary>
@@ -107,7 +105,7 @@ internal sealed class PreTokenizer
         IsByteLevel = true;
         if (addPrefixSpace)
         {
-            _stages.Add(piece => [piece.Text.StartsWith(' ') ? piece : piece with { Text = " " + piece.Text }]);
+            _stages.Add(piece => [piece.Text.StartsWith(' ') ? piece : TextNormalizer.Prepend(piece, " ")]);
         }
 
         if (useRule)
@@ -115,7 +113,7 @@ internal sealed class PreTokenizer
             AddSplit(CodePointExpression.Parse(ByteLevelRule, "ByteLevel"), SplitBehavior.Isolated);
         }
 
-        _stages.Add(piece => [piece with { Text = ByteAlphabet.Write(piece.Text) }]);
+        _stages.Add(piece => [piece.Map(ByteAlphabet.Write)]);
     }
 
     private void AddMetaspace(TokenizerPart part)
@@ -124,10 +122,10 @@ internal sealed class PreTokenizer
         var scheme = Metaspace.ReadScheme(part);
         _stages.Add(piece =>
         {
-            string text = piece.Text.Replace(" ", replacement, StringComparison.Ordinal);
-            bool prepends = scheme == MetaspaceScheme.Always || (scheme == MetaspaceScheme.First && piece.IsStart);
-            bool isThere = text.StartsWith(replacement, StringComparison.Ordinal);
-            return [piece with { Text = prepends && !isThere ? replacement + text : text }];
+            piece = piece.Map(text => text.Replace(" ", replacement, StringComparison.Ordinal));
+            bool prepends = scheme == MetaspaceScheme.Always || (scheme == MetaspaceScheme.First && piece.Lead > 0);
+            bool isThere = piece.Text.StartsWith(replacement, StringComparison.Ordinal);
+            return [prepends && !isThere ? TextNormalizer.Prepend(piece, replacement) : piece];
         });
         if (part.Boolean("split", true))
         {
@@ -162,7 +160,7 @@ internal sealed class PreTokenizer
         foreach (var chunk in piece.Text.EnumerateRunes().Chunk(length))
         {
             int end = start + chunk.Sum(rune => rune.Utf16SequenceLength);
-            yield return new TextPiece(piece.Text[start..end], piece.IsStart && start == 0);
+            yield return piece.Slice(start, end);
             start = end;
         }
     }

@@ -20,8 +20,7 @@ internal sealed class TextSplitter(CodePointExpression expression, SplitBehavior
         {
             if (end > start && !isRemoved)
             {
-                string text = end - start == piece.Text.Length ? piece.Text : piece.Text[start..end];
-                pieces.Add(new TextPiece(text, piece.IsStart && start == 0));
+                pieces.Add(piece.Slice(start, end));
             }
         }
 

@@ -2,9 +2,6 @@ using System.Text;
 
 namespace DispLlm;
 
-/// <summary>A part of a text, and whether it begins where the text does, which some rules look at.</summary>
-internal readonly record struct TextPiece(string Text, bool IsStart);
-
 /// <summary>Rewrites text before it is split, as the "normalizer" of tokenizer.json describes it. Immutable and thread-safe.</summary>
 internal sealed class TextNormalizer
 {
@@ -61,7 +58,7 @@ internal sealed class TextNormalizer
                 break;
             case "Prepend":
                 string prefix = part.Text("prepend");
-                AddText(text => text.Length == 0 ? text : prefix + text);
+                _steps.Add(piece => piece.Text.Length == 0 ? piece : Prepend(piece, prefix));
                 break;
             case "Replace":
                 var pattern = part.Pattern();
@@ -75,10 +72,10 @@ internal sealed class TextNormalizer
                 break;
             case "StripAccents":
                 var marks = UnicodeTables.Property("Mark (Unicode 9)")!;
-                _steps.Add(piece => Rewrite(piece, rune => marks.Contains(rune.Value) ? null : rune));
+                AddText(text => Rewrite(text, rune => marks.Contains(rune.Value) ? null : rune));
                 break;
             case "Nmt":
-                _steps.Add(piece => Rewrite(piece, rune => s_nmtRemoved.Contains(rune.Value) ? null
+                AddText(text => Rewrite(text, rune => s_nmtRemoved.Contains(rune.Value) ? null
                     : s_nmtSpaces.Contains(rune.Value) ? new Rune(' ') : rune));
                 break;
             case "ByteLevel":
@@ -89,57 +86,54 @@ internal sealed class TextNormalizer
         }
     }
 
-    private void AddText(Func<string, string> rewrite) => _steps.Add(piece => piece with { Text = rewrite(piece.Text) });
+    private void AddText(Func<string, string> rewrite) => _steps.Add(piece => piece.Map(rewrite));
+
+    /// <summary>Puts a prefix before a piece; it stands where the piece begins.</summary>
+    public static TextPiece Prepend(TextPiece piece, string prefix) =>
+        new(prefix + piece.Text, piece.Lead == 0 ? 0 : prefix.Length + piece.Lead);
 
     private static TextPiece Strip(TextPiece piece, bool left, bool right)
     {
-        string text = left ? piece.Text.TrimStart() : piece.Text;
-        bool isStart = piece.IsStart && text.Length == piece.Text.Length;
-        return new TextPiece(right ? text.TrimEnd() : text, isStart);
+        int start = left ? piece.Text.Length - piece.Text.AsSpan().TrimStart().Length : 0;
+        int end = right ? piece.Text.AsSpan().TrimEnd().Length : piece.Text.Length;
+        return piece.Slice(start, Math.Max(start, end));
     }
 
     private static TextPiece Replace(TextPiece piece, CodePointExpression pattern, string content)
     {
-        if (piece.Text.Length == 0)
+        var (text, lead) = piece;
+        if (text.Length == 0)
         {
             return piece;
         }
 
-        var result = new StringBuilder(piece.Text.Length);
+        var result = new StringBuilder(text.Length);
         int done = 0;
-        bool isStart = piece.IsStart;
-        foreach (var (start, end) in pattern.Match(piece.Text))
+        int newLead = 0;
+        foreach (var (start, end) in pattern.Match(text))
         {
-            result.Append(piece.Text, done, start - done).Append(content);
-            done = end;
-
             // What replaces several characters stands where the last of them stood.
-            isStart &= start > 0 || (content.Length > 0 && end <= (char.IsHighSurrogate(piece.Text[0]) ? 2 : 1));
+            newLead += Math.Clamp(lead - done, 0, start - done) + (end <= lead ? content.Length : 0);
+            result.Append(text, done, start - done).Append(content);
+            done = end;
         }
 
-        return new TextPiece(result.Append(piece.Text, done, piece.Text.Length - done).ToString(), isStart);
+        newLead += Math.Max(0, lead - done);
+        return new TextPiece(result.Append(text, done, text.Length - done).ToString(), newLead);
     }
 
-    private static TextPiece Rewrite(TextPiece piece, Func<Rune, Rune?> rewrite)
+    private static string Rewrite(string text, Func<Rune, Rune?> rewrite)
     {
-        var result = new StringBuilder(piece.Text.Length);
-        bool isFirst = true;
-        bool isStart = piece.IsStart;
-        foreach (var rune in piece.Text.EnumerateRunes())
+        var result = new StringBuilder(text.Length);
+        foreach (var rune in text.EnumerateRunes())
         {
             if (rewrite(rune) is { } kept)
             {
                 result.Append(kept);
             }
-            else if (isFirst)
-            {
-                isStart = false;
-            }
-
-            isFirst = false;
         }
 
-        return new TextPiece(result.ToString(), isStart);
+        return result.ToString();
     }
 
     /// <summary>Unicode 17's lower case, character by character: .NET knows Unicode 16 and no mapping to two characters.</summary>

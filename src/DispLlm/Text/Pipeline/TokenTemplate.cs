@@ -23,8 +23,13 @@ internal sealed record TokenTemplate(IReadOnlyList<int> Before, IReadOnlyList<in
                 // Only says where tokens stand in the text.
                 return None;
             case "Sequence":
-                return part.Parts("processors").Select(inner => Read(inner, findId)).Aggregate(
-                    None, (inner, outer) => new TokenTemplate([.. outer.Before, .. inner.Before], [.. inner.After, .. outer.After]));
+                var adding = part.Parts("processors").Select(inner => Read(inner, findId)).Where(template => template != None).ToArray();
+                return adding.Length switch
+                {
+                    0 => None,
+                    1 => adding[0],
+                    _ => throw part.Unsupported("processors"), // The second one would take the tokens of the first for a text.
+                };
             case "TemplateProcessing":
                 return ReadTemplate(part, findId);
             case "BertProcessing" or "RobertaProcessing":

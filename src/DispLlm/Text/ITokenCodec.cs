@@ -1,6 +1,6 @@
 namespace DispLlm;
 
-/// <summary>The part of a tokenizer that encodes and decodes: one implementation per kind of file. Implementations are thread-safe.</summary>
+/// <summary>The part of a tokenizer that encodes and decodes, for one kind of file. Implementations are thread-safe.</summary>
 internal interface ITokenCodec
 {
     /// <summary>One more than the highest id.</summary>

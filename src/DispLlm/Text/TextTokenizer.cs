@@ -16,8 +16,13 @@ public sealed class TextTokenizer
         VocabularySize = codec.VocabularySize;
         BosTokenId = settings.BeginOfTextId(codec);
         EosTokenId = settings.EndOfTextId(codec);
-        AddBosToken = BosTokenId is not null && (settings.AddsBeginOfText ?? codec.Template.Before.Count > 0);
-        _before = AddBosToken == codec.Template.Before.Count > 0 ? codec.Template.Before : AddBosToken ? [BosTokenId!.Value] : [];
+        AddBosToken = BosTokenId is { } begin && (settings.AddsBeginOfText ?? codec.Template.Before.Contains(begin));
+        _before = settings.AddsBeginOfText switch
+        {
+            true when BosTokenId is { } first => [first],
+            false => [],
+            _ => codec.Template.Before,
+        };
         _after = settings.AddsEndOfText switch
         {
             true when EosTokenId is { } end => [end],

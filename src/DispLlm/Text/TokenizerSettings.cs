@@ -30,7 +30,7 @@ internal sealed class TokenizerSettings
     /// <summary>add_prefix_space: whether GPT-2's two files put a space before a text.</summary>
     public bool AddsPrefixSpace { get; private set; }
 
-    /// <summary>legacy: whether SentencePiece's space goes before every part of a text between special tokens, not the first only.</summary>
+    /// <summary>legacy: whether SentencePiece's space goes before every part between special tokens, not the first only.</summary>
     public bool IsLegacy { get; private set; } = true;
 
     /// <summary>Tokens of added_tokens.json and of tokenizer_config.json's added_tokens_decoder.</summary>

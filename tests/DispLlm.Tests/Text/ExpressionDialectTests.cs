@@ -87,6 +87,16 @@ public sealed class ExpressionDialectTests
         Assert.Contains(why, error.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    [Trait("Category", "Slow")]
+    public void An_expression_that_takes_too_long_is_named()
+    {
+        var tokenizer = TokenizerFixtures.Read(Json("(a|a)*b"), TextTokenizer.FromFolder);
+        var error = Assert.Throws<TokenizerException>(() => tokenizer.Encode(new string('a', 60)));
+        Assert.Contains("pre_tokenizer.pretokenizers[0]", error.Message, StringComparison.Ordinal);
+        Assert.Contains("seconds", error.Message, StringComparison.Ordinal);
+    }
+
     // A space before every word shows where words begin.
     private static string Json(string expression) => TokenizerFixtures.ByteLevelJson($$"""
         {"type":"Sequence","pretokenizers":[

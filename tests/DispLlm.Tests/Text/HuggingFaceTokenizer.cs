@@ -56,7 +56,7 @@ internal sealed class HuggingFaceTokenizer : IDisposable
     /// <summary>Asserts that the two agree on every text.</summary>
     public static void AssertSame(string json, IEnumerable<string> texts, TextTokenizer? tokenizer = null)
     {
-        tokenizer ??= TextTokenizer.FromFolder(TokenizerFixtures.Folder(("tokenizer.json", json)));
+        tokenizer ??= TokenizerFixtures.Read(json, TextTokenizer.FromFolder);
         using var original = new HuggingFaceTokenizer(json);
         string[] differences = [.. texts.SelectMany(text => original.Differences(tokenizer, text)).Take(5)];
         Assert.True(differences.Length == 0, string.Join('\n', differences));
@@ -70,10 +70,9 @@ internal sealed class HuggingFaceTokenizer : IDisposable
 
     private static Tokenizer Load(string json)
     {
-        string folder = TokenizerFixtures.Folder(("tokenizer.json", json));
         try
         {
-            return new Tokenizer(Path.Combine(folder, "tokenizer.json"));
+            return TokenizerFixtures.Read(json, folder => new Tokenizer(Path.Combine(folder, "tokenizer.json")));
         }
         catch (Exception e) when (e is DllNotFoundException or TypeInitializationException or BadImageFormatException)
         {

@@ -15,7 +15,7 @@ internal sealed class CodePointExpression
     private const int FirstLetter = 0x100;
 
     // Only an expression that tries exponentially many ways takes as long for one word.
-    private static readonly TimeSpan s_timeLimit = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan s_timeLimit = TimeSpan.FromSeconds(5);
 
     private readonly string _name;
     private readonly char[] _letters = new char[0x10000];
@@ -50,7 +50,8 @@ internal sealed class CodePointExpression
         }
 
         var classes = sets.Select((set, index) => (set, index)).ToDictionary(
-            entry => entry.set, entry => WriteClass(letters.Where(letter => letter.Key[entry.index] == '1').Select(letter => letter.Value)));
+            entry => entry.set,
+            entry => WriteClass(letters.Where(letter => letter.Key[entry.index] == '1').Select(letter => letter.Value)));
         _regex = new Regex(
             string.Concat(parts.Select(part => part.Syntax ?? classes[part.Set!])),
             RegexOptions.Compiled | RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture,

@@ -1,6 +1,3 @@
-using System.Globalization;
-using System.Text;
-
 namespace DispLlm;
 
 /// <summary>A piece of a parsed expression: either syntax that both engines share, or a set of code points.</summary>
@@ -74,7 +71,7 @@ internal sealed class ExpressionParser
             return true;
         }
 
-        while (Quantifier() is var (quantifier, isPossessive) && quantifier.Length > 0)
+        while (ExpressionQuantifier.Read(_cursor) is var (quantifier, isPossessive))
         {
             if (start == _parts.Count)
             {
@@ -88,53 +85,6 @@ internal sealed class ExpressionParser
 
         return false;
     }
-
-    private (string Quantifier, bool IsPossessive) Quantifier()
-    {
-        if (_cursor.Next is '*' or '+' or '?' && !_cursor.IsAtEnd)
-        {
-            string sign = _cursor.Next.ToString();
-            _cursor.Skip(1);
-            return _cursor.Take("?") ? (sign + "?", false) : (sign, _cursor.Take("+"));
-        }
-
-        if (Interval() is not var (least, most))
-        {
-            return ("", false);
-        }
-
-        // Here "{n}?" is an optional "{n}", and a plus sign after braces is a quantifier of its own.
-        bool isExchanged = least > most;
-        string bounds = string.Create(
-            CultureInfo.InvariantCulture, $"{{{(isExchanged ? most : least)},{(isExchanged ? least : most)}}}");
-        return least == most || isExchanged || !_cursor.Take("?") ? (bounds, isExchanged) : (bounds + "?", false);
-    }
-
-    /// <summary>{n}, {n,}, {,m} or {n,m}; other braces are characters.</summary>
-    private (int Least, int? Most)? Interval()
-    {
-        var rest = _cursor.Rest;
-        int close = rest.IndexOf('}');
-        if (close < 2 || rest[0] != '{')
-        {
-            return null;
-        }
-
-        string[] bounds = rest[1..close].ToString().Split(',');
-        if (bounds.Length > 2 || !bounds.All(bound => bound.All(char.IsAsciiDigit)) || bounds.All(bound => bound.Length == 0))
-        {
-            return null;
-        }
-
-        _cursor.Skip(close + 1);
-        int least = bounds[0].Length == 0 ? 0 : Count(bounds[0]);
-        return (least, bounds.Length == 1 ? least : bounds[1].Length == 0 ? null : Count(bounds[1]));
-    }
-
-    private int Count(string digits) =>
-        int.TryParse(digits, CultureInfo.InvariantCulture, out int count) && count <= 100_000
-            ? count
-            : throw _cursor.Refuse($"{digits} is more than 100000 repetitions");
 
     private bool Atom(Options options)
     {

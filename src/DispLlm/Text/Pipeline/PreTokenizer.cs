@@ -86,7 +86,7 @@ internal sealed class PreTokenizer
                 AddSplit(Punctuation(), part, SplitBehavior.Isolated);
                 break;
             case "CharDelimiterSplit":
-                AddSplit(CodePointSet.FromCharacters(part.Character("delimiter")), part, SplitBehavior.Removed);
+                AddSplit(CodePointExpression.FromLiteral(part.Character("delimiter"), part.Name), SplitBehavior.Removed);
                 break;
             case "FixedLength":
                 int length = JsonFiles.Optional(part.Value, "length") is null ? 5 : part.Integer("length");

@@ -88,7 +88,8 @@ internal static class TokenizerJson
 
     private static BpeModel ReadBpe(TokenizerPart part)
     {
-        if (JsonFiles.Optional(part.Value, "dropout") is { } dropout && !(dropout.ValueKind == JsonValueKind.Number && dropout.GetDouble() == 0))
+        if (JsonFiles.Optional(part.Value, "dropout") is { } dropout
+            && !(dropout.ValueKind == JsonValueKind.Number && dropout.GetDouble() == 0))
         {
             // It draws merges by chance, which is for training only.
             throw part.Unsupported("dropout");

@@ -16,8 +16,8 @@ internal static class CaseFolding
     /// <summary>A set with everything that equals a member of it when case is ignored.</summary>
     public static CodePointSet Close(CodePointSet set)
     {
-        var folds = s_groups.Value.Where(group => group.Any(set.Contains)).SelectMany(group => group).ToHashSet();
-        return folds.Count == 0 ? set : set.Union(CodePointSet.FromPredicate(folds.Contains));
+        var folds = s_groups.Value.Where(group => group.Any(set.Contains)).SelectMany(group => group);
+        return set.Union(CodePointSet.FromPoints(folds));
     }
 
     private static bool IsCased(int point)

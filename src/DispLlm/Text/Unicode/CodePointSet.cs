@@ -21,7 +21,23 @@ internal sealed class CodePointSet
 
     public static CodePointSet Range(int first, int last) => new([first, last + 1]);
 
-    public static CodePointSet FromCharacters(string characters) => FromPredicate(characters.EnumerateRunes().Select(r => r.Value).Contains);
+    public static CodePointSet FromPoints(IEnumerable<int> points)
+    {
+        var bounds = new List<int>();
+        foreach (int point in points.Order().Distinct())
+        {
+            if (bounds.Count > 0 && bounds[^1] == point)
+            {
+                bounds[^1]++;
+            }
+            else
+            {
+                bounds.AddRange([point, point + 1]);
+            }
+        }
+
+        return new CodePointSet([.. bounds]);
+    }
 
     public static CodePointSet FromPredicate(Func<int, bool> contains)
     {

@@ -11,7 +11,7 @@ internal sealed class SentencePieceCodec : ITokenCodec
     private readonly SentencePieceMerger _merger;
     private readonly Dictionary<string, int> _ids = [];
     private readonly Dictionary<int, string> _names = [];
-    private readonly List<byte[]?> _bytes = [];
+    private readonly Dictionary<int, byte[]> _bytes = [];
     private readonly HashSet<int> _special = [];
     private readonly AddedTokenSplitter _added;
     private readonly bool _prefixesOnce;
@@ -23,12 +23,12 @@ internal sealed class SentencePieceCodec : ITokenCodec
         _model = model;
         _merger = new SentencePieceMerger(model);
         _prefixesOnce = !settings.IsLegacy;
-        foreach (var (text, _, kind) in model.Pieces)
+        for (int id = 0; id < model.Pieces.Count; id++)
         {
-            int id = _bytes.Count;
+            var (text, _, kind) = model.Pieces[id];
             _ids.TryAdd(text, id);
             _names.Add(id, text);
-            _bytes.Add(kind switch
+            _bytes.Add(id, kind switch
             {
                 PieceKind.Normal or PieceKind.UserDefined => Encoding.UTF8.GetBytes(text.Replace(Space, ' ')),
                 PieceKind.Unknown => Encoding.UTF8.GetBytes(" \u2047 "),
@@ -47,11 +47,12 @@ internal sealed class SentencePieceCodec : ITokenCodec
             Add(token);
         }
 
+        VocabularySize = _bytes.Keys.Max() + 1;
         _added = new AddedTokenSplitter(added, TextNormalizer.Read(null), model.FilePath);
         Template = settings.BeginOfTextId(this) is { } begin ? new TokenTemplate([begin], []) : TokenTemplate.None;
     }
 
-    public int VocabularySize => _bytes.Count;
+    public int VocabularySize { get; }
 
     public TokenTemplate Template { get; }
 
@@ -86,7 +87,7 @@ internal sealed class SentencePieceCodec : ITokenCodec
         {
             if (!skipSpecialTokens || !_special.Contains(id))
             {
-                bytes.Write((id < _bytes.Count ? _bytes[id] : null) ?? "\uFFFD"u8);
+                bytes.Write(_bytes.GetValueOrDefault(id) ?? "\uFFFD"u8);
             }
         }
 
@@ -104,11 +105,6 @@ internal sealed class SentencePieceCodec : ITokenCodec
     /// <summary>A row that fine-tuning added after the vocabulary, or a piece of the vocabulary that is to be found in a text.</summary>
     private void Add(AddedToken token)
     {
-        while (_bytes.Count <= token.Id)
-        {
-            _bytes.Add(null);
-        }
-
         if (_ids.TryAdd(token.Content, token.Id))
         {
             _bytes[token.Id] = Encoding.UTF8.GetBytes(token.Content);

@@ -65,9 +65,12 @@ internal sealed class SentencePieceModel
         }
 
         var model = new SentencePieceModel(path);
+        bool hasTrainer = false, hasNormalizer = false;
         var fields = new ProtoReader(bytes, path);
         while (fields.Next())
         {
+            hasTrainer |= fields.Number == 2;
+            hasNormalizer |= fields.Number == 3;
             switch (fields.Number)
             {
                 case 1:
@@ -82,9 +85,12 @@ internal sealed class SentencePieceModel
             }
         }
 
-        if (model.Pieces.Count == 0)
+        // The pieces come first: a file that is cut off between two of them still looks whole.
+        if (model.Pieces.Count == 0 || !hasTrainer || !hasNormalizer)
         {
-            throw new TokenizerException($"'{path}' holds no pieces; it is not a SentencePiece model.");
+            string missing = model.Pieces.Count == 0 ? "pieces" : hasTrainer ? "normalizer_spec" : "trainer_spec";
+            throw new TokenizerException(
+                $"'{path}' holds no {missing}: it is not a SentencePiece model, or the end of it is missing. Fetch it again.");
         }
 
         return model;

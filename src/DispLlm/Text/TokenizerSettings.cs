@@ -121,6 +121,11 @@ internal sealed class TokenizerSettings
         foreach (var entry in root.EnumerateObject())
         {
             int id = JsonFiles.Integer(entry.Value, path, entry.Name);
+            if (entry.Name.Length == 0)
+            {
+                throw new TokenizerException($"'{path}': added token {id} has no text.");
+            }
+
             bool isSpecial = _special.ContainsKey(entry.Name);
             _added.TryAdd(entry.Name, new AddedToken(entry.Name, id) { IsNormalized = !isSpecial, IsSpecial = isSpecial });
         }

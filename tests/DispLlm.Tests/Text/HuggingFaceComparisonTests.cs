@@ -14,7 +14,8 @@ public sealed class HuggingFaceComparisonTests
 
     public static TheoryData<string> Folders =>
     [
-        .. Kinds.Select(kind => $"tokenizers/kinds/{kind}"), "tokenizers/phi", "models/small-opt", "models/small-phi", "models/SmolLM2-135M-Instruct",
+        .. Kinds.Select(kind => $"tokenizers/kinds/{kind}"), 
+        "tokenizers/phi", "models/small-opt", "models/small-phi", "models/SmolLM2-135M-Instruct",
     ];
 
     [Theory]

@@ -40,7 +40,8 @@ internal sealed class HuggingFaceTokenizer : IDisposable
             var actual = tokenizer.Encode(text, special);
             if (!actual.SequenceEqual(expected))
             {
-                yield return $"{Show(text)} special {special}\n  expected {string.Join(' ', expected)}\n  actual   {string.Join(' ', actual)}";
+                yield return $"{Show(text)} special {special}\n  expected {string.Join(' ', expected)}\n"
+                    + $"  actual   {string.Join(' ', actual)}";
                 continue;
             }
 

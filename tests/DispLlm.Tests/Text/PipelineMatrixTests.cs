@@ -42,8 +42,8 @@ public sealed class PipelineMatrixTests
             string preTokenizer = Pick(PipelineOptions.PreTokenizers);
             string decoder = Pick(PipelineOptions.Decoders);
             string json = PipelineOptions.Build(
-                Pick(PipelineOptions.Normalizers), preTokenizer, decoder, Pick(PipelineOptions.PostProcessors), Pick(PipelineOptions.Models),
-                Pick(PipelineOptions.AddedTokens));
+                Pick(PipelineOptions.Normalizers), preTokenizer, decoder, Pick(PipelineOptions.PostProcessors),
+                Pick(PipelineOptions.Models), Pick(PipelineOptions.AddedTokens));
 
             // Without a decoder, bytes become a text all the same here, and a token that normalization removes is refused.
             bool hasOwnDecoder = decoder == "null" && preTokenizer.Contains("ByteLevel", StringComparison.Ordinal);

@@ -13,7 +13,8 @@ internal static class PipelineOptions
         """{"type":"Strip","strip_left":false,"strip_right":true}""", """{"type":"StripAccents"}""", """{"type":"Nmt"}""",
         """{"type":"Prepend","prepend":"▁"}""", """{"type":"Prepend","prepend":"ab"}""", """{"type":"ByteLevel"}""",
         """{"type":"Replace","pattern":{"String":" "},"content":"▁"}""", """{"type":"Replace","pattern":{"Regex":" {2,}"},"content":" "}""",
-        """{"type":"Replace","pattern":{"Regex":"\\p{N}+"},"content":"7"}""", """{"type":"Replace","pattern":{"String":"the"},"content":""}""",
+        """{"type":"Replace","pattern":{"Regex":"\\p{N}+"},"content":"7"}""",
+        """{"type":"Replace","pattern":{"String":"the"},"content":""}""",
         """{"type":"Replace","pattern":{"Regex":"(?i)the|[[:punct:]]"},"content":"é"}""",
         """{"type":"Sequence","normalizers":[{"type":"NFD"},{"type":"StripAccents"},{"type":"Lowercase"}]}""",
         """{"type":"Sequence","normalizers":[{"type":"Strip","strip_left":true,"strip_right":true},{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]}""",
@@ -67,7 +68,8 @@ internal static class PipelineOptions
     public static readonly string[] Models =
     [
         "", "\"byte_fallback\":true", "\"byte_fallback\":true,\"unk_token\":\"<unk>\",\"fuse_unk\":true", "\"unk_token\":\"<unk>\"",
-        "\"unk_token\":\"<unk>\",\"fuse_unk\":true", "\"ignore_merges\":true,\"unk_token\":\"<unk>\"", "\"end_of_word_suffix\":\"</w>\",\"unk_token\":\"<unk>\"",
+        "\"unk_token\":\"<unk>\",\"fuse_unk\":true", "\"ignore_merges\":true,\"unk_token\":\"<unk>\"",
+        "\"end_of_word_suffix\":\"</w>\",\"unk_token\":\"<unk>\"",
         "\"continuing_subword_prefix\":\"##\",\"unk_token\":\"<unk>\",\"fuse_unk\":true", "\"dropout\":0.0,\"end_of_word_suffix\":\"\"",
         "unigram", "unigram with bytes",
     ];
@@ -84,7 +86,8 @@ internal static class PipelineOptions
 
     private static readonly string[] s_words =
     [
-        "th", "he", "the", "▁t", "▁th", "▁the", "Ġt", "Ġth", "Ġthe", "▁▁", "ĠĠ", "##h", "##e", "t##h", "th##e", "e</w>", "he</w>", "the</w>", "12", "123",
+        "th", "he", "the", "▁t", "▁th", "▁the", "Ġt", "Ġth", "Ġthe", "▁▁", "ĠĠ", "##h", "##e", "t##h", "th##e", "e</w>", "he</w>",
+        "the</w>", "12", "123",
         "aa", "aaa", "aaaa", "of", " t", "  ", "en", "in", "日本", "ÃĹ",
     ];
 
@@ -92,7 +95,8 @@ internal static class PipelineOptions
 
     /// <summary>Texts that all of these options look at.</summary>
     public static IEnumerable<string> Texts(int count, int seed) => RandomTexts.Create(count, seed,
-        "<|x|>", "the", "THE", "then", " the ", "  the  ", "a<|x|>", "  ", "aaaa", "aaaaa", "123456", "é", "e\u0301", "日本", "-", "--", "e", "ABC", "_", "__a");
+        "<|x|>", "the", "THE", "then", " the ", "  the  ", "a<|x|>", "  ", "aaaa", "aaaaa", "123456", "é", "e\u0301", "日本", "-", "--",
+        "e", "ABC", "_", "__a");
 
     public static string Build(
         string normalizer = "null", string preTokenizer = "null", string decoder = """{"type":"Fuse"}""", string postProcessor = "null",
@@ -127,7 +131,8 @@ internal static class PipelineOptions
         var bytes = Enumerable.Range(0, 256).Select(value => $"<0x{value:X2}>");
         var characters = Enumerable.Range(0x20, 0x5F).Concat(Enumerable.Range(0xA1, 0xA3)).Select(c => ((char)c).ToString());
         var suffixed = "etha12".SelectMany(c => (string[])[$"{c}</w>", $"##{c}"]);
-        string[] tokens = ["<unk>", "<s>", "</s>", .. withBytes ? bytes : [], .. characters, "▁", "\n", "日", "本", "語", "й", .. suffixed, .. s_words];
+        string[] tokens =
+            ["<unk>", "<s>", "</s>", .. withBytes ? bytes : [], .. characters, "▁", "\n", "日", "本", "語", "й", .. suffixed, .. s_words];
         return tokens.Distinct().Select((token, id) => (token, id)).ToDictionary(entry => entry.token, entry => entry.id);
     }
 

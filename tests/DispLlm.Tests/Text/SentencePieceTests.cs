@@ -101,6 +101,10 @@ public sealed class SentencePieceTests
         byte[] model = Model([("<unk>", 0, 2), ("a", -1, 1)]);
         Assert.Throws<TokenizerException>(() => Load(model[..^1]));
         Assert.Throws<TokenizerException>(() => Load([]));
+
+        // Cut off between two fields: only pieces are left, or all but the normalizer.
+        Assert.Contains("trainer_spec", Assert.Throws<TokenizerException>(() => Load(model[..28])).Message, StringComparison.Ordinal);
+        Assert.Contains("normalizer_spec", Assert.Throws<TokenizerException>(() => Load(model[..^8])).Message, StringComparison.Ordinal);
         Assert.Throws<TokenizerException>(() => Load(Encoding.UTF8.GetBytes("version https://git-lfs.github.com/spec/v1")));
     }
 

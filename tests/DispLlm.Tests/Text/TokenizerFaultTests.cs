@@ -141,6 +141,10 @@ public sealed class TokenizerFaultTests
     }
 
     [Fact]
+    public void An_added_token_without_text_is_refused() => Assert.Contains("no text", Assert.Throws<TokenizerException>(
+        () => LoadModel(("added_tokens.json", """{"":331}"""))).Message, StringComparison.Ordinal);
+
+    [Fact]
     public void A_name_that_the_vocabulary_lacks_is_refused() => Assert.Contains("'nobody'", Assert.Throws<TokenizerException>(
         () => LoadModel(("special_tokens_map.json", """{"eos_token":"nobody"}"""))).Message, StringComparison.Ordinal);
 

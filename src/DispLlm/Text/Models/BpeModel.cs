@@ -132,59 +132,57 @@ internal sealed class BpeModel : ITextModel
             return;
         }
 
-        // The neighbours of every symbol; one that has been merged into its left neighbour is -1.
+        // Of every symbol its neighbours, and the rank of the merge with the right one; -1 where there is none.
         int count = symbols.Count;
-        int[] links = ArrayPool<int>.Shared.Rent(count * 2);
+        int[] links = ArrayPool<int>.Shared.Rent(count * 3);
         var previous = links.AsSpan(0, count);
         var next = links.AsSpan(count, count);
-        var queue = new PriorityQueue<int, ulong>();
-        var pairs = new List<(int, ulong)>();
+        var ranks = links.AsSpan(count * 2, count);
+        var queue = new MergeQueue(count);
         for (int i = 0; i < count; i++)
         {
             previous[i] = i - 1;
             next[i] = i + 1;
-            if (i + 1 < count && _ranks.TryGetValue(Pair(symbols[i], symbols[i + 1]), out int rank))
-            {
-                pairs.Add((i, Pair(rank, i)));
-            }
+            ranks[i] = Propose(i, i + 1);
         }
 
-        queue.EnqueueRange(pairs);
-        while (queue.TryDequeue(out int left, out ulong key))
+        while (queue.TryTake(out int rank, out int left))
         {
-            int right = symbols[left] < 0 ? count : next[left];
-
             // One of the two may have been merged with another one since.
-            if (right == count || !_ranks.TryGetValue(Pair(symbols[left], symbols[right]), out int rank)
-                || _merged[rank] != _merged[(int)(key >> 32)])
+            if (ranks[left] < 0 || _merged[ranks[left]] != _merged[rank])
             {
                 continue;
             }
 
+            int right = next[left];
             symbols[left] = _merged[rank];
             symbols[right] = -1;
+            ranks[right] = -1;
             next[left] = next[right];
+            ranks[left] = Propose(left, next[left]);
             if (next[left] < count)
             {
                 previous[next[left]] = left;
-                Propose(left, next[left]);
             }
 
             if (previous[left] >= 0)
             {
-                Propose(previous[left], left);
+                ranks[previous[left]] = Propose(previous[left], left);
             }
         }
 
         ArrayPool<int>.Shared.Return(links);
         ids.AddRange(symbols.Where(symbol => symbol >= 0));
 
-        void Propose(int left, int right)
+        int Propose(int left, int right)
         {
-            if (_ranks.TryGetValue(Pair(symbols[left], symbols[right]), out int rank))
+            if (right == count || !_ranks.TryGetValue(Pair(symbols[left], symbols[right]), out int rank))
             {
-                queue.Enqueue(left, Pair(rank, left));
+                return -1;
             }
+
+            queue.Add(rank, left);
+            return rank;
         }
     }
 }

@@ -4,7 +4,7 @@ namespace DispLlm.Tool.Tests;
 
 public sealed partial class HelpTests(TestFolder folder) : IClassFixture<TestFolder>
 {
-    public static TheoryData<string> Commands => ["prune", "plan", "apply", "inspect", "eval", "generate", "families"];
+    public static TheoryData<string> Commands => ["prune", "plan", "apply", "inspect", "eval", "generate", "tokenize", "families"];
 
     [Fact]
     public async Task Help_lists_commands_and_exit_codes()

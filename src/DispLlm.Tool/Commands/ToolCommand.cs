@@ -29,6 +29,9 @@ internal abstract class ToolCommand : Command
         SetAction(InvokeAsync);
     }
 
+    /// <summary>--json, for commands that have another form beside it.</summary>
+    protected Option<bool> Json => _json;
+
     /// <summary>Examples for the help.</summary>
     public IReadOnlyList<string> Examples { get; }
 

@@ -1,31 +1,39 @@
 using System.Buffers;
+using System.Text;
 using System.Text.Json;
 
 namespace DispLlm;
 
 /// <summary>A token outside the merges: matched in the text before anything else.</summary>
-internal sealed record AddedToken(string Content, int Id, bool IsNormalized = false, bool StripsLeft = false, bool StripsRight = false)
+internal sealed record AddedToken(string Content, int Id)
 {
+    /// <summary>Whether it is matched in normalized text, itself normalized.</summary>
+    public bool IsNormalized { get; init; }
+
+    /// <summary>Whether it takes the spaces before it along.</summary>
+    public bool StripsLeft { get; init; }
+
+    /// <summary>Whether it takes the spaces after it along.</summary>
+    public bool StripsRight { get; init; }
+
+    /// <summary>Whether it is only matched where no word character is beside it.</summary>
+    public bool IsSingleWord { get; init; }
+
+    /// <summary>Whether decoding can leave it out.</summary>
+    public bool IsSpecial { get; init; }
+
     /// <summary>Reads one as tokenizer.json and tokenizer_config.json write it.</summary>
     public static AddedToken Read(JsonElement element, int id, string path)
     {
         string content = JsonFiles.Text(element, "content", path);
-        if (content.Length == 0)
+        return new AddedToken(content.Length > 0 ? content : throw new TokenizerException($"'{path}': added token {id} has no text."), id)
         {
-            throw new TokenizerException($"'{path}': added token {id} has no text.");
-        }
-
-        if (JsonFiles.Boolean(element, "single_word", false, path))
-        {
-            throw JsonFiles.Unsupported(path, $"added token '{content}', single_word", "true");
-        }
-
-        return new AddedToken(
-            content,
-            id,
-            JsonFiles.Boolean(element, "normalized", false, path),
-            JsonFiles.Boolean(element, "lstrip", false, path),
-            JsonFiles.Boolean(element, "rstrip", false, path));
+            IsNormalized = JsonFiles.Boolean(element, "normalized", false, path),
+            StripsLeft = JsonFiles.Boolean(element, "lstrip", false, path),
+            StripsRight = JsonFiles.Boolean(element, "rstrip", false, path),
+            IsSingleWord = JsonFiles.Boolean(element, "single_word", false, path),
+            IsSpecial = JsonFiles.Boolean(element, "special", false, path),
+        };
     }
 }
 
@@ -35,43 +43,72 @@ internal sealed record AddedToken(string Content, int Id, bool IsNormalized = fa
 /// </summary>
 internal sealed class AddedTokenSplitter
 {
-    private readonly Pass[] _passes;
+    private readonly TextNormalizer _normalizer;
+    private readonly Pass _raw;
+    private readonly Pass _normalized;
 
-    public AddedTokenSplitter(IReadOnlyList<AddedToken> tokens) =>
-        _passes = [.. tokens.GroupBy(t => t.IsNormalized).OrderBy(group => group.Key).Select(group => new Pass(group))];
-
-    /// <summary>The text in pieces: either an added token's id, or text between them.</summary>
-    public IEnumerable<(string? Text, int Id)> Split(string text)
+    /// <param name="tokens">The tokens.</param>
+    /// <param name="normalizer">What text is normalized with between the two passes.</param>
+    /// <param name="path">The file, for errors.</param>
+    public AddedTokenSplitter(IReadOnlyList<AddedToken> tokens, TextNormalizer normalizer, string path)
     {
-        IEnumerable<(string? Text, int Id)> pieces = [(text, -1)];
-        foreach (var pass in _passes)
+        _normalizer = normalizer;
+        _raw = new Pass(tokens.Where(token => !token.IsNormalized).Select(token => (token.Content, token)));
+        _normalized = new Pass(tokens.Where(token => token.IsNormalized).Select(token =>
         {
-            pieces = pieces.SelectMany(piece => piece.Text is null ? [piece] : pass.Split(piece.Text));
-        }
+            string content = normalizer.Apply(TextPiece.Whole(token.Content)).Text;
+            return content.Length > 0 ? (content, token) : throw new TokenizerException(
+                $"'{path}': of added token '{token.Content}', which is to be matched in normalized text, normalization leaves nothing. "
+                + "Set its \"normalized\" to false.");
+        }));
+    }
 
-        return pieces;
+    /// <summary>The text in pieces: either an added token's id, or normalized text between them.</summary>
+    public IEnumerable<(TextPiece Piece, int? Id)> Split(string text)
+    {
+        foreach (var (piece, id) in _raw.Split(TextPiece.Whole(text)))
+        {
+            if (id is not null)
+            {
+                yield return (piece, id);
+                continue;
+            }
+
+            foreach (var part in _normalized.Split(_normalizer.Apply(piece)))
+            {
+                yield return part;
+            }
+        }
     }
 
     private sealed class Pass
     {
-        private readonly Dictionary<char, AddedToken[]> _byFirst;
+        private readonly Dictionary<char, (string Content, AddedToken Token)[]> _byFirst;
         private readonly SearchValues<char> _first;
 
-        public Pass(IEnumerable<AddedToken> tokens)
+        public Pass(IEnumerable<(string Content, AddedToken Token)> tokens)
         {
+            // Of tokens that look alike, a special one wins.
             _byFirst = tokens
-                .GroupBy(t => t.Content[0])
-                .ToDictionary(group => group.Key, group => group.OrderByDescending(t => t.Content.Length).ToArray());
+                .GroupBy(entry => entry.Content[0])
+                .ToDictionary(group => group.Key, group => group
+                    .OrderByDescending(entry => entry.Content.Length).ThenByDescending(entry => entry.Token.IsSpecial).ToArray());
             _first = SearchValues.Create([.. _byFirst.Keys]);
         }
 
-        public IEnumerable<(string? Text, int Id)> Split(string text)
+        public IEnumerable<(TextPiece Piece, int? Id)> Split(TextPiece piece)
         {
+            string text = piece.Text;
             int done = 0;
-            for (int at = 0; (at = Find(text, at, out var token)) >= 0;)
+            for (int at = 0; (at = Find(text, at, out string content, out var token)) >= 0;)
             {
                 int start = at;
-                int end = at + token!.Content.Length;
+                int end = at += content.Length;
+                if (token!.IsSingleWord && (EndsWithWord(text.AsSpan(0, start)) || StartsWithWord(text.AsSpan(end))))
+                {
+                    continue;
+                }
+
                 while (token.StripsLeft && start > done && char.IsWhiteSpace(text[start - 1]))
                 {
                     start--;
@@ -84,20 +121,21 @@ internal sealed class AddedTokenSplitter
 
                 if (start > done)
                 {
-                    yield return (text[done..start], -1);
+                    yield return (piece.Slice(done, start), null);
                 }
 
-                yield return (null, token.Id);
-                done = at = end;
+                // The search goes on after the token itself: the spaces it took along may begin another token.
+                yield return (piece.Slice(start, end), token.Id);
+                done = end;
             }
 
             if (done < text.Length)
             {
-                yield return (done == 0 ? text : text[done..], -1);
+                yield return (piece.Slice(done, text.Length), null);
             }
         }
 
-        private int Find(string text, int from, out AddedToken? found)
+        private int Find(string text, int from, out string content, out AddedToken? found)
         {
             for (int at = from; at < text.Length; at++)
             {
@@ -108,18 +146,26 @@ internal sealed class AddedTokenSplitter
                 }
 
                 at += next;
-                foreach (var token in _byFirst[text[at]])
+                foreach (var (candidate, token) in _byFirst[text[at]])
                 {
-                    if (text.AsSpan(at).StartsWith(token.Content, StringComparison.Ordinal))
+                    if (text.AsSpan(at).StartsWith(candidate, StringComparison.Ordinal))
                     {
-                        found = token;
+                        (content, found) = (candidate, token);
                         return at;
                     }
                 }
             }
 
-            found = null;
+            (content, found) = ("", null);
             return -1;
         }
+
+        private static bool EndsWithWord(ReadOnlySpan<char> text) =>
+            text.Length > 0 && Rune.DecodeLastFromUtf16(text, out var rune, out _) == OperationStatus.Done && IsWord(rune.Value);
+
+        private static bool StartsWithWord(ReadOnlySpan<char> text) =>
+            text.Length > 0 && Rune.DecodeFromUtf16(text, out var rune, out _) == OperationStatus.Done && IsWord(rune.Value);
+
+        private static bool IsWord(int point) => point is 0x200C or 0x200D || UnicodeTables.Word.Contains(point);
     }
 }

@@ -19,7 +19,13 @@ internal static class JsonFiles
     {
         try
         {
-            var document = JsonDocument.Parse(File.ReadAllBytes(path), Options);
+            byte[] bytes = File.ReadAllBytes(path);
+            if (GitLfsPointer.IsPointer(bytes))
+            {
+                throw new TokenizerException($"'{path}': {GitLfsPointer.Remedy("tokenizer")}");
+            }
+
+            var document = JsonDocument.Parse(bytes, Options);
             if (document.RootElement.ValueKind == JsonValueKind.Object)
             {
                 return document;
@@ -42,6 +48,10 @@ internal static class JsonFiles
     public static TokenizerException Unsupported(string path, string key, string value) =>
         new($"'{path}': {key} = {(value.Length > 200 ? value[..200] + "..." : value)} is not supported. " +
             "Ids would differ from the model's own, so the tokenizer is refused.");
+
+    /// <summary>A value as a message shows it: texts without quotes.</summary>
+    public static string Plain(JsonElement value) =>
+        value.ValueKind == JsonValueKind.String ? value.GetString()! : value.GetRawText();
 
     /// <summary>An id. The bound is far above any vocabulary; it keeps a damaged file from asking for all the memory there is.</summary>
     public static int Integer(JsonElement value, string path, string key) =>
@@ -69,5 +79,7 @@ internal static class JsonFiles
 
     /// <summary>The value of a key, or <see langword="null"/> where it is missing or null.</summary>
     public static JsonElement? Optional(JsonElement parent, string key) =>
-        parent.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;
+        parent.ValueKind == JsonValueKind.Object && parent.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null
+            ? value
+            : null;
 }

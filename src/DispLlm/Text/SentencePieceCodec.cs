@@ -1,81 +1,60 @@
-using System.Globalization;
 using System.Text;
 
 namespace DispLlm;
 
-/// <summary>
-/// LLaMA's tokenizer: SentencePiece BPE with byte fallback. Of two equal merges SentencePiece takes the left one first, while
-/// Microsoft.ML.Tokenizers 2.0.1 takes the right one, which gives other ids for every run of an odd number of equal letters or spaces
-/// ("aaa"); hence the merging here. Thread-safe.
-/// </summary>
+/// <summary>LLaMA's tokenizer: a SentencePiece model file, with the special tokens that the files beside it name. Thread-safe.</summary>
 internal sealed class SentencePieceCodec : ITokenCodec
 {
     private const char Space = '\u2581';
 
-    // Longer spans than this hardly ever recur: caching their ids is not worth the memory.
-    private const int LongestRemembered = 32;
-
     private readonly SentencePieceModel _model;
-    private readonly Dictionary<string, (int Id, float Score)> _mergeable = [];
+    private readonly SentencePieceMerger _merger;
     private readonly Dictionary<string, int> _ids = [];
-    private readonly Dictionary<char, List<string>> _userDefined = [];
-    private readonly HashSet<uint> _joined = [];
-    private readonly int[] _byteIds = new int[256];
-    private readonly List<byte[]?> _bytes = [];
+    private readonly Dictionary<int, string> _names = [];
+    private readonly Dictionary<int, byte[]> _bytes = [];
+    private readonly HashSet<int> _special = [];
+    private readonly AddedTokenSplitter _added;
+    private readonly bool _prefixesOnce;
 
-    public SentencePieceCodec(SentencePieceModel model, IReadOnlyList<AddedToken> addedTokens)
+    /// <param name="model">The model file.</param>
+    /// <param name="settings">What the files beside it say.</param>
+    public SentencePieceCodec(SentencePieceModel model, TokenizerSettings settings)
     {
         _model = model;
-        int bytePieces = 0;
-        foreach (var (text, score, kind) in model.Pieces)
+        _merger = new SentencePieceMerger(model);
+        _prefixesOnce = !settings.IsLegacy;
+        for (int id = 0; id < model.Pieces.Count; id++)
         {
-            int id = _bytes.Count;
+            var (text, _, kind) = model.Pieces[id];
             _ids.TryAdd(text, id);
-            _bytes.Add(kind switch
+            _names.Add(id, text);
+            _bytes.Add(id, kind switch
             {
                 PieceKind.Normal or PieceKind.UserDefined => Encoding.UTF8.GetBytes(text.Replace(Space, ' ')),
                 PieceKind.Unknown => Encoding.UTF8.GetBytes(" \u2047 "),
-                PieceKind.Byte => [ParseByte(text)],
+                PieceKind.Byte => [SentencePieceMerger.ParseByte(text, model.FilePath)],
                 _ => [],
             });
-
-            if (kind == PieceKind.Byte)
+            if (kind is PieceKind.Control or PieceKind.Unknown)
             {
-                _byteIds[ParseByte(text)] = id;
-                bytePieces++;
-            }
-            else if (kind is PieceKind.Normal or PieceKind.UserDefined)
-            {
-                AddMergeable(text, score, kind, id);
+                _special.Add(id);
             }
         }
 
-        if (model.ByteFallback && bytePieces != 256)
+        AddedToken[] added = [.. settings.TokensInText(FindId).Select(token => token with { IsNormalized = false })];
+        foreach (var token in added)
         {
-            throw JsonFiles.Unsupported(model.FilePath, "trainer_spec.byte_fallback", $"true with {bytePieces} byte pieces instead of 256");
+            Add(token);
         }
 
-        // Rows that fine-tuning added after the vocabulary. They have ids, but text is not searched for them: SentencePiece does not know
-        // them.
-        foreach (var token in addedTokens)
-        {
-            while (_bytes.Count <= token.Id)
-            {
-                _bytes.Add(null);
-            }
-
-            if (_ids.TryAdd(token.Content, token.Id))
-            {
-                _bytes[token.Id] = Encoding.UTF8.GetBytes(token.Content);
-            }
-        }
+        VocabularySize = _bytes.Keys.Max() + 1;
+        _added = new AddedTokenSplitter(added, TextNormalizer.Read(null), model.FilePath);
+        Template = settings.BeginOfTextId(this) is { } begin ? new TokenTemplate([begin], []) : TokenTemplate.None;
     }
 
-    public IReadOnlyList<byte[]?> TokenBytes => _bytes;
+    public int VocabularySize { get; }
 
-    public bool AddsBeginOfTextByDefault => true;
-
-    public bool DropsFirstSpace => _model.AddDummyPrefix;
+    public TokenTemplate Template { get; }
 
     public int? BeginOfTextId => _model.BeginOfTextId >= 0 ? _model.BeginOfTextId : null;
 
@@ -83,198 +62,58 @@ internal sealed class SentencePieceCodec : ITokenCodec
 
     public int? FindId(string token) => _ids.TryGetValue(token, out int id) ? id : null;
 
-    /// <summary>
-    /// Encodes span by span. Two adjacent characters that no piece contains next to each other are never merged, so the text can be split
-    /// between them with the same ids; in a natural vocabulary that is before every word. Words recur and are cached, which makes this
-    /// linear.
-    /// </summary>
+    public string? FindToken(int id) => _names.GetValueOrDefault(id);
+
     public void Encode(string text, List<int> ids)
     {
-        string escaped = Escape(text);
         var known = new Dictionary<string, int[]>();
-        var knownSpans = known.GetAlternateLookup<ReadOnlySpan<char>>();
-        var fresh = new List<int>();
-        for (int start = 0, end; start < escaped.Length; start = end)
+        foreach (var (piece, id) in _added.Split(text))
         {
-            end = start + 1;
-            while (end < escaped.Length && !IsCut(escaped[end - 1], escaped[end]))
+            if (id is { } added)
             {
-                end++;
+                ids.Add(added);
             }
-
-            var stretch = escaped.AsSpan(start, end - start);
-            if (!knownSpans.TryGetValue(stretch, out int[]? found))
+            else
             {
-                fresh.Clear();
-                Merge(stretch, fresh);
-                found = [.. fresh];
-                if (stretch.Length <= LongestRemembered)
-                {
-                    knownSpans[stretch] = found;
-                }
+                _merger.Encode(Escape(piece), known, ids);
             }
-
-            // Adjacent unknown characters are one unknown token, across spans as well.
-            bool continues = found[0] == _model.UnknownId && ids.Count > 0 && ids[^1] == _model.UnknownId;
-            ids.AddRange(found.AsSpan(continues ? 1 : 0));
         }
+    }
+
+    public string Decode(IReadOnlyList<int> ids, bool skipSpecialTokens)
+    {
+        using var bytes = new MemoryStream();
+        foreach (int id in ids)
+        {
+            if (!skipSpecialTokens || !_special.Contains(id))
+            {
+                bytes.Write(_bytes.GetValueOrDefault(id) ?? "\uFFFD"u8);
+            }
+        }
+
+        // The space that encoding put before the text.
+        string text = Encoding.UTF8.GetString(bytes.GetBuffer(), 0, (int)bytes.Length);
+        return _model.AddDummyPrefix && text.StartsWith(' ') ? text[1..] : text;
     }
 
     /// <summary>The same ids, without splitting: what <see cref="Encode"/> is tested against.</summary>
-    internal void EncodeWhole(string text, List<int> ids) => Merge(Escape(text), ids);
+    internal void EncodeWhole(string text, List<int> ids) => _merger.Merge(Escape(TextPiece.Whole(text)), ids);
 
-    private string Escape(string text) => (_model.AddDummyPrefix ? Space + text : text).Replace(' ', Space);
+    private string Escape(TextPiece piece) =>
+        (_model.AddDummyPrefix && (piece.Lead > 0 || !_prefixesOnce) ? Space + piece.Text : piece.Text).Replace(' ', Space);
 
-    private bool IsCut(char left, char right) => !char.IsLowSurrogate(right) && !_joined.Contains(((uint)left << 16) | right);
-
-    /// <summary>
-    /// Merges the best-scored adjacent pair that is a piece, the left one of equals, until there is none, as SentencePiece does.
-    /// </summary>
-    private void Merge(ReadOnlySpan<char> text, List<int> ids)
+    /// <summary>A row that fine-tuning added after the vocabulary, or a piece of the vocabulary that is to be found in a text.</summary>
+    private void Add(AddedToken token)
     {
-        if (text.Length == 1 || (text.Length == 2 && char.IsHighSurrogate(text[0])))
+        if (_ids.TryAdd(token.Content, token.Id))
         {
-            AddPiece(text, ids);
-            return;
+            _bytes[token.Id] = Encoding.UTF8.GetBytes(token.Content);
+            _names.TryAdd(token.Id, token.Content);
         }
 
-        var pieces = _mergeable.GetAlternateLookup<ReadOnlySpan<char>>();
-        var symbols = Split(text);
-        var queue = new PriorityQueue<(int Left, int Right, int Length), (float Score, int Left)>(BestFirst);
-        for (int i = 1; i < symbols.Length; i++)
+        if (token.IsSpecial)
         {
-            Propose(i - 1, i, text);
+            _special.Add(token.Id);
         }
-
-        while (queue.TryDequeue(out var pair, out _))
-        {
-            ref var left = ref symbols[pair.Left];
-            ref var right = ref symbols[pair.Right];
-
-            // One of the two has been merged with another symbol.
-            if (left.Length == 0 || right.Length == 0 || left.Length + right.Length != pair.Length)
-            {
-                continue;
-            }
-
-            left.Length = pair.Length;
-            left.Next = right.Next;
-            right.Length = 0;
-            if (right.Next >= 0)
-            {
-                symbols[right.Next].Previous = pair.Left;
-            }
-
-            Propose(left.Previous, pair.Left, text);
-            Propose(pair.Left, left.Next, text);
-        }
-
-        for (int i = 0; i >= 0; i = symbols[i].Next)
-        {
-            AddPiece(text.Slice(symbols[i].Start, symbols[i].Length), ids);
-        }
-
-        void Propose(int left, int right, ReadOnlySpan<char> text)
-        {
-            if (left < 0 || right < 0 || symbols[left].IsFrozen || symbols[right].IsFrozen)
-            {
-                return;
-            }
-
-            int length = symbols[left].Length + symbols[right].Length;
-            if (pieces.TryGetValue(text.Slice(symbols[left].Start, length), out var piece))
-            {
-                queue.Enqueue((left, right, length), (piece.Score, left));
-            }
-        }
-    }
-
-    private static readonly Comparer<(float Score, int Left)> BestFirst = Comparer<(float Score, int Left)>.Create(
-        (a, b) => a.Score != b.Score ? b.Score.CompareTo(a.Score) : a.Left.CompareTo(b.Left));
-
-    /// <summary>One symbol per code point; a user-defined piece is one symbol from the start, and is never merged.</summary>
-    private Symbol[] Split(ReadOnlySpan<char> text)
-    {
-        var symbols = new List<Symbol>(text.Length);
-        for (int start = 0; start < text.Length;)
-        {
-            int length = char.IsHighSurrogate(text[start]) ? 2 : 1;
-            bool isFrozen = false;
-            foreach (string piece in _userDefined.GetValueOrDefault(text[start]) ?? [])
-            {
-                if (text[start..].StartsWith(piece, StringComparison.Ordinal))
-                {
-                    (length, isFrozen) = (piece.Length, true);
-                    break;
-                }
-            }
-
-            int at = symbols.Count;
-            symbols.Add(new Symbol { Start = start, Length = length, Previous = at - 1, Next = at + 1, IsFrozen = isFrozen });
-            start += length;
-        }
-
-        Symbol[] result = [.. symbols];
-        result[^1].Next = -1;
-        return result;
-    }
-
-    private void AddPiece(ReadOnlySpan<char> text, List<int> ids)
-    {
-        if (_mergeable.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(text, out var piece))
-        {
-            ids.Add(piece.Id);
-        }
-        else if (_model.ByteFallback)
-        {
-            Span<byte> utf8 = stackalloc byte[4];
-            foreach (byte b in utf8[..Encoding.UTF8.GetBytes(text, utf8)])
-            {
-                ids.Add(_byteIds[b]);
-            }
-        }
-        else if (ids.Count == 0 || ids[^1] != _model.UnknownId)
-        {
-            ids.Add(_model.UnknownId);
-        }
-    }
-
-    private void AddMergeable(string text, float score, PieceKind kind, int id)
-    {
-        if (text.Length == 0 || !_mergeable.TryAdd(text, (id, score)))
-        {
-            throw new TokenizerException($"'{_model.FilePath}': piece {id} ('{text}') is empty or listed twice.");
-        }
-
-        for (int i = 1; i < text.Length; i++)
-        {
-            _joined.Add(((uint)text[i - 1] << 16) | text[i]);
-        }
-
-        if (kind == PieceKind.UserDefined)
-        {
-            if (!_userDefined.TryGetValue(text[0], out var pieces))
-            {
-                _userDefined.Add(text[0], pieces = []);
-            }
-
-            // The longest match is taken.
-            pieces.Add(text);
-            pieces.Sort((a, b) => b.Length - a.Length);
-        }
-    }
-
-    private byte ParseByte(string text) =>
-        text.Length == 6 && byte.TryParse(text.AsSpan(3, 2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out byte value)
-            ? value
-            : throw JsonFiles.Unsupported(_model.FilePath, "byte piece", text);
-
-    private struct Symbol
-    {
-        public int Start;
-        public int Length;
-        public int Previous;
-        public int Next;
-        public bool IsFrozen;
     }
 }

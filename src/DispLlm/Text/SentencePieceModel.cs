@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace DispLlm;
 
@@ -15,8 +16,8 @@ internal enum PieceKind
 }
 
 /// <summary>
-/// A SentencePiece model file: its pieces with score and kind, and the settings that change ids. Microsoft.ML.Tokenizers reads the same
-/// file but exposes neither scores nor kinds, and merging needs both (<see cref="SentencePieceCodec"/>). Immutable and thread-safe.
+/// A SentencePiece model file: its pieces with score and kind, and the settings that change ids. What
+/// merging needs (<see cref="SentencePieceCodec"/>). Immutable and thread-safe.
 /// </summary>
 internal sealed class SentencePieceModel
 {
@@ -51,10 +52,25 @@ internal sealed class SentencePieceModel
             throw new TokenizerException($"'{path}' cannot be read: {e.Message}", e);
         }
 
+        if (GitLfsPointer.IsPointer(bytes))
+        {
+            throw new TokenizerException($"'{path}': {GitLfsPointer.Remedy("tokenizer")}");
+        }
+
+        // tiktoken's lines: a token in base64, a space, its rank.
+        if (Regex.IsMatch(Encoding.Latin1.GetString(bytes.AsSpan(0, Math.Min(bytes.Length, 400))), @"^[A-Za-z0-9+/]+={0,2} \d+\r?\n"))
+        {
+            throw new TokenizerException(
+                $"'{path}' is tiktoken's list of tokens, not a SentencePiece model. Put the model's tokenizer.json beside it.");
+        }
+
         var model = new SentencePieceModel(path);
+        bool hasTrainer = false, hasNormalizer = false;
         var fields = new ProtoReader(bytes, path);
         while (fields.Next())
         {
+            hasTrainer |= fields.Number == 2;
+            hasNormalizer |= fields.Number == 3;
             switch (fields.Number)
             {
                 case 1:
@@ -69,9 +85,12 @@ internal sealed class SentencePieceModel
             }
         }
 
-        if (model.Pieces.Count == 0)
+        // The pieces come first: a file that is cut off between two of them still looks whole.
+        if (model.Pieces.Count == 0 || !hasTrainer || !hasNormalizer)
         {
-            throw new TokenizerException($"'{path}' holds no pieces; it is not a SentencePiece model.");
+            string missing = model.Pieces.Count == 0 ? "pieces" : hasTrainer ? "normalizer_spec" : "trainer_spec";
+            throw new TokenizerException(
+                $"'{path}' holds no {missing}: it is not a SentencePiece model, or the end of it is missing. Fetch it again.");
         }
 
         return model;

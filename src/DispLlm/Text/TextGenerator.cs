@@ -54,7 +54,7 @@ public static class TextGenerator
     /// <param name="model">The model.</param>
     /// <param name="tokenizer">Its tokenizer.</param>
     /// <param name="prompt">The text to continue.</param>
-    /// <param name="options">How. The tokenizer's end-of-text token ends the text where no other token is named.</param>
+    /// <param name="options">How. The tokenizer's stop tokens end the text where no other token is named.</param>
     /// <param name="cancellationToken">Looked at before each token.</param>
     /// <returns>The continuation, without the prompt.</returns>
     public static string Generate(
@@ -62,14 +62,15 @@ public static class TextGenerator
             CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
-        return tokenizer.Decode(Generate(model, Ids(tokenizer, prompt), WithEnd(options, tokenizer), cancellationToken));
+        var context = new ContinuationDecoder(tokenizer, prompt);
+        return context.Decode(Generate(model, context.PromptIds, WithEnd(options, tokenizer), cancellationToken));
     }
 
     /// <summary>Continues a text and returns each piece as soon as it is complete.</summary>
     /// <param name="model">The model. It is used on other threads until the enumeration ends.</param>
     /// <param name="tokenizer">Its tokenizer.</param>
     /// <param name="prompt">The text to continue.</param>
-    /// <param name="options">How. The tokenizer's end-of-text token ends the text where no other token is named.</param>
+    /// <param name="options">How. The tokenizer's stop tokens end the text where no other token is named.</param>
     /// <param name="cancellationToken">Looked at before each token.</param>
     /// <returns>
     /// Pieces that together are what <see cref="Generate(IPrunableModel, TextTokenizer, string, GenerationOptions?, CancellationToken)"/>
@@ -83,13 +84,14 @@ public static class TextGenerator
         [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(tokenizer);
+        var context = new ContinuationDecoder(tokenizer, prompt);
         var ids = new List<int>();
         string returned = string.Empty;
-        await foreach (int id in GenerateStreamingAsync(model, Ids(tokenizer, prompt), WithEnd(options, tokenizer),
+        await foreach (int id in GenerateStreamingAsync(model, context.PromptIds, WithEnd(options, tokenizer),
             cancellationToken).ConfigureAwait(false))
         {
             ids.Add(id);
-            string text = tokenizer.Decode(ids);
+            string text = context.Decode(ids);
 
             // A character may take several tokens; until the last of them the text ends with a replacement character.
             if (!text.EndsWith('\uFFFD') && text.Length > returned.Length && text.StartsWith(returned, StringComparison.Ordinal))
@@ -99,7 +101,7 @@ public static class TextGenerator
             }
         }
 
-        string all = tokenizer.Decode(ids);
+        string all = context.Decode(ids);
         if (all.Length > returned.Length)
         {
             yield return all[returned.Length..];
@@ -156,21 +158,9 @@ public static class TextGenerator
         return run.Texts;
     }
 
-    private static List<int> Ids(TextTokenizer tokenizer, string prompt)
-    {
-        var ids = new List<int>();
-        if (tokenizer is { AddBosToken: true, BosTokenId: { } begin })
-        {
-            ids.Add(begin);
-        }
-
-        ids.AddRange(tokenizer.Encode(prompt));
-        return ids;
-    }
-
     private static GenerationOptions WithEnd(GenerationOptions? options, TextTokenizer tokenizer)
     {
         options ??= new GenerationOptions();
-        return options.StopTokens.Count > 0 || tokenizer.EosTokenId is not { } end ? options : options with { StopTokens = [end] };
+        return options.StopTokens.Count > 0 ? options : options with { StopTokens = tokenizer.StopTokenIds };
     }
 }

@@ -1,22 +1,38 @@
-using System.Text;
-
 namespace DispLlm;
 
 /// <summary>
-/// A model's tokenizer, as its checkpoint folder holds it: LLaMA's SentencePiece (<c>tokenizer.model</c>), byte-level BPE
-/// (<c>tokenizer.json</c>), or GPT-2's two files (<c>vocab.json</c> and <c>merges.txt</c>). Immutable and thread-safe.
+/// A model's tokenizer, as its checkpoint folder holds it: LLaMA's SentencePiece (<c>tokenizer.model</c>), Hugging Face's
+/// <c>tokenizer.json</c> (BPE or unigram), or GPT-2's two files (<c>vocab.json</c> and <c>merges.txt</c>). Immutable and thread-safe.
 /// </summary>
 public sealed class TextTokenizer
 {
     private readonly ITokenCodec _codec;
+    private readonly IReadOnlyList<int> _before;
+    private readonly IReadOnlyList<int> _after;
 
     internal TextTokenizer(ITokenCodec codec, TokenizerSettings settings)
     {
         _codec = codec;
-        VocabularySize = codec.TokenBytes.Count;
+        VocabularySize = codec.VocabularySize;
         BosTokenId = settings.BeginOfTextId(codec);
         EosTokenId = settings.EndOfTextId(codec);
-        AddBosToken = BosTokenId is not null && (settings.AddsBeginOfText ?? codec.AddsBeginOfTextByDefault);
+        AddBosToken = BosTokenId is { } begin && (settings.AddsBeginOfText ?? codec.Template.Before.Contains(begin));
+        _before = settings.AddsBeginOfText switch
+        {
+            true when BosTokenId is { } first => [first],
+            false => [],
+            _ => codec.Template.Before,
+        };
+        _after = settings.AddsEndOfText switch
+        {
+            true when EosTokenId is { } end => [end],
+            false => [],
+            _ => codec.Template.After,
+        };
+
+        // Early conversions name the token that opens a text as the one that ends it.
+        var stops = settings.StopTokenIds.Where(id => id != BosTokenId || id == EosTokenId);
+        StopTokenIds = [.. (EosTokenId is { } eos ? stops.Prepend(eos) : stops).Distinct()];
     }
 
     /// <summary>The vocabulary, for those who compare two or count the bytes of a token.</summary>
@@ -30,6 +46,12 @@ public sealed class TextTokenizer
 
     /// <summary>The token that ends a text, if the model has one.</summary>
     public int? EosTokenId { get; }
+
+    /// <summary>
+    /// The tokens that end a generation: <see cref="EosTokenId"/>, and <c>eos_token_id</c>, a number or a list, of
+    /// <c>generation_config.json</c> or else of <c>config.json</c>. Chat models often have several.
+    /// </summary>
+    public IReadOnlyList<int> StopTokenIds { get; }
 
     /// <summary>
     /// Whether the model was trained to see <see cref="BosTokenId"/> before a text: <c>add_bos_token</c> of
@@ -63,41 +85,55 @@ public sealed class TextTokenizer
     }
 
     /// <summary>
-    /// The ids of a text, without special tokens around it. The same as the model's original tokenizer returns; a lone surrogate, which
-    /// no encoding can express, counts as U+FFFD.
+    /// The ids of a text, as the model's original tokenizer returns them. Special tokens in it, such as <c>&lt;|im_start|&gt;</c>, are
+    /// recognized. A lone surrogate, which no encoding can express, counts as U+FFFD.
     /// </summary>
     /// <param name="text">The text; a megabyte takes about a second.</param>
-    public IReadOnlyList<int> Encode(string text)
+    /// <param name="addSpecialTokens">
+    /// Whether to add the tokens that the tokenizer puts around a text: what <c>tokenizer.json</c> says, unless <c>add_bos_token</c> or
+    /// <c>add_eos_token</c> of <c>tokenizer_config.json</c> says otherwise. Default no.
+    /// </param>
+    /// <exception cref="TokenizerException">
+    /// An expression of the tokenizer takes too long, or the tokenizer has no token for a character, and none for unknown ones.
+    /// </exception>
+    public IReadOnlyList<int> Encode(string text, bool addSpecialTokens = false)
     {
         ArgumentNullException.ThrowIfNull(text);
-        var ids = new List<int>();
+        List<int> ids = [.. addSpecialTokens ? _before : []];
         if (text.Length > 0)
         {
             _codec.Encode(CodePoints.WithoutLoneSurrogates(text), ids);
         }
 
+        ids.AddRange(addSpecialTokens ? _after : []);
         return ids;
     }
 
     /// <summary>
     /// The text of ids. Bytes that are no UTF-8, such as a part of a character, become U+FFFD, as does an id the tokenizer has no token
-    /// for. SentencePiece's control tokens have no text; byte-level special tokens keep their name.
+    /// for. Control tokens of <c>tokenizer.model</c> have no text; other special tokens keep their name.
     /// </summary>
     /// <param name="ids">The ids.</param>
+    /// <param name="skipSpecialTokens">Whether special tokens are left out. Default no.</param>
     /// <exception cref="ArgumentOutOfRangeException">An id is negative.</exception>
-    public string Decode(IEnumerable<int> ids)
+    public string Decode(IEnumerable<int> ids, bool skipSpecialTokens = false)
     {
         ArgumentNullException.ThrowIfNull(ids);
-        using var bytes = new MemoryStream();
-        foreach (int id in ids)
+        int[] all = [.. ids];
+        foreach (int id in all)
         {
             ArgumentOutOfRangeException.ThrowIfNegative(id, nameof(ids));
-            bytes.Write((id < _codec.TokenBytes.Count ? _codec.TokenBytes[id] : null) ?? "\uFFFD"u8);
         }
 
-        string text = Encoding.UTF8.GetString(bytes.GetBuffer(), 0, (int)bytes.Length);
-        return _codec.DropsFirstSpace && text.StartsWith(' ') ? text[1..] : text;
+        return _codec.Decode(all, skipSpecialTokens);
     }
+
+    /// <summary>
+    /// A token as the vocabulary writes it, such as <c>▁the</c>, <c>Ġthe</c> or <c>&lt;0x0A&gt;</c>;
+    /// <see langword="null"/> where the id has none.
+    /// </summary>
+    /// <param name="id">The id.</param>
+    public string? GetToken(int id) => _codec.FindToken(id);
 
     private static ITokenCodec ReadCodec(string folder, TokenizerSettings settings)
     {
@@ -106,20 +142,21 @@ public sealed class TextTokenizer
         string vocabulary = Path.Combine(folder, "vocab.json");
         string merges = Path.Combine(folder, "merges.txt");
 
-        // tokenizer.model first: where both are there, the other one is a conversion of it.
-        if (File.Exists(sentencePiece))
-        {
-            return new SentencePieceCodec(SentencePieceModel.Read(sentencePiece), settings.AddedTokens);
-        }
-
+        // tokenizer.json first, as transformers does: it is whole, while a tokenizer.model beside it may lack tokens that were added
+        // later, and is a file of another kind (tiktoken's) for some models.
         if (File.Exists(json))
         {
-            return new ByteLevelCodec(ByteLevelDefinition.ReadTokenizerJson(json));
+            return TokenizerJson.Read(json, settings);
+        }
+
+        if (File.Exists(sentencePiece))
+        {
+            return new SentencePieceCodec(SentencePieceModel.Read(sentencePiece), settings);
         }
 
         if (File.Exists(vocabulary) && File.Exists(merges))
         {
-            return new ByteLevelCodec(ByteLevelDefinition.ReadVocabularyAndMerges(vocabulary, merges, settings));
+            return TokenizerJson.ReadVocabularyAndMerges(vocabulary, merges, settings);
         }
 
         throw new TokenizerException(

@@ -1,112 +1,85 @@
+using System.Globalization;
 using System.Text.Json;
 
 namespace DispLlm;
 
 /// <summary>
 /// What the small JSON files beside a vocabulary say about special tokens: tokenizer_config.json first, then special_tokens_map.json,
-/// then config.json, each only for what the one before leaves open.
+/// then, after the vocabulary itself, generation_config.json and config.json, each only for what the one before leaves open.
 /// </summary>
 internal sealed class TokenizerSettings
 {
+    // Names of special tokens by key; null where a file says that there is none.
     private readonly Dictionary<string, string?> _names = [];
-    private readonly Dictionary<string, int> _ids = [];
+    private readonly Dictionary<string, int[]> _ids = [];
+    private readonly Dictionary<string, AddedToken> _added = [];
+
+    // Special tokens by name, still without an id, and whether the files describe how they are found in a text.
+    private readonly Dictionary<string, (AddedToken Token, bool IsDescribed)> _special = [];
+
+    private TokenizerSettings()
+    {
+    }
 
     /// <summary>add_bos_token, where it is said.</summary>
-    public bool? AddsBeginOfText { get; private init; }
+    public bool? AddsBeginOfText { get; private set; }
+
+    /// <summary>add_eos_token, where it is said.</summary>
+    public bool? AddsEndOfText { get; private set; }
 
     /// <summary>add_prefix_space: whether GPT-2's two files put a space before a text.</summary>
-    public bool AddsPrefixSpace { get; private init; }
+    public bool AddsPrefixSpace { get; private set; }
+
+    /// <summary>legacy: whether SentencePiece's space goes before every part between special tokens, not the first only.</summary>
+    public bool IsLegacy { get; private set; } = true;
 
     /// <summary>Tokens of added_tokens.json and of tokenizer_config.json's added_tokens_decoder.</summary>
-    public IReadOnlyList<AddedToken> AddedTokens { get; private init; } = [];
+    public IReadOnlyCollection<AddedToken> AddedTokens => _added.Values;
 
     /// <summary>The texts of all special tokens that the files name.</summary>
-    public IReadOnlyList<string> SpecialNames { get; private init; } = [];
+    public IReadOnlyCollection<string> SpecialNames => _special.Keys;
+
+    /// <summary>Tokens that end a generation: eos_token_id of generation_config.json, or else of config.json.</summary>
+    public IReadOnlyList<int> StopTokenIds => _ids.GetValueOrDefault("eos_token_id") ?? [];
 
     /// <summary>Reads the files that there are; none is required.</summary>
     public static TokenizerSettings Read(string folder)
     {
-        var names = new Dictionary<string, string?>();
-        var ids = new Dictionary<string, int>();
-        var specials = new HashSet<string>();
-        var added = new Dictionary<string, AddedToken>();
-        bool? addsBeginOfText = null;
-        bool addsPrefixSpace = false;
-
-        using (var config = JsonFiles.TryOpen(Path.Combine(folder, "tokenizer_config.json"), out string configPath))
+        var settings = new TokenizerSettings();
+        With("tokenizer_config.json", settings.ReadTokenizerConfig);
+        With("special_tokens_map.json", settings.ReadNames);
+        With("added_tokens.json", settings.ReadAddedTokens);
+        With("generation_config.json", settings.ReadIds);
+        With("config.json", settings.ReadIds);
+        if (File.Exists(Path.Combine(folder, "tokenizer.json")) && !File.Exists(Path.Combine(folder, "tokenizer.model")))
         {
-            if (config is not null)
-            {
-                ReadNames(config.RootElement, configPath, names, specials);
-                addsBeginOfText = config.RootElement.TryGetProperty("add_bos_token", out var adds) && adds.ValueKind != JsonValueKind.Null
-                    ? JsonFiles.Boolean(adds, configPath, "add_bos_token")
-                    : null;
-                addsPrefixSpace = JsonFiles.Boolean(config.RootElement, "add_prefix_space", false, configPath);
-                if (config.RootElement.TryGetProperty("added_tokens_decoder", out var decoder) && decoder.ValueKind == JsonValueKind.Object)
-                {
-                    foreach (var entry in decoder.EnumerateObject())
-                    {
-                        if (!int.TryParse(entry.Name, out int id))
-                        {
-                            throw JsonFiles.Unsupported(configPath, "added_tokens_decoder", entry.Name);
-                        }
-
-                        var token = AddedToken.Read(entry.Value, id, configPath);
-                        added[token.Content] = token;
-                    }
-                }
-            }
+            // Its post-processor says what is added; transformers then ignores the keys.
+            (settings.AddsBeginOfText, settings.AddsEndOfText) = (null, null);
         }
 
-        using (var map = JsonFiles.TryOpen(Path.Combine(folder, "special_tokens_map.json"), out string mapPath))
+        return settings;
+
+        void With(string name, Action<JsonElement, string> read)
         {
-            if (map is not null)
+            using var document = JsonFiles.TryOpen(Path.Combine(folder, name), out string path);
+            if (document is not null)
             {
-                ReadNames(map.RootElement, mapPath, names, specials);
+                read(document.RootElement, path);
             }
         }
-
-        using (var tokens = JsonFiles.TryOpen(Path.Combine(folder, "added_tokens.json"), out string tokensPath))
-        {
-            foreach (var entry in tokens?.RootElement.EnumerateObject().ToArray() ?? [])
-            {
-                int id = JsonFiles.Integer(entry.Value, tokensPath, entry.Name);
-                added.TryAdd(entry.Name, new AddedToken(entry.Name, id, IsNormalized: !specials.Contains(entry.Name)));
-            }
-        }
-
-        using (var config = JsonFiles.TryOpen(Path.Combine(folder, "config.json"), out string configPath))
-        {
-            foreach (string key in (string[])["bos_token_id", "eos_token_id"])
-            {
-                if (config is not null && config.RootElement.TryGetProperty(key, out var value))
-                {
-                    // Some chat models list several ends; the first is the tokenizer's.
-                    value = value.ValueKind == JsonValueKind.Array ? value.EnumerateArray().FirstOrDefault() : value;
-                    if (value.ValueKind == JsonValueKind.Number)
-                    {
-                        ids[key] = JsonFiles.Integer(value, configPath, key);
-                    }
-                }
-            }
-        }
-
-        return new TokenizerSettings(names, ids)
-        {
-            // A tokenizer.json says by its own post-processor what it adds; transformers then ignores the key.
-            AddsBeginOfText = File.Exists(Path.Combine(folder, "tokenizer.json")) && !File.Exists(Path.Combine(folder, "tokenizer.model"))
-                ? null
-                : addsBeginOfText,
-            AddsPrefixSpace = addsPrefixSpace,
-            AddedTokens = [.. added.Values],
-            SpecialNames = [.. specials],
-        };
     }
 
-    private TokenizerSettings(Dictionary<string, string?> names, Dictionary<string, int> ids)
+    /// <summary>
+    /// The tokens that are found in a text although the vocabulary's own file does not say so: added ones, and special ones that are
+    /// described as such. A bare name, such as "bos_token": "&lt;s&gt;", describes none where no added token is listed: the vocabulary's
+    /// own program does not find it.
+    /// </summary>
+    /// <param name="findId">The id of a token in the vocabulary.</param>
+    public IEnumerable<AddedToken> TokensInText(Func<string, int?> findId)
     {
-        _names = names;
-        _ids = ids;
+        var special = _special.Values.Where(entry => (entry.IsDescribed || _added.Count > 0) && !_added.ContainsKey(entry.Token.Content));
+        return _added.Values.Concat(special.Where(entry => findId(entry.Token.Content) is not null)
+            .Select(entry => entry.Token with { Id = findId(entry.Token.Content)!.Value }));
     }
 
     /// <summary>The beginning-of-text id.</summary>
@@ -124,32 +97,113 @@ internal sealed class TokenizerSettings
                 $"The tokenizer's {key} is '{name}', which its vocabulary does not have.");
         }
 
-        return _ids.TryGetValue(key + "_id", out int id) ? id : ofVocabulary;
+        // config.json comes last: early conversions have wrong ids there.
+        return ofVocabulary ?? (_ids.TryGetValue(key + "_id", out int[]? ids) ? ids[0] : null);
     }
 
-    private static void ReadNames(JsonElement root, string path, Dictionary<string, string?> names, HashSet<string> specials)
+    private void ReadTokenizerConfig(JsonElement root, string path)
+    {
+        ReadNames(root, path);
+        AddsBeginOfText = JsonFiles.Optional(root, "add_bos_token") is { } begins ? JsonFiles.Boolean(begins, path, "add_bos_token") : null;
+        AddsEndOfText = JsonFiles.Optional(root, "add_eos_token") is { } ends ? JsonFiles.Boolean(ends, path, "add_eos_token") : null;
+        AddsPrefixSpace = JsonFiles.Boolean(root, "add_prefix_space", false, path);
+        IsLegacy = JsonFiles.Boolean(root, "legacy", true, path);
+        if (JsonFiles.Optional(root, "added_tokens_decoder") is not { ValueKind: JsonValueKind.Object } decoder)
+        {
+            return;
+        }
+
+        foreach (var entry in decoder.EnumerateObject())
+        {
+            var token = int.TryParse(entry.Name, NumberStyles.None, CultureInfo.InvariantCulture, out int id)
+                ? AddedToken.Read(entry.Value, id, path)
+                : throw JsonFiles.Unsupported(path, "added_tokens_decoder", entry.Name);
+            _added[token.Content] = token;
+        }
+    }
+
+    private void ReadAddedTokens(JsonElement root, string path)
+    {
+        foreach (var entry in root.EnumerateObject())
+        {
+            int id = JsonFiles.Integer(entry.Value, path, entry.Name);
+            if (entry.Name.Length == 0)
+            {
+                throw new TokenizerException($"'{path}': added token {id} has no text.");
+            }
+
+            bool isSpecial = _special.ContainsKey(entry.Name);
+            _added.TryAdd(entry.Name, new AddedToken(entry.Name, id) { IsNormalized = !isSpecial, IsSpecial = isSpecial });
+        }
+    }
+
+    private void ReadIds(JsonElement root, string path)
+    {
+        foreach (string key in (string[])["bos_token_id", "eos_token_id"])
+        {
+            // Chat models list several ends; -1 says that there is none.
+            var value = JsonFiles.Optional(root, key);
+            int[] ids = value is { ValueKind: JsonValueKind.Array } list
+                ? [.. list.EnumerateArray().Select(id => JsonFiles.Integer(id, path, key))]
+                : value is { } single && single.GetRawText() != "-1" ? [JsonFiles.Integer(single, path, key)] : [];
+            if (ids.Length > 0)
+            {
+                _ids.TryAdd(key, ids);
+            }
+        }
+    }
+
+    private void ReadNames(JsonElement root, string path)
     {
         foreach (var property in root.EnumerateObject())
         {
-            if (!property.Name.EndsWith("_token", StringComparison.Ordinal) || property.Name.StartsWith("add_", StringComparison.Ordinal))
+            if (property.Name is "additional_special_tokens" or "extra_special_tokens")
             {
-                continue;
+                var elements = property.Value.ValueKind switch
+                {
+                    JsonValueKind.Array => property.Value.EnumerateArray().AsEnumerable(),
+                    JsonValueKind.Object => property.Value.EnumerateObject().Select(entry => entry.Value),
+                    _ => Enumerable.Empty<JsonElement>(),
+                };
+                foreach (var element in elements)
+                {
+                    ReadName(element, path, property.Name, isDescribed: true);
+                }
             }
-
-            // A token is written as its text, or as an object with the text and how it matches.
-            var value = property.Value;
-            string? name = value.ValueKind switch
+            else if (property.Name.EndsWith("_token", StringComparison.Ordinal)
+                && !property.Name.StartsWith("add_", StringComparison.Ordinal))
             {
-                JsonValueKind.String => value.GetString(),
-                JsonValueKind.Null => null,
-                JsonValueKind.Object when value.TryGetProperty("content", out var content) => content.GetString(),
-                _ => throw JsonFiles.Unsupported(path, property.Name, value.GetRawText()),
-            };
-            names.TryAdd(property.Name, name);
-            if (name is not null)
-            {
-                specials.Add(name);
+                // An empty name says nothing, unlike null.
+                string? name = ReadName(property.Value, path, property.Name, property.Value.ValueKind == JsonValueKind.Object);
+                if (name != "")
+                {
+                    _names.TryAdd(property.Name, name);
+                }
             }
         }
+    }
+
+    /// <summary>A token is written as its text, or as an object with the text and how it matches.</summary>
+    private string? ReadName(JsonElement value, string path, string key, bool isDescribed)
+    {
+        string? name = value.ValueKind switch
+        {
+            JsonValueKind.String => value.GetString(),
+            JsonValueKind.Null => null,
+            JsonValueKind.Object => JsonFiles.Text(value, "content", path),
+            _ => throw JsonFiles.Unsupported(path, key, value.GetRawText()),
+        };
+        if (string.IsNullOrEmpty(name))
+        {
+            return name;
+        }
+
+        var token = value.ValueKind == JsonValueKind.Object ? AddedToken.Read(value, -1, path) : new AddedToken(name, -1);
+        if (!_special.TryGetValue(name, out var known) || (isDescribed && !known.IsDescribed))
+        {
+            _special[name] = (token with { IsSpecial = true }, isDescribed);
+        }
+
+        return name;
     }
 }

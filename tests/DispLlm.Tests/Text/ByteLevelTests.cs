@@ -118,28 +118,34 @@ public sealed class ByteLevelTests
 
     [Theory]
     [InlineData("model.type", "WordPiece")]
-    [InlineData("normalizer", "NFC")]
-    [InlineData("pre_tokenizer.type", "Metaspace")]
-    [InlineData("pre_tokenizer", "Whitespace")]
-    [InlineData("model.byte_fallback", "true")]
-    [InlineData("single_word", "true")]
-    [InlineData(".behavior", "MergedWithNext")]
+    [InlineData("model.dropout", "0.1")]
+    [InlineData("normalizer.type", "Precompiled")]
+    [InlineData("pre_tokenizer.type", "UnicodeScripts")]
+    [InlineData("pre_tokenizer.pretokenizers[0].type", "UnicodeScripts")]
+    [InlineData("pre_tokenizer.prepend_scheme", "sometimes")]
+    [InlineData("decoder.type", "WordPiece")]
+    [InlineData("post_processor.type", "Other")]
+    [InlineData(".behavior", "MergedWithBoth")]
     [InlineData("expression", "cannot be read")]
     public void What_is_not_followed_is_refused_by_name(string key, string value)
     {
         const string Split =
             """{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"REGEX"},"behavior":"BEHAVIOR"},{"type":"ByteLevel"}]}""";
+        string type = $$"""{"type":"{{value}}"}""";
         string json = key switch
         {
             "model.type" => TokenizerFixtures.ByteLevelJson().Replace("\"BPE\"", "\"WordPiece\"", StringComparison.Ordinal),
-            "normalizer" => TokenizerFixtures.ByteLevelJson(normalizer: """{"type":"NFC"}"""),
-            "pre_tokenizer.type" => TokenizerFixtures.ByteLevelJson("""{"type":"Metaspace"}"""),
-            "pre_tokenizer" => TokenizerFixtures.ByteLevelJson("""{"type":"Sequence","pretokenizers":[{"type":"Whitespace"}]}"""),
-            "model.byte_fallback" => TokenizerFixtures.ByteLevelJson(modelKeys: "\"byte_fallback\":true,"),
-            "single_word" => TokenizerFixtures.ByteLevelJson(addedTokens: """[{"id":300,"content":"x","single_word":true}]"""),
+            "model.dropout" => TokenizerFixtures.ByteLevelJson(modelKeys: "\"dropout\":0.1,"),
+            "normalizer.type" => TokenizerFixtures.ByteLevelJson(normalizer: type),
+            "pre_tokenizer.type" => TokenizerFixtures.ByteLevelJson(type),
+            "pre_tokenizer.prepend_scheme" => TokenizerFixtures.ByteLevelJson(
+                """{"type":"Metaspace","replacement":"_","prepend_scheme":"sometimes"}"""),
+            "decoder.type" => TokenizerFixtures.ByteLevelJson().Replace("\"model\"", $"\"decoder\":{type},\"model\"", StringComparison.Ordinal),
+            "post_processor.type" => TokenizerFixtures.ByteLevelJson(postProcessor: type),
             ".behavior" => TokenizerFixtures.ByteLevelJson(Split.Replace("BEHAVIOR", value, StringComparison.Ordinal)),
-            _ => TokenizerFixtures.ByteLevelJson(
+            "expression" => TokenizerFixtures.ByteLevelJson(
                 Split.Replace("BEHAVIOR", "Isolated", StringComparison.Ordinal).Replace("REGEX", "(", StringComparison.Ordinal)),
+            _ => TokenizerFixtures.ByteLevelJson($$"""{"type":"Sequence","pretokenizers":[{{type}}]}"""),
         };
         var error = Assert.Throws<TokenizerException>(() => Load(json));
         Assert.Contains("tokenizer.json", error.Message, StringComparison.Ordinal);

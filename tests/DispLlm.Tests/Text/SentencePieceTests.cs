@@ -37,7 +37,7 @@ public sealed class SentencePieceTests
     {
         // A text without cuts is merged in one go; the joined pair makes one stretch of what would be many.
         var pieces = SentencePieceModel.Read(Path.Combine(TokenizerFixtures.SampleModel, "tokenizer.model"));
-        var codec = new SentencePieceCodec(pieces, []);
+        var codec = new SentencePieceCodec(pieces, TokenizerSettings.Read(TokenizerFixtures.Folder()));
         Gen.Char[" ae\nthdcn.,'\u00E9"].Array[1, 80].Select(c => new string(c)).Sample(text =>
         {
             var cut = new List<int>();
@@ -101,6 +101,10 @@ public sealed class SentencePieceTests
         byte[] model = Model([("<unk>", 0, 2), ("a", -1, 1)]);
         Assert.Throws<TokenizerException>(() => Load(model[..^1]));
         Assert.Throws<TokenizerException>(() => Load([]));
+
+        // Cut off between two fields: only pieces are left, or all but the normalizer.
+        Assert.Contains("trainer_spec", Assert.Throws<TokenizerException>(() => Load(model[..28])).Message, StringComparison.Ordinal);
+        Assert.Contains("normalizer_spec", Assert.Throws<TokenizerException>(() => Load(model[..^8])).Message, StringComparison.Ordinal);
         Assert.Throws<TokenizerException>(() => Load(Encoding.UTF8.GetBytes("version https://git-lfs.github.com/spec/v1")));
     }
 

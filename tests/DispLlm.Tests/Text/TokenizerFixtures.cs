@@ -58,6 +58,20 @@ internal static class TokenizerFixtures
         return folder;
     }
 
+    /// <summary>Reads a tokenizer.json and removes it again: hundreds of them would take long to remove at the end.</summary>
+    public static T Read<T>(string json, Func<string, T> read)
+    {
+        string folder = Folder(("tokenizer.json", json));
+        try
+        {
+            return read(folder);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
     /// <summary>The smallest tokenizer.json there can be: 256 bytes, the given merges and nothing else.</summary>
     public static string ByteLevelJson(
         string preTokenizer = """{"type":"ByteLevel","add_prefix_space":false,"use_regex":true}""",

@@ -156,7 +156,7 @@ public static class TextGenerator
         return run.Texts;
     }
 
-    private static List<int> Ids(TextTokenizer tokenizer, string prompt)
+    internal static List<int> Ids(TextTokenizer tokenizer, string prompt)
     {
         var ids = new List<int>();
         if (tokenizer is { AddBosToken: true, BosTokenId: { } begin })

@@ -10,7 +10,7 @@ internal sealed class BudgetOptions
 
     private readonly Option<double> _ratio = new("--ratio", "-r")
     {
-        Description = "Pruning ratio: the fraction of the weights to remove, from 0 to below 1",
+        Description = "Pruning ratio: the fraction of the weights to remove, above 0 and below 1",
         HelpName = "fraction",
         DefaultValueFactory = _ => DefaultRatio,
     };
@@ -53,7 +53,7 @@ internal sealed class BudgetOptions
         return budget with { Scope = _scope.Read(arguments) };
     }
 
-    private static void Validate(OptionResult result, Action create)
+    private static void Validate(OptionResult result, Func<PruningBudget> create)
     {
         if (result.Tokens.Count != 1)
         {
@@ -62,7 +62,10 @@ internal sealed class BudgetOptions
 
         try
         {
-            create();
+            if (create() is { Kind: BudgetKind.Ratio, Value: 0 } or { Kind: BudgetKind.KeepFraction, Value: 1 })
+            {
+                result.AddError($"'{result.Option.Name} {result.Tokens[0].Value}' removes nothing.");
+            }
         }
         catch (BudgetException e)
         {

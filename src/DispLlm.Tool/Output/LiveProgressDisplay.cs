@@ -19,7 +19,7 @@ internal sealed class LiveProgressDisplay : IProgressDisplay
             .Columns(new TaskDescriptionColumn { Alignment = Justify.Left }, bar, new DetailsColumn())
             .StartAsync(async context =>
             {
-                var task = context.AddTask(Markup.Escape(title), autoStart: true, maxValue: 1);
+                var task = context.AddTask(title.EscapeMarkup(), autoStart: true, maxValue: 1);
                 task.IsIndeterminate = true;
                 T result = await work(new LiveProgressDisplay(task)).ConfigureAwait(false);
                 task.IsIndeterminate = false;

@@ -31,7 +31,8 @@ internal sealed class Terminal
     /// <summary>A width at which no path or command wraps.</summary>
     private const int Unwrapped = 10_000;
 
-    private readonly TextWriter _output;
+    private readonly LossyOutput _output;
+    private readonly bool _outputIsRedirected;
     private readonly IAnsiConsole _error;
     private readonly IAnsiConsole _lines;
     private readonly bool _canBeLive;
@@ -40,9 +41,10 @@ internal sealed class Terminal
     public Terminal(Verbosity verbosity, bool json, TextWriter output, TextWriter error)
     {
         bool isRedirected = error != Console.Error || Console.IsErrorRedirected;
-        _output = output;
-        _error = CreateConsole(error, isRedirected);
-        _lines = CreateConsole(error, isRedirected);
+        _output = LossyOutput.Create(output);
+        _outputIsRedirected = output != Console.Out || Console.IsOutputRedirected;
+        _error = CreateConsole(LossyOutput.Create(error), isRedirected);
+        _lines = CreateConsole(LossyOutput.Create(error), isRedirected);
         _lines.Profile.Width = Unwrapped;
         Verbosity = verbosity;
         IsJson = json;
@@ -73,6 +75,11 @@ internal sealed class Terminal
     public void Fail(Failure failure)
     {
         Write(failure.Message, new Style(Color.Red));
+        if (failure.Kept is not null)
+        {
+            Warn(failure.Kept.ToString());
+        }
+
         if (IsJson)
         {
             Print(failure.ToJson());
@@ -88,7 +95,7 @@ internal sealed class Terminal
             return;
         }
 
-        draw(CreateConsole(_output, _output != Console.Out || Console.IsOutputRedirected));
+        draw(CreateConsole(_output, _outputIsRedirected));
     }
 
     /// <summary>Writes a piece of a text result, unless the result is JSON.</summary>
@@ -141,11 +148,11 @@ internal sealed class Terminal
 
     private void Print(JsonObject json) => _output.WriteLine(json.ToJsonString(s_indented));
 
-    private static IAnsiConsole CreateConsole(TextWriter writer, bool redirected)
+    private static IAnsiConsole CreateConsole(LossyOutput output, bool redirected)
     {
         var console = AnsiConsole.Create(new AnsiConsoleSettings
         {
-            Out = new AnsiConsoleOutput(writer),
+            Out = output,
             Ansi = redirected ? AnsiSupport.No : AnsiSupport.Detect,
             ColorSystem = redirected ? ColorSystemSupport.NoColors : ColorSystemSupport.Detect,
         });

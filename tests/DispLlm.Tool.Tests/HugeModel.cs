@@ -27,7 +27,8 @@ internal static class HugeModel
         long offset = 0;
         foreach (var (_, tensor) in tensors)
         {
-            long bytes = ((JsonArray)tensor!["shape"]!).Aggregate(tensor["dtype"]!.ToString() == "F32" ? 4L : 2, (size, axis) => size * (long)axis!);
+            long element = tensor!["dtype"]!.ToString() == "F32" ? 4 : 2;
+            long bytes = ((JsonArray)tensor["shape"]!).Aggregate(element, (size, axis) => size * (long)axis!);
             tensor["data_offsets"] = new JsonArray(offset, offset += bytes);
         }
 

@@ -44,8 +44,8 @@ public sealed class LastStepTests : IDisposable
     {
         string[] line =
         [
-            "prune", "./model", "--text", "text.txt", "--sequence-length", "16", option, value, "-o", "pruned", "--report", "reports/page.html",
-            "--test", "text.txt",
+            "prune", "./model", "--text", "text.txt", "--sequence-length", "16", option, value, "-o", "pruned", "--report",
+            "reports/page.html", "--test", "text.txt",
         ];
         var failed = (await ToolProcess.RunAsync(_folder.Folder, "Loading", () => Obstruct("reports/page.json/file"), line)).With(1);
         Assert.Contains($"  displlm {string.Join(' ', line)}\n", failed.Error, StringComparison.Ordinal);
@@ -83,7 +83,8 @@ public sealed class LastStepTests : IDisposable
             Directory.GetFileSystemEntries(_folder["disk"]).Select(entry => Path.GetFileName(entry)).Order());
         EqualFolders("disk/empty", "to-missing");
         Assert.All(
-            (string[])["empty", "missing", "plan.json"], name => Assert.Equal($"disk/{name}", new FileInfo(_folder[$"to-{name}"]).LinkTarget));
+            (string[])["empty", "missing", "plan.json"],
+            name => Assert.Equal($"disk/{name}", new FileInfo(_folder[$"to-{name}"]).LinkTarget));
     }
 
     public void Dispose() => _folder.Dispose();
@@ -99,6 +100,7 @@ public sealed class LastStepTests : IDisposable
         string[] files = [.. Directory.GetFiles(_folder[first]).Select(file => Path.GetFileName(file)).Order()];
         Assert.Equal(files, Directory.GetFiles(_folder[second]).Select(file => Path.GetFileName(file)).Order());
         Assert.All(
-            files, file => Assert.Equal(File.ReadAllBytes(Path.Combine(_folder[first], file)), File.ReadAllBytes(Path.Combine(_folder[second], file))));
+            files,
+            file => Assert.Equal(File.ReadAllBytes(_folder[$"{first}/{file}"]), File.ReadAllBytes(_folder[$"{second}/{file}"])));
     }
 }

@@ -72,8 +72,8 @@ internal sealed class ApplyCommand : ToolCommand
             {
                 ReconstructionOption.EnsurePossible(plan);
                 int length = SelectionOptions.GetSequenceLength(arguments.GetValue(_sequenceLength), dense);
-                text = await _text.PrepareAsync(
-                    arguments, terminal, dense, arguments.GetValue(_seed), ReconstructionOption.GetMinimumTokens(length), cancellationToken);
+                int minimum = ReconstructionOption.GetMinimumTokens(length);
+                text = await _text.PrepareAsync(arguments, terminal, dense, arguments.GetValue(_seed), minimum, cancellationToken);
             }
         }
 

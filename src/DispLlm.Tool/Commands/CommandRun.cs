@@ -52,7 +52,7 @@ internal sealed class CommandRun : IDisposable
     }
 
     /// <summary>
-    /// Whether a pruned folder was written by a run that did not end: the run has these settings, and its plan is the folder's, byte for byte.
+    /// Whether a pruned folder was written by a run that did not end: the run has these settings, and its plan is that of the folder.
     /// </summary>
     public static bool HasWritten(string run, string settings, string output)
     {

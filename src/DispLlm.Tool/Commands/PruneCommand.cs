@@ -68,7 +68,8 @@ internal sealed class PruneCommand : SelectionCommand
         var (settings, plan) = (Selection.Read(arguments), selection.Result.Plan);
         int length = SelectionOptions.GetSequenceLength(settings.SequenceLength, selection.Model);
         using var reconstruction = arguments.GetValue(_reconstruction.Enabled) && !IsWritten
-            ? await ReconstructionOption.FitAsync(selection.Model, plan, selection.Text!, length, settings.Seed, terminal, cancellationToken)
+            ? await ReconstructionOption.FitAsync(
+                selection.Model, plan, selection.Text!, length, settings.Seed, terminal, cancellationToken)
             : null;
         if (!IsWritten)
         {

@@ -100,7 +100,8 @@ internal abstract class SelectionCommand : ToolCommand
     }
 
     protected override KeptWork? GetKeptWork(ParseResult arguments, Exception? error) => _planIsKept
-        ? new KeptWork($"The plan is kept in {_run!.PlanFile}. Finish with:", ShellCommand.Format(GetFinish(arguments, _run.PlanFile) ?? _args))
+        ? new KeptWork(
+            $"The plan is kept in {_run!.PlanFile}. Finish with:", ShellCommand.Format(GetFinish(arguments, _run.PlanFile) ?? _args))
         : _last is null || error is NumericalException ? null : GetSavedRun();
 
     protected override string AfterInterruption(ParseResult arguments)

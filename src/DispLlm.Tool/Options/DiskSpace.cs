@@ -15,8 +15,8 @@ internal static class DiskSpace
     }
 
     /// <summary>
-    /// About the bytes of a run directory: what is measured for each gate, and for a strategy that learns the hypernetwork with its moments.
-    /// Twice, since the old state is kept until the new one is complete.
+    /// About the bytes of a run directory: what is measured for each gate, and for a strategy that learns the hypernetwork with its
+    /// moments. Twice, since the old state is kept until the new one is complete.
     /// </summary>
     public static long EstimateRun(PrunableModel dense, ISelectionStrategy strategy) =>
         2 * dense.GateLayout.Count * sizeof(float) * (4L + (strategy.Learns() ? 3 * Hypernetwork.FeatureSize : 0));

@@ -70,7 +70,9 @@ internal static class OutputPaths
     private static ToolException Exists(string path) =>
         new($"{path} already exists, and is not overwritten: give another path, or remove it first.");
 
-    /// <summary>Begins a file of this name, which also removes what a killed run left of it; or one where its folder can be created.</summary>
+    /// <summary>
+    /// Begins a file of this name, which also removes what a killed run left of it; or one where its folder is to be created.
+    /// </summary>
     private static void EnsureWritable(string path)
     {
         string target = PartialPath.Resolve(path), existing = GetParents(path).FirstOrDefault(Path.Exists) ?? target;

@@ -49,8 +49,8 @@ internal sealed class SelectionOptions
 
     private readonly Option<string?> _run = new("--run")
     {
-        Description = "Folder for what the run has done, from which a stopped run resumes. Default: next to the output, until the result is "
-            + "written",
+        Description = "Folder for what the run has done, from which a stopped run resumes. Default: next to the output, until the result "
+            + "is written",
         HelpName = "folder",
     };
 

@@ -71,12 +71,13 @@ internal sealed class TextOptions
         generated.EnsurePossible(CorpusContext.For(model));
         return sample >= minimum
             ? generated
-            : throw new ToolException($"--sample {sample} is less than the {minimum} tokens that are needed. Use more, or shorter sequences.");
+            : throw new ToolException(
+                $"--sample {sample} is less than the {minimum} tokens that are needed. Use more, or shorter sequences.");
     }
 
     /// <summary>Generates the text that was prepared, unless it was read from files.</summary>
     /// <param name="text">The text.</param>
-    /// <param name="file">The file in which generated text is kept, and from which an interrupted generation resumes; null for none.</param>
+    /// <param name="file">The file in which generated text is kept, and from which a stopped generation resumes; null for none.</param>
     /// <param name="terminal">Shows the progress.</param>
     /// <param name="model">The model that generates.</param>
     /// <param name="cancellationToken">Cancels.</param>

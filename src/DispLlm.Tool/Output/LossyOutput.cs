@@ -4,8 +4,8 @@ using Spectre.Console;
 namespace DispLlm.Tool;
 
 /// <summary>
-/// An output that may disappear: a terminal that is closed, a pipe whose reader ends. What is written then is lost, and the work goes
-/// its way: it stops by the signal, and saves.
+/// An output that may disappear: a terminal that is closed, a pipe whose reader ends. What is written then is lost; the work is not, since
+/// it stops by the signal, and saves.
 /// </summary>
 internal sealed class LossyOutput : TextWriter, IAnsiConsoleOutput
 {

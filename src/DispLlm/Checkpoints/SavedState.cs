@@ -115,8 +115,8 @@ internal sealed class SavedState
         ];
         if (keys.Length > 0)
         {
-            var differences = keys.Take(5).Select(key =>
-                $"{key} is {_identity.GetValueOrDefault(key) ?? "not set"} here and {file.Metadata.GetValueOrDefault(key) ?? "not set"} there");
+            string Say(IReadOnlyDictionary<string, string> values, string key) => values.GetValueOrDefault(key) ?? "not set";
+            var differences = keys.Take(5).Select(key => $"{key} is {Say(_identity, key)} here and {Say(file.Metadata, key)} there");
             throw new CheckpointException(
                 _path,
                 keys[0],

@@ -110,7 +110,8 @@ public sealed record FisherSelection : ScoreStrategy
         var counter = new ParameterCounter(request.Model.Spec);
         long dense = counter.Dense[request.Budget.Scope], target = request.Budget.TargetFor(counter);
         long allowed = dense - (long)((double)(dense - target) * round / Rounds);
-        return (request with { Budget = PruningBudget.FromParameters(allowed) with { Scope = request.Budget.Scope } }).Project(Name, scores);
+        return (request with { Budget = PruningBudget.FromParameters(allowed) with { Scope = request.Budget.Scope } })
+            .Project(Name, scores);
     }
 
     private static SelectionScores Scores(GateLayout layout, Tensor scores)
@@ -130,7 +131,8 @@ public sealed record FisherSelection : ScoreStrategy
     {
         var gradients = GateGradients.Compute(
             request.Model, gates.Values, gates.Order, [sequences.Batch(number)], checkpointing, cancellationToken: cancellationToken);
-        NumericalException.ThrowIfNotFinite(gradients.Gradient, request.Model.GateLayout, number + 1, "a gate gradient of the Fisher scores");
+        NumericalException.ThrowIfNotFinite(gradients.Gradient, request.Model.GateLayout, number + 1,
+            "a gate gradient of the Fisher scores");
         return gradients.Gradient;
     }
 }

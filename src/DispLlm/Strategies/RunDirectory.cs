@@ -8,8 +8,8 @@ namespace DispLlm;
 public sealed record RunDirectory(string Path)
 {
     /// <summary>
-    /// Learning steps between two saves. Default 25; at least 1. A save writes three times the hypernetwork's size. Measured sequences, which
-    /// take less, are saved one by one, and sampled text after each batch.
+    /// Learning steps between two saves. Default 25; at least 1. A save writes three times the hypernetwork's size. What is measured,
+    /// which is less, is saved after every sequence, and sampled text after every batch.
     /// </summary>
     public int EverySteps { get; init; } = 25;
 

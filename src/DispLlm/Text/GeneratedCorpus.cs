@@ -51,8 +51,8 @@ internal sealed class GeneratedCorpus(GeneratedCorpusOptions options) : TokenCor
         return begin < (context.VocabularySize ?? int.MaxValue)
             ? begin
             : throw new CorpusException(
-                $"A sample begins with token id {begin}, but the model's ids are 0 to {context.VocabularySize - 1}. Is the tokenizer another "
-                    + "model's?");
+                $"A sample begins with token id {begin}, but the model's ids are 0 to {context.VocabularySize - 1}. Is the tokenizer "
+                    + "another model's?");
     }
 
     protected override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken)

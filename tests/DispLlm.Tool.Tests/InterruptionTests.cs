@@ -29,6 +29,15 @@ public sealed class InterruptionTests : IDisposable
     [Fact]
     public async Task A_terminal_that_is_closed_saves_the_run()
     {
+        string[] line = ["plan", "./model", "--text", "text.txt", "--sequence-length", "16", "--steps", "24", "-o", "plan.json"];
+        Assert.SkipUnless(
+            await ToolProcess.CloseTerminalAsync(_folder.Folder, "steps.jsonl", line), "There is no /usr/bin/script to make a terminal.");
+        Assert.DoesNotContain("Learning: 1/24", (await _folder.RunAsync(line)).With(0).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task SIGHUP_saves_the_run()
+    {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows sends no signals to processes.");
         string[] line = ["plan", "./model", "--text", "text.txt", "--sequence-length", "16", "--steps", "200", "-o", "plan.json"];
         var stopped = (await ToolProcess.InterruptAsync(_folder.Folder, "HUP", "Learning: 1/200", line)).With(129);

@@ -113,6 +113,45 @@ public sealed class ToolProcess : IDisposable
         return await tool.WaitForOutcomeAsync();
     }
 
+    /// <summary>
+    /// Runs the tool on a pseudo-terminal that is closed when a file of this name is written in the folder, and waits until the tool ends;
+    /// false where /usr/bin/script is missing.
+    /// </summary>
+    public static async Task<bool> CloseTerminalAsync(string folder, string file, params string[] arguments)
+    {
+        if (!File.Exists("/usr/bin/script"))
+        {
+            return false;
+        }
+
+        var start = CreateStartInfo(
+            folder, "/usr/bin/script", ["-qec", $"exec dotnet {Program} {string.Join(' ', arguments)}", "/dev/null"]);
+        start.Environment["TERM"] = "xterm-256color";
+        using var tool = new ToolProcess(start, null);
+        while (!Directory.EnumerateFiles(folder, file, SearchOption.AllDirectories).Any(found => new FileInfo(found).Length > 0))
+        {
+            await Task.Delay(10);
+        }
+
+        tool._process.Kill();
+
+        // The tool is no child of this process: it has ended when it holds its lock no more.
+        string own = Directory.EnumerateFiles(folder, "run.lock", SearchOption.AllDirectories).Single();
+        for (var limit = Stopwatch.StartNew(); limit.Elapsed < s_timeout; await Task.Delay(50))
+        {
+            try
+            {
+                using var free = new FileStream(own, FileMode.Open, FileAccess.ReadWrite, FileShare.None);
+                return true;
+            }
+            catch (IOException)
+            {
+            }
+        }
+
+        throw new TimeoutException("The tool outlived its terminal.");
+    }
+
     private static async Task<Outcome> InterruptAsync(
         string folder, string signal, Func<ToolProcess, Task> when, string? line, string[] arguments)
     {

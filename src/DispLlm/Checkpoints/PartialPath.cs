@@ -36,7 +36,7 @@ internal static class PartialPath
 
         string[] abandoned =
         [
-            .. Directory.EnumerateFileSystemEntries(folder)
+            .. Directory.EnumerateFileSystemEntries(folder, "*", new EnumerationOptions { IgnoreInaccessible = true, AttributesToSkip = 0 })
                 .Select(entry => entry.EndsWith(LockExtension, StringComparison.Ordinal) ? entry[..^LockExtension.Length] : entry)
                 .Where(entry => IsPartial(entry, target))
                 .Distinct(),

@@ -34,7 +34,7 @@ internal sealed class SavedState
     /// <summary>Looks for the state of some work. The state of other work is refused.</summary>
     /// <param name="path">The file.</param>
     /// <param name="identity">The identity of the work.</param>
-    /// <param name="logger">Is told where a save fails.</param>
+    /// <param name="logger">Where a save that fails is logged.</param>
     /// <exception cref="CheckpointException">The file has no state, or that of other work; what differs is named.</exception>
     public static SavedState Open(string path, IReadOnlyDictionary<string, string> identity, ILogger logger)
     {

@@ -21,7 +21,7 @@ public record CorpusContext(TextTokenizer? Tokenizer, IPrunableModel? Model = nu
     /// <summary>Where the completed fraction of a generation is reported to, 0 to 1.</summary>
     internal IProgress<double>? Progress { get; init; }
 
-    /// <summary>Is told where the file cannot be written.</summary>
+    /// <summary>Where it is logged that the file cannot be written.</summary>
     internal ILogger Logger { get; init; } = NullLogger.Instance;
 
     /// <summary>The context of a model and of the tokenizer in its folder, if there is one.</summary>

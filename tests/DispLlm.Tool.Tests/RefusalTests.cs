@@ -16,6 +16,9 @@ public sealed class RefusalTests(TestFolder folder) : IClassFixture<TestFolder>
     [InlineData("prune ./model --reconstruct --norm-order select-then-norm", "--reconstruct")]
     [InlineData("apply ./model plan.json --text text.txt", "--reconstruct")]
     [InlineData("generate ./model Hello --top-p 2", "--top-p 2")]
+    [InlineData("eval ./model --measure", "--measure")]
+    [InlineData("eval ./model --measure tasks", "'--measure tasks': there is no task")]
+    [InlineData("eval ./model --measure perplexity agreement", "'--measure agreement': there is no second model")]
     [InlineData("shrink ./model", "shrink")]
     public async Task An_invalid_command_line_is_refused_before_anything_is_loaded(string line, string expected)
     {

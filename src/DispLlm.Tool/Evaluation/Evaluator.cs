@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 
 namespace DispLlm.Tool;
 
@@ -37,6 +38,11 @@ internal abstract class Evaluator
 
     /// <summary>Its own options.</summary>
     public virtual IEnumerable<Option> Options => [];
+
+    /// <summary>What the command line lacks for it to measure anything, as a sentence; null for nothing.</summary>
+    /// <param name="command">The parsed command line.</param>
+    /// <param name="models">Number of models.</param>
+    public virtual string? FindMissing(CommandResult command, int models) => null;
 
     /// <summary>Evaluates the models.</summary>
     /// <param name="input">Models and text.</param>
@@ -77,6 +83,9 @@ internal sealed class AgreementEvaluator : Evaluator
     public override string Name => "agreement";
 
     public override string Summary => "KL divergence and top-1 agreement with the first model";
+
+    public override string? FindMissing(CommandResult command, int models) =>
+        models > 1 ? null : "there is no second model to compare with the first.";
 
     public override IReadOnlyList<Metric> Evaluate(
         EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 
 namespace DispLlm.Tool;
 
@@ -37,6 +38,9 @@ internal sealed class ZeroShotEvaluator : Evaluator
     public override string Summary => "accuracy on the zero-shot tasks of --task";
 
     public override IEnumerable<Option> Options => [_tasks, _maxItems];
+
+    public override string? FindMissing(CommandResult command, int models) =>
+        command.IsSpecified(_tasks) ? null : "there is no task: give it one with '--task'.";
 
     public override IReadOnlyList<Metric> Evaluate(
         EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)

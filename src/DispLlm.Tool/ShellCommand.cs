@@ -6,6 +6,7 @@ internal static class ShellCommand
     /// <summary>The command with its arguments, quoted where needed.</summary>
     public static string Format(IEnumerable<string> arguments) => string.Join(' ', arguments.Select(Quote).Prepend("displlm"));
 
+    /// <summary>One argument, quoted where needed.</summary>
     public static string Quote(string argument)
     {
         string allowed = OperatingSystem.IsWindows() ? "-_./:=,+@%~\\" : "-_./:=,+@%~";

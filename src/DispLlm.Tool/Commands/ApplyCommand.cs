@@ -66,7 +66,7 @@ internal sealed class ApplyCommand : ToolCommand
         using (var dense = DescribeDense(folder))
         {
             PrunedModelBuilder.EnsureFits(plan, dense.Spec, dense.Family, folder);
-            OutputPaths.EnsureNewFolder(output);
+            OutputChecks.EnsureNewFolder(output);
             DiskSpace.EnsureFor((output, DiskSpace.EstimateModel(dense, plan.KeptParameters.WholeModel)));
             if (reconstruct)
             {

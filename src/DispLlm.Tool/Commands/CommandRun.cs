@@ -32,7 +32,7 @@ internal sealed class CommandRun : IDisposable
     /// <exception cref="CheckpointException">It cannot be written, or another command uses it.</exception>
     public static CommandRun Open(string folder, IReadOnlyList<string> args, string settings)
     {
-        string[] created = [.. OutputPaths.GetParents(folder).TakeWhile(parent => !System.IO.Directory.Exists(parent))];
+        string[] created = [.. OutputChecks.GetParents(folder).TakeWhile(parent => !System.IO.Directory.Exists(parent))];
         var directory = new RunDirectory(folder);
         var run = new CommandRun(directory, RunLock.Acquire(directory), created);
         try

@@ -27,7 +27,7 @@ internal sealed class PlanCommand : SelectionCommand
     protected override string GetOutput(ParseResult arguments) => arguments.GetValue(_output)
         ?? OutputPaths.GetPlanFile(OutputPaths.GetModelFolder(arguments.GetRequiredValue(Model), Selection.Read(arguments).Budget));
 
-    protected override void EnsureOutput(ParseResult arguments) => OutputPaths.EnsureNewFile(GetOutput(arguments));
+    protected override void EnsureOutput(ParseResult arguments) => OutputChecks.EnsureNewFile(GetOutput(arguments));
 
     /// <remarks>Plans are text: a kept index and its comma take some bytes.</remarks>
     protected override long EstimateOutput(ParseResult arguments, PrunableModel dense) => 8L * dense.GateLayout.Count;
@@ -36,7 +36,7 @@ internal sealed class PlanCommand : SelectionCommand
         ParseResult arguments, CompletedSelection selection, Terminal terminal, CancellationToken cancellationToken)
     {
         string folder = arguments.GetRequiredValue(Model), output = GetOutput(arguments);
-        OutputPaths.CreateParent(output);
+        OutputChecks.CreateParent(output);
         selection.Result.Plan.Save(output);
         var summary = new PlanSummary(selection.Result.Plan);
         var json = summary.ToJson();

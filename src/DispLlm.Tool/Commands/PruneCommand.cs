@@ -43,7 +43,7 @@ internal sealed class PruneCommand : SelectionCommand
         string output = GetOutput(arguments);
         if (!IsWritten)
         {
-            OutputPaths.EnsureNewFolder(output);
+            OutputChecks.EnsureNewFolder(output);
         }
 
         _report.EnsureAvailable(arguments, output);

@@ -67,7 +67,7 @@ internal abstract class SelectionCommand : ToolCommand
             EnsureReachable(settings, dense);
             int length = SelectionOptions.GetSequenceLength(settings.SequenceLength, dense), extra = GetMinimumTokens(arguments, length);
             strategy = settings.Strategy.WithLengths(settings.Steps, length);
-            string description = string.Join('\n', (IEnumerable<string>)
+            string description = string.Join('\n', (string[])
             [
                 $"{Name} {PartialPath.Resolve(folder)}",
                 $"compute type {backend.ComputeType}, sequences of {length} tokens{(extra > 0 ? ", reconstruction" : string.Empty)}",

@@ -1,8 +1,9 @@
 using System.Globalization;
+using System.Text;
 
 namespace DispLlm.Tool;
 
-/// <summary>Default output paths: next to the model, with its name and the pruning ratio. Checks of outputs before any work.</summary>
+/// <summary>Default output paths: next to the model, with its name and the pruning ratio.</summary>
 internal static class OutputPaths
 {
     /// <summary><c>./model-pruned-30</c> for <c>./model</c> and a ratio of 0.3.</summary>
@@ -24,67 +25,7 @@ internal static class OutputPaths
     {
         string path = Path.TrimEndingDirectorySeparator(output);
         path = new FileInfo(path).LinkTarget is null ? path : PartialPath.Resolve(path);
-        return $"{path}.{ModelIdentity.Hash(System.Text.Encoding.UTF8.GetBytes(settings))[..8]}.run";
-    }
-
-    /// <summary>The folders that a path is in, the innermost first.</summary>
-    public static IEnumerable<string> GetParents(string path)
-    {
-        for (string? parent = PartialPath.Resolve(path); (parent = Path.GetDirectoryName(parent)) is not null;)
-        {
-            yield return parent;
-        }
-    }
-
-    /// <summary>Rejects a folder that holds files or cannot be written.</summary>
-    public static void EnsureNewFolder(string path)
-    {
-        string target = PartialPath.Resolve(path);
-        if (File.Exists(target) || (Directory.Exists(target) && Directory.EnumerateFileSystemEntries(target).Any()))
-        {
-            throw Exists(path);
-        }
-
-        EnsureWritable(path);
-    }
-
-    /// <summary>Rejects a file that exists or cannot be written.</summary>
-    public static void EnsureNewFile(string path)
-    {
-        if (Directory.Exists(path) || Path.EndsInDirectorySeparator(path))
-        {
-            throw new ToolException($"{path} is a folder: give a file.");
-        }
-
-        if (File.Exists(PartialPath.Resolve(path)))
-        {
-            throw Exists(path);
-        }
-
-        EnsureWritable(path);
-    }
-
-    /// <summary>Creates the folder of a file.</summary>
-    public static void CreateParent(string file) => Directory.CreateDirectory(GetParents(file).First());
-
-    private static ToolException Exists(string path) =>
-        new($"{path} already exists, and is not overwritten: give another path, or remove it first.");
-
-    /// <summary>
-    /// Begins a file of this name, which also removes what a killed run left of it; or one where its folder is to be created.
-    /// </summary>
-    private static void EnsureWritable(string path)
-    {
-        string target = PartialPath.Resolve(path), existing = GetParents(path).FirstOrDefault(Path.Exists) ?? target;
-        try
-        {
-            new AtomicFile(existing == Path.GetDirectoryName(target) ? target : Path.Combine(existing, "displlm")).Dispose();
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            string reason = File.Exists(existing) ? $"{existing} is a file" : e.Message.TrimEnd('.');
-            throw new ToolException($"{path} cannot be written: {reason}. Give another path.", e);
-        }
+        return $"{path}.{ModelIdentity.Hash(Encoding.UTF8.GetBytes(settings))[..8]}.run";
     }
 
     private static string CreateName(string model, decimal removed) => string.Create(

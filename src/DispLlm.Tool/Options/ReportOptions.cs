@@ -44,8 +44,8 @@ internal sealed class ReportOptions
             throw new ToolException($"--report {file}: give an HTML file; its data is written beside it, as {GetDataFile(file)}.");
         }
 
-        OutputPaths.EnsureNewFile(file);
-        OutputPaths.EnsureNewFile(GetDataFile(file));
+        OutputChecks.EnsureNewFile(file);
+        OutputChecks.EnsureNewFile(GetDataFile(file));
     }
 
     /// <summary>Reads the text to evaluate on, if a report is requested. Needs no weights.</summary>
@@ -111,7 +111,7 @@ internal sealed class ReportOptions
 
     private static void Save(string file, RunReport report)
     {
-        OutputPaths.CreateParent(file);
+        OutputChecks.CreateParent(file);
         HtmlReport.Save(report, file);
         try
         {

@@ -37,7 +37,8 @@ internal static class DiskSpace
         }
     }
 
-    private static string? GetDisk(string path)
+    /// <summary>The root of the disk that a path is on; null if the system does not say.</summary>
+    public static string? GetDisk(string path)
     {
         static string AsFolder(string path) => path.TrimEnd(Path.DirectorySeparatorChar) + Path.DirectorySeparatorChar;
         string target = AsFolder(PartialPath.Resolve(path));

@@ -21,6 +21,11 @@ internal static class OutputChecks
             throw Exists(path);
         }
 
+        if (DiskSpace.GetDisk(target) == target)
+        {
+            throw new ToolException($"{path} is a disk of its own, and the complete folder cannot take its name: give a folder in it.");
+        }
+
         EnsureWritable(path);
     }
 

@@ -57,7 +57,7 @@ internal sealed class PruneCommand : SelectionCommand
         _test = await _report.PrepareAsync(arguments, dense, Selection.Read(arguments), terminal, cancellationToken);
 
     protected override IReadOnlyList<string>? GetFinish(ParseResult arguments, string plan) =>
-        arguments.GetValue(_reconstruction.Enabled) || _test is not null
+        IsWritten || arguments.GetValue(_reconstruction.Enabled) || _test is not null
             ? null
             : ["apply", arguments.GetRequiredValue(Model), plan, "--output", GetOutput(arguments)];
 
@@ -78,6 +78,7 @@ internal sealed class PruneCommand : SelectionCommand
                 selection.Result.SaveAsync(output, reconstruction, display.Steps, cancellationToken).GetAwaiter().GetResult();
                 return true;
             });
+            IsWritten = true;
         }
 
         string? report = _test is null

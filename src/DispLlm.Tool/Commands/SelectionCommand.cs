@@ -28,8 +28,8 @@ internal abstract class SelectionCommand : ToolCommand
 
     protected SelectionOptions Selection { get; } = new();
 
-    /// <summary>Whether an earlier run of the same command has written the output, and ended before its report.</summary>
-    protected bool IsWritten { get; private set; }
+    /// <summary>Whether the output is written, by this run or by an earlier one that ended before its report.</summary>
+    protected bool IsWritten { get; set; }
 
     /// <summary>The output: that of the command line, or the default.</summary>
     protected abstract string GetOutput(ParseResult arguments);

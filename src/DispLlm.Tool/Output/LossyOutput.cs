@@ -4,19 +4,11 @@ using Spectre.Console;
 namespace DispLlm.Tool;
 
 /// <summary>
-/// An output that may disappear: a terminal that is closed, a pipe whose reader ends. What is written then is lost; the work is not, since
-/// it stops by the signal, and saves.
+/// The standard error, which may disappear: a terminal that is closed, a log on a full disk. What is written then is lost; the work is not.
 /// </summary>
-internal sealed class LossyOutput : TextWriter, IAnsiConsoleOutput
+internal sealed class LossyOutput(TextWriter writer) : TextWriter, IAnsiConsoleOutput
 {
-    private readonly TextWriter _writer;
-    private readonly AnsiConsoleOutput _output;
-
-    private LossyOutput(TextWriter writer)
-    {
-        _writer = writer;
-        _output = new AnsiConsoleOutput(writer);
-    }
+    private readonly AnsiConsoleOutput _output = new(writer);
 
     public TextWriter Writer => this;
 
@@ -26,20 +18,17 @@ internal sealed class LossyOutput : TextWriter, IAnsiConsoleOutput
 
     public int Height => _output.Height;
 
-    public override Encoding Encoding => _writer.Encoding;
-
-    /// <summary>The output that a writer writes to, which is not disposed with it.</summary>
-    public static LossyOutput Create(TextWriter writer) => new(writer);
+    public override Encoding Encoding => writer.Encoding;
 
     public void SetEncoding(Encoding encoding) => Try(() => _output.SetEncoding(encoding));
 
-    public override void Write(char value) => Try(() => _writer.Write(value));
+    public override void Write(char value) => Try(() => writer.Write(value));
 
-    public override void Write(char[] buffer, int index, int count) => Try(() => _writer.Write(buffer, index, count));
+    public override void Write(char[] buffer, int index, int count) => Try(() => writer.Write(buffer, index, count));
 
-    public override void Write(string? value) => Try(() => _writer.Write(value));
+    public override void Write(string? value) => Try(() => writer.Write(value));
 
-    public override void Flush() => Try(_writer.Flush);
+    public override void Flush() => Try(writer.Flush);
 
     private static void Try(Action write)
     {

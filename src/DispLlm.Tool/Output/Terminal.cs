@@ -31,8 +31,7 @@ internal sealed class Terminal
     /// <summary>A width at which no path or command wraps.</summary>
     private const int Unwrapped = 10_000;
 
-    private readonly LossyOutput _output;
-    private readonly bool _outputIsRedirected;
+    private readonly TextWriter _output;
     private readonly IAnsiConsole _error;
     private readonly IAnsiConsole _lines;
     private readonly bool _canBeLive;
@@ -41,10 +40,9 @@ internal sealed class Terminal
     public Terminal(Verbosity verbosity, bool json, TextWriter output, TextWriter error)
     {
         bool isRedirected = error != Console.Error || Console.IsErrorRedirected;
-        _output = LossyOutput.Create(output);
-        _outputIsRedirected = output != Console.Out || Console.IsOutputRedirected;
-        _error = CreateConsole(LossyOutput.Create(error), isRedirected);
-        _lines = CreateConsole(LossyOutput.Create(error), isRedirected);
+        _output = output;
+        _error = CreateConsole(new LossyOutput(error), isRedirected);
+        _lines = CreateConsole(new LossyOutput(error), isRedirected);
         _lines.Profile.Width = Unwrapped;
         Verbosity = verbosity;
         IsJson = json;
@@ -95,7 +93,7 @@ internal sealed class Terminal
             return;
         }
 
-        draw(CreateConsole(_output, _outputIsRedirected));
+        draw(CreateConsole(new AnsiConsoleOutput(_output), _output != Console.Out || Console.IsOutputRedirected));
     }
 
     /// <summary>Writes a piece of a text result, unless the result is JSON.</summary>
@@ -148,7 +146,7 @@ internal sealed class Terminal
 
     private void Print(JsonObject json) => _output.WriteLine(json.ToJsonString(s_indented));
 
-    private static IAnsiConsole CreateConsole(LossyOutput output, bool redirected)
+    private static IAnsiConsole CreateConsole(IAnsiConsoleOutput output, bool redirected)
     {
         var console = AnsiConsole.Create(new AnsiConsoleSettings
         {

@@ -9,6 +9,7 @@ internal static class ExitCode
     public const int BudgetUnreachable = 3;
     public const int NumericalError = 4;
     public const int Unexpected = 70;
+    public const int HungUp = 129;
     public const int Interrupted = 130;
     public const int Terminated = 143;
 
@@ -21,7 +22,8 @@ internal static class ExitCode
         (BudgetUnreachable, "the budget is out of reach for this model"),
         (NumericalError, "a NaN or infinity occurred during training"),
         (Unexpected, "an unexpected error: please report it"),
-        (Interrupted, "interrupted (Ctrl-C, SIGINT); a training run is saved"),
-        (Terminated, "terminated (SIGTERM); a training run is saved"),
+        (HungUp, "the terminal was closed (SIGHUP); the run is saved"),
+        (Interrupted, "interrupted (Ctrl-C, SIGINT); the run is saved"),
+        (Terminated, "terminated (SIGTERM); the run is saved"),
     ];
 }

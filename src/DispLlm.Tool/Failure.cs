@@ -5,6 +5,9 @@ namespace DispLlm.Tool;
 /// <summary>An error as an exit code and a message.</summary>
 internal sealed record Failure(int Code, string Kind, string Message, bool IsExpected)
 {
+    /// <summary>What is kept, and the command line that finishes; null where nothing was computed.</summary>
+    public KeptWork? Kept { get; init; }
+
     public static Failure FromException(Exception error) => error switch
     {
         BudgetException => Expected(ExitCode.BudgetUnreachable, error),
@@ -17,10 +20,17 @@ internal sealed record Failure(int Code, string Kind, string Message, bool IsExp
             IsExpected: false),
     };
 
-    public JsonObject ToJson() => new()
+    public JsonObject ToJson()
     {
-        ["error"] = new JsonObject { ["kind"] = Kind, ["message"] = Message, ["exit_code"] = Code },
-    };
+        var error = new JsonObject { ["kind"] = Kind, ["message"] = Message, ["exit_code"] = Code };
+        if (Kept is not null)
+        {
+            error["kept"] = Kept.Description;
+            error["finish"] = Kept.Command;
+        }
+
+        return new JsonObject { ["error"] = error };
+    }
 
     private static Failure Expected(int code, Exception error) => new(code, error.GetType().Name, error.Message, IsExpected: true);
 }

@@ -6,7 +6,8 @@ internal static class ShellCommand
     /// <summary>The command with its arguments, quoted where needed.</summary>
     public static string Format(IEnumerable<string> arguments) => string.Join(' ', arguments.Select(Quote).Prepend("displlm"));
 
-    private static string Quote(string argument)
+    /// <summary>One argument, quoted where needed.</summary>
+    public static string Quote(string argument)
     {
         string allowed = OperatingSystem.IsWindows() ? "-_./:=,+@%~\\" : "-_./:=,+@%~";
         if (argument.Length > 0 && argument.All(c => char.IsAsciiLetterOrDigit(c) || allowed.Contains(c, StringComparison.Ordinal)))

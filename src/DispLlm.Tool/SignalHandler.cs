@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace DispLlm.Tool;
 
 /// <summary>
-/// Ctrl-C and SIGTERM cancel the work, which stops at its next step and saves the run. A second signal ends the process at once.
+/// Ctrl-C, SIGTERM and SIGHUP cancel the work, which stops at its next step and saves the run. A second signal ends the process at once.
 /// </summary>
 internal sealed class SignalHandler : IDisposable
 {
@@ -19,6 +19,7 @@ internal sealed class SignalHandler : IDisposable
         [
             PosixSignalRegistration.Create(PosixSignal.SIGINT, signal => Stop(signal, ExitCode.Interrupted)),
             PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal => Stop(signal, ExitCode.Terminated)),
+            PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal => Stop(signal, ExitCode.HungUp)),
         ];
     }
 
@@ -42,8 +43,8 @@ internal sealed class SignalHandler : IDisposable
         if (Interlocked.CompareExchange(ref _code, code, 0) == 0)
         {
             signal.Cancel = true;
-            _onSignal();
             _source.Cancel();
+            _onSignal();
         }
     }
 }

@@ -15,7 +15,7 @@ public sealed partial class HelpTests(TestFolder folder) : IClassFixture<TestFol
             Assert.Matches($@"(?m)^  {command} (<.*>)? *\S", help);
         }
 
-        foreach (int code in (int[])[0, 1, 2, 3, 4, 70, 130, 143])
+        foreach (int code in (int[])[0, 1, 2, 3, 4, 70, 129, 130, 143])
         {
             Assert.Matches($@"(?m)^  {code} +\S", help);
         }

@@ -2,7 +2,10 @@ using TorchSharp;
 
 namespace DispLlm.Tool.Tests;
 
-/// <summary>A folder with the sample's small LLaMA in <c>model</c> and a text in <c>text.txt</c>; deleted with the test.</summary>
+/// <summary>
+/// A folder with the sample's small LLaMA in <c>model</c>, the same without its tokenizer in <c>bare</c>, and texts in <c>text.txt</c> and
+/// <c>short.txt</c>; deleted with the test.
+/// </summary>
 public class TestFolder : IDisposable
 {
     static TestFolder()
@@ -21,6 +24,12 @@ public class TestFolder : IDisposable
         }
 
         File.Copy(Path.Combine(Repository.Root, "docs/method.md"), this["text.txt"]);
+        File.WriteAllText(this["short.txt"], "A few words.");
+        Directory.CreateDirectory(this["bare"]);
+        foreach (string file in (string[])["config.json", "model.safetensors"])
+        {
+            File.Copy(Path.Combine(this["model"], file), Path.Combine(this["bare"], file));
+        }
     }
 
     public string Folder { get; } = Directory.CreateTempSubdirectory("displlm-tool-").FullName;

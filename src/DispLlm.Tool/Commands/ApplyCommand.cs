@@ -61,11 +61,24 @@ internal sealed class ApplyCommand : ToolCommand
         string folder = arguments.GetRequiredValue(_model);
         var plan = PlanLoader.Load(arguments.GetRequiredValue(_plan));
         string output = arguments.GetValue(_output) ?? OutputPaths.GetModelFolder(folder, plan);
-        OutputPaths.EnsureAvailable(output);
+        bool reconstruct = arguments.GetValue(_reconstruction.Enabled);
+        TokenCorpus? text = null;
+        using (var dense = DescribeDense(folder))
+        {
+            PrunedModelBuilder.EnsureFits(plan, dense.Spec, dense.Family, folder);
+            OutputChecks.EnsureNewFolder(output);
+            DiskSpace.EnsureFor((output, DiskSpace.EstimateModel(dense, plan.KeptParameters.WholeModel)));
+            if (reconstruct)
+            {
+                ReconstructionOption.EnsurePossible(plan);
+                int length = SelectionOptions.GetSequenceLength(arguments.GetValue(_sequenceLength), dense);
+                int minimum = ReconstructionOption.GetMinimumTokens(length);
+                text = await _text.PrepareAsync(arguments, terminal, dense, arguments.GetValue(_seed), minimum, cancellationToken);
+            }
+        }
 
-        using var reconstruction = arguments.GetValue(_reconstruction.Enabled)
-            ? await ReconstructAsync(arguments, folder, plan, terminal, cancellationToken)
-            : null;
+        using var reconstruction =
+            text is null ? null : await ReconstructAsync(arguments, folder, plan, text, terminal, cancellationToken);
         var builder = new PrunedModelBuilder(folder, null, plan, reconstruction);
         await terminal.ShowAsync($"Writing {output}", display =>
         {
@@ -77,12 +90,16 @@ internal sealed class ApplyCommand : ToolCommand
     }
 
     private async Task<WeightReconstruction> ReconstructAsync(
-        ParseResult arguments, string folder, SelectionPlan plan, Terminal terminal, CancellationToken cancellationToken)
+        ParseResult arguments,
+        string folder,
+        SelectionPlan plan,
+        TokenCorpus text,
+        Terminal terminal,
+        CancellationToken cancellationToken)
     {
-        using var model = await LoadDenseAsync(folder, _backend.Create(arguments, terminal), terminal, cancellationToken);
-        long seed = arguments.GetValue(_seed);
-        var text = await _text.ReadAsync(arguments, terminal, model, seed, cancellationToken);
-        int sequenceLength = SelectionOptions.GetSequenceLength(arguments.GetValue(_sequenceLength), model);
-        return await ReconstructionOption.FitAsync(model, plan, text, sequenceLength, seed, terminal, cancellationToken);
+        using var model = await LoadAsync(folder, _backend.Create(arguments, terminal), terminal, cancellationToken);
+        text = await TextOptions.GenerateAsync(text, null, terminal, model, cancellationToken);
+        int length = SelectionOptions.GetSequenceLength(arguments.GetValue(_sequenceLength), model);
+        return await ReconstructionOption.FitAsync(model, plan, text, length, arguments.GetValue(_seed), terminal, cancellationToken);
     }
 }

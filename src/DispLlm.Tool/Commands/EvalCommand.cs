@@ -63,6 +63,18 @@ internal sealed class EvalCommand : ToolCommand
 
         _backend.AddTo(this);
         AddCommonOptions();
+        Validators.Add(result =>
+        {
+            // By default, what there is nothing for is left out.
+            string[] wanted = [.. result.GetResult(_measure)?.Tokens.Select(token => token.Value) ?? []];
+            foreach (var evaluator in _evaluators.Where(evaluator => wanted.Contains(evaluator.Name)))
+            {
+                if (evaluator.FindMissing(result, result.GetResult(_models)?.Tokens.Count ?? 0) is { } missing)
+                {
+                    result.AddError($"'--measure {evaluator.Name}': {missing}");
+                }
+            }
+        });
     }
 
     protected override async Task RunAsync(ParseResult arguments, Terminal terminal, CancellationToken cancellationToken)

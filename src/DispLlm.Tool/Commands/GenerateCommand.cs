@@ -62,7 +62,6 @@ internal sealed class GenerateCommand : ToolCommand
             prompt = await Console.In.ReadToEndAsync(cancellationToken);
         }
 
-        using var model = await LoadAsync(folder, _backend.Create(arguments, terminal), terminal, cancellationToken);
         var options = new GenerationOptions
         {
             MaxNewTokens = arguments.GetRequiredValue(_tokens),
@@ -74,7 +73,14 @@ internal sealed class GenerateCommand : ToolCommand
         var text = new StringBuilder();
         try
         {
-            var tokenizer = TextTokenizer.FromFolder(folder);
+            TextTokenizer tokenizer;
+            using (var outline = Describe(folder))
+            {
+                tokenizer = TextTokenizer.FromFolder(folder);
+                GenerationRun.EnsureFits(outline.Spec, [new ContinuationDecoder(tokenizer, prompt).PromptIds], options);
+            }
+
+            using var model = await LoadAsync(folder, _backend.Create(arguments, terminal), terminal, cancellationToken);
             await foreach (string piece in TextGenerator.GenerateStreamingAsync(model, tokenizer, prompt, options, cancellationToken))
             {
                 text.Append(piece);

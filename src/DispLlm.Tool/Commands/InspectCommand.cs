@@ -36,7 +36,7 @@ internal sealed class InspectCommand : ToolCommand
         }
         else if (Directory.Exists(paths[0]))
         {
-            ShowFolder(paths[0], terminal, cancellationToken);
+            ShowFolder(paths[0], terminal);
         }
         else
         {
@@ -46,10 +46,9 @@ internal sealed class InspectCommand : ToolCommand
         return Task.CompletedTask;
     }
 
-    private static void ShowFolder(string folder, Terminal terminal, CancellationToken cancellationToken)
+    private static void ShowFolder(string folder, Terminal terminal)
     {
-        // The meta device checks the folder without reading weights.
-        using var model = PrunableModel.Load(folder, TorchBackend.Meta(), cancellationToken: cancellationToken);
+        using var model = Describe(folder);
         var spec = model.Spec;
         var dense = new ParameterCounter(spec).Dense;
         var json = new JsonObject

@@ -24,21 +24,21 @@ internal sealed class PlanCommand : SelectionCommand
         AddCommonOptions();
     }
 
-    protected override async Task RunAsync(ParseResult arguments, Terminal terminal, CancellationToken cancellationToken)
+    protected override string GetOutput(ParseResult arguments) => arguments.GetValue(_output)
+        ?? OutputPaths.GetPlanFile(OutputPaths.GetModelFolder(arguments.GetRequiredValue(Model), Selection.Read(arguments).Budget));
+
+    protected override void EnsureOutput(ParseResult arguments) => OutputChecks.EnsureNewFile(GetOutput(arguments));
+
+    /// <remarks>Plans are text: a kept index and its comma take some bytes.</remarks>
+    protected override long EstimateOutput(ParseResult arguments, PrunableModel dense) => 8L * dense.GateLayout.Count;
+
+    protected override Task WriteAsync(
+        ParseResult arguments, CompletedSelection selection, Terminal terminal, CancellationToken cancellationToken)
     {
-        var settings = Selection.Read(arguments);
-        string folder = arguments.GetRequiredValue(Model);
-        string output = arguments.GetValue(_output) ?? OutputPaths.GetPlanFile(OutputPaths.GetModelFolder(folder, settings.Budget));
-        OutputPaths.EnsureAvailable(output);
-        using var model = await LoadDenseAsync(folder, Selection.Backend.Create(arguments, terminal), terminal, cancellationToken);
-        EnsureReachable(settings, model);
-
-        var text = settings.Strategy.NeedsCalibration ? await settings.ReadTextAsync(terminal, model, cancellationToken) : null;
-        var result = await SelectAsync(arguments, model, text, terminal, cancellationToken);
-        result.Plan.Save(output);
-        RemoveTemporaryRun(arguments);
-
-        var summary = new PlanSummary(result.Plan);
+        string folder = arguments.GetRequiredValue(Model), output = GetOutput(arguments);
+        OutputChecks.CreateParent(output);
+        selection.Result.Plan.Save(output);
+        var summary = new PlanSummary(selection.Result.Plan);
         var json = summary.ToJson();
         json.Insert(0, "model", folder);
         json.Insert(1, "output", output);
@@ -48,5 +48,6 @@ internal sealed class PlanCommand : SelectionCommand
             console.WriteUnwrapped($"The plan is in {output}.");
             console.WriteUnwrapped($"Apply it:  {ShellCommand.Format(["apply", folder, output])}");
         });
+        return Task.CompletedTask;
     }
 }

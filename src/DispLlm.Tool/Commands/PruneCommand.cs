@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Diagnostics;
 
 namespace DispLlm.Tool;
 
@@ -8,6 +7,7 @@ internal sealed class PruneCommand : SelectionCommand
 {
     private readonly ReconstructionOption _reconstruction = new();
     private readonly ReportOptions _report = new();
+    private ReportText? _test;      // null where no report is requested
 
     private readonly Option<string?> _output = new("--output", "-o")
     {
@@ -32,36 +32,60 @@ internal sealed class PruneCommand : SelectionCommand
         AddCommonOptions();
     }
 
-    protected override async Task RunAsync(ParseResult arguments, Terminal terminal, CancellationToken cancellationToken)
+    protected override string GetOutput(ParseResult arguments) => arguments.GetValue(_output)
+        ?? OutputPaths.GetModelFolder(arguments.GetRequiredValue(Model), Selection.Read(arguments).Budget);
+
+    protected override int GetMinimumTokens(ParseResult arguments, int sequenceLength) =>
+        arguments.GetValue(_reconstruction.Enabled) ? ReconstructionOption.GetMinimumTokens(sequenceLength) : 0;
+
+    protected override void EnsureOutput(ParseResult arguments)
     {
-        var clock = Stopwatch.StartNew();
-        var settings = Selection.Read(arguments);
-        string folder = arguments.GetRequiredValue(Model);
-        string output = arguments.GetValue(_output) ?? OutputPaths.GetModelFolder(folder, settings.Budget);
-        OutputPaths.EnsureAvailable(output);
-        _report.EnsureAvailable(arguments);
-        using var model = await LoadDenseAsync(folder, Selection.Backend.Create(arguments, terminal), terminal, cancellationToken);
-        EnsureReachable(settings, model);
-
-        int sequenceLength = SelectionOptions.GetSequenceLength(settings.SequenceLength, model);
-        bool reconstruct = arguments.GetValue(_reconstruction.Enabled);
-        var text = settings.Strategy.NeedsCalibration || reconstruct
-            ? await settings.ReadTextAsync(terminal, model, cancellationToken)
-            : null;
-        var result = await SelectAsync(arguments, model, text, terminal, cancellationToken);
-        using var reconstruction = reconstruct
-            ? await ReconstructionOption.FitAsync(model, result.Plan, text!, sequenceLength, settings.Seed, terminal, cancellationToken)
-            : null;
-        await terminal.ShowAsync($"Writing {output}", display =>
+        string output = GetOutput(arguments);
+        if (!IsWritten)
         {
-            result.SaveAsync(output, reconstruction, display.Steps, cancellationToken).GetAwaiter().GetResult();
-            return true;
-        });
-        RemoveTemporaryRun(arguments);
-        string? report = await _report.WriteAsync(arguments, result, model, output, settings, terminal, cancellationToken);
+            OutputChecks.EnsureNewFolder(output);
+        }
 
+        _report.EnsureAvailable(arguments, output);
+    }
+
+    protected override long EstimateOutput(ParseResult arguments, PrunableModel dense) =>
+        IsWritten ? 0 : DiskSpace.EstimateModel(dense, Selection.Read(arguments).Budget);
+
+    protected override async Task PrepareAsync(
+        ParseResult arguments, PrunableModel dense, Terminal terminal, CancellationToken cancellationToken) =>
+        _test = await _report.PrepareAsync(arguments, dense, Selection.Read(arguments), terminal, cancellationToken);
+
+    protected override IReadOnlyList<string>? GetFinish(ParseResult arguments, string plan) =>
+        IsWritten || arguments.GetValue(_reconstruction.Enabled) || _test is not null
+            ? null
+            : ["apply", arguments.GetRequiredValue(Model), plan, "--output", GetOutput(arguments)];
+
+    protected override async Task WriteAsync(
+        ParseResult arguments, CompletedSelection selection, Terminal terminal, CancellationToken cancellationToken)
+    {
+        string folder = arguments.GetRequiredValue(Model), output = GetOutput(arguments);
+        var (settings, plan) = (Selection.Read(arguments), selection.Result.Plan);
+        int length = SelectionOptions.GetSequenceLength(settings.SequenceLength, selection.Model);
+        using var reconstruction = arguments.GetValue(_reconstruction.Enabled) && !IsWritten
+            ? await ReconstructionOption.FitAsync(
+                selection.Model, plan, selection.Text!, length, settings.Seed, terminal, cancellationToken)
+            : null;
+        if (!IsWritten)
+        {
+            await terminal.ShowAsync($"Writing {output}", display =>
+            {
+                selection.Result.SaveAsync(output, reconstruction, display.Steps, cancellationToken).GetAwaiter().GetResult();
+                return true;
+            });
+            IsWritten = true;
+        }
+
+        string? report = _test is null
+            ? null
+            : await _report.WriteAsync(arguments, selection, output, _test, length, terminal, cancellationToken);
         var summary =
-            new PruningSummary(folder, output, result.Plan) { Reconstruction = reconstruction, Report = report, Time = clock.Elapsed };
+            new PruningSummary(folder, output, plan) { Reconstruction = reconstruction, Report = report, Time = selection.Clock.Elapsed };
         terminal.Result(summary.ToJson(), console =>
         {
             summary.Draw(console);

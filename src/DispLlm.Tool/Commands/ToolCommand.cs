@@ -47,20 +47,19 @@ internal abstract class ToolCommand : Command
     /// <exception cref="OperationCanceledException">The command was interrupted.</exception>
     protected abstract Task RunAsync(ParseResult arguments, Terminal terminal, CancellationToken cancellationToken);
 
-    /// <summary>The message after an signals.</summary>
+    /// <summary>The message after a signal.</summary>
     protected virtual string AfterInterruption(ParseResult arguments) => "Stopped. Nothing was saved.";
 
-    /// <summary>Loads a model and shows the progress.</summary>
-    protected static Task<PrunableModel> LoadAsync(
-        string folder, ITensorBackend backend, Terminal terminal, CancellationToken cancellationToken) =>
-        terminal.ShowAsync(
-            $"Loading {folder}", _ => PrunableModel.Load(folder, backend, new LoadOptions { Logger = terminal.Logger }, cancellationToken));
+    /// <summary>What a command has computed and kept, and is of use in spite of an error; null for nothing.</summary>
+    protected virtual KeptWork? GetKeptWork(ParseResult arguments, Exception? error) => null;
 
-    /// <summary>Loads a model that is to be pruned.</summary>
-    protected static async Task<PrunableModel> LoadDenseAsync(
-        string folder, ITensorBackend backend, Terminal terminal, CancellationToken cancellationToken)
+    /// <summary>Reads a folder without its weights: what is wrong with it is found at once.</summary>
+    protected static PrunableModel Describe(string folder) => PrunableModel.Load(folder, TorchBackend.Meta());
+
+    /// <summary>The same for a model that is to be pruned.</summary>
+    protected static PrunableModel DescribeDense(string folder)
     {
-        var model = await LoadAsync(folder, backend, terminal, cancellationToken);
+        var model = Describe(folder);
         if (model.Plan is null)
         {
             return model;
@@ -69,6 +68,12 @@ internal abstract class ToolCommand : Command
         model.Dispose();
         throw new ModelAlreadyPrunedException(folder);
     }
+
+    /// <summary>Loads a model and shows the progress.</summary>
+    protected static Task<PrunableModel> LoadAsync(
+        string folder, ITensorBackend backend, Terminal terminal, CancellationToken cancellationToken) =>
+        terminal.ShowAsync(
+            $"Loading {folder}", _ => PrunableModel.Load(folder, backend, new LoadOptions { Logger = terminal.Logger }, cancellationToken));
 
     private async Task<int> InvokeAsync(ParseResult arguments, CancellationToken cancellationToken)
     {
@@ -90,7 +95,7 @@ internal abstract class ToolCommand : Command
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            var failure = Failure.FromException(e);
+            var failure = Failure.FromException(e) with { Kept = GetKeptWork(arguments, e) };
             terminal.Fail(failure);
             if (failure.IsExpected && verbosity == Verbosity.Verbose)
             {

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Globalization;
 
 namespace DispLlm.Tool;
@@ -30,6 +31,11 @@ internal abstract class Evaluator
 
     /// <summary>Why it cannot measure these models, as a sentence; null if it can. Asked before anything is measured.</summary>
     public virtual string? FindObjection(EvaluationInput input) => null;
+
+    /// <summary>What the command line lacks for it to measure anything, as a sentence; null for nothing.</summary>
+    /// <param name="command">The parsed command line.</param>
+    /// <param name="models">Number of models.</param>
+    public virtual string? FindMissing(CommandResult command, int models) => null;
 
     /// <summary>Evaluates the models.</summary>
     /// <param name="input">Models and text.</param>
@@ -97,6 +103,9 @@ internal sealed class AgreementEvaluator : Evaluator
             .Select(model => Vocabularies.FindDifference(model.Model, model.Tokenizer, first.Model, first.Tokenizer))
             .FirstOrDefault(difference => difference is not null);
     }
+
+    public override string? FindMissing(CommandResult command, int models) =>
+        models > 1 ? null : "there is no second model to compare with the first.";
 
     public override IReadOnlyList<Metric> Evaluate(
         EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 
 namespace DispLlm.Tool;
 
@@ -51,6 +52,9 @@ internal sealed class ZeroShotEvaluator : Evaluator
     public override void ReadFiles(ParseResult arguments) =>
         _read = [.. arguments.GetRequiredValue(_tasks).Select(text => text.Split('=', 2)).Select(
             parts => ZeroShotTask.FromFile(parts[0], parts[1]))];
+
+    public override string? FindMissing(CommandResult command, int models) =>
+        command.IsSpecified(_tasks) ? null : "there is no task: give it one with '--task'.";
 
     public override IReadOnlyList<Metric> Evaluate(
         EvaluationInput input, ParseResult arguments, IProgressDisplay display, CancellationToken cancellationToken)

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 
 namespace DispLlm.Tool;
 
@@ -17,15 +18,14 @@ internal static class OutputPaths
 
     public static string GetPlanFile(string folder) => folder + ".json";
 
-    public static string GetRunFolder(string folder) => folder + ".run";
-
-    /// <summary>Rejects a path that exists, before any work.</summary>
-    public static void EnsureAvailable(string path)
+    /// <summary>The run directory beside an output, or beside what a link leads to.</summary>
+    /// <param name="output">The output.</param>
+    /// <param name="settings">All that the output follows from.</param>
+    public static string GetRunFolder(string output, string settings)
     {
-        if (File.Exists(path) || (Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any()))
-        {
-            throw new ToolException($"{path} already exists, and is not overwritten: give another path, or remove it first.");
-        }
+        string path = Path.TrimEndingDirectorySeparator(output);
+        path = new FileInfo(path).LinkTarget is null ? path : PartialPath.Resolve(path);
+        return $"{path}.{ModelIdentity.Hash(Encoding.UTF8.GetBytes(settings))[..8]}.run";
     }
 
     private static string CreateName(string model, decimal removed) => string.Create(

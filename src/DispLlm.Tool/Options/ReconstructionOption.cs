@@ -13,6 +13,18 @@ internal sealed class ReconstructionOption
 
     public void AddTo(Command command) => command.Options.Add(Enabled);
 
+    /// <summary>Rejects a plan that <see cref="FitAsync"/> would.</summary>
+    public static void EnsurePossible(SelectionPlan plan)
+    {
+        if (plan.NormOrder != NormOrder.NormThenSelect)
+        {
+            throw new ToolException($"--reconstruct needs a plan of order {NormOrder.NormThenSelect}; this one's is {plan.NormOrder}.");
+        }
+    }
+
+    /// <summary>The tokens of the sequences that are held out, of one to fit on, and of the random offset of the first.</summary>
+    public static int GetMinimumTokens(int sequenceLength) => ((new ReconstructionOptions().HeldOutSequences + 2) * sequenceLength) - 1;
+
     public static Task<WeightReconstruction> FitAsync(
         PrunableModel model,
         SelectionPlan plan,

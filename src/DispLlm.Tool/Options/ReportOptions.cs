@@ -31,41 +31,62 @@ internal sealed class ReportOptions
         });
     }
 
-    /// <summary>Rejects a file that exists, before any work.</summary>
-    public void EnsureAvailable(ParseResult arguments)
-    {
-        if (arguments.GetValue(_file) is { } file)
-        {
-            OutputPaths.EnsureAvailable(file);
-            OutputPaths.EnsureAvailable(GetDataFile(file));
-        }
-    }
-
-    /// <summary>Evaluates both models and writes the report, if one is requested.</summary>
-    /// <returns>The path of the HTML file; null if none is requested.</returns>
-    public async Task<string?> WriteAsync(
-        ParseResult arguments,
-        PruningResult result,
-        PrunableModel dense,
-        string prunedFolder,
-        SelectionSettings settings,
-        Terminal terminal,
-        CancellationToken cancellationToken)
+    /// <summary>Rejects files that exist, cannot be written, or are in the way of each other.</summary>
+    public void EnsureAvailable(ParseResult arguments, string output)
     {
         if (arguments.GetValue(_file) is not { } file)
+        {
+            return;
+        }
+
+        if (GetDataFile(file) == file || PartialPath.Resolve(file) == PartialPath.Resolve(output))
+        {
+            throw new ToolException($"--report {file}: give an HTML file; its data is written beside it, as {GetDataFile(file)}.");
+        }
+
+        OutputChecks.EnsureNewFile(file);
+        OutputChecks.EnsureNewFile(GetDataFile(file));
+    }
+
+    /// <summary>Reads the text to evaluate on, if a report is requested. Needs no weights.</summary>
+    public async Task<ReportText?> PrepareAsync(
+        ParseResult arguments, PrunableModel dense, SelectionSettings settings, Terminal terminal, CancellationToken cancellationToken)
+    {
+        if (arguments.GetValue(_file) is null)
         {
             return null;
         }
 
-        var corpus = arguments.GetValue(_test) is { } test
-            ? TokenCorpus.FromTextFile(test)
-            : TextOptions.Generate(4096, dense, -1 - settings.Seed);
         int length = SelectionOptions.GetSequenceLength(settings.SequenceLength, dense);
+        if (arguments.GetValue(_test) is { } test)
+        {
+            var text = await TextOptions.ReadFilesAsync([test], terminal, dense, length, cancellationToken);
+            return new ReportText(TokenCorpus.FromTextFile(test).Description, text);
+        }
+
+        var generated = TextOptions.Generate(Math.Max(4096, length), dense, -1 - settings.Seed);
+        generated.EnsurePossible(CorpusContext.For(dense));
+        return new ReportText(generated.Description, generated);
+    }
+
+    /// <summary>Evaluates both models and writes the report.</summary>
+    /// <returns>The path of the HTML file.</returns>
+    public async Task<string> WriteAsync(
+        ParseResult arguments,
+        CompletedSelection selection,
+        string prunedFolder,
+        ReportText test,
+        int length,
+        Terminal terminal,
+        CancellationToken cancellationToken)
+    {
+        string file = arguments.GetValue(_file)!;
+        var dense = selection.Model;
+        var text = await TextOptions.GenerateAsync(test.Text, selection.Run.TestFile, terminal, dense, cancellationToken);
         await terminal.ShowAsync($"Evaluating for {file}", display =>
         {
             using var pruned =
                 PrunableModel.Load(prunedFolder, dense.Backend, new LoadOptions { Logger = terminal.Logger }, cancellationToken);
-            var text = TokenCorpus.FromTokens(corpus.Tokenize(CorpusContext.For(dense), cancellationToken));
             display.Report(0.2);
             var options = new PerplexityOptions { WindowLength = length, MaxWindows = 64 };
             PerplexityResult Evaluate(PrunableModel model) =>
@@ -75,20 +96,39 @@ internal sealed class ReportOptions
             var agreement = DistributionComparison.Evaluate(pruned, dense, text, options, cancellationToken: cancellationToken);
             display.Report(0.8);
             var prefill = Throughput.MeasurePrefill([dense, pruned], new ThroughputOptions { SequenceLength = length }, cancellationToken);
-            var report = RunReport.FromResult(result) with
+            Save(file, RunReport.FromResult(selection.Result) with
             {
                 Perplexity = perplexity,
-                PerplexityText = corpus.Description,
+                PerplexityText = test.Description,
                 Agreement = agreement,
                 Prefill = new(prefill[0], prefill[1]),
                 WeightBytes = new(RunReport.MeasureWeightBytes(dense.Folder), RunReport.MeasureWeightBytes(prunedFolder)),
-            };
-            report.SaveJson(GetDataFile(file));
-            HtmlReport.Save(report, file);
+            });
             return true;
         });
         return file;
     }
 
+    private static void Save(string file, RunReport report)
+    {
+        OutputChecks.CreateParent(file);
+        HtmlReport.Save(report, file);
+        try
+        {
+            report.SaveJson(GetDataFile(file));
+        }
+        catch
+        {
+            // Half a report would be in the way of the next try.
+            File.Delete(file);
+            throw;
+        }
+    }
+
     private static string GetDataFile(string file) => Path.ChangeExtension(file, ".json");
 }
+
+/// <summary>The text that a report is evaluated on.</summary>
+/// <param name="Description">What it is, for the report.</param>
+/// <param name="Text">Its tokens, or how they are generated.</param>
+internal sealed record ReportText(string Description, TokenCorpus Text);

@@ -8,8 +8,6 @@ internal sealed class SelectionOptions
     private const int DefaultSequenceLength = 512;
 
     private readonly BudgetOptions _budget = new();
-    private readonly TextOptions _text = new("to calibrate on");
-
     private readonly ChoiceOption<ISelectionStrategy> _strategy = new(
         "--strategy",
         "How features are selected: hypernetwork, paper and reference train (the last two as published); fisher, first-order and "
@@ -51,17 +49,19 @@ internal sealed class SelectionOptions
 
     private readonly Option<string?> _run = new("--run")
     {
-        Description = "Folder for the state and the log of the run, from which a stopped run resumes. Default: next to the output, until "
-            + "the result is written",
+        Description = "Folder for what the run has done, from which a stopped run resumes. Default: next to the output, until the result "
+            + "is written",
         HelpName = "folder",
     };
 
     public BackendOptions Backend { get; } = new();
 
+    public TextOptions Text { get; } = new("to calibrate on");
+
     public void AddTo(Command command)
     {
         _budget.AddTo(command);
-        _text.AddTo(command);
+        Text.AddTo(command);
         foreach (var option in (Option[])[_strategy, _steps, _sequenceLength, _seed, _widthMultiple, _normOrder, _run])
         {
             command.Options.Add(option);
@@ -70,17 +70,9 @@ internal sealed class SelectionOptions
         Backend.AddTo(command);
         command.Validators.Add(result =>
         {
-            if (_strategy.ReadOrDefault(result) is not { } strategy || strategy.Learns())
+            if (result.IsSpecified(_steps) && _strategy.ReadOrDefault(result)?.Learns() == false)
             {
-                return;
-            }
-
-            foreach (var option in (Option[])[_steps, _run])
-            {
-                if (result.IsSpecified(option))
-                {
-                    result.AddError($"'{option.Name}' is for strategies that train; '{result.GetValue(_strategy)}' does not.");
-                }
+                result.AddError($"'{_steps.Name}' is for strategies that train; '{result.GetValue(_strategy)}' does not.");
             }
         });
     }
@@ -104,9 +96,20 @@ internal sealed class SelectionOptions
         WidthMultiple = arguments.GetRequiredValue(_widthMultiple),
         NormOrder = _normOrder.Read(arguments),
         Run = arguments.GetValue(_run),
-        ReadTextAsync = (terminal, model, cancellationToken) =>
-            _text.ReadAsync(arguments, terminal, model, arguments.GetValue(_seed), cancellationToken),
     };
+
+    /// <summary>All that a selection from one model follows from, in words.</summary>
+    public IEnumerable<string> DescribeSettings(ParseResult arguments, ISelectionStrategy strategy)
+    {
+        var settings = Read(arguments);
+        return
+        [
+            FormattableString.Invariant($"{settings.Budget}, width multiple {settings.WidthMultiple}, {settings.NormOrder}"),
+            FormattableString.Invariant($"strategy {strategy.Name}, seed {settings.Seed}"),
+            .. strategy.Settings.Select(setting => $"{setting.Key} {setting.Value}"),
+            .. Text.DescribeSettings(arguments),
+        ];
+    }
 
     /// <summary>The sequence length for a model: the requested one, if the model has a context that long.</summary>
     public static int GetSequenceLength(int? requested, IPrunableModel model) => requested is { } length
@@ -135,6 +138,4 @@ internal sealed record SelectionSettings
 
     /// <summary>The folder of the run; null if none is given.</summary>
     public required string? Run { get; init; }
-
-    public required Func<Terminal, IPrunableModel, CancellationToken, Task<TokenCorpus>> ReadTextAsync { get; init; }
 }

@@ -9,6 +9,8 @@ internal sealed class TextOptions
     /// <summary>Tokens per generated sequence, if the model has a context that long.</summary>
     private const int GeneratedLength = 256;
 
+    private const int GeneratedTogether = 16;
+
     private readonly Option<int> _sample;
 
     /// <param name="purpose">The purpose of the text, for the help.</param>
@@ -50,6 +52,64 @@ internal sealed class TextOptions
         });
     }
 
+    /// <summary>What the text follows from, in words.</summary>
+    public IEnumerable<string> DescribeSettings(ParseResult arguments) => arguments.GetRequiredValue(Files) is { Length: > 0 } files
+        ? files.Select(file => $"text {Path.GetFullPath(file)}")
+        : [FormattableString.Invariant($"{arguments.GetRequiredValue(_sample)} tokens of generated text")];
+
+    /// <summary>Tokenizes files, or checks that text can be generated. Needs no weights.</summary>
+    /// <param name="arguments">The parsed command line.</param>
+    /// <param name="terminal">Shows the progress.</param>
+    /// <param name="model">The model, with or without its weights.</param>
+    /// <param name="seed">Seed of generated text.</param>
+    /// <param name="minimum">The fewest tokens that are of use.</param>
+    /// <param name="cancellationToken">Cancels.</param>
+    public async Task<TokenCorpus> PrepareAsync(
+        ParseResult arguments, Terminal terminal, IPrunableModel model, long seed, int minimum, CancellationToken cancellationToken)
+    {
+        string[] files = arguments.GetRequiredValue(Files);
+        int sample = arguments.GetRequiredValue(_sample);
+        if (files.Length > 0)
+        {
+            return await ReadFilesAsync(files, terminal, model, minimum, cancellationToken);
+        }
+
+        var generated = Generate(sample, model, seed);
+        generated.EnsurePossible(CorpusContext.For(model));
+        return sample >= minimum
+            ? generated
+            : throw new ToolException(
+                $"--sample {sample} is less than the {minimum} tokens that are needed. Use more, or shorter sequences.");
+    }
+
+    /// <summary>Generates the text that was prepared, unless it was read from files.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="file">The file in which generated text is kept, and from which a stopped generation resumes; null for none.</param>
+    /// <param name="terminal">Shows the progress.</param>
+    /// <param name="model">The model that generates.</param>
+    /// <param name="cancellationToken">Cancels.</param>
+    public static async Task<TokenCorpus> GenerateAsync(
+        TokenCorpus text, string? file, Terminal terminal, IPrunableModel model, CancellationToken cancellationToken)
+    {
+        if (text is not GeneratedCorpus generated)
+        {
+            return text;
+        }
+
+        string title = string.Create(CultureInfo.InvariantCulture, $"Generating {generated.Tokens:N0} tokens of text with the model");
+        int[] tokens = await terminal.ShowAsync(title, display =>
+        {
+            var context = CorpusContext.For(model) with
+            {
+                SampleFile = file,
+                Progress = new GenerationDisplay(display, generated.Tokens),
+                Logger = terminal.Logger,
+            };
+            return text.Tokenize(context, cancellationToken);
+        });
+        return TokenCorpus.FromTokens(tokens);
+    }
+
     /// <summary>Tokenizes or generates the text, once.</summary>
     /// <param name="arguments">The parsed command line.</param>
     /// <param name="terminal">Shows the progress.</param>
@@ -57,24 +117,29 @@ internal sealed class TextOptions
     /// <param name="seed">Seed of generated text.</param>
     /// <param name="cancellationToken">Cancels.</param>
     public async Task<TokenCorpus> ReadAsync(
-        ParseResult arguments, Terminal terminal, IPrunableModel model, long seed, CancellationToken cancellationToken)
+        ParseResult arguments, Terminal terminal, IPrunableModel model, long seed, CancellationToken cancellationToken) =>
+        await GenerateAsync(
+            await PrepareAsync(arguments, terminal, model, seed, 1, cancellationToken), null, terminal, model, cancellationToken);
+
+    /// <summary>Tokenizes files.</summary>
+    public static async Task<TokenCorpus> ReadFilesAsync(
+        string[] files, Terminal terminal, IPrunableModel model, int minimum, CancellationToken cancellationToken)
     {
-        string[] files = arguments.GetRequiredValue(Files);
-        var corpus = files.Length > 0 ? TokenCorpus.FromTextFiles(files) : Generate(arguments.GetRequiredValue(_sample), model, seed);
-        string title = files.Length > 0
-            ? $"Reading {string.Join(", ", files.Select(Path.GetFileName))}"
-            : string.Create(
-                CultureInfo.InvariantCulture, $"Generating {arguments.GetRequiredValue(_sample):N0} tokens of text with the model");
-        int[] tokens = await terminal.ShowAsync(title, _ => corpus.Tokenize(CorpusContext.For(model), cancellationToken));
-        return TokenCorpus.FromTokens(tokens);
+        string names = string.Join(", ", files.Select(Path.GetFileName));
+        int[] tokens = await terminal.ShowAsync(
+            $"Reading {names}", _ => TokenCorpus.FromTextFiles(files).Tokenize(CorpusContext.For(model), cancellationToken));
+        return tokens.Length >= minimum
+            ? TokenCorpus.FromTokens(tokens)
+            : throw new ToolException(
+                $"{names}: {tokens.Length} tokens are less than the {minimum} that are needed. Give more text, or shorter sequences.");
     }
 
-    /// <summary>Text generated by a model.</summary>
-    public static TokenCorpus Generate(int tokens, IPrunableModel model, long seed) =>
-        TokenCorpus.GeneratedByModel(new GeneratedCorpusOptions
-        {
-            Tokens = tokens,
-            SequenceLength = Math.Min(Math.Min(GeneratedLength, tokens), model.Spec.MaxPositions),
-            Seed = seed,
-        });
+    /// <summary>Text generated by a model, in small batches: a kill costs one of them.</summary>
+    public static GeneratedCorpus Generate(int tokens, IPrunableModel model, long seed) => new(new GeneratedCorpusOptions
+    {
+        Tokens = tokens,
+        SequenceLength = Math.Min(Math.Min(GeneratedLength, tokens), model.Spec.MaxPositions),
+        BatchSize = GeneratedTogether,
+        Seed = seed,
+    });
 }

@@ -41,8 +41,8 @@ internal sealed class Terminal
     {
         bool isRedirected = error != Console.Error || Console.IsErrorRedirected;
         _output = output;
-        _error = CreateConsole(error, isRedirected);
-        _lines = CreateConsole(error, isRedirected);
+        _error = CreateConsole(new LossyOutput(error), isRedirected);
+        _lines = CreateConsole(new LossyOutput(error), isRedirected);
         _lines.Profile.Width = Unwrapped;
         Verbosity = verbosity;
         IsJson = json;
@@ -76,6 +76,11 @@ internal sealed class Terminal
     public void Fail(Failure failure)
     {
         Write(failure.Message, new Style(Color.Red));
+        if (failure.Kept is not null)
+        {
+            Warn(failure.Kept.ToString());
+        }
+
         if (IsJson)
         {
             Print(failure.ToJson());
@@ -91,7 +96,7 @@ internal sealed class Terminal
             return;
         }
 
-        draw(CreateConsole(_output, _output != Console.Out || Console.IsOutputRedirected));
+        draw(CreateConsole(new AnsiConsoleOutput(_output), _output != Console.Out || Console.IsOutputRedirected));
     }
 
     /// <summary>Writes a piece of a text result, unless the result is JSON.</summary>
@@ -144,11 +149,11 @@ internal sealed class Terminal
 
     private void Print(JsonObject json) => _output.WriteLine(Indent(json));
 
-    private static IAnsiConsole CreateConsole(TextWriter writer, bool redirected)
+    private static IAnsiConsole CreateConsole(IAnsiConsoleOutput output, bool redirected)
     {
         var console = AnsiConsole.Create(new AnsiConsoleSettings
         {
-            Out = new AnsiConsoleOutput(writer),
+            Out = output,
             Ansi = redirected ? AnsiSupport.No : AnsiSupport.Detect,
             ColorSystem = redirected ? ColorSystemSupport.NoColors : ColorSystemSupport.Detect,
         });

@@ -7,8 +7,8 @@ namespace DispLlm.Checkpoints;
 
 /// <summary>
 /// A file that appears whole or not at all. It is written beside its target under another name, flushed to the disk, and renamed over the
-/// target by <see cref="Complete"/>. A run that is killed before leaves the old file and at most one <c>*.part</c> file, which nothing
-/// reads and anyone may delete. Not thread-safe.
+/// target by <see cref="Complete"/>. A run that is killed before leaves the old file and at most one <c>*.part</c> file, which the next
+/// writer of the target removes. Not thread-safe.
 /// </summary>
 internal sealed class AtomicFile : IDisposable
 {
@@ -21,14 +21,13 @@ internal sealed class AtomicFile : IDisposable
     private bool _closed;
 
     /// <summary>Begins a file.</summary>
-    /// <param name="path">Path of the target; its folder must exist.</param>
+    /// <param name="path">Path of the target; its folder must exist. A link is followed.</param>
     public AtomicFile(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        Target = Path.GetFullPath(path);
-
-        // A random name: two runs that write the same target must not write into each other's file.
-        _temporary = $"{Target}.{Guid.NewGuid():N}.part";
+        Target = PartialPath.Resolve(path);
+        PartialPath.RemoveAbandoned(Target);
+        _temporary = PartialPath.Create(Target);
         _stream = new FileStream(_temporary, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16);
 
         // Read once, before anything is written: the property flushes the stream's buffer, which only the thread that fills it may do.
@@ -40,6 +39,21 @@ internal sealed class AtomicFile : IDisposable
 
     /// <summary>What is written here becomes the file.</summary>
     public Stream Stream => _stream;
+
+    /// <summary>Appends bytes.</summary>
+    /// <exception cref="IOException">The disk is full, or the file system takes no file as large.</exception>
+    public void Append(ReadOnlySpan<byte> bytes)
+    {
+        try
+        {
+            _stream.Write(bytes);
+        }
+        catch (ArgumentOutOfRangeException e)
+        {
+            // What .NET makes of the system's word for it.
+            throw new IOException($"{Target}: the file system takes no file as large as this. Write to another disk.", e);
+        }
+    }
 
     /// <summary>
     /// Starts to flush what is written so far to the disk, on another thread, unless a flush is running. An operating system keeps

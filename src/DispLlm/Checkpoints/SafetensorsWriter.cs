@@ -252,7 +252,7 @@ public sealed class SafetensorsWriter : IDisposable
                 nameof(bytes));
         }
 
-        _file.Stream.Write(bytes);
+        _file.Append(bytes);
         _written += bytes.Length;
         _unflushed += bytes.Length;
         if (_unflushed >= FlushedTogether)

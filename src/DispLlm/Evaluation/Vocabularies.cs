@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace DispLlm.Evaluation;
 
 /// <summary>Whether the predictions of two models can be compared token by token: a token has to be the same text for both.</summary>
@@ -25,23 +23,11 @@ internal static class Vocabularies
                 + "predictions cannot be compared token by token. Compare a pruned model with its own dense model.";
     }
 
-    /// <summary>Whether every id is the same text in both vocabularies.</summary>
+    /// <summary>Whether every id is the same token in both vocabularies.</summary>
     public static bool AreSame(TextTokenizer a, TextTokenizer b)
     {
         var (left, right) = (a.Codec, b.Codec);
-        return ReferenceEquals(left, right) || (left.TokenBytes.Count == right.TokenBytes.Count
-            && Enumerable.Range(0, left.TokenBytes.Count).All(id => IsSame(left, right, id)));
+        return ReferenceEquals(left, right)
+            || Enumerable.Range(0, Math.Max(left.VocabularySize, right.VocabularySize)).All(id => left.FindToken(id) == right.FindToken(id));
     }
-
-    /// <summary>
-    /// One kind of file gives a special token its name as text, another none: then the name tells.
-    /// </summary>
-    private static bool IsSame(ITokenCodec left, ITokenCodec right, int id)
-    {
-        byte[]? one = left.TokenBytes[id], other = right.TokenBytes[id];
-        return one.AsSpan().SequenceEqual(other) || IsNamed(left, other, id) || IsNamed(right, one, id);
-    }
-
-    private static bool IsNamed(ITokenCodec codec, byte[]? name, int id) =>
-        name is { Length: > 0 } && codec.FindId(Encoding.UTF8.GetString(name)) == id;
 }

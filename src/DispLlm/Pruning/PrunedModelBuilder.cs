@@ -48,9 +48,9 @@ public sealed class PrunedModelBuilder
 
     /// <summary>
     /// Prunes. Everything is written into a folder beside the target, which takes the target's name when it is complete: a kill at any
-    /// moment leaves no target or the whole one.
+    /// moment leaves no target or the whole one, and what it leaves beside it is removed by the next run with this target.
     /// </summary>
-    /// <param name="targetFolder">The folder to create; it may not exist yet, or be empty.</param>
+    /// <param name="targetFolder">The folder to create; it may not exist yet, or be empty. A link is followed.</param>
     /// <param name="progress">Where every written tensor is reported to.</param>
     /// <param name="cancellationToken">Looked at between pieces; no folder is left.</param>
     /// <exception cref="DispLlmException">The target holds files, or the source is no dense checkpoint.</exception>
@@ -64,7 +64,7 @@ public sealed class PrunedModelBuilder
     internal void Build(string targetFolder, IProgress<PruningProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(targetFolder);
-        string target = Path.TrimEndingDirectorySeparator(Path.GetFullPath(targetFolder));
+        string target = PartialPath.Resolve(targetFolder);
         if (File.Exists(target) || (Directory.Exists(target) && Directory.EnumerateFileSystemEntries(target).Any()))
         {
             throw new DispLlmException(
@@ -79,42 +79,30 @@ public sealed class PrunedModelBuilder
 
         var family = _family ?? ModelFamilies.BuiltIn.Resolve(source.Config);
         var spec = DecoderSpec.Read(source, family);
-        _plan.Validate(spec);
-        if (_plan.Family is { } planned && planned != family.Name)
-        {
-            throw new SelectionException($"The plan is for a model of family '{planned}', but {_source} is of family '{family.Name}'.");
-        }
-
+        EnsureFits(_plan, spec, family, _source);
         var tensors = ParameterCatalog.CheckpointTensors(spec, family, source).ToList();
         DecoderWeights.CheckNames(source, tensors, family, null);
-        string partial = $"{target}.{Guid.NewGuid():N}.part";
-        try
+        using var folder = new AtomicFolder(target);
+        string partial = folder.Partial;
+        new PrunedWeights(source, tensors, _plan, _reconstruction).Write(partial, progress, cancellationToken);
+        var config = PrunedFormat.Configure(source.Config, family, _plan, new ParameterCounter(spec));
+        AtomicFile.Write(Path.Combine(partial, CheckpointFolder.ConfigFile), config);
+        _plan.Save(Path.Combine(partial, SelectionPlan.FileName));
+        foreach (string file in source.TokenizerFiles)
         {
-            Directory.CreateDirectory(partial);
-            new PrunedWeights(source, tensors, _plan, _reconstruction).Write(partial, progress, cancellationToken);
-            var config = PrunedFormat.Configure(source.Config, family, _plan, new ParameterCounter(spec));
-            AtomicFile.Write(Path.Combine(partial, CheckpointFolder.ConfigFile), config);
-            _plan.Save(Path.Combine(partial, SelectionPlan.FileName));
-            foreach (string file in source.TokenizerFiles)
-            {
-                AtomicFile.Copy(file, Path.Combine(partial, Path.GetFileName(file)));
-            }
-
-            if (Directory.Exists(target))
-            {
-                Directory.Delete(target);
-            }
-
-            Directory.Move(partial, target);
+            AtomicFile.Copy(file, Path.Combine(partial, Path.GetFileName(file)));
         }
-        catch
-        {
-            if (Directory.Exists(partial))
-            {
-                Directory.Delete(partial, recursive: true);
-            }
 
-            throw;
+        folder.Complete();
+    }
+
+    /// <summary>Refuses a plan that was made for a model of another shape or family.</summary>
+    internal static void EnsureFits(SelectionPlan plan, DecoderSpec spec, IModelFamily family, string source)
+    {
+        plan.Validate(spec);
+        if (plan.Family is { } planned && planned != family.Name)
+        {
+            throw new SelectionException($"The plan is for a model of family '{planned}', but {source} is of family '{family.Name}'.");
         }
     }
 }

@@ -111,8 +111,8 @@ public sealed class PruningPipeline
     public PruningPipeline WithSeed(long seed) => With(pipeline => pipeline._seed = seed);
 
     /// <summary>
-    /// Where the run keeps its state and its log, saved every 25 steps. Stopped at any moment and run again, it resumes and ends with the
-    /// same plan, byte for byte, on the same machine.
+    /// Where the run keeps what it has done: text that it sampled, each measured sequence, the learned state every 25 steps, and a log.
+    /// Stopped at any moment and run again, it resumes and ends with the same plan, byte for byte, on the same machine.
     /// </summary>
     /// <param name="folder">
     /// A folder for this run alone; it is created where there is none. <c>steps.jsonl</c> in it has a line per step.
@@ -127,8 +127,10 @@ public sealed class PruningPipeline
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(folder);
         ArgumentOutOfRangeException.ThrowIfLessThan(everySteps, 1);
-        return With(pipeline => pipeline._runDirectory = new RunDirectory(folder) { EverySteps = everySteps });
+        return WithRunDirectory(new RunDirectory(folder) { EverySteps = everySteps });
     }
+
+    internal PruningPipeline WithRunDirectory(RunDirectory directory) => With(pipeline => pipeline._runDirectory = directory);
 
     /// <summary>Where every measured sequence and every learning step is reported to, on the thread that computes it.</summary>
     /// <param name="progress">The receiver.</param>

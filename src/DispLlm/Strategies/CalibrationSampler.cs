@@ -10,10 +10,11 @@ internal static class CalibrationSampler
         var corpus = request.Calibration ?? throw new ArgumentException(
             $"The {strategy} strategy needs text: give it a calibration corpus, or "
                 + $"{nameof(TokenCorpus)}.{nameof(TokenCorpus.GeneratedByModel)}().", nameof(request));
-        return corpus.Tokenize(CorpusContext.For(request.Model), cancellation);
+        var context = CorpusContext.For(request.Model) with { SampleFile = request.RunDirectory?.TextFile, Logger = request.Logger };
+        return corpus.Tokenize(context, cancellation);
     }
 
-    public static SequenceSampler Create(SelectionRequest request, string strategy, int? sequenceLength, CancellationToken cancellation) =>
-        new(Tokens(request, strategy, cancellation), sequenceLength ?? DefaultLength(request.Model.Spec), 1,
-            request.Model.Backend.Random(request.Seed));
+    /// <summary>Sequences one at a time.</summary>
+    public static SequenceSampler Create(SelectionRequest request, int[] tokens, int? sequenceLength) =>
+        new(tokens, sequenceLength ?? DefaultLength(request.Model.Spec), 1, request.Model.Backend.Random(request.Seed));
 }

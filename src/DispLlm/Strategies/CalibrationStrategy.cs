@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -40,15 +39,16 @@ public abstract record CalibrationStrategy : ScoreStrategy
     /// <param name="cancellationToken">Looked at between sequences.</param>
     private protected Tensor Sum(SelectionRequest request, Func<Tensor, int, Tensor> measure, CancellationToken cancellationToken)
     {
-        var sequences = CalibrationSampler.Create(request, Name, SequenceLength, cancellationToken);
+        int[] tokens = CalibrationSampler.Tokens(request, Name, cancellationToken);
+        var sequences = CalibrationSampler.Create(request, tokens, SequenceLength);
         Tensor sum = zeros(request.Model.GateLayout.Count, device: request.Model.Backend.Device);
-        var clock = Stopwatch.StartNew();
-        for (int i = 1; i <= Sequences; i++)
+        var measurement = new Measurement(request, this, tokens, Sequences, ("sum", sum));
+        while (measurement.Done < Sequences)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            sum.AddInPlace(measure(sequences.Batch(i - 1), i));
-            request.Progress?.Report(new PruningProgress(PruningPhase.Measuring, i, Sequences, clock.Elapsed));
+            sum.AddInPlace(measure(sequences.Batch(measurement.Done), measurement.Done + 1));
+            measurement.Advance();
         }
 
         return sum;

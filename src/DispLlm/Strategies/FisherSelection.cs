@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -60,71 +59,80 @@ public sealed record FisherSelection : ScoreStrategy
     {
         ArgumentNullException.ThrowIfNull(request);
         var model = request.Model;
-        var sequences = CalibrationSampler.Create(request, Name, SequenceLength, cancellationToken);
-        var counter = new ParameterCounter(model.Spec);
-        long dense = counter.Dense[request.Budget.Scope], target = request.Budget.TargetFor(counter);
-        var plan = SelectionPlan.Dense(model.Spec);
-        SelectionScores? scores = null;
+        int[] tokens = CalibrationSampler.Tokens(request, Name, cancellationToken);
+        var sequences = CalibrationSampler.Create(request, tokens, SequenceLength);
         using var scope = NewDisposeScope();
-        Tensor information = zeros(model.GateLayout.Count, device: model.Backend.Device);
+        Tensor Zeros() => zeros(model.GateLayout.Count, device: model.Backend.Device);
+        Tensor information = Zeros(), sum = Zeros(), scores = Zeros();
 
         // A single round closes no gate: there is nothing yet that scales could make up for.
         using var scales =
             ScaleStep > 0 && Rounds > 1 ? new MeasuredScales(model.GateLayout, request.NormOrder, model.Backend.Device, ScaleStep) : null;
+        var measurement = new Measurement(request, this, tokens, Rounds * SequencesPerRound,
+            [("information", information), ("sum", sum), ("scores", scores), .. scales is null ? [] : new[] { ("scales", scales.Values) }]);
         var checkpointing = new ActivationCheckpointingPolicy(ActivationCheckpointing.Automatic, model);
-        double weight = 0;
-        var clock = Stopwatch.StartNew();
-        for (int round = 0; round < Rounds; round++)
+        for (int round = measurement.Done / SequencesPerRound; round < Rounds; round++)
         {
             using var step = NewDisposeScope();
-            information.MulScalarInPlace(Momentum);
-            weight = weight * Momentum + SequencesPerRound;
+            if (measurement.Done % SequencesPerRound == 0)
+            {
+                information.MulScalarInPlace(Momentum);
+                sum.zero_();
+            }
+
+            var plan = round == 0 ? SelectionPlan.Dense(model.Spec) : Plan(request, Scores(model.GateLayout, scores), round);
             Tensor open = Gates.FromPlan(plan, model.Backend).Values;
             using var gates = new Gates(scales is null ? open : open * scales.Values, request.NormOrder);
-            Tensor sum = Measure(request, gates, sequences, checkpointing, round, information, clock, cancellationToken);
-            scales?.Step(open, sum.DivScalar(SequencesPerRound), information.MulScalar((sequences.SequenceLength - 1) / weight));
-            using var host = information.cpu();
-            scores = GateScores.PerParameter(model.GateLayout, host.data<float>().ToArray(), plan, request.Budget.Scope);
-            if (round < Rounds - 1)
+            for (int last = (round + 1) * SequencesPerRound; measurement.Done < last; measurement.Advance())
             {
-                long allowed = dense - (long)((double)(dense - target) * (round + 1) / Rounds);
-                plan = (request with { Budget = PruningBudget.FromParameters(allowed) with { Scope = request.Budget.Scope } })
-                    .Project(Name, scores);
+                cancellationToken.ThrowIfCancellationRequested();
+                using var sequence = NewDisposeScope();
+                Tensor gradient = Gradient(request, gates, sequences, measurement.Done, checkpointing, cancellationToken);
+                information.AddInPlace(gradient.PowScalar(2));
+                sum.AddInPlace(gradient);
+                if (measurement.Done + 1 == last)
+                {
+                    double weight = Enumerable.Range(0, round + 1).Aggregate(0.0, (before, _) => before * Momentum + SequencesPerRound);
+                    scales?.Step(open, sum.DivScalar(SequencesPerRound), information.MulScalar((sequences.SequenceLength - 1) / weight));
+                    float[] measured = information.cpu().data<float>().ToArray();
+                    var perParameter = GateScores.PerParameter(model.GateLayout, measured, plan, request.Budget.Scope);
+                    scores.copy_(tensor(perParameter.Values.ToArray()));
+                }
             }
         }
 
-        return new ScoreResult(scores!) { Scales = scales?.Found(model.GateLayout) };
+        return new ScoreResult(Scores(model.GateLayout, scores)) { Scales = scales?.Found(model.GateLayout) };
     }
 
-    /// <summary>
-    /// Adds the squares of a round's gradients to the information, and returns the sum <c>[gates]</c> of the gradients themselves.
-    /// </summary>
-    private Tensor Measure(
+    /// <summary>What is kept in a round after the first, by the scores of the round before.</summary>
+    private SelectionPlan Plan(SelectionRequest request, SelectionScores scores, int round)
+    {
+        var counter = new ParameterCounter(request.Model.Spec);
+        long dense = counter.Dense[request.Budget.Scope], target = request.Budget.TargetFor(counter);
+        long allowed = dense - (long)((double)(dense - target) * round / Rounds);
+        return (request with { Budget = PruningBudget.FromParameters(allowed) with { Scope = request.Budget.Scope } })
+            .Project(Name, scores);
+    }
+
+    private static SelectionScores Scores(GateLayout layout, Tensor scores)
+    {
+        using var host = scores.cpu();
+        return new SelectionScores(layout, host.data<float>().ToArray());
+    }
+
+    /// <summary>The gradient <c>[gates]</c> of a sequence, by its number from 0.</summary>
+    private static Tensor Gradient(
         SelectionRequest request,
         Gates gates,
         SequenceSampler sequences,
+        int number,
         ActivationCheckpointingPolicy checkpointing,
-        int round,
-        Tensor information,
-        Stopwatch clock,
         CancellationToken cancellationToken)
     {
-        Tensor sum = zeros_like(information);
-        for (int i = 0; i < SequencesPerRound; i++)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            using var scope = NewDisposeScope();
-            int number = round * SequencesPerRound + i + 1;
-            Tensor tokens = sequences.Batch(number - 1L);
-            using var gradients = GateGradients.Compute(request.Model, gates.Values, gates.Order, [tokens], checkpointing,
-                cancellationToken: cancellationToken);
-            NumericalException.ThrowIfNotFinite(gradients.Gradient, request.Model.GateLayout, number,
-                "a gate gradient of the Fisher scores");
-            information.AddInPlace(gradients.Gradient.PowScalar(2));
-            sum.AddInPlace(gradients.Gradient);
-            request.Progress?.Report(new PruningProgress(PruningPhase.Measuring, number, Rounds * SequencesPerRound, clock.Elapsed));
-        }
-
-        return sum;
+        var gradients = GateGradients.Compute(
+            request.Model, gates.Values, gates.Order, [sequences.Batch(number)], checkpointing, cancellationToken: cancellationToken);
+        NumericalException.ThrowIfNotFinite(gradients.Gradient, request.Model.GateLayout, number + 1,
+            "a gate gradient of the Fisher scores");
+        return gradients.Gradient;
     }
 }

@@ -65,6 +65,8 @@ public abstract record ScoreStrategy : ISelectionStrategy
 
     private SelectionOutcome Select(SelectionRequest request, CancellationToken cancellationToken)
     {
+        using var own = request.RunDirectory is { IsLocked: false } directory ? RunLock.Acquire(directory) : null;
+        request = request with { RunDirectory = request.RunDirectory is { } run ? run with { IsLocked = true } : null };
         var result = ComputeScores(request, cancellationToken);
         var plan = request.Project(Name, result.Scores, result.SharedStream) with { Scales = result.Scales };
         return new SelectionOutcome(plan, result.Scores, result.History)

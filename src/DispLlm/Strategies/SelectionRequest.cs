@@ -29,8 +29,13 @@ public sealed record SelectionRequest
     /// <summary>The run's seed. Default 0.</summary>
     public long Seed { get; init; }
 
-    /// <summary>Where a strategy that learns keeps its state, so that a stopped run can be resumed. Default: nowhere.</summary>
+    /// <summary>
+    /// Where a strategy that learns or measures keeps its state, so that a stopped run can be resumed. Default: nowhere.
+    /// </summary>
     public RunDirectory? RunDirectory { get; init; }
+
+    /// <summary>What <see cref="Modeling.ModelIdentity"/> says of the model, where that is known: it takes a while.</summary>
+    internal IReadOnlyDictionary<string, string>? ModelIdentity { get; init; }
 
     /// <summary>
     /// Where every measured sequence and every learning step is reported to, on the thread that computes it. Default: nowhere.

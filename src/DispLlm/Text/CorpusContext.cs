@@ -1,3 +1,6 @@
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
 namespace DispLlm.Training;
 
 /// <summary>What a corpus can use to become tokens. An immutable value; derive from it where a corpus of your own needs more.</summary>
@@ -11,6 +14,15 @@ public record CorpusContext(TextTokenizer? Tokenizer, IPrunableModel? Model = nu
     /// How many ids the model knows: rows of its embedding. <see langword="null"/> stands for the tokenizer's own number.
     /// </summary>
     public int? VocabularySize { get; init; }
+
+    /// <summary>The file in which text that is generated is kept, batch by batch; null for none.</summary>
+    internal string? SampleFile { get; init; }
+
+    /// <summary>Where the completed fraction of a generation is reported to, 0 to 1.</summary>
+    internal IProgress<double>? Progress { get; init; }
+
+    /// <summary>Where it is logged that the file cannot be written.</summary>
+    internal ILogger Logger { get; init; } = NullLogger.Instance;
 
     /// <summary>The context of a model and of the tokenizer in its folder, if there is one.</summary>
     /// <param name="model">The model.</param>

@@ -22,20 +22,7 @@ internal sealed class GenerationRun : IDisposable
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(prompts);
-        options.Validate();
-        if (prompts.Count == 0 || prompts.Any(prompt => prompt.Count == 0))
-        {
-            throw new ArgumentException("There has to be a prompt, and at least one token in each.", nameof(prompts));
-        }
-
-        int longest = prompts.Max(prompt => prompt.Count);
-        if (longest + (long)options.MaxNewTokens > model.Spec.MaxPositions + 1L)
-        {
-            throw new ArgumentException(
-                $"A prompt of {longest} tokens and {options.MaxNewTokens} new ones are more than the {model.Spec.MaxPositions} positions "
-                    + "that the model was made for.", nameof(prompts));
-        }
-
+        int longest = EnsureFits(model.Spec, prompts, options);
         _model = model;
         _options = options;
         _padding = [.. prompts.Select(prompt => longest - prompt.Count)];
@@ -80,6 +67,24 @@ internal sealed class GenerationRun : IDisposable
         }
 
         return !_ended.All(ended => ended);
+    }
+
+    /// <summary>Refuses empty prompts, and those that leave no positions for the new tokens. Needs no weights.</summary>
+    /// <returns>The length of the longest prompt.</returns>
+    public static int EnsureFits(DecoderSpec spec, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions options)
+    {
+        options.Validate();
+        if (prompts.Count == 0 || prompts.Any(prompt => prompt.Count == 0))
+        {
+            throw new ArgumentException("There has to be a prompt, and at least one token in each.", nameof(prompts));
+        }
+
+        int longest = prompts.Max(prompt => prompt.Count);
+        return longest + (long)options.MaxNewTokens <= spec.MaxPositions + 1L
+            ? longest
+            : throw new ArgumentException(
+                $"A prompt of {longest} tokens and {options.MaxNewTokens} new ones are more than the {spec.MaxPositions} positions "
+                    + "that the model was made for.", nameof(prompts));
     }
 
     public void Dispose()

@@ -20,7 +20,7 @@ internal abstract class TextCorpus : TokenCorpus
     protected sealed override int[] TokenizeCore(CorpusContext context, CancellationToken cancellationToken)
     {
         var tokenizer = RequireTokenizer(context);
-        return [.. Read(cancellationToken).SelectMany(tokenizer.Encode)];
+        return [.. Read(cancellationToken).SelectMany(text => tokenizer.Encode(text))];
     }
 }
 

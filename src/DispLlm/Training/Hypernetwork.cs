@@ -18,7 +18,8 @@ public sealed class Hypernetwork : nn.Module
 {
     private const int InputSize = 32;
     private const int RecurrentSize = 64;
-    private const int FeatureSize = 2 * RecurrentSize;
+    /// <summary>Weights of each gate's logit.</summary>
+    internal const int FeatureSize = 2 * RecurrentSize;
 
     private readonly Tensor? _input;
     private readonly GRU? _gru;

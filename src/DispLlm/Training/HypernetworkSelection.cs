@@ -132,6 +132,7 @@ public sealed record HypernetworkSelection(HypernetworkOptions Options) : ScoreS
             length,
             tokens.Length);
 
+        request = request with { ModelIdentity = request.RunDirectory is null ? null : ModelIdentity.Describe(model) };
         using var store = request.RunDirectory is { } directory
             ? RunStore.Open(directory, RunIdentity.Describe(request, this, tokens), request.Logger) : null;
         bool resumes = store?.HasState == true;

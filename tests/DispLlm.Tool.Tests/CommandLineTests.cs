@@ -136,7 +136,7 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("prune ./model --ratio 50", "Did you mean 0.5?")]
     [InlineData("prune ./model --ratio 2.5", "Did you mean 0.025?")]
     [InlineData("prune ./model --ratio 30%", "Did you mean 0.3?")]
-    [InlineData("prune ./model --ratio 0,3", "Did you mean 0.3?")]
+    [InlineData("prune ./model --ratio 0,3", "with a point before decimals and no comma. Did you mean 0.3?")]
     [InlineData("prune ./model --ratio 12.5%", "Did you mean 0.125?")]
     [InlineData("prune ./model --keep 80", "Did you mean 0.8?")]
     [InlineData("plan ./model --keep 1", "it removes nothing")]

@@ -34,11 +34,8 @@ internal static class NumberText
         string expected = IsWhole<T>()
             ? string.Create(CultureInfo.InvariantCulture, $"a whole number from {T.MinValue} to {T.MaxValue} is expected")
             : "a number is expected, such as 0.3";
-        return Guess<T>(text) is { } guess
-            ? $"{expected}. Did you mean {guess}?"
-            : text.Contains(',', StringComparison.Ordinal)
-                ? $"{expected}: with a point before decimals, and without separators of thousands."
-                : $"{expected}.";
+        string form = text.Contains(',', StringComparison.Ordinal) ? ", with a point before decimals and no comma" : string.Empty;
+        return $"{expected}{form}.{(Guess<T>(text) is { } guess ? $" Did you mean {guess}?" : string.Empty)}";
     }
 
     /// <summary>The number as it is written on the command line.</summary>

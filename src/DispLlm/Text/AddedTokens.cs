@@ -124,7 +124,7 @@ internal sealed class AddedTokenSplitter
                     yield return (piece.Slice(done, start), null);
                 }
 
-                // The search goes on after the token itself: the spaces it took along may begin another token.
+                // The search continues after the token itself: the spaces it took along may begin another token.
                 yield return (piece.Slice(start, end), token.Id);
                 done = end;
             }

@@ -61,7 +61,7 @@ public sealed class TextTokenizer
 
     /// <summary>Reads the tokenizer of a checkpoint folder.</summary>
     /// <param name="folder">
-    /// The folder, with <c>tokenizer.model</c>, <c>tokenizer.json</c>, or <c>vocab.json</c> and <c>merges.txt</c>.
+    /// The folder, with <c>tokenizer.json</c>, or else <c>tokenizer.model</c>, or else <c>vocab.json</c> and <c>merges.txt</c>.
     /// </param>
     /// <exception cref="TokenizerException">There is none, it cannot be read, or it needs something that is not supported.</exception>
     public static TextTokenizer FromFolder(string folder)
@@ -160,7 +160,7 @@ public sealed class TextTokenizer
         }
 
         throw new TokenizerException(
-            $"'{folder}' holds no tokenizer: neither tokenizer.model, nor tokenizer.json, nor vocab.json with merges.txt. " +
+            $"'{folder}' holds no tokenizer: neither tokenizer.json, nor tokenizer.model, nor vocab.json with merges.txt. " +
             "Copy the files of the model's original folder there.");
     }
 }

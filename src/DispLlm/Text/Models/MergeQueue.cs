@@ -1,8 +1,8 @@
 namespace DispLlm;
 
 /// <summary>
-/// A priority queue of merges: the lowest rank first, and of equal ranks the leftmost. Both are one number, so a word of a megabyte takes
-/// half the time that it would with the framework's queue. Not thread-safe.
+/// A priority queue of merges: the lowest rank first, and of equal ranks the leftmost. Both are one number, so a long word takes less time
+/// than with .NET's queue, which keeps element and priority apart. Not thread-safe.
 /// </summary>
 internal sealed class MergeQueue
 {

@@ -14,18 +14,28 @@ internal static class JsonFiles
         return File.Exists(path) ? Open(path) : null;
     }
 
+    /// <summary>The bytes of a tokenizer's file.</summary>
+    public static byte[] ReadBytes(string path)
+    {
+        try
+        {
+            byte[] bytes = File.ReadAllBytes(path);
+            return GitLfsPointer.IsPointer(bytes)
+                ? throw new TokenizerException($"'{path}': {GitLfsPointer.Remedy("tokenizer")}")
+                : bytes;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new TokenizerException($"'{path}' cannot be read: {e.Message}", e);
+        }
+    }
+
     /// <summary>Opens a file that holds one JSON object.</summary>
     public static JsonDocument Open(string path)
     {
         try
         {
-            byte[] bytes = File.ReadAllBytes(path);
-            if (GitLfsPointer.IsPointer(bytes))
-            {
-                throw new TokenizerException($"'{path}': {GitLfsPointer.Remedy("tokenizer")}");
-            }
-
-            var document = JsonDocument.Parse(bytes, Options);
+            var document = JsonDocument.Parse(ReadBytes(path), Options);
             if (document.RootElement.ValueKind == JsonValueKind.Object)
             {
                 return document;
@@ -37,10 +47,6 @@ internal static class JsonFiles
         catch (JsonException e)
         {
             throw new TokenizerException($"'{path}' is not valid JSON: {e.Message}", e);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new TokenizerException($"'{path}' cannot be read: {e.Message}", e);
         }
     }
 

@@ -56,9 +56,9 @@ internal sealed class SentencePieceCodec : ITokenCodec
 
     public TokenTemplate Template { get; }
 
-    public int? BeginOfTextId => _model.BeginOfTextId >= 0 ? _model.BeginOfTextId : null;
+    public int? BeginOfTextId => Existing(_model.BeginOfTextId);
 
-    public int? EndOfTextId => _model.EndOfTextId >= 0 ? _model.EndOfTextId : null;
+    public int? EndOfTextId => Existing(_model.EndOfTextId);
 
     public int? FindId(string token) => _ids.TryGetValue(token, out int id) ? id : null;
 
@@ -98,6 +98,9 @@ internal sealed class SentencePieceCodec : ITokenCodec
 
     /// <summary>The same ids, without splitting: what <see cref="Encode"/> is tested against.</summary>
     internal void EncodeWhole(string text, List<int> ids) => _merger.Merge(Escape(TextPiece.Whole(text)), ids);
+
+    // -1 says that there is no such token.
+    private int? Existing(int id) => id >= 0 && id < _model.Pieces.Count ? id : null;
 
     private string Escape(TextPiece piece) =>
         (_model.AddDummyPrefix && (piece.Lead > 0 || !_prefixesOnce) ? Space + piece.Text : piece.Text).Replace(' ', Space);

@@ -42,20 +42,7 @@ internal sealed class SentencePieceModel
     /// <summary>Reads a model file and refuses what is not supported.</summary>
     public static SentencePieceModel Read(string path)
     {
-        byte[] bytes;
-        try
-        {
-            bytes = File.ReadAllBytes(path);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new TokenizerException($"'{path}' cannot be read: {e.Message}", e);
-        }
-
-        if (GitLfsPointer.IsPointer(bytes))
-        {
-            throw new TokenizerException($"'{path}': {GitLfsPointer.Remedy("tokenizer")}");
-        }
+        byte[] bytes = JsonFiles.ReadBytes(path);
 
         // tiktoken's lines: a token in base64, a space, its rank.
         if (Regex.IsMatch(Encoding.Latin1.GetString(bytes.AsSpan(0, Math.Min(bytes.Length, 400))), @"^[A-Za-z0-9+/]+={0,2} \d+\r?\n"))
@@ -91,6 +78,11 @@ internal sealed class SentencePieceModel
             string missing = model.Pieces.Count == 0 ? "pieces" : hasTrainer ? "normalizer_spec" : "trainer_spec";
             throw new TokenizerException(
                 $"'{path}' holds no {missing}: it is not a SentencePiece model, or the end of it is missing. Fetch it again.");
+        }
+
+        if (model.UnknownId < 0 || model.UnknownId >= model.Pieces.Count)
+        {
+            throw JsonFiles.Unsupported(path, "trainer_spec.unk_id", $"{model.UnknownId}, of {model.Pieces.Count} pieces,");
         }
 
         return model;

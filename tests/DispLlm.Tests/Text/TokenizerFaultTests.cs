@@ -72,10 +72,12 @@ public sealed class TokenizerFaultTests
     [InlineData("tokenizer.model")]
     [InlineData("tokenizer.json")]
     [InlineData("tokenizer_config.json")]
+    [InlineData("merges.txt")]
     public void A_git_lfs_pointer_is_named_with_the_remedy(string name)
     {
         string pointer = File.ReadAllText(SharedData.Path("failing", "13-lfs-pointer", "tokenizer.model"));
-        var error = Assert.Throws<TokenizerException>(() => TextTokenizer.FromFolder(TokenizerFixtures.Folder((name, pointer))));
+        string folder = TokenizerFixtures.Folder((name, pointer), (name == "merges.txt" ? "vocab.json" : "other", "{}"));
+        var error = Assert.Throws<TokenizerException>(() => TextTokenizer.FromFolder(folder));
         Assert.Contains(name, error.Message, StringComparison.Ordinal);
         Assert.Contains("git lfs pull", error.Message, StringComparison.Ordinal);
     }

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 
 namespace DispLlm;
@@ -61,7 +62,7 @@ internal static class TokenizerJson
             }
         }
 
-        var merges = File.ReadLines(mergesPath)
+        var merges = Encoding.UTF8.GetString(JsonFiles.ReadBytes(mergesPath)).TrimStart('\uFEFF').Split('\n').Select(line => line.TrimEnd('\r'))
             .Where(line => line.Length > 0 && !IsVersion(line))
             .Select((line, index) => ParseMerge(line, mergesPath, $"merge {index}"));
         var model = new BpeModel(vocabulary, [.. merges], new BpeOptions(), mergesPath);

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using DispLlm.Modeling;
 
 namespace DispLlm.Tool;
 
@@ -10,7 +11,8 @@ internal static class Spelling
     /// <param name="candidates">The names that there are.</param>
     public static string Suggest(string name, IEnumerable<string> candidates)
     {
-        string? closest = candidates.Where(candidate => IsClose(name, candidate)).MinBy(candidate => Distance(name, candidate));
+        string? closest = candidates.Where(candidate => IsClose(name, candidate))
+            .MinBy(candidate => (EditDistance.Between(name, candidate), !name.StartsWith(candidate, StringComparison.OrdinalIgnoreCase)));
         return closest is null ? string.Empty : $" Did you mean '{closest}'?";
     }
 
@@ -26,27 +28,6 @@ internal static class Spelling
     public static bool LooksLikeOption(string word) => word.Length > 1 && word[0] == '-' && (word[1] == '-' || char.IsAsciiLetter(word[1]));
 
     private static bool IsClose(string name, string candidate) =>
-        Distance(name, candidate) <= (candidate.Length + 1) / 4
+        EditDistance.Between(name, candidate) <= (candidate.Length + 1) / 4
         || (name.Length > 3 && candidate.StartsWith(name, StringComparison.OrdinalIgnoreCase));
-
-    /// <summary>Characters to insert, remove, replace, or swap with their neighbour, regardless of case.</summary>
-    private static int Distance(string a, string b)
-    {
-        (a, b) = (a.ToUpperInvariant(), b.ToUpperInvariant());
-        var distance = new int[a.Length + 1, b.Length + 1];
-        for (int i = 0; i <= a.Length; i++)
-        {
-            for (int j = 0; j <= b.Length; j++)
-            {
-                distance[i, j] = i == 0 || j == 0 ? i + j : Math.Min(
-                    Math.Min(distance[i - 1, j], distance[i, j - 1]) + 1, distance[i - 1, j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1));
-                if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                {
-                    distance[i, j] = Math.Min(distance[i, j], distance[i - 2, j - 2] + 1);
-                }
-            }
-        }
-
-        return distance[a.Length, b.Length];
-    }
 }

@@ -44,21 +44,6 @@ internal static class NearestFamily
     }
 
     /// <summary>1 minus the edit distance of two names as a share of the longer one.</summary>
-    private static double Likeness(string name, string other)
-    {
-        int[] row = [.. Enumerable.Range(0, other.Length + 1)];
-        for (int i = 1; i <= name.Length; i++)
-        {
-            int diagonal = row[0];
-            row[0] = i;
-            for (int j = 1; j <= other.Length; j++)
-            {
-                int above = row[j];
-                row[j] = Math.Min(Math.Min(above, row[j - 1]) + 1, diagonal + (name[i - 1] == other[j - 1] ? 0 : 1));
-                diagonal = above;
-            }
-        }
-
-        return 1 - ((double)row[^1] / Math.Max(1, Math.Max(name.Length, other.Length)));
-    }
+    private static double Likeness(string name, string other) =>
+        1 - ((double)EditDistance.Between(name, other) / Math.Max(1, Math.Max(name.Length, other.Length)));
 }

@@ -1,18 +1,15 @@
 namespace DispLlm.Modeling;
 
 /// <summary>How a model is built, in the words of docs/families.md. Thread-safe.</summary>
-public static class SpecDescription
+internal static class SpecDescription
 {
     /// <summary>Everything in one line.</summary>
-    /// <param name="spec">The spec.</param>
     public static string Describe(DecoderSpec spec) =>
         string.Join("; ", Norms(spec), Positions(spec), AttentionParts(spec), Mlp(spec), Residual(spec));
 
     /// <summary>The kind and the places of its norms.</summary>
-    /// <param name="spec">The spec.</param>
     public static string Norms(DecoderSpec spec)
     {
-        ArgumentNullException.ThrowIfNull(spec);
         string kind = spec.Norm == NormKind.RmsNorm ? "RMS norm" : spec.NormBias ? "layer norm" : "layer norm without bias";
         string place = spec.NormPlacement switch
         {
@@ -25,10 +22,8 @@ public static class SpecDescription
     }
 
     /// <summary>How it knows positions.</summary>
-    /// <param name="spec">The spec.</param>
     public static string Positions(DecoderSpec spec)
     {
-        ArgumentNullException.ThrowIfNull(spec);
         if (spec.LearnedPositions is not null)
         {
             return "learned table";
@@ -42,10 +37,8 @@ public static class SpecDescription
     }
 
     /// <summary>What is special about its attention.</summary>
-    /// <param name="spec">The spec.</param>
     public static string AttentionParts(DecoderSpec spec)
     {
-        ArgumentNullException.ThrowIfNull(spec);
         int windows = Attentions(spec).Count(attention => attention.SlidingWindow is not null);
         var parts = new List<string>();
         parts.AddRange(windows == 0 ? [] : [windows == spec.NumLayers ? "sliding window" : "sliding window in some blocks"]);
@@ -56,10 +49,8 @@ public static class SpecDescription
     }
 
     /// <summary>The form of its MLP.</summary>
-    /// <param name="spec">The spec.</param>
     public static string Mlp(DecoderSpec spec)
     {
-        ArgumentNullException.ThrowIfNull(spec);
         string activation = spec.Activation switch
         {
             Activation.GeluTanh => "GELU (tanh)",
@@ -71,17 +62,12 @@ public static class SpecDescription
     }
 
     /// <summary>How its sublayers follow each other.</summary>
-    /// <param name="spec">The spec.</param>
-    public static string Residual(DecoderSpec spec)
+    public static string Residual(DecoderSpec spec) => spec.Residual switch
     {
-        ArgumentNullException.ThrowIfNull(spec);
-        return spec.Residual switch
-        {
-            ResidualLayout.Parallel => "parallel",
-            ResidualLayout.ParallelSharedNorm => "parallel, shared norm",
-            _ => "sequential",
-        };
-    }
+        ResidualLayout.Parallel => "parallel",
+        ResidualLayout.ParallelSharedNorm => "parallel, shared norm",
+        _ => "sequential",
+    };
 
     private static IEnumerable<LayerAttention> Attentions(DecoderSpec spec) =>
         Enumerable.Range(0, spec.NumLayers).Select(spec.GetAttention);

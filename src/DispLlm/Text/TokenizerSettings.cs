@@ -9,6 +9,9 @@ namespace DispLlm;
 /// </summary>
 internal sealed class TokenizerSettings
 {
+    // Tokenizers of transformers that follow add_bos_token and add_eos_token whatever their tokenizer.json adds.
+    private static readonly string[] s_followingClasses = ["LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"];
+
     // Names of special tokens by key; null where a file says that there is none.
     private readonly Dictionary<string, string?> _names = [];
     private readonly Dictionary<string, int[]> _ids = [];
@@ -16,6 +19,8 @@ internal sealed class TokenizerSettings
 
     // Special tokens by name, still without an id, and whether the files describe how they are found in a text.
     private readonly Dictionary<string, (AddedToken Token, bool IsDescribed)> _special = [];
+
+    private string? _className;
 
     private TokenizerSettings()
     {
@@ -51,9 +56,10 @@ internal sealed class TokenizerSettings
         With("added_tokens.json", settings.ReadAddedTokens);
         With("generation_config.json", settings.ReadIds);
         With("config.json", settings.ReadIds);
-        if (File.Exists(Path.Combine(folder, "tokenizer.json")) && !File.Exists(Path.Combine(folder, "tokenizer.model")))
+        if (settings._className is { } name && File.Exists(Path.Combine(folder, "tokenizer.json"))
+            && !s_followingClasses.Contains(name.EndsWith("Fast", StringComparison.Ordinal) ? name[..^4] : name))
         {
-            // Its post-processor says what is added; transformers then ignores the keys.
+            // The file's post-processor says what is added; transformers then ignores the keys.
             (settings.AddsBeginOfText, settings.AddsEndOfText) = (null, null);
         }
 
@@ -107,6 +113,7 @@ internal sealed class TokenizerSettings
         AddsBeginOfText = JsonFiles.Optional(root, "add_bos_token") is { } begins ? JsonFiles.Boolean(begins, path, "add_bos_token") : null;
         AddsEndOfText = JsonFiles.Optional(root, "add_eos_token") is { } ends ? JsonFiles.Boolean(ends, path, "add_eos_token") : null;
         AddsPrefixSpace = JsonFiles.Boolean(root, "add_prefix_space", false, path);
+        _className = JsonFiles.Optional(root, "tokenizer_class") is { ValueKind: JsonValueKind.String } name ? name.GetString() : null;
         IsLegacy = JsonFiles.Boolean(root, "legacy", true, path);
         if (JsonFiles.Optional(root, "added_tokens_decoder") is not { ValueKind: JsonValueKind.Object } decoder)
         {

@@ -14,7 +14,7 @@ public sealed class HuggingFaceComparisonTests
 
     public static TheoryData<string> Folders =>
     [
-        .. Kinds.Select(kind => $"tokenizers/kinds/{kind}"), 
+        .. Kinds.Select(kind => $"tokenizers/kinds/{kind}"),
         "tokenizers/phi", "models/small-opt", "models/small-phi", "models/SmolLM2-135M-Instruct",
     ];
 

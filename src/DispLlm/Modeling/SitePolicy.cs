@@ -148,7 +148,7 @@ internal sealed class PrunedPolicy(BlockIndices indices, NormOrder order) : Unga
 {
     public override Tensor SelectInput(SelectionSite site, Tensor hidden, NormLayer? norm)
     {
-        Tensor index = site == SelectionSite.AttentionInput ? indices.AttentionInput : indices.MlpInput;
+        Tensor index = indices[site];
         return norm switch
         {
             null => hidden.index_select(-1, index),
@@ -160,16 +160,24 @@ internal sealed class PrunedPolicy(BlockIndices indices, NormOrder order) : Unga
     public override Tensor AddResidual(SelectionSite site, Tensor residual, Tensor output)
     {
         bool inPlace = site == SelectionSite.MlpOutput && !RowKernels.AnyHasGradient([residual, output]);
-        Tensor index = site == SelectionSite.MlpOutput ? indices.MlpOutput : indices.AttentionOutput;
+        Tensor index = indices[site];
         return RowKernels.WithoutGradient(residual, output) is { } kernels ? kernels.IndexAdd(residual, index, output, inPlace)
             : inPlace ? residual.IndexAddInPlace(-1, index, output)
             : residual.IndexAdd(-1, index, output);
     }
 }
 
-/// <summary>The kept indices of a pruned block as int64 tensors on the block's device.</summary>
-internal sealed record BlockIndices(Tensor AttentionInput, Tensor AttentionOutput, Tensor MlpInput, Tensor MlpOutput) : IDisposable
+/// <summary>The kept indices of a pruned block as int64 tensors on the block's device, for the sites on the residual stream.</summary>
+internal sealed class BlockIndices : IDisposable
 {
+    private readonly SiteMap<Tensor?> _indices;
+
+    private BlockIndices(SiteMap<Tensor?> indices) => _indices = indices;
+
+    /// <summary>The kept indices of a site.</summary>
+    public Tensor this[SelectionSite site] => _indices[site]
+        ?? throw new ArgumentOutOfRangeException(nameof(site), site, "The weights on both sides of this site are pruned.");
+
     public static BlockIndices From(BlockSelection selection, Device device)
     {
         Tensor Index(IReadOnlyList<int> list)
@@ -178,15 +186,14 @@ internal sealed record BlockIndices(Tensor AttentionInput, Tensor AttentionOutpu
             return host.to(device, copy: true).DetachFromDisposeScope();
         }
 
-        return new BlockIndices(
-            Index(selection.AttentionInput), Index(selection.AttentionOutput), Index(selection.MlpInput), Index(selection.MlpOutput));
+        return new BlockIndices(SiteMap.Create(site => site.Descriptor().IsOnStream ? Index(selection[site]) : null));
     }
 
     public void Dispose()
     {
-        AttentionInput.Dispose();
-        AttentionOutput.Dispose();
-        MlpInput.Dispose();
-        MlpOutput.Dispose();
+        foreach (var site in SelectionSites.All)
+        {
+            _indices[site]?.Dispose();
+        }
     }
 }

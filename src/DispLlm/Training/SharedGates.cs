@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// Regular structural pruning, for comparison (DISP-LLM, Fig. 1): one vector of gates for S1, S2, S3 and S5 of all blocks, and one for each
-/// block's S4. That short vector is learned and expanded over all gates of the model.
+/// Regular structural pruning, for comparison (DISP-LLM, Fig. 1): one vector of gates for all sites on the residual stream, and one for each
+/// other site of each block. That short vector is learned and expanded over all gates of the model.
 /// </summary>
 internal sealed class SharedGates : IDisposable
 {
@@ -13,27 +13,29 @@ internal sealed class SharedGates : IDisposable
 
     public SharedGates(GateLayout layout, Device device)
     {
-        int stream = layout[0, SelectionSite.AttentionInput].Size;
-        var hidden = layout.Sites.Where(site => site.Site == SelectionSite.MlpHidden).ToArray();
-        Sizes = [stream, .. hidden.Select(site => site.Size)];
+        int stream = layout.Sites.First(IsOnStream).Size;
+        GateRange[] own = [.. layout.Sites.Where(site => !IsOnStream(site))];
+        Sizes = [stream, .. own.Select(site => site.Size)];
         Count = Sizes.Sum();
 
         long[] place = new long[layout.Count];
+        int next = stream;
         foreach (var site in layout.Sites)
         {
-            int first = site.Site == SelectionSite.MlpHidden
-                ? stream + hidden.Where(other => other.Block < site.Block).Sum(other => other.Size) : 0;
+            int first = IsOnStream(site) ? 0 : next;
             for (int i = 0; i < site.Size; i++)
             {
                 place[site.Offset + i] = first + i;
             }
+
+            next += IsOnStream(site) ? 0 : site.Size;
         }
 
         using var scope = NewDisposeScope();
         _place = tensor(place, ScalarType.Int64).to(device, copy: true).DetachFromDisposeScope();
     }
 
-    /// <summary>The residual stream's size, then each block's hidden size.</summary>
+    /// <summary>The residual stream's size, then the size of each site that has gates of its own.</summary>
     public IReadOnlyList<int> Sizes { get; }
 
     /// <summary>Number of shared gates.</summary>
@@ -51,4 +53,6 @@ internal sealed class SharedGates : IDisposable
     }
 
     public void Dispose() => _place.Dispose();
+
+    private static bool IsOnStream(GateRange site) => site.Site.Descriptor().IsOnStream;
 }

@@ -60,7 +60,11 @@ internal sealed class BpeModel : ITextModel
         Merge(symbols, ids);
     }
 
-    private static ulong Pair(int left, int right) => ((ulong)left << 32) | (uint)right;
+    /// <summary>
+    /// A number for each pair. The hash code of a number of 64 bits is one half of it against the other, the same for all pairs of equals;
+    /// a product with an odd number is as unambiguous, and mixes the halves.
+    /// </summary>
+    private static ulong Pair(int left, int right) => (((ulong)left << 32) | (uint)right) * 0x9E3779B97F4A7C15;
 
     /// <summary>The ids of the characters of a word. An unknown one is its bytes, where the vocabulary has them.</summary>
     private void AddCharacters(string word, List<int> symbols)
@@ -146,6 +150,7 @@ internal sealed class BpeModel : ITextModel
             ranks[i] = Propose(i, i + 1);
         }
 
+        queue.Begin();
         while (queue.TryTake(out int rank, out int left))
         {
             // One of the two may have been merged with another one since.

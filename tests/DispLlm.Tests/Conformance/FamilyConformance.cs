@@ -313,6 +313,35 @@ public abstract class FamilyConformance<T>
             Tolerance, model.HiddenStates(tokens).cpu(), model.HiddenStates(tokens, new SequenceLayout(positions, mask)), name);
     });
 
+    /// <summary>Loading, a forward pass, gradients and decoding with a cache leave no tensor, whatever a family stores and computes.</summary>
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public void No_tensor_is_left_over(string name)
+    {
+        using var fixture = new Fixture(name);
+        using var tokens = fixture.Expected("input_ids");
+        void Use()
+        {
+            using var model = PrunableModel.Load(fixture.Folder, TestBackend.New(), Options);
+            using var open = ones(model.GateLayout.Count);
+            using (ComputeGradients(model, open, NormOrder.NormThenSelect, tokens))
+            {
+            }
+
+            using var cache = model.CreateKeyValueCache([0, 2]);
+            for (int read = 0, piece = 9; read + piece <= tokens.shape[1]; read += piece, piece = 1)
+            {
+                using var next = tokens.narrow(1, read, piece);
+                using var logits = model.NextTokenLogits(next, cache);
+            }
+        }
+
+        Use();
+        long before = LiveTensors.Before();
+        Use();
+        Assert.Equal(before, LiveTensors.Before());
+    }
+
     /// <summary>Every measured strategy, and reconstruction, run on every family; what they save is what they promise.</summary>
     [Theory]
     [MemberData(nameof(Fixtures))]

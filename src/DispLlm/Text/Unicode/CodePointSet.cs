@@ -53,6 +53,33 @@ internal sealed class CodePointSet
         return new CodePointSet(bounds.Count % 2 == 1 ? [.. bounds, End] : [.. bounds]);
     }
 
+    /// <summary>The sets of all code points of each class, in one pass.</summary>
+    /// <param name="count">Number of classes.</param>
+    /// <param name="classify">The class of a code point, from 0.</param>
+    public static CodePointSet[] Partition(int count, Func<int, int> classify)
+    {
+        var bounds = new List<int>[count];
+        for (int i = 0; i < count; i++)
+        {
+            bounds[i] = [];
+        }
+
+        int current = classify(0);
+        bounds[current].Add(0);
+        for (int point = 1; point < End; point++)
+        {
+            int next = classify(point);
+            if (next != current)
+            {
+                bounds[current].Add(point);
+                bounds[current = next].Add(point);
+            }
+        }
+
+        bounds[current].Add(End);
+        return Array.ConvertAll(bounds, list => new CodePointSet([.. list]));
+    }
+
     /// <summary>Reads ranges in hexadecimal numbers: <c>41-5A 5F</c>, ascending.</summary>
     public static CodePointSet Parse(ReadOnlySpan<char> ranges)
     {

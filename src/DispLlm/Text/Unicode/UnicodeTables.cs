@@ -64,6 +64,9 @@ internal static class UnicodeTables
     private static readonly Lazy<Dictionary<string, string>> s_file = new(() => Lines("Properties.txt")
         .Select(line => line.Split(": ")).ToDictionary(parts => Normalize(parts[0]), parts => parts[1]));
 
+    private static readonly Lazy<CodePointSet[]> s_byCategory = new(
+        () => CodePointSet.Partition(s_categories.Length, point => (int)CharUnicodeInfo.GetUnicodeCategory(point)));
+
     private static readonly ConcurrentDictionary<string, CodePointSet?> s_properties = new();
     private static readonly ConcurrentDictionary<string, CodePointSet?> s_brackets = new();
 
@@ -106,7 +109,7 @@ internal static class UnicodeTables
             || (name.Length == 1 && s_categories[i][0] == name[0]) || (name == "lc" && i < 3))];
         if (categories.Length > 0)
         {
-            return CodePointSet.FromPredicate(point => categories.Contains((int)CharUnicodeInfo.GetUnicodeCategory(point)));
+            return categories.Select(i => s_byCategory.Value[i]).Aggregate((union, set) => union.Union(set));
         }
 
         return s_file.Value.TryGetValue(name, out string? ranges) ? CodePointSet.Parse(ranges) : name switch

@@ -35,7 +35,9 @@ internal sealed class FamiliesCommand : ToolCommand
             foreach (var (family, spec) in families)
             {
                 table.AddRow(
-                    new Text(string.Join(", ", family.ModelTypes)), new Text(family.Example.File), new Text(SpecDescription.Describe(spec)));
+                    new Text(string.Join(", ", family.ModelTypes)),
+                    new Text(family.Example.File),
+                    new Text(SpecDescription.Describe(spec)));
             }
 
             console.Write(table);

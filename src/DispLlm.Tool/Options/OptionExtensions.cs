@@ -67,7 +67,9 @@ internal static class OptionExtensions
     {
         if (result.Tokens is [var token] && NumberText.TryParse(token.Value, out double value) && findProblem(value) is { } problem)
         {
-            string hint = value >= 2 && findProblem(value / 100) is null ? $" Did you mean {NumberText.Format(value / 100)}?" : string.Empty;
+            string hint = value >= 2 && findProblem(value / 100) is null
+                ? $" Did you mean {NumberText.Format(value / 100)}?"
+                : string.Empty;
             result.AddError($"'{option.Name} {token.Value}': {problem}{hint}");
         }
     });

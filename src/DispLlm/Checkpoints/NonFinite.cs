@@ -15,8 +15,8 @@ internal static class NonFinite
     /// <param name="weight">Its name.</param>
     public static CheckpointException Error(string file, string weight) => new(
         file, weight,
-        "the weight holds NaN or infinity, from which nothing can be computed. The file is damaged, or its training diverged: fetch it again, "
-            + "or take another checkpoint.");
+        "the weight holds NaN or infinity, from which nothing can be computed. The file is damaged, or its training diverged: fetch it "
+            + "again, or take another checkpoint.");
 
     /// <summary>Whether a piece of a weight holds one.</summary>
     /// <param name="bytes">The piece: whole elements, little-endian.</param>

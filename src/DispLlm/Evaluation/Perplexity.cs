@@ -87,7 +87,8 @@ public sealed record PerplexityResult(double Perplexity, double MeanLoss, long P
 {
     /// <summary>
     /// Bytes of text (UTF-8) that the scored tokens stand for: not those of the first token of a window, nor of a rest that is left out.
-    /// A character that several tokens share counts for the last. Null where tokens were given without their text, or the model has no tokenizer.
+    /// A character that several tokens share counts for the last. Null where tokens were given without their text, or the model has no
+    /// tokenizer.
     /// </summary>
     public long? ScoredBytes { get; init; }
 

@@ -27,7 +27,7 @@ internal static class Vocabularies
     public static bool AreSame(TextTokenizer a, TextTokenizer b)
     {
         var (left, right) = (a.Codec, b.Codec);
-        return ReferenceEquals(left, right)
-            || Enumerable.Range(0, Math.Max(left.VocabularySize, right.VocabularySize)).All(id => left.FindToken(id) == right.FindToken(id));
+        int size = Math.Max(left.VocabularySize, right.VocabularySize);
+        return ReferenceEquals(left, right) || Enumerable.Range(0, size).All(id => left.FindToken(id) == right.FindToken(id));
     }
 }

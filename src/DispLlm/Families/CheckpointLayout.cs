@@ -41,7 +41,8 @@ internal sealed class CheckpointLayout(DecoderSpec spec, IModelFamily family)
         first == next || s_together.Any(roles => roles.Contains(first) && roles.Contains(next));
 
     private IEnumerable<CheckpointTensor> Group(List<ParameterDescriptor> stage) => stage
-        .GroupBy(parameter => ParameterCatalog.TensorName(parameter.Role, parameter.Block, parameter.IsBias, family), StringComparer.Ordinal)
+        .GroupBy(
+            parameter => ParameterCatalog.TensorName(parameter.Role, parameter.Block, parameter.IsBias, family), StringComparer.Ordinal)
         .SelectMany(group => group.Key.Contains(Head, StringComparison.Ordinal)
             ? PerHead(group.Key, group.Single())
             : s_together.Any(roles => roles.SequenceEqual(group.Select(parameter => parameter.Role)))

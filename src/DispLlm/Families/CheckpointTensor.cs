@@ -5,7 +5,9 @@ namespace DispLlm.Modeling;
 /// <summary>The rows of one parameter within a tensor of a checkpoint.</summary>
 /// <param name="Parameter">The parameter.</param>
 /// <param name="FirstRow">The first of its rows that the tensor holds: not 0 where each head has a tensor of its own.</param>
-/// <param name="Rows">The tensor's row for each of these rows, in their order; null where the tensor holds them and no others, in order.</param>
+/// <param name="Rows">
+/// The tensor's row for each of these rows, in their order; null where the tensor holds them and no others, in order.
+/// </param>
 internal sealed record TensorPart(ParameterDescriptor Parameter, int FirstRow, int[]? Rows);
 
 /// <summary>
@@ -51,10 +53,10 @@ internal sealed record CheckpointTensor(string Name, IReadOnlyList<long> Shape, 
             return IsTransposed ? parameter(single.Parameter).t().contiguous() : parameter(single.Parameter);
         }
 
-        Tensor[] values = [.. Parts.Select(part => parameter(part.Parameter))];
+        Tensor all = cat([.. Parts.Select(part => parameter(part.Parameter))]);
         long[] order = [.. Parts.SelectMany(part => part.Rows!).Select(row => (long)row)];
-        Tensor joined = empty_like(cat(values));
-        joined.index_copy_(0, tensor(order, ScalarType.Int64), cat(values));
+        Tensor joined = empty_like(all);
+        joined.index_copy_(0, tensor(order, ScalarType.Int64), all);
         return IsTransposed ? joined.t().contiguous() : joined;
     }
 

@@ -37,8 +37,7 @@ public class CohereFamily : HuggingFaceDecoderFamily
     public override DecoderSpec ReadSpec(ModelConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
-        bool attentionBias = config.GetBool("attention_bias", false);
-        var spec = ReadDecoder(config, s_keys);
+        var spec = WithAttentionBias(ReadDecoder(config, s_keys), config);
         return spec with
         {
             Norm = NormKind.LayerNorm,
@@ -47,8 +46,6 @@ public class CohereFamily : HuggingFaceDecoderFamily
             Rotary = spec.Rotary! with { Interleaved = true },
             QueryKeyNorm = config.GetBool("use_qk_norm", false) ? QueryKeyNorm.PerHead : QueryKeyNorm.None,
             LogitScale = config.GetPositiveDouble("logit_scale", 0.0625),
-            QueryKeyValueBias = attentionBias,
-            AttentionOutputBias = attentionBias,
         };
     }
 }

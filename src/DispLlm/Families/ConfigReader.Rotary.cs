@@ -24,7 +24,8 @@ public static partial class ConfigReader
         {
             // Transformers 5 misreads one section for all kinds of layers.
             parameters = parameters.TryGetSection(layerType)
-                ?? throw config.Unsupported("rope_parameters", $"this family has one section for each kind of layer, '{layerType}' among them");
+                ?? throw config.Unsupported(
+                    "rope_parameters", $"this family has one section for each kind of layer, '{layerType}' among them");
         }
 
         var scaling = parameters ?? config.TryGetSection("rope_scaling");

@@ -17,8 +17,8 @@ public static partial class ConfigReader
     };
 
     /// <summary>
-    /// Reads how attention is split into heads: <c>num_attention_heads</c>, <c>num_key_value_heads</c> and <c>head_dim</c>, or the keys that
-    /// a family has for them. A <c>null</c> for the key-value heads means as many as there are query heads, in every family.
+    /// Reads how attention is split into heads: <c>num_attention_heads</c>, <c>num_key_value_heads</c> and <c>head_dim</c>, or the keys
+    /// that a family has for them. A <c>null</c> for the key-value heads means as many as there are query heads, in every family.
     /// </summary>
     /// <param name="config">The configuration.</param>
     /// <param name="keys">The family's keys and defaults.</param>

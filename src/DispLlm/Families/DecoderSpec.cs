@@ -159,8 +159,8 @@ public sealed record DecoderSpec
 
         foreach (var (factor, name) in new[]
         {
-            (NormEpsilon, nameof(NormEpsilon)), (AttentionScale ?? 1, nameof(AttentionScale)), (AttentionSoftcap ?? 1, nameof(AttentionSoftcap)),
-            (EmbeddingScale, nameof(EmbeddingScale)), (ResidualScale, nameof(ResidualScale)), (LogitScale, nameof(LogitScale)),
+            (NormEpsilon, nameof(NormEpsilon)), (AttentionScale ?? 1, nameof(AttentionScale)),
+            (AttentionSoftcap ?? 1, nameof(AttentionSoftcap)), (EmbeddingScale, nameof(EmbeddingScale)), (ResidualScale, nameof(ResidualScale)), (LogitScale, nameof(LogitScale)),
             (LogitSoftcap ?? 1, nameof(LogitSoftcap)),
         })
         {
@@ -242,7 +242,7 @@ public sealed record DecoderSpec
 
         string head = ParameterCatalog.TensorName(WeightRole.Head, -1, isBias: false, family);
         string embedding = ParameterCatalog.TensorName(WeightRole.TokenEmbedding, -1, isBias: false, family);
-        return folder.HoldsAnother(head, ParameterCatalog.NameIn(folder, embedding, family)) ? spec with { TieWordEmbeddings = false } : spec;
+        return spec with { TieWordEmbeddings = !folder.HoldsAnother(head, ParameterCatalog.NameIn(folder, embedding, family)) };
     }
 
     private void Validate(LayerAttention attention)

@@ -51,15 +51,12 @@ public class Gemma2Family : HuggingFaceDecoderFamily
     /// <summary>What Gemma 2 and 3 have alike.</summary>
     internal static DecoderSpec ReadNorms(ModelConfig config, DecoderConfigKeys keys)
     {
-        bool bias = config.GetBool("attention_bias", false);
-        return ReadDecoder(config, keys) with
+        return WithAttentionBias(ReadDecoder(config, keys), config) with
         {
             NormPlacement = NormPlacement.PreAndOutputNorm,
             NormWeightOffset = 1,
             EmbeddingScale = Math.Sqrt(config.GetPositiveInt("hidden_size")),
             AttentionScale = 1 / Math.Sqrt(config.GetPositiveDouble("query_pre_attn_scalar", 256)),
-            QueryKeyValueBias = bias,
-            AttentionOutputBias = bias,
         };
     }
 }

@@ -34,13 +34,10 @@ public class GemmaFamily : HuggingFaceDecoderFamily
     public override DecoderSpec ReadSpec(ModelConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
-        bool bias = config.GetBool("attention_bias", false);
-        var spec = ReadDecoder(config, s_keys) with
+        var spec = WithAttentionBias(ReadDecoder(config, s_keys), config) with
         {
             NormWeightOffset = 1,
             EmbeddingScale = Math.Sqrt(config.GetPositiveInt("hidden_size")),
-            QueryKeyValueBias = bias,
-            AttentionOutputBias = bias,
         };
 
         // Published configurations say "gelu" and mean its approximation.

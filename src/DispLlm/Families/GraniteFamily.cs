@@ -27,15 +27,12 @@ public class GraniteFamily : HuggingFaceDecoderFamily
     public override DecoderSpec ReadSpec(ModelConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
-        bool attentionBias = config.GetBool("attention_bias", false);
-        return ReadDecoder(config, s_keys) with
+        return WithAttentionBias(ReadDecoder(config, s_keys), config) with
         {
             EmbeddingScale = config.GetPositiveDouble("embedding_multiplier", 1),
             ResidualScale = config.GetPositiveDouble("residual_multiplier", 1),
             AttentionScale = config.GetPositiveDouble("attention_multiplier", 1),
             LogitScale = 1 / config.GetPositiveDouble("logits_scaling", 1),
-            QueryKeyValueBias = attentionBias,
-            AttentionOutputBias = attentionBias,
             MlpBias = config.GetBool("mlp_bias", false),
         };
     }

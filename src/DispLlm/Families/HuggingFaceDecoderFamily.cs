@@ -79,7 +79,8 @@ public abstract class HuggingFaceDecoderFamily : IModelFamily
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(keys);
         var (heads, keyValueHeads, headDim) = ConfigReader.ReadHeads(config, keys);
-        int hidden = config.GetPositiveInt(keys.HiddenSize), maxPositions = config.GetPositiveInt(keys.MaxPositions, keys.DefaultMaxPositions);
+        int hidden = config.GetPositiveInt(keys.HiddenSize);
+        int maxPositions = config.GetPositiveInt(keys.MaxPositions, keys.DefaultMaxPositions);
         var rotary = keys.RotaryTheta.Length == 0 ? null
             : ConfigReader.ReadRotary(config, headDim, keys, keys.RotaryByLayerType ? "full_attention" : null);
         return new DecoderSpec
@@ -122,12 +123,25 @@ public abstract class HuggingFaceDecoderFamily : IModelFamily
         return changed;
     }
 
+    /// <summary>A spec with biases on queries, keys, values and the attention output, where <c>attention_bias</c> is true.</summary>
+    /// <param name="spec">The spec.</param>
+    /// <param name="config">The configuration.</param>
+    protected static DecoderSpec WithAttentionBias(DecoderSpec spec, ModelConfig config)
+    {
+        ArgumentNullException.ThrowIfNull(spec);
+        ArgumentNullException.ThrowIfNull(config);
+        bool bias = config.GetBool("attention_bias", false);
+        return spec with { QueryKeyValueBias = bias, AttentionOutputBias = bias };
+    }
+
     /// <summary>A spec whose blocks differ in their attention: some over a sliding window.</summary>
     /// <param name="spec">The spec.</param>
     /// <param name="config">The configuration, for <c>sliding_window</c> and <c>layer_types</c>.</param>
     /// <param name="defaultWindow">The window where its key is absent; null if the key is required.</param>
     /// <param name="slides">Whether a block slides where <c>layer_types</c> is absent.</param>
-    /// <param name="readSlidingRotary">Reads the rotary embedding of blocks that slide, where there are any; null for that of the spec.</param>
+    /// <param name="readSlidingRotary">
+    /// Reads the rotary embedding of blocks that slide, where there are any; null for that of the spec.
+    /// </param>
     protected static DecoderSpec WithSlidingLayers(
         DecoderSpec spec, ModelConfig config, int? defaultWindow, Func<int, bool> slides, Func<RotarySpec>? readSlidingRotary)
     {

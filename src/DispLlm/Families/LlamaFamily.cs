@@ -26,11 +26,8 @@ public class LlamaFamily : HuggingFaceDecoderFamily
     public override DecoderSpec ReadSpec(ModelConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
-        bool attentionBias = config.GetBool("attention_bias", false);
-        var spec = ReadDecoder(config, s_keys) with
+        var spec = WithAttentionBias(ReadDecoder(config, s_keys), config) with
         {
-            QueryKeyValueBias = attentionBias,
-            AttentionOutputBias = attentionBias,
             MlpBias = config.GetBool("mlp_bias", false),
         };
         return spec.Rotary!.Dimensions == spec.HeadDim

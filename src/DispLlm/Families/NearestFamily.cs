@@ -15,7 +15,8 @@ internal static class NearestFamily
         }
 
         var nearest = families
-            .Select(family => (Family: family, Spec: TryRead(config, family), Likeness: family.ModelTypes.Max(known => Likeness(type, known))))
+            .Select(family => (
+                Family: family, Spec: TryRead(config, family), Likeness: family.ModelTypes.Max(known => Likeness(type, known))))
             .Where(candidate => candidate.Spec is not null)
             .OrderByDescending(candidate => candidate.Likeness)
             .ThenBy(candidate => candidate.Family.Name != "llama")
@@ -26,8 +27,8 @@ internal static class NearestFamily
         }
 
         string tensor = ParameterCatalog.TensorName(WeightRole.MlpDown, 0, isBias: false, nearest.Family);
-        return $"the nearest is '{nearest.Family.Name}'. If the model is built alike ({SpecDescription.Describe(nearest.Spec)}; tensors named as "
-            + $"'{tensor}'), derive a family from {nearest.Family.GetType().Name} that claims '{type}', and add it with "
+        return $"the nearest is '{nearest.Family.Name}'. If the model is built alike ({SpecDescription.Describe(nearest.Spec)}; tensors "
+            + $"named as '{tensor}'), derive a family from {nearest.Family.GetType().Name} that claims '{type}', and add it with "
             + $"{nameof(ModelFamilies)}.{nameof(ModelFamilies.Add)} (docs/add-a-family.md)";
     }
 

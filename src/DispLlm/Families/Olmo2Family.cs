@@ -39,13 +39,10 @@ public class Olmo2Family : HuggingFaceDecoderFamily
     /// <summary>What OLMo-2 and OLMo-3 have alike.</summary>
     internal static DecoderSpec ReadNorms(ModelConfig config, DecoderConfigKeys keys)
     {
-        bool bias = config.GetBool("attention_bias", false);
-        return ReadDecoder(config, keys) with
+        return WithAttentionBias(ReadDecoder(config, keys), config) with
         {
             NormPlacement = NormPlacement.OutputNorm,
             QueryKeyNorm = QueryKeyNorm.AllHeads,
-            QueryKeyValueBias = bias,
-            AttentionOutputBias = bias,
         };
     }
 }

@@ -8,8 +8,8 @@ namespace DispLlm.Modeling;
 public sealed record ParameterDescriptor(WeightRole Role, int Block, bool IsBias, IReadOnlyList<long> Shape);
 
 /// <summary>
-/// Lists every parameter of a spec with its dense shape, and every tensor in which a checkpoint holds them. Reading, counting and cutting go
-/// by this one list. Thread-safe.
+/// Lists every parameter of a spec with its dense shape, and every tensor in which a checkpoint holds them. Reading, counting and cutting
+/// go by this one list. Thread-safe.
 /// </summary>
 public static class ParameterCatalog
 {

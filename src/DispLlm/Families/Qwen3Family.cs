@@ -34,12 +34,9 @@ public class Qwen3Family : HuggingFaceDecoderFamily
     public override DecoderSpec ReadSpec(ModelConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
-        bool bias = config.GetBool("attention_bias", false);
-        var spec = ReadDecoder(config, s_keys) with
+        var spec = WithAttentionBias(ReadDecoder(config, s_keys), config) with
         {
             QueryKeyNorm = QueryKeyNorm.SharedByHeads,
-            QueryKeyValueBias = bias,
-            AttentionOutputBias = bias,
         };
         return Qwen2Family.ReadWindow(spec, config);
     }

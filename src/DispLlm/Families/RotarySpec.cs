@@ -76,7 +76,8 @@ public abstract record RotaryScaling
     /// <param name="OriginalMaxPositions">Context length before the extension, in tokens.</param>
     /// <param name="CosineFactor">The factor of cosine and sine, at any length.</param>
     public sealed record LongRope(
-        IReadOnlyList<double> ShortFactors, IReadOnlyList<double> LongFactors, int OriginalMaxPositions, double CosineFactor) : RotaryScaling
+        IReadOnlyList<double> ShortFactors, IReadOnlyList<double> LongFactors, int OriginalMaxPositions, double CosineFactor)
+        : RotaryScaling
     {
         internal override bool DependsOnLength => true;
 

@@ -32,11 +32,8 @@ public class SmolLm3Family : HuggingFaceDecoderFamily
     public override DecoderSpec ReadSpec(ModelConfig config)
     {
         ArgumentNullException.ThrowIfNull(config);
-        bool attentionBias = config.GetBool("attention_bias", false);
-        var spec = ReadDecoder(config, s_keys) with
+        var spec = WithAttentionBias(ReadDecoder(config, s_keys), config) with
         {
-            QueryKeyValueBias = attentionBias,
-            AttentionOutputBias = attentionBias,
             MlpBias = config.GetBool("mlp_bias", false),
         };
         var rotates = ReadRotaryLayers(config, spec.NumLayers);

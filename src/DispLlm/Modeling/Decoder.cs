@@ -54,7 +54,8 @@ internal sealed class Decoder : IDisposable
         _changingAngles = Array.Find(attentions, attention => attention.Rotary?.Scaling.DependsOnLength == true)?.Rotary!.Scaling;
 
         // Attention over a part of the cache, with a cap or with angles that change takes separate operators.
-        bool isPlain = spec.AttentionSoftcap is null && _changingAngles is null && attentions.All(attention => attention.SlidingWindow is null);
+        bool isPlain = spec.AttentionSoftcap is null && _changingAngles is null
+            && attentions.All(attention => attention.SlidingWindow is null);
         _decodePath = isPlain ? DecodePath.TryCreate(backend.Device) : null;
     }
 

@@ -105,15 +105,14 @@ public sealed class KeyValueCache : IDisposable, IKeyValueMemory
     /// <returns>The tokens to read: these, or all.</returns>
     internal Tensor Remember(Tensor tokens, Func<long, long> regime)
     {
-        Tensor all = Length == 0 ? tokens : cat([_tokens!.narrow(1, 0, Length), tokens], 1);
-        Tensor kept = all.clone().DetachFromDisposeScope();
+        Tensor all = (Length == 0 ? tokens.clone() : cat([_tokens!.narrow(1, 0, Length), tokens], 1)).DetachFromDisposeScope();
         _tokens?.Dispose();
-        _tokens = kept;
+        _tokens = all;
         long length = all.size(1) - (_padding?.Min() ?? 0);
         bool isStale = Length > 0 && regime(length) != regime(_readLength);
         _readLength = length;
         Length = isStale ? 0 : Length;
-        return isStale ? kept : tokens;
+        return isStale ? all : tokens;
     }
 
     /// <summary>Adds a block's <c>[batch, heads, new, head_dim]</c>, and returns all that are held: views, valid until the next

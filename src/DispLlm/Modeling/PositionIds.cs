@@ -9,12 +9,12 @@ internal sealed class PositionIds : IDisposable
     private readonly PerDevice _ids;
     private readonly Dictionary<RotaryEmbedding, (Tensor Cosine, Tensor Sine)> _rotary = [];
 
-    private readonly Lazy<long> _length;
+    private readonly Func<long> _length;
 
     private PositionIds(Func<Tensor> create, Func<long> length)
     {
         _ids = new PerDevice(create);
-        _length = new Lazy<long>(length);
+        _length = length;
     }
 
     /// <summary>Consecutive positions. Padding does not count: the first token after it is at position 0.</summary>
@@ -42,7 +42,7 @@ internal sealed class PositionIds : IDisposable
         {
             // They outlive the dispose scope of the block that asks first.
             using var scope = NewDisposeScope();
-            cosSin = rotary.Compute(On(device), type, rotary.DependsOnLength ? _length.Value : 0);
+            cosSin = rotary.Compute(On(device), type, rotary.DependsOnLength ? _length() : 0);
             cosSin.Cosine.DetachFromDisposeScope();
             cosSin.Sine.DetachFromDisposeScope();
             _rotary.Add(rotary, cosSin);

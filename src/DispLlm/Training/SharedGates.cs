@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace DispLlm.Training;
 
 /// <summary>
-/// Regular structural pruning, for comparison (DISP-LLM, Fig. 1): one vector of gates for all sites on the residual stream, and one for each
-/// other site of each block. That short vector is learned and expanded over all gates of the model.
+/// Regular structural pruning, for comparison (DISP-LLM, Fig. 1): one vector of gates for all sites on the residual stream, and one for
+/// each other site of each block. That short vector is learned and expanded over all gates of the model.
 /// </summary>
 internal sealed class SharedGates : IDisposable
 {

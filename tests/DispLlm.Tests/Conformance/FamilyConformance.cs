@@ -195,7 +195,9 @@ public abstract class FamilyConformance<T>
     [MemberData(nameof(Fixtures))]
     public void Selection_before_norms_is_refused_where_norms_come_last(string name) => Run(name, (fixture, model) =>
     {
-        Assert.Equal(model.Spec.NormPlacement is NormPlacement.PreNorm or NormPlacement.PreAndOutputNorm, Orders(model).Contains(NormOrder.SelectThenNorm));
+        Assert.Equal(
+            model.Spec.NormPlacement is NormPlacement.PreNorm or NormPlacement.PreAndOutputNorm,
+            Orders(model).Contains(NormOrder.SelectThenNorm));
         if (model.Spec.NormPlacement is NormPlacement.PostNorm or NormPlacement.OutputNorm)
         {
             var gates = new Gates(fixture.Gates(model.GateLayout), NormOrder.SelectThenNorm);
@@ -313,7 +315,9 @@ public abstract class FamilyConformance<T>
             Tolerance, model.HiddenStates(tokens).cpu(), model.HiddenStates(tokens, new SequenceLayout(positions, mask)), name);
     });
 
-    /// <summary>Loading, a forward pass, gradients and decoding with a cache leave no tensor, whatever a family stores and computes.</summary>
+    /// <summary>
+    /// Loading, a forward pass, gradients and decoding with a cache leave no tensor, whatever a family stores and computes.
+    /// </summary>
     [Theory]
     [MemberData(nameof(Fixtures))]
     public void No_tensor_is_left_over(string name)
@@ -353,7 +357,8 @@ public abstract class FamilyConformance<T>
         using var random = new RandomSource(3).Stream("text");
         using var text = random.Uniform(500) * model.Spec.VocabularySize;
         var corpus = TokenCorpus.FromTokens([.. text.data<float>().Select(number => (int)number)]);
-        foreach (var strategy in new ISelectionStrategy[] { new MagnitudeSelection(), new ActivationMagnitudeSelection { SequenceLength = 16 } })
+        ISelectionStrategy[] strategies = [new MagnitudeSelection(), new ActivationMagnitudeSelection { SequenceLength = 16 }];
+        foreach (var strategy in strategies)
         {
             var result = await PruningPipeline.For(model).WithPruningRatio(0.4).WithCalibration(corpus).WithStrategy(strategy)
                 .RunAsync(TestContext.Current.CancellationToken);

@@ -34,7 +34,8 @@ public sealed class FamiliesPageTests
         string[] cells =
         [
             string.Join(", ", family.ModelTypes.Select(type => $"`{type}`")), family.Example.File, SpecDescription.Norms(spec),
-            SpecDescription.Positions(spec), SpecDescription.AttentionParts(spec), SpecDescription.Mlp(spec), SpecDescription.Residual(spec),
+            SpecDescription.Positions(spec), SpecDescription.AttentionParts(spec), SpecDescription.Mlp(spec),
+            SpecDescription.Residual(spec),
         ];
         return $"| {string.Join(" | ", cells)} |";
     }

@@ -62,7 +62,8 @@ internal static class TokenizerJson
             }
         }
 
-        var merges = Encoding.UTF8.GetString(JsonFiles.ReadBytes(mergesPath)).TrimStart('\uFEFF').Split('\n').Select(line => line.TrimEnd('\r'))
+        var merges = Encoding.UTF8.GetString(JsonFiles.ReadBytes(mergesPath)).TrimStart('\uFEFF').Split('\n')
+            .Select(line => line.TrimEnd('\r'))
             .Where(line => line.Length > 0 && !IsVersion(line))
             .Select((line, index) => ParseMerge(line, mergesPath, $"merge {index}"));
         var model = new BpeModel(vocabulary, [.. merges], new BpeOptions(), mergesPath);

@@ -48,9 +48,10 @@ internal sealed class Experiment : IDisposable
     }
 
     /// <summary>Runs a strategy, or takes its selection from the cache.</summary>
-    public SelectionOutcome Run(ISelectionStrategy strategy, double keep, long seed, TokenCorpus? text = null)
+    public SelectionOutcome Run(
+        ISelectionStrategy strategy, double keep, long seed, TokenCorpus? text = null, PruningLayout layout = PruningLayout.Paper)
     {
-        if (text is null && _cache?.Find(strategy, keep, seed, Model.GateLayout) is { } before)
+        if (text is null && _cache?.Find(strategy, layout, keep, seed, Model.GateLayout) is { } before)
         {
             return before;
         }
@@ -60,21 +61,23 @@ internal sealed class Experiment : IDisposable
             Model = Model,
             Budget = PruningBudget.FromKeepFraction(keep),
             Calibration = text ?? Text,
+            Layout = layout,
             Seed = seed,
         }).GetAwaiter().GetResult();
         if (text is null)
         {
-            _cache?.Save(strategy, keep, seed, outcome);
+            _cache?.Save(strategy, layout, keep, seed, outcome);
         }
 
         return outcome;
     }
 
     /// <summary>A row of a table: the strategy run with each seed, its perplexities and the seconds per run.</summary>
-    public string Row(string name, ISelectionStrategy strategy, double keep, int seeds, TokenCorpus? text = null)
+    public string Row(string name, ISelectionStrategy strategy, double keep, int seeds, TokenCorpus? text = null,
+        PruningLayout layout = PruningLayout.Paper)
     {
         var clock = Stopwatch.StartNew();
-        var plans = Enumerable.Range(_settings.FirstSeed, seeds).Select(seed => Run(strategy, keep, seed, text).Plan).ToArray();
+        var plans = Enumerable.Range(_settings.FirstSeed, seeds).Select(seed => Run(strategy, keep, seed, text, layout).Plan).ToArray();
         double seconds = clock.Elapsed.TotalSeconds / seeds;
         double[] perplexities = [.. plans.Select(plan => Perplexity(plan))];
         double kept = (double)plans[0].KeptParameters.BlockWeights / new ParameterCounter(Model.Spec).Dense.BlockWeights;

@@ -21,6 +21,8 @@ internal sealed record Settings
           reconstruction  weights reconstructed after the selection, or not
           speed        prefill and decode, pruned against dense in turns
           compute      float32 against bfloat16
+          layouts      what each layout costs, on several texts and tasks
+          layout-speed prefill, decode, cache and parameters of each layout
 
         Options:
           --keep 0.5,0.7        kept fractions of the block weights          (0.5)
@@ -34,6 +36,14 @@ internal sealed record Settings
           --type bfloat16       compute type, or float32                     (bfloat16)
           --only text           rows whose name contains this text           (all)
           --cache folder        cache of selections                          (none)
+
+        Options of the layouts: --calibration and --heldout take several files, separated by commas.
+          --characters 400000   characters of each calibration text          (400000)
+          --samples 20480       tokens of own samples beside them            (20480)
+          --tasks files         zero-shot tasks, such as arc-easy.jsonl      (none)
+          --task-items 200      items of each task                           (200)
+          --contexts 512,4096   tokens before the decoded ones               (512,4096)
+          --rounds 3            measured rounds                              (3)
         """;
 
     public required string Table { get; init; }
@@ -68,6 +78,21 @@ internal sealed record Settings
     /// <summary>The folder in which selections are cached.</summary>
     public string? CacheFolder { get; init; }
 
+    /// <summary>Characters of each calibration text of the layouts.</summary>
+    public int Characters { get; init; } = 400_000;
+
+    /// <summary>Tokens of own samples that the layouts are calibrated on beside them.</summary>
+    public int Samples { get; init; } = 20_480;
+
+    /// <summary>The files of zero-shot tasks.</summary>
+    public string[] Tasks { get; init; } = [];
+
+    public int TaskItems { get; init; } = 200;
+
+    public int[] Contexts { get; init; } = [512, 4096];
+
+    public int Rounds { get; init; } = 3;
+
     public static Settings Parse(string[] args)
     {
         if (args.Length % 2 == 0)
@@ -96,6 +121,12 @@ internal sealed record Settings
             HeldoutWindows = List<int>("--heldout-windows", "40")[0],
             Type = Enum.Parse<torch.ScalarType>(Take("--type", "bfloat16"), ignoreCase: true),
             Only = Take("--only", ""),
+            Characters = List<int>("--characters", "400000")[0],
+            Samples = List<int>("--samples", "20480")[0],
+            Tasks = [.. Take("--tasks", "").Split(',', StringSplitOptions.RemoveEmptyEntries)],
+            TaskItems = List<int>("--task-items", "200")[0],
+            Contexts = List<int>("--contexts", "512,4096"),
+            Rounds = List<int>("--rounds", "3")[0],
             CacheFolder = options.Remove("--cache", out string? cache) ? cache : null,
         };
         return options.Count == 0 ? settings : throw new ArgumentException($"There is no option {options.Keys.First()}.");

@@ -18,6 +18,13 @@ internal sealed class Tables(Settings settings, TextWriter output)
             return;
         }
 
+        if (settings.Table.StartsWith("layout", StringComparison.Ordinal))
+        {
+            using var layouts = new LayoutTables(settings, output);
+            (settings.Table == "layouts" ? (Action)layouts.PrintQuality : layouts.PrintSpeed)();
+            return;
+        }
+
         using var experiment = new Experiment(settings);
         output.WriteLine(experiment.Conditions() + "\n");
         Action<Experiment> table = settings.Table switch
@@ -138,8 +145,7 @@ internal sealed class Tables(Settings settings, TextWriter output)
         {
             Row(experiment, "as it is", Ours(), keep);
             Row(
-                experiment, "one selection for the whole stream (regular structural pruning)",
-                Ours() with { Ablations = new HypernetworkAblations { SharedStream = true } }, keep);
+                experiment, "one selection for the whole stream (regular structural pruning)", Ours(), keep, layout: PruningLayout.Stream);
             Row(
                 experiment, "no hypernetwork (free logits, learning rate 0.2)",
                 Ours(options => options with { LearningRate = 0.2 }) with
@@ -269,11 +275,12 @@ internal sealed class Tables(Settings settings, TextWriter output)
         }
     }
 
-    private void Row(Experiment experiment, string name, ISelectionStrategy strategy, double keep, TokenCorpus? text = null)
+    private void Row(Experiment experiment, string name, ISelectionStrategy strategy, double keep, TokenCorpus? text = null,
+        PruningLayout layout = PruningLayout.Paper)
     {
         if (Wanted(name))
         {
-            output.WriteLine(experiment.Row(name, strategy, keep, settings.Seeds, text));
+            output.WriteLine(experiment.Row(name, strategy, keep, settings.Seeds, text, layout));
             output.Flush();
         }
     }

@@ -52,16 +52,20 @@ internal sealed class BlockPieces : IDisposable
         _rotary = new RotaryEmbedding(spec.Rotary!, model.Backend.Device);
         _stream = Numbers(use.Batch, use.Length, spec.HiddenSize).DetachFromDisposeScope();
         _indices = [.. Enumerable.Range(0, spec.NumLayers).Select(
-            block => model.Plan is null ? null : BlockIndices.From(model.Plan.Blocks[block], model.Backend.Device))];
+            block => model.Plan is null ? null : BlockIndices.From(model.Plan, block, model.Backend.Device))];
         _policies = [.. _indices.Select(
             indices => indices is null ? (UngatedPolicy)new DensePolicy() : new PrunedPolicy(indices, model.Plan!.NormOrder))];
         _cache = model.CreateKeyValueCache();
         if (use.Before > 0)
         {
-            Tensor before = Numbers(use.Batch, spec.NumKeyValueHeads, use.Before, spec.HeadDim);
             for (int block = 0; block < spec.NumLayers; block++)
             {
-                _cache.Append(block, before, before);
+                int heads = model.Plan?.Blocks[block].AttentionGroups.Count ?? spec.NumKeyValueHeads;
+                if (heads > 0)
+                {
+                    Tensor before = Numbers(use.Batch, heads, use.Before, spec.HeadDim);
+                    _cache.Append(block, before, before);
+                }
             }
 
             _cache.Advance(use.Before);

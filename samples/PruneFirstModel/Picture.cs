@@ -9,13 +9,14 @@ internal static class Picture
     private const string Levels = "▁▂▃▄▅▆▇█";
 
     /// <summary>How much each block keeps at each site: one row a site, one bar a block.</summary>
-    public static void Widths(SelectionPlan plan, DecoderSpec spec)
+    public static void Widths(SelectionPlan plan)
     {
         Console.WriteLine("Kept widths, one bar a block, first block left:");
         foreach (var site in SelectionSites.All)
         {
-            int size = site == SelectionSite.MlpHidden ? spec.IntermediateSize : spec.HiddenSize;
-            string bars = string.Concat(plan.Blocks.Select(block => Levels[(int)Math.Ceiling(block[site].Count * 8.0 / size) - 1]));
+            int size = plan.Model.SiteSize(site);
+            string bars = string.Concat(plan.Blocks.Select(block =>
+                Levels[Math.Max(1, (int)Math.Ceiling(block[site].Count * 8.0 / size)) - 1]));
             string widths = string.Join(' ', plan.Blocks.Select(block => block[site].Count));
             Console.WriteLine($"  S{(int)site} {site,-15} {bars}  {widths}  of {size}");
         }

@@ -61,7 +61,7 @@ static async Task RunAsync(Options options, CancellationToken cancellation)
     using var pruned = PrunableModel.Load(options.Out, model.Backend, cancellationToken: cancellation);
 
     Console.WriteLine();
-    Picture.Widths(result.Plan, model.Spec);
+    Picture.Widths(result.Plan);
     Console.WriteLine();
     var perplexity = new PerplexityOptions { WindowLength = window };
     var before = Perplexity.Evaluate(model, evaluation, perplexity, cancellationToken: cancellation);

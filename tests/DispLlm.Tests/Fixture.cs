@@ -33,7 +33,8 @@ public sealed class Fixture : IDisposable
     public Tensor Gates(GateLayout layout)
     {
         using var scope = NewDisposeScope();
-        var parts = layout.Sites.Select(site => Expected($"mask.{site.Block}.{(int)site.Site}").to(ScalarType.Float32)).ToArray();
+        var parts = layout.Sites.Select(site => site.Site == SelectionSite.AttentionGroups
+            ? ones(site.Size) : Expected($"mask.{site.Block}.{(int)site.Site}").to(ScalarType.Float32)).ToArray();
         return cat(parts).MoveToOuterDisposeScope();
     }
 

@@ -19,14 +19,8 @@ public static class TestPlans
         return new SelectionPlan(
             ModelShape.FromSpec(model.Spec),
             [
-                .. Enumerable.Range(0, model.Spec.NumLayers).Select(block => new BlockSelection
-                {
-                    AttentionInput = Kept(block, SelectionSite.AttentionInput),
-                    AttentionOutput = Kept(block, SelectionSite.AttentionOutput),
-                    MlpInput = Kept(block, SelectionSite.MlpInput),
-                    MlpHidden = Kept(block, SelectionSite.MlpHidden),
-                    MlpOutput = Kept(block, SelectionSite.MlpOutput),
-                }),
+                .. Enumerable.Range(0, model.Spec.NumLayers).Select(block =>
+                    new BlockSelection(SiteMap.Create(site => Kept(block, site)))),
             ])
         {
             Family = model.Family.Name,

@@ -48,7 +48,7 @@ public sealed class TableTests(TestFolder folder) : IClassFixture<TestFolder>
         foreach (string[] line in (string[][])[["inspect", "one.json"], ["inspect", "one.json", "two.json"]])
         {
             string drawn = (await folder.RunAsync(line)).With(0).Out;
-            Assert.Equal(5, drawn.Split('\n').Count(row => row.Any(IsBar)));
+            Assert.Equal(6, drawn.Split('\n').Count(row => row.Any(IsBar)));
             Assert.All(drawn.Split('\n').Where(row => row.Any(IsBar)), row => Assert.InRange(row.TrimEnd().Length, 1, Redirected));
         }
     }

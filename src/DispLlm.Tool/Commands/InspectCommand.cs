@@ -60,6 +60,7 @@ internal sealed class InspectCommand : ToolCommand
             ["hidden_size"] = spec.HiddenSize,
             ["heads"] = spec.NumAttentionHeads,
             ["key_value_heads"] = spec.NumKeyValueHeads,
+            ["cache_bytes_per_token"] = GetCacheBytes(model),
             ["mlp_size"] = spec.IntermediateSize,
             ["vocabulary_size"] = spec.VocabularySize,
             ["positions"] = spec.MaxPositions,
@@ -74,6 +75,7 @@ internal sealed class InspectCommand : ToolCommand
             Row("family", model.Family.Name + (model.Plan is null ? string.Empty : ", pruned"));
             Row("blocks", Invariant($"{spec.NumLayers} of {spec.HiddenSize:N0} features, MLP {spec.IntermediateSize:N0}"));
             Row("heads", Invariant($"{spec.NumAttentionHeads} attention heads, {spec.NumKeyValueHeads} key-value heads"));
+            Row("cache", Invariant($"{GetCacheBytes(model):N0} bytes per token in 16 bits"));
             Row("vocabulary", Invariant($"{spec.VocabularySize:N0} tokens, {spec.MaxPositions:N0} positions"));
             Row("parameters", Invariant($"{dense.WholeModel:N0} dense, {dense.BlockWeights:N0} of them block weights"));
             Row("on disk", Formatting.Bytes(RunReport.MeasureWeightBytes(folder)));
@@ -100,9 +102,12 @@ internal sealed class InspectCommand : ToolCommand
         string seed = origin.Seed?.ToString(CultureInfo.InvariantCulture) ?? "unknown";
         console.WriteUnwrapped(
             $"Selected by {origin.Strategy ?? "unknown"} for {origin.Budget?.ToString() ?? "an unknown budget"}, seed {seed}, "
-                + $"{plan.NormOrder}.");
+                + $"layout {plan.Layout}, {plan.NormOrder}.");
         new PlanSummary(plan).Draw(console);
     }
+
+    // The weights are not read, and caches are commonly of half precision.
+    private static long GetCacheBytes(PrunableModel model) => model.CacheBytesPerToken * sizeof(short) / sizeof(float);
 
     private static string Invariant(FormattableString text) => FormattableString.Invariant(text);
 }

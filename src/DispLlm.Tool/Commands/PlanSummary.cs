@@ -13,6 +13,7 @@ internal sealed record PlanSummary(SelectionPlan Plan)
         ["strategy"] = Plan.Provenance.Strategy,
         ["seed"] = Plan.Provenance.Seed,
         ["budget"] = Plan.Provenance.Budget?.ToString(),
+        ["layout"] = Plan.Layout.ToString(),
         ["norm_order"] = Plan.NormOrder.ToString(),
         ["width_multiple"] = Plan.Provenance.WidthMultiple,
         ["parameters"] = new JsonObject { ["dense"] = ToJson(Plan.DenseParameters), ["kept"] = ToJson(Plan.KeptParameters) },
@@ -22,6 +23,7 @@ internal sealed record PlanSummary(SelectionPlan Plan)
             ["block_weights_and_biases"] = Plan.KeptFraction(ParameterScope.BlockWeightsAndBiases),
             ["whole_model"] = Plan.KeptFraction(ParameterScope.WholeModel),
         },
+        ["kept_cache_fraction"] = Plan.KeptCacheFraction(),
         ["gains"] = Plan.Scales?.ToString(),
         ["widths"] = new JsonObject(SelectionSites.All.Select(site => KeyValuePair.Create(
             $"S{(int)site}", (JsonNode?)new JsonArray([.. Plan.Blocks.Select(block => (JsonNode)block[site].Count)])))),
@@ -37,6 +39,12 @@ internal sealed record PlanSummary(SelectionPlan Plan)
         Row("all parameters", ParameterScope.WholeModel);
         console.Write(table);
         WidthTable.Draw(console, Plan);
+        if (Plan.KeptCacheFraction() < 1)
+        {
+            console.WriteLine(string.Create(
+                CultureInfo.InvariantCulture, $"The key-value cache takes {100 * Plan.KeptCacheFraction():F1}% of the dense model's."));
+        }
+
         if (Plan.Scales is { } scales)
         {
             console.WriteLine($"Kept features are multiplied by {scales}, which is folded into the weights.");

@@ -135,6 +135,8 @@ internal abstract class SelectionCommand : ToolCommand
             .WithBudget(settings.Budget)
             .WithStrategy(strategy)
             .WithWidthMultiple(settings.WidthMultiple)
+            .WithLayout(settings.Layout)
+            .WithMinAttentionGroups(settings.MinAttentionGroups)
             .WithNormOrder(settings.NormOrder)
             .WithSeed(settings.Seed)
             .WithRunDirectory(_run!.Directory)
@@ -156,7 +158,13 @@ internal abstract class SelectionCommand : ToolCommand
     private static void EnsureReachable(SelectionSettings settings, PrunableModel model) => BudgetProjection.EnsureReachable(
         model.Spec,
         settings.Budget,
-        new BudgetProjectionOptions { WidthMultiple = settings.WidthMultiple, NormOrder = settings.NormOrder });
+        new BudgetProjectionOptions
+        {
+            WidthMultiple = settings.WidthMultiple,
+            Layout = settings.Layout,
+            Constraints = new BudgetConstraints { MinAttentionGroups = settings.MinAttentionGroups },
+            NormOrder = settings.NormOrder,
+        });
 
     /// <summary>Keeps the plan until the output is written; the run directory may be on another disk, which is full.</summary>
     private void Keep(SelectionPlan plan, Terminal terminal)

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 
 namespace DispLlm.Tool;
 
@@ -41,6 +42,25 @@ internal sealed class SelectionOptions
         DefaultValueFactory = _ => 1,
     }.AtLeast(1);
 
+    private readonly ChoiceOption<PruningLayout> _layout = new(
+        "--layout",
+        "What may be cut: paper (the five sites of the paper), blocks (MLP widths and key-value groups: nothing but narrower "
+            + "matrices), all (both), mlp (MLP widths alone), stream (one selection of the residual stream for the whole model, and MLP "
+            + "widths), stock (one stream and one MLP width: an ordinary model with smaller sizes)",
+        ("paper", PruningLayout.Paper),
+        ("blocks", PruningLayout.Blocks),
+        ("all", PruningLayout.All),
+        ("mlp", PruningLayout.Mlp),
+        ("stream", PruningLayout.Stream),
+        ("stock", PruningLayout.Stock));
+
+    private readonly Option<int> _minGroups = new Option<int>("--min-attention-groups")
+    {
+        Description = "Key-value groups that every block keeps, for runtimes that cannot read a block without attention",
+        HelpName = "n",
+        DefaultValueFactory = _ => 0,
+    }.AtLeast(0);
+
     private readonly ChoiceOption<NormOrder> _normOrder = new(
         "--norm-order",
         "Order of norm and selection at the input of a block: norm-then-select or select-then-norm",
@@ -62,7 +82,7 @@ internal sealed class SelectionOptions
     {
         _budget.AddTo(command);
         Text.AddTo(command);
-        foreach (var option in (Option[])[_strategy, _steps, _sequenceLength, _seed, _widthMultiple, _normOrder, _run])
+        foreach (var option in (Option[])[_strategy, _steps, _sequenceLength, _seed, _widthMultiple, _layout, _minGroups, _normOrder, _run])
         {
             command.Options.Add(option);
         }
@@ -84,6 +104,11 @@ internal sealed class SelectionOptions
         {
             result.AddError("'--reconstruct' needs '--norm-order norm-then-select'.");
         }
+
+        if (result.GetValue(reconstruct) && _layout.ReadOrDefault(result) is PruningLayout.Stream or PruningLayout.Stock)
+        {
+            result.AddError("'--reconstruct' needs a layout in which every block selects by itself: paper, blocks, all or mlp.");
+        }
     });
 
     public SelectionSettings Read(ParseResult arguments) => new()
@@ -94,6 +119,8 @@ internal sealed class SelectionOptions
         SequenceLength = arguments.GetValue(_sequenceLength),
         Seed = arguments.GetValue(_seed),
         WidthMultiple = arguments.GetRequiredValue(_widthMultiple),
+        Layout = _layout.Read(arguments),
+        MinAttentionGroups = arguments.GetRequiredValue(_minGroups),
         NormOrder = _normOrder.Read(arguments),
         Run = arguments.GetValue(_run),
     };
@@ -104,7 +131,10 @@ internal sealed class SelectionOptions
         var settings = Read(arguments);
         return
         [
-            FormattableString.Invariant($"{settings.Budget}, width multiple {settings.WidthMultiple}, {settings.NormOrder}"),
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"{settings.Budget}, width multiple {settings.WidthMultiple}, {settings.NormOrder}, layout {settings.Layout}, at least "
+                    + $"{settings.MinAttentionGroups} groups"),
             FormattableString.Invariant($"strategy {strategy.Name}, seed {settings.Seed}"),
             .. strategy.Settings.Select(setting => $"{setting.Key} {setting.Value}"),
             .. Text.DescribeSettings(arguments),
@@ -133,6 +163,10 @@ internal sealed record SelectionSettings
     public required long Seed { get; init; }
 
     public required int WidthMultiple { get; init; }
+
+    public required PruningLayout Layout { get; init; }
+
+    public required int MinAttentionGroups { get; init; }
 
     public required NormOrder NormOrder { get; init; }
 

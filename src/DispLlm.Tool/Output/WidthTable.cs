@@ -6,7 +6,7 @@ namespace DispLlm.Tool;
 /// <summary>The kept widths of a plan: one row per site, with one bar per block.</summary>
 internal static class WidthTable
 {
-    private const string Levels = "▁▂▃▄▅▆▇█";
+    private const string Levels = "·▁▂▃▄▅▆▇█";
 
     /// <summary>Bars are never fewer: on a terminal that narrow the table wraps.</summary>
     private const int FewestBars = 8;
@@ -26,12 +26,12 @@ internal static class WidthTable
         return (blocks + bars - 1) / bars;
     }
 
-    /// <summary>One character per bar, whose height is the kept fraction of its blocks.</summary>
+    /// <summary>One character per bar, whose height is the kept fraction of its blocks; a dot where they keep nothing.</summary>
     public static string DrawBars(SelectionPlan plan, SelectionSite site, int blocksPerBar)
     {
         int size = plan.Model.SiteSize(site);
         return string.Concat(plan.Blocks.Chunk(blocksPerBar).Select(blocks =>
-            Levels[Math.Max(1, (int)Math.Ceiling(blocks.Average(block => block[site].Count) * Levels.Length / size)) - 1]));
+            Levels[(int)Math.Ceiling(blocks.Average(block => block[site].Count) * (Levels.Length - 1) / size)]));
     }
 
     /// <summary>The name of a site, such as S1 AttentionInput.</summary>

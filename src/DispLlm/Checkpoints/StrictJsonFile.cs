@@ -26,10 +26,11 @@ internal static class StrictJsonFile
     /// <summary>Reads one JSON value whose <c>format_version</c> is known.</summary>
     /// <typeparam name="T">What the file holds: a record whose required members are the file's required keys.</typeparam>
     /// <param name="utf8">The file's bytes; a byte-order mark is skipped.</param>
-    /// <param name="version">The version that is read. It is checked first: a later version may have other keys.</param>
+    /// <param name="oldest">The first version that is read.</param>
+    /// <param name="newest">The last one. Versions are checked first: a later one may have other keys.</param>
     /// <param name="options"><see cref="Options"/>, or a copy of it with more converters.</param>
     /// <exception cref="FormatException">The bytes are no such value; the message names the key, the value and what is wrong.</exception>
-    public static T Parse<T>(ReadOnlySpan<byte> utf8, int version, JsonSerializerOptions options)
+    public static T Parse<T>(ReadOnlySpan<byte> utf8, int oldest, int newest, JsonSerializerOptions options)
         where T : class
     {
         // Some editors put the mark before UTF-8; it carries no meaning.
@@ -48,9 +49,10 @@ internal static class StrictJsonFile
         {
             int found = JsonSerializer.Deserialize<VersionOnly>(utf8, s_versionOptions)?.FormatVersion
                 ?? throw new FormatException("the key 'format_version' is missing.");
-            return found == version
+            return found >= oldest && found <= newest
                 ? JsonSerializer.Deserialize<T>(utf8, options)!
-                : throw new FormatException($"format_version is {found}; this program reads version {version}.");
+                : throw new FormatException(
+                    $"format_version is {found}; this program reads version {(oldest == newest ? "" : $"{oldest} to ")}{newest}.");
         }
         catch (JsonException e)
         {

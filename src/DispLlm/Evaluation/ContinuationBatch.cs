@@ -45,7 +45,7 @@ internal sealed class ContinuationBatch
         Tensor chosen = features.view(-1, features.shape[^1]).index_select(0, tensor(sources, ScalarType.Int64).to(features.device));
         double[] logarithms = new double[targets.Length];
         bool[] greedy = new bool[targets.Length];
-        LogitChunks.ForEach(model, chosen, (first, logits) =>
+        LogitChunks.ForEach(model, chosen, null, (first, logits) =>
         {
             int count = (int)logits.shape[0];
             Tensor next = tensor(targets.AsSpan(first, count).ToArray(), ScalarType.Int64).to(logits.device);

@@ -65,7 +65,7 @@ public static class DistributionComparison
             using var scope = NewDisposeScope();
             Tensor ids = windows.StackTokens(batch);
             Tensor states = EvaluationWindows.ComputeHiddenStates(model, batch, ids, gates);
-            LogitChunks.ForEach(reference, EvaluationWindows.ComputeHiddenStates(reference, batch, ids, null), (first, expected) =>
+            LogitChunks.ForEach(reference, EvaluationWindows.ComputeHiddenStates(reference, batch, ids, null), null, (first, expected) =>
             {
                 Tensor actual = model.ApplyLmHead(states.narrow(0, first, expected.shape[0])).to(ScalarType.Float32).to(expected.device);
                 matches += actual.argmax(-1).eq(expected.argmax(-1)).sum().ReadInt64();

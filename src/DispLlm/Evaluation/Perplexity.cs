@@ -168,7 +168,7 @@ public static class Perplexity
             using var scope = NewDisposeScope();
             Tensor ids = windows.StackTokens(batch);
             Tensor targets = cat([.. batch.Select((window, row) => ids[row].narrow(0, window.From, window.Predicted))]);
-            LogitChunks.ForEach(model, EvaluationWindows.ComputeHiddenStates(model, batch, ids, gates), (first, logits) =>
+            LogitChunks.ForEach(model, EvaluationWindows.ComputeHiddenStates(model, batch, ids, gates), gates, (first, logits) =>
             {
                 Tensor next = targets.narrow(0, first, logits.shape[0]).to(logits.device);
                 sum += nn.functional.cross_entropy(logits, next, reduction: nn.Reduction.Sum).ReadDouble();

@@ -1,12 +1,8 @@
-using System.Globalization;
-
 namespace DispLlm.Modeling;
 
 /// <summary>In which tensors, and in which order of rows, a family stores the parameters of a spec. Thread-safe.</summary>
 internal sealed class CheckpointLayout(DecoderSpec spec, IModelFamily family)
 {
-    private const string Head = "{1}";
-
     // What one tensor may hold together, in the order of its rows.
     private static readonly WeightRole[][] s_together =
         [[WeightRole.Query, WeightRole.Key, WeightRole.Value], [WeightRole.MlpGate, WeightRole.MlpUp]];
@@ -43,7 +39,7 @@ internal sealed class CheckpointLayout(DecoderSpec spec, IModelFamily family)
     private IEnumerable<CheckpointTensor> Group(List<ParameterDescriptor> stage) => stage
         .GroupBy(
             parameter => ParameterCatalog.TensorName(parameter.Role, parameter.Block, parameter.IsBias, family), StringComparer.Ordinal)
-        .SelectMany(group => group.Key.Contains(Head, StringComparison.Ordinal)
+        .SelectMany(group => group.Key.Contains(CheckpointTensor.HeadIndex, StringComparison.Ordinal)
             ? PerHead(group.Key, group.Single())
             : s_together.Any(roles => roles.SequenceEqual(group.Select(parameter => parameter.Role)))
                 ? [Together(group.Key, [.. group])]
@@ -59,10 +55,11 @@ internal sealed class CheckpointLayout(DecoderSpec spec, IModelFamily family)
 
     private IEnumerable<CheckpointTensor> PerHead(string name, ParameterDescriptor parameter) =>
         Enumerable.Range(0, (int)(parameter.Shape[0] / spec.HeadDim)).Select(head => new CheckpointTensor(
-            name.Replace(Head, head.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal),
-            [spec.HeadDim],
-            [new TensorPart(parameter, head * spec.HeadDim, RotaryOrder(parameter)?[..spec.HeadDim])],
-            IsTransposed: false));
+            name, [spec.HeadDim], [new TensorPart(parameter, head * spec.HeadDim, RotaryOrder(parameter)?[..spec.HeadDim])],
+            IsTransposed: false)
+        {
+            Head = head,
+        });
 
     private CheckpointTensor Together(string name, ParameterDescriptor[] parameters)
     {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using static TorchSharp.torch;
 
 namespace DispLlm.Modeling;
@@ -14,12 +15,25 @@ internal sealed record TensorPart(ParameterDescriptor Parameter, int FirstRow, i
 /// One tensor that a checkpoint holds: one parameter in most families; several in one, in an order of rows that the family has, in others.
 /// The decoder's parameters are always apart, <c>[out, in]</c>, with heads whole and rotated pairs half the features apart.
 /// </summary>
-/// <param name="Name">Its name in the checkpoint.</param>
+/// <param name="Pattern">Its name in the checkpoint, with <c>{1}</c> for the head's index where each head has a tensor of its own.</param>
 /// <param name="Shape">Its dense shape.</param>
 /// <param name="Parts">The parameters that it holds.</param>
 /// <param name="IsTransposed">Whether it is stored as <c>[in, out]</c>.</param>
-internal sealed record CheckpointTensor(string Name, IReadOnlyList<long> Shape, IReadOnlyList<TensorPart> Parts, bool IsTransposed)
+internal sealed record CheckpointTensor(string Pattern, IReadOnlyList<long> Shape, IReadOnlyList<TensorPart> Parts, bool IsTransposed)
 {
+    /// <summary>What stands for the head's index in names.</summary>
+    public const string HeadIndex = "{1}";
+
+    /// <summary>The head's index, where each head has a tensor of its own; else null.</summary>
+    public int? Head { get; init; }
+
+    /// <summary>Its name in the checkpoint.</summary>
+    public string Name => Head is not { } head ? Pattern
+        : Pattern.Replace(HeadIndex, head.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal);
+
+    /// <summary>How many rows of its parameter one row of the tensor holds: a head's, where a norm is stored as a matrix.</summary>
+    public int ParameterRowsPerRow => Shape.Count == 2 && Parts[0].Parameter.Shape.Count == 1 ? (int)Shape[1] : 1;
+
     /// <summary>The block's index from 0; -1 outside blocks.</summary>
     public int Block => Parts[0].Parameter.Block;
 

@@ -99,8 +99,13 @@ public static class ParameterCatalog
     internal static IEnumerable<CheckpointTensor> CheckpointTensors(DecoderSpec spec, IModelFamily family, CheckpointFolder folder)
     {
         ArgumentNullException.ThrowIfNull(folder);
-        return CheckpointTensors(spec, family).Select(tensor => tensor with { Name = NameIn(folder, tensor.Name, family) });
+        return CheckpointTensors(spec, family).Select(tensor => tensor.NamedIn(folder, family));
     }
+
+    /// <summary>The tensor under the name that a checkpoint gives it.</summary>
+    internal static CheckpointTensor NamedIn(this CheckpointTensor tensor, CheckpointFolder folder, IModelFamily family) =>
+        NameIn(folder, tensor.Name, family) == tensor.Name ? tensor
+        : tensor with { Pattern = tensor.Pattern[family.BaseModelPrefix.Length..] };
 
     internal static string NameIn(CheckpointFolder folder, string name, IModelFamily family)
     {

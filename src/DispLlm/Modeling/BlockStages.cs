@@ -43,11 +43,11 @@ internal sealed class BlockStages : IDisposable
             case SelectionSite.AttentionInput:
                 using (var context = new ForwardContext(_hidden.shape[1], null))
                 {
-                    Advance(() => _block.Attend(_features, _policy, context), SelectionSite.AttentionOutput);
+                    Advance(() => _block.Attend(_features, _policy, context), SelectionSite.AttentionGroups);
                 }
 
                 break;
-            case SelectionSite.AttentionOutput:
+            case SelectionSite.AttentionGroups:
                 _attended = Keep(() => _block.AddAttentionOutput(_hidden, _features, _policy));
                 Advance(() => _block.MlpInput(_hidden, _attended, _policy), SelectionSite.MlpInput);
                 break;

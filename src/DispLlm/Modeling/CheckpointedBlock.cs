@@ -14,7 +14,7 @@ internal sealed class CheckpointedBlock : autograd.SingleTensorFunction<Checkpoi
 
     /// <summary>The output of the block, differentiable in its input and in its gates.</summary>
     /// <param name="hidden"><c>[batch, seq, d]</c>.</param>
-    /// <param name="gates">The gates of the block, S1 to S5.</param>
+    /// <param name="gates">The gates of the block, of all its sites.</param>
     /// <param name="uses">Counts the backward pass as a use of the model. Gradients of a disposed model are NaN.</param>
     /// <param name="block">The forward pass of the block. The backward pass calls it again.</param>
     public static Tensor Apply(Tensor hidden, Tensor gates, UseCounter uses, Func<Tensor, Tensor, Tensor> block) =>

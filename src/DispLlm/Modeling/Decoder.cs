@@ -43,12 +43,13 @@ internal sealed class Decoder : IDisposable
             }
 
             _blocks[block] = new DecoderBlock(spec, block, weights, rotary);
-            _policies[block] = plan is null
+            _policies[block] = plan is null || plan.Layout.HasOneStream()
                 ? s_dense
-                : new PrunedPolicy(Own(BlockIndices.From(plan.Blocks[block], device)), plan.NormOrder);
+                : new PrunedPolicy(Own(BlockIndices.From(plan, block, device)), plan.NormOrder);
         }
 
         _finalNorm = weights.TryNorm(spec, WeightRole.FinalNorm, -1);
+        StreamSize = plan?.Stream?.Count ?? spec.HiddenSize;
 
         LayerAttention[] attentions = [.. Enumerable.Range(0, spec.NumLayers).Select(spec.GetAttention).Distinct()];
         _changingAngles = Array.Find(attentions, attention => attention.Rotary?.Scaling.DependsOnLength == true)?.Rotary!.Scaling;
@@ -58,6 +59,9 @@ internal sealed class Decoder : IDisposable
             && attentions.All(attention => attention.SlidingWindow is null);
         _decodePath = isPlain ? DecodePath.TryCreate(backend.Device) : null;
     }
+
+    /// <summary>Features of the residual stream.</summary>
+    public int StreamSize { get; }
 
     /// <summary>Begins a call that uses the network.</summary>
     /// <exception cref="ObjectDisposedException">The network is disposed.</exception>
@@ -93,7 +97,7 @@ internal sealed class Decoder : IDisposable
             hidden = hidden.narrow(1, hidden.shape[1] - 1, 1);
         }
 
-        return Head(hidden).MoveToOuterDisposeScope();
+        return Head(hidden, gates).MoveToOuterDisposeScope();
     }
 
     /// <summary>The output of the last block, <c>[batch, seq, d]</c>. The caller disposes it.</summary>
@@ -115,7 +119,7 @@ internal sealed class Decoder : IDisposable
 
             // It outlives the block's dispose scope.
             squares[block * SelectionSites.Count + SelectionSites.IndexOf(site)] = features.to(ScalarType.Float32)
-                .PowScalar(2).mean([0L, 1L]).DetachFromDisposeScope();
+                .PowScalar(2).mean([0L, 1L]).view(_layout[block, site].Size, -1).mean([1L]).DetachFromDisposeScope();
 
         try
         {
@@ -123,14 +127,7 @@ internal sealed class Decoder : IDisposable
                 hidden,
                 new ObservingPolicy
                 {
-                    OnInput = (site, features) =>
-                    {
-                        // At S2 the gates follow the projection.
-                        if (site != SelectionSite.AttentionOutput)
-                        {
-                            Record(block, site, features);
-                        }
-                    },
+                    OnInput = (site, features) => Record(block, site, features),
                     OnOutput = (site, output) => Record(block, site, output),
                 },
                 context));
@@ -169,14 +166,14 @@ internal sealed class Decoder : IDisposable
     }
 
     /// <summary>The logits of the last block's output. The caller disposes them.</summary>
-    public Tensor ApplyLmHead(Tensor hidden)
+    public Tensor ApplyLmHead(Tensor hidden, Gates? gates)
     {
         using var scope = NewDisposeScope();
-        return Head(hidden.On(_backend.Device)).MoveToOuterDisposeScope();
+        return Head(hidden.On(_backend.Device), gates).MoveToOuterDisposeScope();
     }
 
     /// <summary>The policy of one block under gates. Its tensors belong to the dispose scope of the caller.</summary>
-    public SitePolicy GatedPolicyFor(int block, Gates gates) => GatedPolicyFor(block, BlockGates(gates.Values, block), gates.Order);
+    public SitePolicy GatedPolicyFor(int block, Gates gates) => GatedPolicyFor(block, BlockGates(gates.Values, block), gates);
 
     public void Dispose()
     {
@@ -196,7 +193,7 @@ internal sealed class Decoder : IDisposable
             hidden,
             BlockGates(gates.Values, block),
             _uses,
-            (input, gatesOfBlock) => ForwardBlock(block, input, GatedPolicyFor(block, gatesOfBlock, gates.Order))));
+            (input, gatesOfBlock) => ForwardBlock(block, input, GatedPolicyFor(block, gatesOfBlock, gates))));
 
     private Tensor DecodeStep(Tensor tokens, ForwardContext context, KeyValueCache cache)
     {
@@ -246,14 +243,23 @@ internal sealed class Decoder : IDisposable
             : hidden;
     }
 
-    private Tensor Head(Tensor hidden)
+    private Tensor Head(Tensor hidden, Gates? gates)
     {
-        Tensor normed = _finalNorm?.Apply(hidden) ?? hidden;
+        Tensor normed = gates?.Layout.HasOneStream() == true ? FinalNorm(hidden, LastOnStream(gates)) : _finalNorm?.Apply(hidden) ?? hidden;
         Tensor features = _spec.ProjectsEmbedding ? _weights.Projection(WeightRole.EmbeddingOutput, -1).Apply(normed) : normed;
         var headRole = _spec.TieWordEmbeddings ? WeightRole.TokenEmbedding : WeightRole.Head;
         Tensor logits = new Projection(_weights[headRole, -1], _weights.Bias(WeightRole.Head, -1)).Apply(features);
         logits = _spec.LogitScale == 1 ? logits : logits.MulScalar(_spec.LogitScale);
         return _spec.LogitSoftcap is { } cap ? logits.DivScalar(cap).tanh().MulScalar(cap) : logits;
+    }
+
+    /// <summary>The final norm of what is open of the residual stream.</summary>
+    private Tensor FinalNorm(Tensor hidden, Tensor gates) => _finalNorm?.ApplyToGated(hidden, gates) ?? hidden * gates.to(hidden.dtype);
+
+    private Tensor LastOnStream(Gates gates)
+    {
+        var range = _layout[_blocks.Length - 1, SelectionSite.MlpInput];
+        return gates.Values.narrow(0, range.Offset, range.Size).On(_backend.Device);
     }
 
     /// <summary>The gates of one block among all.</summary>
@@ -263,14 +269,22 @@ internal sealed class Decoder : IDisposable
         return gates.narrow(0, first.Offset, last.Offset + last.Size - first.Offset);
     }
 
-    private GatedPolicy GatedPolicyFor(int block, Tensor gatesOfBlock, NormOrder order)
+    private GatedPolicy GatedPolicyFor(int block, Tensor gatesOfBlock, Gates all)
     {
         long[] sizes = [.. SelectionSites.All.Select(site => (long)_layout[block, site].Size)];
-        SiteGates[] sites =
+        Tensor[] values = gatesOfBlock.On(DeviceOf(block)).split(sizes);
+        SiteGates?[] sites =
         [
-            .. gatesOfBlock.On(DeviceOf(block)).split(sizes).Select(values => new SiteGates(values, DeviceKernels.SelectOpenGates(values))),
+            .. SelectionSites.All.Select((site, index) => !all.Layout.HasGates(site) ? null
+
+                // Groups gate features, and the gates of features are made where their number is known.
+                : site == SelectionSite.AttentionGroups ? new SiteGates(values[index], null)
+                : SiteGates.From(values[index])),
         ];
-        return new GatedPolicy(site => sites[SelectionSites.IndexOf(site)], order);
+
+        // Without a norm before it, a sublayer selects from the stream itself.
+        var order = _spec.HasInputNorms ? all.Layout.Order(all.Order) : NormOrder.NormThenSelect;
+        return new GatedPolicy(site => sites[SelectionSites.IndexOf(site)], order, all.Layout.HasOneStream());
     }
 
     private Device DeviceOf(int block) => _backend.GetBlockDevice(block, _spec.NumLayers);

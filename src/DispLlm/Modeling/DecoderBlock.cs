@@ -61,7 +61,14 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     public Tensor Attend(Tensor input, SitePolicy policy, ForwardContext context)
     {
         var projected = policy.ProjectInputs(SelectionSite.AttentionInput, input, _queryKeyValue);
-        Tensor query = _queryNorm?.Apply(projected[0]) ?? projected[0], key = _keyNorm?.Apply(projected[1]) ?? projected[1];
+        if (projected[1].size(-1) == 0)
+        {
+            // No group is kept: there is nothing to attend with, and nothing to cache.
+            return projected[0];
+        }
+
+        Tensor query = _queryNorm is null ? projected[0] : policy.NormHeads(_queryNorm, projected[0]);
+        Tensor key = _keyNorm is null ? projected[1] : policy.NormHeads(_keyNorm, projected[1]);
         query = _queryScale == 1 ? query : query.MulScalar(_queryScale);
         if (context.Attention.TryDecode(index, _attention, [query, key, projected[2]]) is { } decoded)
         {
@@ -83,7 +90,7 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     public Tensor AddAttentionOutput(Tensor hidden, Tensor heads, SitePolicy policy)
     {
         Tensor sum = policy.AddOutput(SelectionSite.AttentionOutput, hidden, heads, _attentionOutput);
-        return IsPostNorm ? _attentionNorm!.Apply(sum) : sum;
+        return IsPostNorm ? policy.NormSum(_attentionNorm!, sum) : sum;
     }
 
     /// <summary>The input of the MLP: from the residual stream after attention, or before it where both sublayers are parallel.</summary>
@@ -102,7 +109,7 @@ internal sealed class DecoderBlock(DecoderSpec spec, int index, DecoderWeights w
     public Tensor AddMlpOutput(Tensor attended, Tensor features, SitePolicy policy)
     {
         Tensor sum = policy.AddOutput(SelectionSite.MlpOutput, attended, features, _mlpOutput);
-        return IsPostNorm ? _mlpNorm!.Apply(sum) : sum;
+        return IsPostNorm ? policy.NormSum(_mlpNorm!, sum) : sum;
     }
 
     /// <summary>The hidden features of a gated MLP; the gate may be overwritten.</summary>

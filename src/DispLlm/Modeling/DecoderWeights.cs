@@ -39,7 +39,7 @@ internal sealed class DecoderWeights : IDisposable
         bool mapped,
         CancellationToken cancellation)
     {
-        var tensors = ParameterCatalog.CheckpointTensors(spec, family, folder);
+        var tensors = ParameterCatalog.CheckpointTensors(spec, family).Prune(plan).Select(tensor => tensor.NamedIn(folder, family));
         CheckNames(folder, tensors, family, plan);
         var weights = new DecoderWeights();
         var inMap = new MappedWeights(folder.FolderPath, []);
@@ -55,7 +55,7 @@ internal sealed class DecoderWeights : IDisposable
                 Tensor? held = mapped && tensor.Shape.Count == 2
                     ? folder.TryMapWeight(tensor.Name, device, backend.ComputeType) : null;
                 Tensor stored = held ?? folder.ReadWeight(tensor.Name, device, backend.ComputeType);
-                foreach (var (part, value) in tensor.Prune(plan).Split(stored))
+                foreach (var (part, value) in tensor.Split(stored))
                 {
                     Tensor weight = weights.Add(
                         part.Parameter, ReferenceEquals(value, stored) ? stored : value.alias(), spec, part.FirstRow > 0);
@@ -100,7 +100,8 @@ internal sealed class DecoderWeights : IDisposable
         spec, parameter => empty([.. parameter.Shape], backend.ComputeType, GetDevice(parameter.Block, spec, backend)));
 
     /// <summary>
-    /// The weights that a plan keeps, with its feature scales multiplied in. Tensors outside blocks share memory with these.
+    /// The weights that a plan keeps, with its feature scales multiplied in. Tensors outside blocks that are kept whole share memory with
+    /// these.
     /// </summary>
     /// <param name="spec">The spec of these dense weights.</param>
     /// <param name="plan">A plan for the spec.</param>
@@ -109,10 +110,11 @@ internal sealed class DecoderWeights : IDisposable
         Create(spec, parameter =>
         {
             Tensor dense = _tensors[(parameter.Role, parameter.Block, parameter.IsBias)];
-            return parameter.Block < 0 ? dense.alias()
+            var slice = PrunedSlice.For(parameter, plan);
+            return parameter.Block < 0 && slice is { Rows: null, Columns: null } ? dense.alias()
                 : !parameter.IsBias && reconstructed?.Invoke(parameter.Role, parameter.Block) is { } weight
                     ? weight.to(dense.dtype, dense.device, copy: true)
-                : PrunedSlice.For(parameter, plan).Apply(dense);
+                : slice.Apply(dense);
         });
 
     public void Dispose()
@@ -189,7 +191,7 @@ internal sealed class DecoderWeights : IDisposable
                     $"the checkpoint holds no tensor '{tensor.Name}', which its config.json asks for. Is it complete, and of this model?");
             }
 
-            var shape = tensor.Prune(plan).Shape;
+            var shape = tensor.Shape;
             if (!folder.WeightInfo(tensor.Name).Shape.SequenceEqual(shape))
             {
                 throw new CheckpointException(

@@ -13,6 +13,13 @@ internal sealed record SiteGates(Tensor Values, Tensor? Open)
 {
     /// <summary>Features <c>[..., size]</c> times their gates: all of them, or only the open ones.</summary>
     public Tensor Apply(Tensor features) => DeviceKernels.Gated(features, Values, Open);
+
+    /// <summary>Gates of which matrix multiplications skip the closed ones.</summary>
+    /// <param name="values"><c>[size]</c>, float32.</param>
+    public static SiteGates From(Tensor values) => new(values, DeviceKernels.SelectOpenGates(values));
+
+    /// <summary>The gates of groups of features as gates of features: <c>[groups]</c> to <c>[features]</c>.</summary>
+    public static Tensor ForFeatures(Tensor groups, long features) => groups.repeat_interleave(features / groups.size(0));
 }
 
 /// <summary>

@@ -13,6 +13,20 @@ namespace DispLlm.Modeling;
 /// <param name="Order">Whether the norm or the selection comes first at S1 and S3.</param>
 public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.NormThenSelect) : IDisposable
 {
+    private readonly PruningLayout _layout = PruningLayout.All;
+
+    /// <summary>
+    /// The layout, which says where gates act. Default: at all six sites. At S6, gates have no effect and no gradient in layouts that keep
+    /// it whole. With one stream, the gates of S1, S2, S3 and S5 are to be the same in all blocks; they close features of the residual
+    /// stream for whatever reads it, norms and head too, and <see cref="Order"/> has no effect.
+    /// </summary>
+    /// <exception cref="SelectionException">No such layout.</exception>
+    public PruningLayout Layout
+    {
+        get => _layout;
+        init => _layout = value.Checked();
+    }
+
     /// <summary>
     /// Whether a forward pass saves only the input of each block for its backward pass, and recomputes the rest. A trainer's choice.
     /// Default no.
@@ -41,7 +55,7 @@ public sealed record Gates(torch.Tensor Values, NormOrder Order = NormOrder.Norm
         }
 
         using var host = torch.tensor(open);
-        return new Gates(host.to(backend.Device, copy: true), plan.NormOrder);
+        return new Gates(host.to(backend.Device, copy: true), plan.NormOrder) { Layout = plan.Layout };
     }
 
     /// <inheritdoc/>

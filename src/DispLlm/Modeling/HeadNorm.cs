@@ -12,8 +12,14 @@ internal sealed class HeadNorm(DecoderSpec spec, Tensor weight, Tensor? bias)
     private readonly NormLayer _norm = NormLayer.Create(spec, weight, bias);
 
     /// <summary>The norm of a projection <c>[batch, seq, heads x head_dim]</c>.</summary>
-    public Tensor Apply(Tensor projected) => spec.QueryKeyNorm switch
+    /// <param name="projected">The projection.</param>
+    /// <param name="groups">
+    /// A gate for each key-value head: where all heads are normed together, those of closed groups do not count. Null for all open.
+    /// </param>
+    public Tensor Apply(Tensor projected, Tensor? groups) => spec.QueryKeyNorm switch
     {
+        QueryKeyNorm.AllHeads when groups is not null =>
+            _norm.ApplyOverGated(projected, SiteGates.ForFeatures(groups, projected.size(-1))),
         QueryKeyNorm.AllHeads => _norm.Apply(projected),
         QueryKeyNorm.PerHead => PerHead(Heads(projected)).flatten(2),
         _ => _norm.Apply(Heads(projected)).flatten(2),

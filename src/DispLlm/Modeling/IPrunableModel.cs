@@ -5,8 +5,8 @@ namespace DispLlm;
 
 /// <summary>
 /// A decoder model whose selection sites can be gated. Weights are frozen. <see cref="PrunableModel"/> is the implementation that reads
-/// checkpoints; another one implements <see cref="HiddenStates"/>, <see cref="ApplyLmHead"/>, <see cref="Weight"/> and the properties
-/// without a default, and can then be selected from, learned on and evaluated.
+/// checkpoints; another one implements <see cref="HiddenStates"/>, <see cref="ApplyLmHead(Tensor)"/>, <see cref="Weight"/> and the
+/// properties without a default, and can then be selected from, learned on and evaluated.
 /// </summary>
 /// <remarks>
 /// Implementations say whether they can be used from many threads; <see cref="PrunableModel"/> can. A strategy uses a model from one thread
@@ -33,12 +33,15 @@ public interface IPrunableModel : IDisposable
     SelectionPlan? Plan => null;
 
     /// <summary>
-    /// The residual stream after the last block, from which <see cref="ApplyLmHead"/> predicts. Differentiable in the gates.
+    /// The residual stream after the last block, from which <see cref="ApplyLmHead(Tensor)"/> predicts. Differentiable in the gates.
     /// </summary>
     /// <param name="tokens"><c>[batch, seq]</c>, int64; moved to the model's device where needed.</param>
     /// <param name="layout">Positions and attention mask; null for plain sequences.</param>
     /// <param name="gates">Gates for a dense model; null for all open.</param>
-    /// <returns><c>[batch, seq, hidden]</c> in the backend's compute type. The caller disposes it.</returns>
+    /// <returns>
+    /// <c>[batch, seq, hidden]</c> in the backend's compute type; hidden is what is kept of the stream where the plan has one stream. The
+    /// caller disposes it.
+    /// </returns>
     /// <exception cref="ArgumentException">
     /// Tokens or a layout of another shape or type, outside the vocabulary, or beyond the model's positions.
     /// </exception>
@@ -51,6 +54,16 @@ public interface IPrunableModel : IDisposable
     /// <returns><c>[..., vocab]</c> in the backend's compute type. The caller disposes it.</returns>
     /// <exception cref="ArgumentException">Features of another width.</exception>
     Tensor ApplyLmHead(Tensor features);
+
+    /// <summary>The same under gates, which matter to the head where there is one selection of the residual stream.</summary>
+    /// <param name="features"><c>[..., hidden]</c>: what <see cref="HiddenStates"/> returned under the same gates.</param>
+    /// <param name="gates">Gates for a dense model; null for all open.</param>
+    /// <returns><c>[..., vocab]</c> in the backend's compute type. The caller disposes it.</returns>
+    /// <exception cref="ArgumentException">Features of another width.</exception>
+    /// <exception cref="NotSupportedException">The model's head knows no gates, and these have one stream: the default.</exception>
+    Tensor ApplyLmHead(Tensor features, Gates? gates) => gates?.Layout.HasOneStream() == true
+        ? throw new NotSupportedException($"{GetType().Name} does not gate its head: take a layout without one stream.")
+        : ApplyLmHead(features);
 
     /// <summary>A weight of the model, not a copy. The caller neither changes nor disposes it.</summary>
     /// <param name="role">What the weight does.</param>
@@ -68,7 +81,7 @@ public interface IPrunableModel : IDisposable
     Tensor Logits(Tensor tokens, Gates? gates = null)
     {
         using var scope = NewDisposeScope();
-        return ApplyLmHead(HiddenStates(tokens, null, gates)).MoveToOuterDisposeScope();
+        return ApplyLmHead(HiddenStates(tokens, null, gates), gates).MoveToOuterDisposeScope();
     }
 
     /// <summary>The logits of the token that follows the last position.</summary>
@@ -79,7 +92,7 @@ public interface IPrunableModel : IDisposable
     {
         using var scope = NewDisposeScope();
         Tensor hidden = HiddenStates(tokens, null, gates);
-        return ApplyLmHead(hidden.select(1, hidden.shape[1] - 1)).MoveToOuterDisposeScope();
+        return ApplyLmHead(hidden.select(1, hidden.shape[1] - 1), gates).MoveToOuterDisposeScope();
     }
 
     /// <summary>The same for tokens that follow those of a cache; their keys and values are added to it.</summary>

@@ -5,10 +5,8 @@ namespace DispLlm.Modeling;
 
 /// <summary>
 /// The keys and values of all tokens that a model has read, so that the next token costs one decode step. It belongs to the model that
-/// created it and grows as it
-/// is filled. Heads are not pruned: the cache of a pruned model is as large as that of the dense one. For one thread at a time: a call
-/// while another is running
-/// throws, and <see cref="Dispose"/> waits for a running call.
+/// created it and grows as it is filled. A block holds as many key-value heads as it keeps, and nothing where it keeps none. For one thread
+/// at a time: a call while another is running throws, and <see cref="Dispose"/> waits for a running call.
 /// </summary>
 public sealed class KeyValueCache : IDisposable, IKeyValueMemory
 {

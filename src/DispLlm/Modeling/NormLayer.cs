@@ -18,10 +18,15 @@ internal abstract class NormLayer
     public abstract Tensor ApplyToSelected(Tensor x, Tensor index);
 
     /// <summary>
-    /// SelectThenNorm in the gated network: sums run over gated features and are divided by how many gates are open,
-    /// so that closed features do not count. Differentiable in the gate.
+    /// SelectThenNorm in the gated network: the gated features of the norm over those that are open. Differentiable in the gate.
     /// </summary>
-    public abstract Tensor ApplyToGated(Tensor x, Tensor gate);
+    public Tensor ApplyToGated(Tensor x, Tensor gate) => ApplyOverGated(x, gate) * gate.to(x.dtype);
+
+    /// <summary>
+    /// The norm of all features, with the statistics of those that are open: sums run over gated features and are divided by how many gates
+    /// are open. Differentiable in the gate.
+    /// </summary>
+    public abstract Tensor ApplyOverGated(Tensor x, Tensor gate);
 
     public static NormLayer Create(DecoderSpec spec, Tensor weight, Tensor? bias) => spec.Norm switch
     {
@@ -44,12 +49,11 @@ internal abstract class NormLayer
 
         public override Tensor ApplyToSelected(Tensor x, Tensor index) => Norm(x.index_select(-1, index), weight.index_select(0, index));
 
-        public override Tensor ApplyToGated(Tensor x, Tensor gate)
+        public override Tensor ApplyOverGated(Tensor x, Tensor gate)
         {
-            Tensor gated = x.to(ScalarType.Float32) * gate;
-            Tensor meanSquare = gated.PowScalar(2).sum(-1, keepdim: true) / Open(gate);
-            Tensor normed = gated * meanSquare.AddScalar(epsilon).rsqrt();
-            return normed.to(x.dtype) * weight * gate.to(x.dtype);
+            Tensor wide = x.to(ScalarType.Float32);
+            Tensor meanSquare = (wide * gate).PowScalar(2).sum(-1, keepdim: true) / Open(gate);
+            return (wide * meanSquare.AddScalar(epsilon).rsqrt()).to(x.dtype) * weight;
         }
 
         private Tensor Norm(Tensor x, Tensor weight)
@@ -75,16 +79,14 @@ internal abstract class NormLayer
         public override Tensor ApplyToSelected(Tensor x, Tensor index) => DeviceKernels.LayerNorm(
             x.index_select(-1, index), weight.index_select(0, index), bias?.index_select(0, index), epsilon);
 
-        public override Tensor ApplyToGated(Tensor x, Tensor gate)
+        public override Tensor ApplyOverGated(Tensor x, Tensor gate)
         {
             Tensor wide = x.to(ScalarType.Float32);
             Tensor open = Open(gate);
-            Tensor mean = (wide * gate).sum(-1, keepdim: true) / open;
-            Tensor centred = (wide - mean) * gate;
-            Tensor variance = centred.PowScalar(2).sum(-1, keepdim: true) / open;
-            Tensor normed = centred * variance.AddScalar(epsilon).rsqrt();
-            Tensor scaled = normed.to(x.dtype) * weight;
-            return (bias is null ? scaled : scaled.Add(bias)) * gate.to(x.dtype);
+            Tensor centred = wide - ((wide * gate).sum(-1, keepdim: true) / open);
+            Tensor variance = (centred * gate).PowScalar(2).sum(-1, keepdim: true) / open;
+            Tensor scaled = (centred * variance.AddScalar(epsilon).rsqrt()).to(x.dtype) * weight;
+            return bias is null ? scaled : scaled.Add(bias);
         }
     }
 }

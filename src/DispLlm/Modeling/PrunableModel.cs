@@ -47,6 +47,21 @@ public sealed class PrunableModel : IPrunableModel
     /// <inheritdoc/>
     public SelectionPlan? Plan { get; }
 
+    /// <summary>
+    /// Bytes of keys and values that a <see cref="KeyValueCache"/> holds for each token of a sequence, in the backend's compute type:
+    /// those of the key-value heads that each block keeps.
+    /// </summary>
+    public long CacheBytesPerToken
+    {
+        get
+        {
+            long dense = (long)Spec.NumLayers * Spec.NumKeyValueHeads;
+            long heads = Plan?.Blocks.Sum(block => (long)block.AttentionGroups.Count) ?? dense;
+            using var one = empty([1], Backend.ComputeType);
+            return 2 * heads * Spec.HeadDim * one.element_size();
+        }
+    }
+
     /// <summary>The network, for callers that forward it block by block.</summary>
     internal Decoder Network => _decoder;
 
@@ -160,14 +175,18 @@ public sealed class PrunableModel : IPrunableModel
     }
 
     /// <inheritdoc/>
-    public Tensor ApplyLmHead(Tensor features)
+    public Tensor ApplyLmHead(Tensor features) => ApplyLmHead(features, null);
+
+    /// <inheritdoc/>
+    public Tensor ApplyLmHead(Tensor features, Gates? gates)
     {
         ArgumentNullException.ThrowIfNull(features);
         using var use = _decoder.Enter();
-        return features.dim() > 0 && features.shape[^1] == Spec.HiddenSize
-            ? _decoder.ApplyLmHead(features)
+        Check(gates);
+        return features.dim() > 0 && features.shape[^1] == _decoder.StreamSize
+            ? _decoder.ApplyLmHead(features, gates)
             : throw new ArgumentException(
-                $"Features are [..., {Spec.HiddenSize}], not [{string.Join(", ", features.shape)}].", nameof(features));
+                $"Features are [..., {_decoder.StreamSize}], not [{string.Join(", ", features.shape)}].", nameof(features));
     }
 
     /// <inheritdoc/>
@@ -266,6 +285,11 @@ public sealed class PrunableModel : IPrunableModel
         }
 
         CheckVocabulary(tokens);
+        Check(gates);
+    }
+
+    private void Check(Gates? gates)
+    {
         if (gates is null)
         {
             return;
@@ -282,7 +306,7 @@ public sealed class PrunableModel : IPrunableModel
                 $"The model has [{GateLayout.Count}] gates, not [{string.Join(", ", gates.Values.shape)}].", nameof(gates));
         }
 
-        gates.Order.EnsureFits(Spec);
+        gates.Order.EnsureFits(Spec, gates.Layout);
     }
 
     /// <summary>An id outside the embedding would be a native error, or on a GPU a failed device. It is checked where that costs nothing:

@@ -9,7 +9,7 @@ namespace DispLlm.Modeling;
 /// </summary>
 internal static class PrunedFormat
 {
-    public const int Version = 1;
+    public const int Version = 2;
     public const string Section = "displlm";
     public const string ModelType = "displlm_pruned";
     public const string Architecture = "DispLlmPrunedForCausalLM";
@@ -17,10 +17,12 @@ internal static class PrunedFormat
     private const string IndexPrefix = "displlm.blocks.";
 
     /// <summary>
-    /// The sites whose index lists the pruned network needs: those on the residual stream. At S4 the weights on both sides are pruned.
+    /// The sites of a block whose index lists the pruned network needs: those on the residual stream that do not keep all of it. At S4 and
+    /// S6 the weights on both sides are pruned, and with one stream the stream itself is.
     /// </summary>
-    public static IReadOnlyList<SelectionSite> IndexedSites { get; } =
-        [.. SelectionSites.All.Where(site => site.Descriptor().IsOnStream)];
+    public static IEnumerable<SelectionSite> IndexedSites(SelectionPlan plan, int block) => plan.Layout.HasOneStream() ? []
+        : SelectionSites.All.Where(site =>
+            site.Descriptor().IsOnStream && plan.Blocks[block][site].Count < plan.Model.SiteSize(site));
 
     public static string IndexTensor(int block, SelectionSite site) =>
         string.Create(CultureInfo.InvariantCulture, $"{IndexPrefix}{block}.s{(int)site}");
@@ -41,6 +43,7 @@ internal static class PrunedFormat
         {
             ["format_version"] = Version,
             ["family"] = family.Name,
+            ["layout"] = plan.Layout.ToString(),
             ["norm_order"] = plan.NormOrder.ToString(),
             ["model_type"] = dense.GetString("model_type"),
             ["architectures"] = config["architectures"]?.DeepClone(),
@@ -65,9 +68,9 @@ internal static class PrunedFormat
         }
 
         int version = section.GetInt("format_version");
-        if (version != Version)
+        if (version is < 1 or > Version)
         {
-            throw section.Unsupported("format_version", $"this program reads version {Version}");
+            throw section.Unsupported("format_version", $"this program reads version 1 to {Version}");
         }
 
         string name = section.GetString("family");
@@ -88,7 +91,7 @@ internal static class PrunedFormat
     {
         for (int block = 0; block < plan.Blocks.Count; block++)
         {
-            foreach (var site in IndexedSites)
+            foreach (var site in IndexedSites(plan, block))
             {
                 string name = IndexTensor(block, site);
                 if (!folder.Contains(name))

@@ -15,35 +15,50 @@ internal readonly record struct PrunedSlice(IReadOnlyList<int>? Rows, int[]? Col
 
     private static readonly PrunedSlice s_whole = new(null, null, null, []);
 
-    /// <summary>The slice of a parameter under a plan. Parameters outside blocks are kept whole.</summary>
+    /// <summary>The slice of a parameter under a plan.</summary>
     public static PrunedSlice For(ParameterDescriptor parameter, SelectionPlan plan)
     {
-        if (parameter.Block < 0)
+        var (rows, columns) = (plan.KeptRows(parameter), plan.KeptColumns(parameter));
+        if (plan.Scales is not { } scales || parameter.Block < 0)
+        {
+            return new PrunedSlice(rows, columns is null ? null : [.. columns], null, []);
+        }
+
+        var axes = PrunedAxes.For(parameter.Role, plan.Model.QueryKeyNorm);
+        float[] Expand(SelectionSite site)
+        {
+            int features = plan.Model.FeaturesPerIndex(site, parameter.Role);
+            float[] values = scales.ForSite(parameter.Block, site).ToArray();
+            return features == 1 ? values : [.. values.SelectMany(value => Enumerable.Repeat(value, features))];
+        }
+
+        float[]? rowScales = axes.ScaledRows is { } written ? Expand(written) : null;
+        float[]? columnScales = parameter.IsBias || axes.InputSite is not { } read ? null : Expand(read);
+
+        // With scales, rows and columns are named even where all are kept: their factors are found by them.
+        return new PrunedSlice(
+            rows ?? (rowScales is null ? null : [.. Enumerable.Range(0, rowScales.Length)]),
+            columns is not null ? [.. columns] : columnScales is null ? null : [.. Enumerable.Range(0, columnScales.Length)],
+            rowScales,
+            columnScales is null ? [] : columns is null ? columnScales : [.. columns.Select(column => columnScales[column])]);
+    }
+
+    /// <summary>The slice of a tensor of a checkpoint, as it is stored; of one that a plan keeps.</summary>
+    public static PrunedSlice For(CheckpointTensor tensor, SelectionPlan plan)
+    {
+        if (tensor.Head is not null)
         {
             return s_whole;
         }
 
-        var axes = PrunedAxes.For(parameter.Role);
-        var selection = plan.Blocks[parameter.Block];
-        SelectionSite? input = parameter.IsBias ? null : axes.InputSite;
-        int[]? columns = input is { } read ? [.. selection[read]] : null;
-        return new PrunedSlice(
-            axes.OutputSite is { } output ? selection[output] : null,
-            columns,
-            axes.ScaledRows is { } written ? plan.Scales?.ForSite(parameter.Block, written).ToArray() : null,
-            input is { } scaled && plan.Scales is { } scales
-                ? [.. columns!.Select(column => scales.ForSite(parameter.Block, scaled)[column])] : []);
-    }
-
-    /// <summary>The slice of a tensor of a checkpoint, as it is stored.</summary>
-    public static PrunedSlice For(CheckpointTensor tensor, SelectionPlan plan)
-    {
         PrunedSlice[] parts = [.. tensor.Parts.Select(part => For(part.Parameter, plan))];
         var slice = parts[0];
-        if (tensor.Block >= 0 && tensor.Parts.Any(part => part.Rows is not null))
+        if (tensor.Parts.Any(part => part.Rows is not null) || tensor.ParameterRowsPerRow > 1)
         {
             int[]? rows = parts.All(part => part.Rows is null) ? null
                 : [.. tensor.Parts.SelectMany(part => tensor.KeptRows(part, plan)).Order()];
+            int width = tensor.ParameterRowsPerRow;
+            rows = rows is null || width == 1 ? rows : [.. rows.Where(row => row % width == 0).Select(row => row / width)];
             slice = slice with { Rows = rows, RowScales = JoinRowScales(tensor, parts) };
         }
 

@@ -20,9 +20,17 @@ internal abstract class SitePolicy
     public virtual IReadOnlyList<Tensor> ProjectInputs(SelectionSite site, Tensor input, IReadOnlyList<Projection> projections) =>
         Projection.Apply(input, [.. projections]);
 
+    /// <summary>Attention's queries or keys, normed.</summary>
+    public virtual Tensor NormHeads(HeadNorm norm, Tensor projected) => norm.Apply(projected, null);
+
+    /// <summary>The norm of a residual sum, where norms follow them.</summary>
+    /// <param name="norm">The norm.</param>
+    /// <param name="sum">The residual stream.</param>
+    public virtual Tensor NormSum(NormLayer norm, Tensor sum) => norm.Apply(sum);
+
     /// <summary>
-    /// S2, S5: the residual stream with what a sublayer makes of <c>[batch, seq, features]</c> added. At S5 features pass the gates of S4
-    /// first, and the residual stream is the block's own and may be overwritten.
+    /// S2, S5: the residual stream with what a sublayer makes of <c>[batch, seq, features]</c> added. Features pass the gates of S6 or S4
+    /// first. At S5 the residual stream is the block's own and may be overwritten.
     /// </summary>
     public abstract Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, SublayerOutput output);
 }
@@ -60,50 +68,10 @@ internal class DensePolicy : UngatedPolicy
         DeviceKernels.Sum(residual, output, mayOverwrite: site != SelectionSite.AttentionOutput);
 }
 
-/// <summary>
-/// Every feature is multiplied by its gate (DISP-LLM, Eq. 6; docs/method.md, Selection sites). With gates of 0 and 1 this computes what the
-/// pruned network computes.
-/// </summary>
-/// <param name="gates">The gates of each site of the block.</param>
-/// <param name="order">Whether the norm or the selection comes first.</param>
-internal sealed class GatedPolicy(Func<SelectionSite, SiteGates> gates, NormOrder order) : SitePolicy
-{
-    public override Tensor SelectInput(SelectionSite site, Tensor hidden, NormLayer? norm) =>
-        norm is not null && order == NormOrder.SelectThenNorm
-        ? norm.ApplyToGated(hidden, gates(site).Values)
-        : norm?.Apply(hidden) ?? hidden;
-
-    // Under SelectThenNorm the gates have acted in the norm already.
-    public override IReadOnlyList<Tensor> ProjectInputs(SelectionSite site, Tensor input, IReadOnlyList<Projection> projections) =>
-        order == NormOrder.SelectThenNorm
-            ? base.ProjectInputs(site, input, projections)
-            : GatedInputLinear.Apply(
-                input, gates(site), projections, site == SelectionSite.MlpInput ? gates(SelectionSite.MlpHidden) : null);
-
-    // Hidden features are gated once, after their product: to gate both factors, as the released code does, squares soft gates.
-    public override Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, SublayerOutput output)
-    {
-        var written = gates(site);
-        var read = site == SelectionSite.MlpOutput ? gates(SelectionSite.MlpHidden) : null;
-        if (output.Norm is null)
-        {
-            written = output.Scale == 1 ? written : written with { Values = written.Values.MulScalar(output.Scale) };
-            return GatedOutputLinear.Apply(residual, features, read, output.Projection, written);
-        }
-
-        // The selection comes before the norm of what is written, in either order at S1 and S3 (docs/method.md, Norms after a sublayer).
-        Tensor projected = read is null
-            ? output.Projection.Apply(features)
-            : GatedInputLinear.Apply(features, read, [output.Projection], outputGates: null)[0];
-        Tensor normed = output.Norm.ApplyToGated(projected, written.Values);
-        return residual.Add(output.Scale == 1 ? normed : normed.MulScalar(output.Scale));
-    }
-}
-
 /// <summary>The dense policy with callbacks. Tensors are valid, and unchanged, during the call only.</summary>
 internal sealed class ObservingPolicy : DensePolicy
 {
-    /// <summary>Called with the input of projections: at S1 and S3 the first ones, at S2 attention's output projection, at S4 the down
+    /// <summary>Called with the input of projections: at S1 and S3 the first ones, at S6 attention's output projection, at S4 the down
     /// projection.</summary>
     public Action<SelectionSite, Tensor>? OnInput { get; init; }
 
@@ -128,7 +96,7 @@ internal sealed class ObservingPolicy : DensePolicy
 
     public override Tensor AddOutput(SelectionSite site, Tensor residual, Tensor features, SublayerOutput output)
     {
-        OnInput?.Invoke(site == SelectionSite.MlpOutput ? SelectionSite.MlpHidden : site, features);
+        OnInput?.Invoke(site.FeaturesSite(), features);
         Tensor projected = output.Projection.Apply(features);
         OnProjected?.Invoke(site, projected);
         Tensor written = output.Finish(projected);
@@ -141,14 +109,18 @@ internal sealed class ObservingPolicy : DensePolicy
 }
 
 /// <summary>
-/// Only selected features are read, computed and written: index selection in, index addition out. At S4 nothing is left to do: the weights
-/// on both sides are pruned.
+/// Only selected features are read, computed and written: index selection in, index addition out. At S4 and S6, and where a site keeps all
+/// of the stream, nothing is left to do: the weights on both sides are pruned, or whole.
 /// </summary>
-internal sealed class PrunedPolicy(BlockIndices indices, NormOrder order) : UngatedPolicy
+internal sealed class PrunedPolicy(BlockIndices indices, NormOrder order) : DensePolicy
 {
     public override Tensor SelectInput(SelectionSite site, Tensor hidden, NormLayer? norm)
     {
-        Tensor index = indices[site];
+        if (indices[site] is not { } index)
+        {
+            return base.SelectInput(site, hidden, norm);
+        }
+
         return norm switch
         {
             null => hidden.index_select(-1, index),
@@ -159,26 +131,31 @@ internal sealed class PrunedPolicy(BlockIndices indices, NormOrder order) : Unga
 
     public override Tensor AddResidual(SelectionSite site, Tensor residual, Tensor output)
     {
+        if (indices[site] is not { } index)
+        {
+            return base.AddResidual(site, residual, output);
+        }
+
         bool inPlace = site == SelectionSite.MlpOutput && !RowKernels.AnyHasGradient([residual, output]);
-        Tensor index = indices[site];
         return RowKernels.WithoutGradient(residual, output) is { } kernels ? kernels.IndexAdd(residual, index, output, inPlace)
             : inPlace ? residual.IndexAddInPlace(-1, index, output)
             : residual.IndexAdd(-1, index, output);
     }
 }
 
-/// <summary>The kept indices of a pruned block as int64 tensors on the block's device, for the sites on the residual stream.</summary>
+/// <summary>
+/// The kept indices of a pruned block as int64 tensors on the block's device, for the sites on the residual stream that do not keep all.
+/// </summary>
 internal sealed class BlockIndices : IDisposable
 {
     private readonly SiteMap<Tensor?> _indices;
 
     private BlockIndices(SiteMap<Tensor?> indices) => _indices = indices;
 
-    /// <summary>The kept indices of a site.</summary>
-    public Tensor this[SelectionSite site] => _indices[site]
-        ?? throw new ArgumentOutOfRangeException(nameof(site), site, "The weights on both sides of this site are pruned.");
+    /// <summary>The kept indices of a site; null where all are kept.</summary>
+    public Tensor? this[SelectionSite site] => _indices[site];
 
-    public static BlockIndices From(BlockSelection selection, Device device)
+    public static BlockIndices From(SelectionPlan plan, int block, Device device)
     {
         Tensor Index(IReadOnlyList<int> list)
         {
@@ -186,7 +163,8 @@ internal sealed class BlockIndices : IDisposable
             return host.to(device, copy: true).DetachFromDisposeScope();
         }
 
-        return new BlockIndices(SiteMap.Create(site => site.Descriptor().IsOnStream ? Index(selection[site]) : null));
+        var indexed = PrunedFormat.IndexedSites(plan, block).ToHashSet();
+        return new BlockIndices(SiteMap.Create(site => indexed.Contains(site) ? Index(plan.Blocks[block][site]) : null));
     }
 
     public void Dispose()

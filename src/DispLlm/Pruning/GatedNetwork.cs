@@ -77,19 +77,24 @@ internal sealed class GatedNetwork : IDisposable
         }
 
         using var scope = NewDisposeScope();
-        Tensor ScalesAt(SelectionSite site) => tensor(scales.ForSite(block, site).ToArray()).to(GetDevice(block));
+        Tensor ScalesAt(SelectionSite site, WeightRole role)
+        {
+            Tensor perIndex = tensor(scales.ForSite(block, site).ToArray()).to(GetDevice(block));
+            return perIndex.repeat_interleave(_plan.Model.FeaturesPerIndex(site, role));
+        }
+
         foreach (var part in ParameterCatalog.BlockParameters(Spec, block))
         {
-            var axes = PrunedAxes.For(part.Role);
+            var axes = PrunedAxes.For(part.Role, Spec.QueryKeyNorm);
             var target = part.IsBias ? _model.Bias(part.Role, block)! : _model.Weight(part.Role, block);
             if (axes.ScaledRows is { } rows)
             {
-                target.mul_(target.dim() == 1 ? ScalesAt(rows) : ScalesAt(rows).unsqueeze(1));
+                target.mul_(target.dim() == 1 ? ScalesAt(rows, part.Role) : ScalesAt(rows, part.Role).unsqueeze(1));
             }
 
             if (axes.InputSite is { } columns && !part.IsBias)
             {
-                target.mul_(ScalesAt(columns));
+                target.mul_(ScalesAt(columns, part.Role));
             }
         }
 
@@ -179,15 +184,12 @@ internal sealed class GatedNetwork : IDisposable
         return (moments, roles.ToDictionary(role => role, role => (ofOutput ? wanted : dense[role].mm(wanted)).MoveToOuterDisposeScope()));
     }
 
-    /// <summary>
-    /// The site of a weight's input; for attention's output projection, whose input is not pruned, the site of its output.
-    /// </summary>
-    public static SelectionSite? GetInputSite(WeightRole role) =>
-        role == WeightRole.AttentionOutput ? SelectionSite.AttentionOutput : PrunedAxes.For(role).InputSite;
+    /// <summary>The site of a weight's input; null where it has none.</summary>
+    public SelectionSite? GetInputSite(WeightRole role) => PrunedAxes.For(role, Spec.QueryKeyNorm).InputSite;
 
     /// <summary>How many inputs a weight that reads at a site has in the dense network.</summary>
-    public long InputSize(int block, SelectionSite site) =>
-        site == SelectionSite.AttentionOutput ? Spec.QuerySize : _model.GateLayout[block, site].Size;
+    public long InputSize(int block, SelectionSite site) => _model.GateLayout[block, site].Size
+        * (long)_plan.Model.FeaturesPerIndex(site, WeightRole.AttentionOutput);
 
     /// <summary>Where a block is computed.</summary>
     public Device GetDevice(int block) => _model.Backend.GetBlockDevice(block, Spec.NumLayers);
@@ -211,7 +213,7 @@ internal sealed class GatedNetwork : IDisposable
             foreach (var row in stream.split(1))
             {
                 using var head = NewDisposeScope();
-                Tensor logits = _model.Network.ApplyLmHead(row);
+                Tensor logits = _model.Network.ApplyLmHead(row, null);
                 sum += CausalLmLoss.ComputeFromLogits(logits, _targets[number++].to(logits.device)).ReadDouble();
             }
         }
@@ -285,7 +287,7 @@ internal sealed class GatedNetwork : IDisposable
     /// <summary>Where the projection that reads at a site writes to the stream; null where it does not.</summary>
     private static SelectionSite? WrittenFrom(SelectionSite site) => site switch
     {
-        SelectionSite.AttentionOutput => SelectionSite.AttentionOutput,
+        SelectionSite.AttentionGroups => SelectionSite.AttentionOutput,
         SelectionSite.MlpHidden => SelectionSite.MlpOutput,
         _ => null,
     };

@@ -17,8 +17,9 @@ internal sealed class PrunedWeights
     private readonly CheckpointFolder _source;
     private readonly SelectionPlan _plan;
     private readonly WeightReconstruction? _reconstruction;
-    private readonly Dictionary<string, CheckpointTensor> _tensors;
-    private readonly string[][] _shards;
+    private readonly KeptTensor[][] _shards;
+
+    private sealed record KeptTensor(CheckpointTensor Dense, CheckpointTensor Pruned);
 
     public PrunedWeights(CheckpointFolder source, IReadOnlyList<CheckpointTensor> tensors, SelectionPlan plan,
         WeightReconstruction? reconstruction)
@@ -26,17 +27,18 @@ internal sealed class PrunedWeights
         _source = source;
         _plan = plan;
         _reconstruction = reconstruction;
-        _tensors = tensors.ToDictionary(tensor => tensor.Name, StringComparer.Ordinal);
+        var kept = tensors.Select(tensor => (Dense: tensor, Pruned: tensor.Prune(plan))).Where(pair => pair.Pruned is not null)
+            .ToDictionary(pair => pair.Dense.Name, pair => new KeptTensor(pair.Dense, pair.Pruned!), StringComparer.Ordinal);
         _shards = [.. source.Shards
-            .Select(shard => shard.TensorNames.Where(_tensors.ContainsKey).ToArray())
-            .Where(names => names.Length > 0)];
+            .Select(shard => shard.TensorNames.Where(kept.ContainsKey).Select(name => kept[name]).ToArray())
+            .Where(shard => shard.Length > 0)];
     }
 
     public void Write(string folder, IProgress<PruningProgress>? progress, CancellationToken cancellation)
     {
-        int written = 0;
+        int written = 0, count = _shards.Sum(shard => shard.Length);
         var clock = Stopwatch.StartNew();
-        void Report() => progress?.Report(new PruningProgress(PruningPhase.Saving, ++written, _tensors.Count, clock.Elapsed));
+        void Report() => progress?.Report(new PruningProgress(PruningPhase.Saving, ++written, count, clock.Elapsed));
 
         var map = new JsonObject();
         long bytes = 0;
@@ -49,8 +51,8 @@ internal sealed class PrunedWeights
                 var indices = i == _shards.Length - 1 ? Indices() : [];
                 TensorInfo[] infos =
                 [
-                    .. _shards[i].Select(name =>
-                        new TensorInfo(name, _source.Info(name).Type, [.. _tensors[name].Prune(_plan).Shape])),
+                    .. _shards[i].Select(tensor =>
+                        new TensorInfo(tensor.Pruned.Name, _source.Info(tensor.Dense.Name).Type, [.. tensor.Pruned.Shape])),
                     .. indices.Select(index => new TensorInfo(index.Name, ScalarType.Int32, [index.Values.Count])),
                 ];
                 var shard = WriteShard(Path.Combine(folder, file), infos, _shards[i], indices, Report, cancellation);
@@ -82,7 +84,7 @@ internal sealed class PrunedWeights
     private SafetensorsWriter WriteShard(
         string path,
         TensorInfo[] infos,
-        string[] names,
+        KeptTensor[] tensors,
         List<(string Name, IReadOnlyList<int> Values)> indices,
         Action report,
         CancellationToken cancellation)
@@ -91,19 +93,19 @@ internal sealed class PrunedWeights
         try
         {
             using var pieces = new PieceStream(writer);
-            foreach (string name in names)
+            foreach (var (dense, pruned) in tensors)
             {
-                var (tensor, info) = (_tensors[name], _source.Info(name));
-                if (IsReconstructed(tensor))
+                var info = _source.Info(dense.Name);
+                if (IsReconstructed(dense))
                 {
                     pieces.Flush();
                     using var scope = NewDisposeScope();
-                    Tensor joined = tensor.Prune(_plan).Join(part => _reconstruction!.Weight(part.Role, part.Block)!);
-                    writer.Write(name, joined.to(info.Type, copy: true));
+                    Tensor joined = pruned.Join(part => _reconstruction!.Weight(part.Role, part.Block)!);
+                    writer.Write(pruned.Name, joined.to(info.Type, copy: true));
                 }
                 else
                 {
-                    new TensorCut(PrunedSlice.For(tensor, _plan)).Stream(_source, info, pieces, cancellation);
+                    new TensorCut(PrunedSlice.For(dense, _plan)).Stream(_source, info, pruned.Name, pieces, cancellation);
                 }
 
                 report();
@@ -135,7 +137,7 @@ internal sealed class PrunedWeights
     private List<(string Name, IReadOnlyList<int> Values)> Indices() =>
     [
         .. from block in Enumerable.Range(0, _plan.Blocks.Count)
-           from site in PrunedFormat.IndexedSites
+           from site in PrunedFormat.IndexedSites(_plan, block)
            select (PrunedFormat.IndexTensor(block, site), _plan.Blocks[block][site]),
     ];
 

@@ -14,6 +14,7 @@ public sealed class PruningPipeline
     private TokenCorpus? _calibration;
     private ISelectionStrategy _strategy = new HypernetworkSelection();
     private int _widthMultiple = 1;
+    private PruningLayout _layout;
     private BudgetConstraints _constraints = BudgetConstraints.None;
     private NormOrder _normOrder = NormOrder.NormThenSelect;
     private long _seed;
@@ -64,6 +65,15 @@ public sealed class PruningPipeline
         return With(pipeline => pipeline._strategy = strategy);
     }
 
+    /// <summary>Which sites may be cut, and which select alike. Default: the paper's five sites, each by itself.</summary>
+    /// <param name="layout">The layout; <see cref="PruningLayout.Blocks"/> needs no index operation.</param>
+    /// <exception cref="SelectionException">No such layout.</exception>
+    public PruningPipeline WithLayout(PruningLayout layout)
+    {
+        layout.Checked();
+        return With(pipeline => pipeline._layout = layout);
+    }
+
     /// <summary>Makes every width a multiple of a number that suits the hardware, or leaves it uncut. Default 1.</summary>
     /// <param name="multiple">At least 1; 8 to 128 are common.</param>
     /// <exception cref="ArgumentOutOfRangeException">Below 1.</exception>
@@ -82,6 +92,11 @@ public sealed class PruningPipeline
     /// <param name="sites">The sites.</param>
     public PruningPipeline WithExcludedSites(params IReadOnlyList<SelectionSite> sites) =>
         WithConstraints(_constraints with { ExcludedSites = sites });
+
+    /// <summary>Keeps some key-value groups in every block, for runtimes that cannot read a block without attention. Default 0.</summary>
+    /// <param name="groups">At least 0; all where a block has fewer.</param>
+    /// <exception cref="BudgetException">Below 0.</exception>
+    public PruningPipeline WithMinAttentionGroups(int groups) => WithConstraints(_constraints with { MinAttentionGroups = groups });
 
     /// <summary>Limits how much of any block is removed.</summary>
     /// <param name="ratio">The largest fraction of a block's parameters, in the budget's scope, that may be removed.</param>
@@ -103,7 +118,7 @@ public sealed class PruningPipeline
     }
 
     /// <summary>Norm or selection first, while learning and after. Default <see cref="NormOrder.NormThenSelect"/>.</summary>
-    /// <param name="order">The order.</param>
+    /// <param name="order">The order. A layout with one stream leaves <see cref="NormOrder.SelectThenNorm"/> only, and it is taken.</param>
     public PruningPipeline WithNormOrder(NormOrder order) => With(pipeline => pipeline._normOrder = order);
 
     /// <summary>The seed of every random number of the run. Default 0.</summary>
@@ -169,6 +184,7 @@ public sealed class PruningPipeline
                 $"There is no budget: give one with {nameof(WithPruningRatio)} or {nameof(WithBudget)}."),
             Calibration = _calibration,
             WidthMultiple = _widthMultiple,
+            Layout = _layout,
             Constraints = _constraints,
             NormOrder = _normOrder,
             Seed = _seed,

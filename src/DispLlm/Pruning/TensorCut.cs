@@ -15,7 +15,12 @@ internal sealed class TensorCut(PrunedSlice slice)
     private const int PieceBytes = 2 << 20;
 
     /// <summary>Streams the kept part of a tensor into a file.</summary>
-    public void Stream(CheckpointFolder source, TensorInfo info, PieceStream target, CancellationToken cancellation)
+    /// <param name="source">Where the tensor is read.</param>
+    /// <param name="info">What it is there.</param>
+    /// <param name="name">Its name in the file.</param>
+    /// <param name="target">The file.</param>
+    /// <param name="cancellation">Looked at between pieces.</param>
+    public void Stream(CheckpointFolder source, TensorInfo info, string name, PieceStream target, CancellationToken cancellation)
     {
         int element = SafetensorsType.ByteSize(info.Type);
         if (slice.Scales && !ElementScaling.CanHandle(info.Type))
@@ -37,7 +42,7 @@ internal sealed class TensorCut(PrunedSlice slice)
             cancellation.ThrowIfCancellationRequested();
             long begin = next, end = EndOfPiece(begin, rowsOfPiece, kept), first = Row(begin);
             int read = (int)(Row(end - 1) - first + 1) * rowBytes;
-            target.Add(info.Name, read, piece =>
+            target.Add(name, read, piece =>
             {
                 source.ReadBytes(info.Name, first * rowBytes, piece.AsSpan(0, read));
                 if (NonFinite.IsIn(piece.AsSpan(0, read), info.Type))

@@ -26,9 +26,9 @@ public sealed record BlockReconstruction(int Block, double? Ridge, double LossBe
 /// </summary>
 public sealed class WeightReconstruction : IDisposable
 {
-    // In the order of the data flow; S2 stands for the input of attention's output projection, which is not pruned.
+    // The sites whose features weights read, in the order of the data flow.
     private static readonly SelectionSite[] s_inputs =
-        [SelectionSite.AttentionInput, SelectionSite.AttentionOutput, SelectionSite.MlpInput, SelectionSite.MlpHidden];
+        [SelectionSite.AttentionInput, SelectionSite.AttentionGroups, SelectionSite.MlpInput, SelectionSite.MlpHidden];
 
     private readonly Dictionary<(WeightRole Role, int Block), Tensor> _weights = [];
 
@@ -166,7 +166,7 @@ public sealed class WeightReconstruction : IDisposable
             {
                 foreach (var (role, weight) in corrected)
                 {
-                    _weights[(role, block)] = Prune(weight, role, Plan.Blocks[block]).DetachFromDisposeScope();
+                    _weights[(role, block)] = Prune(weight, role, block).DetachFromDisposeScope();
                 }
 
                 return new BlockReconstruction(block, ridge, before, loss);
@@ -199,8 +199,13 @@ public sealed class WeightReconstruction : IDisposable
                 network.Step(cancellation);
             }
 
-            int[] kept =
-                site == SelectionSite.AttentionOutput ? [.. Enumerable.Range(0, network.Spec.QuerySize)] : [.. Plan.Blocks[block][site]];
+            // Of all weights that read at a site only attention's output projection reads heads.
+            int[] kept = [.. Plan.Model.Expand(site, WeightRole.AttentionOutput, Plan.Blocks[block][site])];
+            if (kept.Length == 0)
+            {
+                continue;
+            }
+
             if (network.Target == ReconstructionTarget.PrunedActivations && kept.Length == network.InputSize(block, site))
             {
                 continue;
@@ -236,12 +241,12 @@ public sealed class WeightReconstruction : IDisposable
 
     private bool KeepsAll(BlockSelection selection) => SelectionSites.All.All(site => selection[site].Count == Plan.Model.SiteSize(site));
 
-    private static Tensor Prune(Tensor weight, WeightRole role, BlockSelection selection)
+    private Tensor Prune(Tensor weight, WeightRole role, int block)
     {
         using var scope = NewDisposeScope();
-        var axes = PrunedAxes.For(role);
-        Tensor kept = axes.InputSite is { } columns ? weight.index_select(1, Index(selection[columns], weight.device)) : weight;
-        kept = axes.OutputSite is { } rows ? kept.index_select(0, Index(selection[rows], weight.device)) : kept;
+        var parameter = new ParameterDescriptor(role, block, IsBias: false, weight.shape);
+        Tensor kept = Plan.KeptColumns(parameter) is { } columns ? weight.index_select(1, Index(columns, weight.device)) : weight;
+        kept = Plan.KeptRows(parameter) is { } rows ? kept.index_select(0, Index(rows, weight.device)) : kept;
         return kept.to(CPU, copy: true).MoveToOuterDisposeScope();
     }
 

@@ -32,7 +32,9 @@ public readonly record struct AdjacentBlockOverlap(
         int block, SelectionSite site, IReadOnlyList<int> first, IReadOnlyList<int> second, int size)
     {
         double both = first.Intersect(second).Count(), expected = (double)first.Count * second.Count / size;
-        double Ratio(double common) => common / (first.Count + second.Count - common);
+
+        // Two blocks that keep nothing keep the same.
+        double Ratio(double common) => first.Count + second.Count == 0 ? 1 : common / (first.Count + second.Count - common);
         return new AdjacentBlockOverlap(block, site, Ratio(both), Ratio(expected));
     }
 }

@@ -51,10 +51,8 @@ public static class HtmlReport
         Section(page, "Quality", ReportTables.QualityCaption(report), ReportCharts.CreateQuality(report), ReportTables.Tasks(report));
         Section(page, "Size and speed", ReportTables.CostCaption(report), ReportCharts.CreateCost(report), string.Empty);
         Section(
-            page, "Widths by block",
-            "Every block has its own selection of the features that it reads from the residual stream and writes to it. One bar per "
-                + "block, the first block left.",
-            ReportCharts.CreateWidths(report), ReportTables.Widths(report));
+            page, "Widths by block", ReportTables.WidthsCaption(report.Plan.Layout), ReportCharts.CreateWidths(report),
+            ReportTables.Widths(report));
         Section(page, "Kept features", ReportTables.KeptCaption(report), ReportCharts.CreateKept(report), ReportTables.Overlaps(report));
         Section(page, "Training", ReportTables.TrainingCaption(report), ReportCharts.CreateTraining(report), string.Empty);
         Section(page, "Settings", null, null, ReportTables.Settings(report));

@@ -15,7 +15,7 @@ internal static class KeptMapChart
     public static IReadOnlyList<ChartPanel> CreatePanels(SelectionPlan plan)
     {
         var neighbours = AdjacentBlockOverlap.Compute(plan);
-        return [.. SelectionSites.All.Select(site => Panel(plan, site, [.. neighbours.Where(share => share.Site == site)]))];
+        return [.. plan.SelectingSites().Select(site => Panel(plan, site, [.. neighbours.Where(share => share.Site == site)]))];
     }
 
     private static ChartPanel Panel(SelectionPlan plan, SelectionSite site, AdjacentBlockOverlap[] shares)
@@ -24,8 +24,8 @@ internal static class KeptMapChart
         double row = Math.Clamp(170.0 / blocks, 2.5, 14), bottom = ChartPanel.Top + 14 + blocks * row;
         string note = size > Bins
             ? $"one cell per {size / Bins}{(size % Bins == 0 ? "" : $" or {size / Bins + 1}")} features, darker where more are kept"
-            : "one cell per feature";
-        string description = $"Which of {size} features each of {blocks} blocks keeps." + (shares.Length == 0
+            : $"one cell per {site.Descriptor().Unit}";
+        string description = $"Which of {size} {site.Descriptor().Unit}s each of {blocks} blocks keeps." + (shares.Length == 0
             ? string.Empty
             : $" Adjacent blocks share {Markup.Percent(shares.Average(share => share.Jaccard))} of what either keeps; random selections "
                 + $"of these widths would share "
@@ -40,7 +40,7 @@ internal static class KeptMapChart
                 canvas.Text(Left - 5, top + block * row + Math.Max(row / 2 + 4, 8), $"{block}", "note", "end");
             }
 
-            canvas.Text(Left, bottom + 14, "feature 0", "note");
+            canvas.Text(Left, bottom + 14, $"{site.Descriptor().Unit} 0", "note");
             canvas.Text(Left + Width, bottom + 14, Markup.Count(size - 1), "note", "end");
             if (shares.Length > 0)
             {

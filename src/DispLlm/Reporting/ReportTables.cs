@@ -28,6 +28,11 @@ internal static class ReportTables
         Tile(
             "Block weights", Markup.FixedPercent(report.Plan.KeptFraction()),
             $"of all parameters {Markup.FixedPercent(report.Plan.KeptFraction(ParameterScope.WholeModel))}");
+        if (report.Plan.KeptCacheFraction() < 1)
+        {
+            Tile("Key-value cache", Markup.FixedPercent(report.Plan.KeptCacheFraction()), "of the dense model\u2019s");
+        }
+
         if (report.Perplexity is { } perplexity)
         {
             Tile("Perplexity", Markup.Number(perplexity.After.Perplexity), $"dense {Markup.Number(perplexity.Before.Perplexity)}");
@@ -158,6 +163,13 @@ internal static class ReportTables
         ? null
         : $"Speeds are relative to the dense model, measured in turns{(report.Settings.Backend is { } backend ? $" on {backend}" : "")}.";
 
+    public static string WidthsCaption(PruningLayout layout) => (layout.HasOneStream(), layout.Selects(SelectionSite.AttentionInput)) switch
+    {
+        (true, _) => "The whole model has one selection of the residual stream, and all that holds the stream is cut with it.",
+        (_, false) => "The residual stream is kept whole: what is pruned are narrower matrices within the blocks.",
+        _ => "Every block has its own selection of the features that it reads from the residual stream and writes to it.",
+    } + " One bar per block, the first block left.";
+
     public static string Widths(RunReport report) => Folded("All widths as a table", Table(
         "Widths", ["Block", .. SelectionSites.All.Select(site => $"S{(int)site} of {Markup.Count(report.Plan.Model.SiteSize(site))}")],
         report.Widths.Select(
@@ -203,6 +215,7 @@ internal static class ReportTables
             ("Budget", from.Budget?.ToString()),
             ("Seed", from.Seed is { } seed ? FormattableString.Invariant($"{seed}") : null),
             ("Width multiple", from.WidthMultiple is { } multiple ? FormattableString.Invariant($"{multiple}") : null),
+            ("Layout", plan.Layout.ToString()),
             ("Norm order", plan.NormOrder.ToString()),
             ("Calibration text", report.Settings.Calibration),
             ("Backend", report.Settings.Backend),

@@ -23,10 +23,10 @@ internal static class RunReportJson
         try
         {
             // The plan first: the steps refer to its shape.
-            var header = StrictJsonFile.Parse<Header>(utf8.Span, RunReport.CurrentFormatVersion, s_headerOptions);
+            var header = StrictJsonFile.Parse<Header>(utf8.Span, 1, RunReport.CurrentFormatVersion, s_headerOptions);
             string plan = header.Plan?.GetRawText() ?? throw new FormatException("the key 'plan' is missing.");
             var options = CreateOptions(new GateLayout(SelectionPlan.FromJson(plan).Model));
-            var report = StrictJsonFile.Parse<RunReport>(utf8.Span, RunReport.CurrentFormatVersion, options);
+            var report = StrictJsonFile.Parse<RunReport>(utf8.Span, 1, RunReport.CurrentFormatVersion, options);
             EnsureComplete(report);
             return report;
         }

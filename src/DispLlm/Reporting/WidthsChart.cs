@@ -8,8 +8,9 @@ internal static class WidthsChart
     public static IReadOnlyList<ChartPanel> CreatePanels(SelectionPlan plan) =>
     [
         Panel("Whole blocks", "block weights", plan, CountBlockWeights(plan)),
-        .. SelectionSites.All.Select(site => Panel(
-            site.GetTitle(), "features", plan, [.. plan.Blocks.Select(block => (block[site].Count, (long)plan.Model.SiteSize(site)))])),
+        .. plan.SelectingSites().Select(site => Panel(
+            site.GetTitle(), $"{site.Descriptor().Unit}s", plan,
+            [.. plan.Blocks.Select(block => (block[site].Count, (long)plan.Model.SiteSize(site)))])),
     ];
 
     private static (long Kept, long Size)[] CountBlockWeights(SelectionPlan plan)

@@ -3,8 +3,8 @@ using System.Diagnostics.CodeAnalysis;
 namespace DispLlm;
 
 /// <summary>
-/// What one block keeps: for every selection site a list of indices, sorted, unique and not empty. Immutable and safe from several threads
-/// if its lists are.
+/// What one block keeps: for every selection site a list of indices, sorted and unique; only that of S6 may be empty. Immutable and safe
+/// from several threads if its lists are.
 /// </summary>
 public sealed record BlockSelection
 {
@@ -57,6 +57,13 @@ public sealed record BlockSelection
     {
         get => this[SelectionSite.MlpOutput];
         init => _sites = _sites.With(SelectionSite.MlpOutput, value);
+    }
+
+    /// <summary>S6: kept key-value heads, each with its query heads. Empty for a block without attention.</summary>
+    public required IReadOnlyList<int> AttentionGroups
+    {
+        get => this[SelectionSite.AttentionGroups];
+        init => _sites = _sites.With(SelectionSite.AttentionGroups, value);
     }
 
     /// <summary>The indices that one site keeps.</summary>

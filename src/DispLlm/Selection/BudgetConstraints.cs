@@ -9,6 +9,7 @@ namespace DispLlm;
 public sealed record BudgetConstraints
 {
     private readonly double _maxBlockRatio = 1;
+    private readonly int _minAttentionGroups;
     private readonly IReadOnlyDictionary<int, double> _maxBlockRatios = new Dictionary<int, double>();
 
     /// <summary>No constraints.</summary>
@@ -38,8 +39,21 @@ public sealed record BudgetConstraints
         init => _maxBlockRatios = value.ToDictionary(entry => entry.Key, entry => Checked(entry.Value));
     }
 
+    /// <summary>
+    /// The fewest key-value groups that a block keeps where a layout cuts them; all where a block has fewer. Default 0: a block may be left
+    /// without attention, which some runtimes cannot read. At least 0.
+    /// </summary>
+    /// <exception cref="BudgetException">Below 0.</exception>
+    public int MinAttentionGroups
+    {
+        get => _minAttentionGroups;
+        init => _minAttentionGroups = value >= 0 ? value
+            : throw new BudgetException($"The fewest key-value groups of a block are {value}; they must be at least 0.");
+    }
+
     /// <summary>Whether nothing is constrained.</summary>
-    internal bool IsEmpty => ExcludedBlocks.Count == 0 && ExcludedSites.Count == 0 && MaxBlockRatio == 1 && MaxBlockRatios.Count == 0;
+    internal bool IsEmpty => MinAttentionGroups == 0 && ExcludedBlocks.Count == 0 && ExcludedSites.Count == 0 && MaxBlockRatio == 1
+        && MaxBlockRatios.Count == 0;
 
     /// <summary>The most that may be removed of a block.</summary>
     internal double MaxRatioOf(int block) => MaxBlockRatios.GetValueOrDefault(block, MaxBlockRatio);
@@ -94,6 +108,11 @@ public sealed record BudgetConstraints
 
         words.AddRange(MaxBlockRatios.OrderBy(entry => entry.Key).Select(entry =>
             $"at most {Number(entry.Value)} of block {entry.Key} removed"));
+        if (MinAttentionGroups > 0)
+        {
+            words.Add($"at least {MinAttentionGroups} key-value groups in a block");
+        }
+
         return string.Join("; ", words);
     }
 

@@ -23,21 +23,22 @@ internal sealed class BudgetFill
 {
     private readonly ParameterCounter _counter;
     private readonly GateLayout _layout;
-    private readonly int[][] _groups;
+    private readonly IReadOnlyList<int[]> _groups;
     private readonly BlockFloors _floors;
-    private readonly int _multiple;
+    private readonly long _costOfStream;
     private readonly ParameterScope _scope;
     private readonly SiteMap<int>[] _widths;
     private readonly long[] _reserved;
     private long _rest;
 
-    public BudgetFill(ParameterCounter counter, GateLayout layout, int[][] groups, BlockFloors floors, int multiple, ParameterScope scope,
-        long target)
+    public BudgetFill(ParameterCounter counter, GateLayout gates, IReadOnlyList<int[]> groups, BlockFloors floors, PruningLayout layout,
+        ParameterScope scope, long target)
     {
-        (_counter, _layout, _groups, _floors, _multiple, _scope) = (counter, layout, groups, floors, multiple, scope);
+        (_counter, _layout, _groups, _floors, _scope) = (counter, gates, groups, floors, scope);
+        _costOfStream = layout.HasOneStream() && scope == ParameterScope.WholeModel ? counter.Shape.StreamParameters : 0;
         _widths = floors.Smallest();
         _reserved = [.. _widths.Select((_, block) => Reserve(block))];
-        _rest = target - counter.Count(_widths)[scope] - _reserved.Sum();
+        _rest = target - counter.Count(_widths, layout)[scope] - _reserved.Sum();
     }
 
     public SiteMap<int>[] Fill(BudgetChunk[] chunks)
@@ -58,7 +59,26 @@ internal sealed class BudgetFill
             TryTake(chunk);
         }
 
+        NarrowWithoutAttention();
         return _widths;
+    }
+
+    /// <summary>
+    /// Without groups, what attention would read and write costs nothing and means nothing: as little as possible is kept.
+    /// </summary>
+    private void NarrowWithoutAttention()
+    {
+        var smallest = _floors.Smallest();
+        bool writesNothing = _counter.Shape is { AttentionOutputBias: false, OutputNorms: false };
+        for (int block = 0; block < _widths.Length; block++)
+        {
+            if (_widths[block][SelectionSite.AttentionGroups] == 0)
+            {
+                _widths[block] = _widths[block].With(SelectionSite.AttentionInput, smallest[block][SelectionSite.AttentionInput]);
+                _widths[block] = !writesNothing ? _widths[block]
+                    : _widths[block].With(SelectionSite.AttentionOutput, smallest[block][SelectionSite.AttentionOutput]);
+            }
+        }
     }
 
     private int GetBlock(BudgetChunk chunk) => _layout.Sites[_groups[chunk.Group][0]].Block;
@@ -73,14 +93,15 @@ internal sealed class BudgetFill
     {
         int[] group = _groups[chunk.Group];
         var first = _layout.Sites[group[0]];
-        if (chunk.Index != (_widths[first.Block][first.Site] + _multiple - 1L) / _multiple)
+        int multiple = _floors.Multiple(first.Site), width = _widths[first.Block][first.Site];
+        if (chunk.Index != (width + multiple - 1L) / multiple)
         {
             // The first chunk, which is kept anyway, or one whose predecessor did not fit.
             return;
         }
 
         // No two sites of a group multiply each other in the count, so that their costs add.
-        long cost = 0;
+        long cost = group.Length > 1 ? (_floors.Wider(width, first.Site) - width) * _costOfStream : 0;
         foreach (int place in group)
         {
             var site = _layout.Sites[place];

@@ -6,6 +6,7 @@ namespace DispLlm.Training;
 public sealed record BudgetProjectionOptions
 {
     private readonly int _widthMultiple = 1;
+    private readonly PruningLayout _layout;
 
     /// <summary>
     /// Widths are multiples of this many indices, for hardware that wants them: at least 1, usually 8 to 128. A site may also keep its full
@@ -19,10 +20,15 @@ public sealed record BudgetProjectionOptions
     }
 
     /// <summary>
-    /// Whether S1, S2, S3 and S5 of all blocks keep the same features of the residual stream, as regular structural pruning does (DISP-LLM,
-    /// Fig. 1). A feature's score is then its mean over all those sites. Default no. It cannot be combined with <see cref="Constraints"/>.
+    /// Which sites may be cut, and which select alike. Default: the paper's. With one stream, a feature's score is its mean over all sites
+    /// of the stream, and the only constraint that can be combined with it is <see cref="BudgetConstraints.MinAttentionGroups"/>.
     /// </summary>
-    public bool SharedStream { get; init; }
+    /// <exception cref="SelectionException">No such layout.</exception>
+    public PruningLayout Layout
+    {
+        get => _layout;
+        init => _layout = value.Checked();
+    }
 
     /// <summary>What has to be left alone. Default: nothing.</summary>
     public BudgetConstraints Constraints { get; init; } = BudgetConstraints.None;
@@ -61,19 +67,19 @@ public static class BudgetProjection
     {
         ArgumentNullException.ThrowIfNull(budget);
         options ??= new();
-        options.NormOrder.EnsureFits(spec);
+        options.NormOrder.EnsureFits(spec, options.Layout);
         var counter = new ParameterCounter(spec);
-        return EnsureReachable(counter, budget, options,
-            new BlockFloors(counter, options.Constraints, budget.Scope, options.WidthMultiple));
+        return EnsureReachable(counter, budget, options, new BlockFloors(counter, options, budget.Scope));
     }
 
     /// <summary>
     /// Projects scores on a budget. Each site's gates are ranked (score, then index) and taken in chunks of
-    /// <see cref="BudgetProjectionOptions.WidthMultiple"/>, a chunk's score being the mean of its gates; the first chunk of every
-    /// site is kept. The others are taken in the order of their scores (ties: layout order) until the next one exceeds the budget;
-    /// from there on each that still fits and whose predecessor in its site was taken. What is left of the budget is then less
-    /// than any further chunk costs. Under constraints, excluded sites are kept whole, and blocks with a largest ratio are brought
-    /// up to what it leaves first, by their best chunks.
+    /// <see cref="BudgetProjectionOptions.WidthMultiple"/> (key-value groups one by one), a chunk's score being the mean of its gates; the
+    /// first chunk of every site but S6 is kept. The others are taken in the order of their scores (ties: layout order) until the next one
+    /// exceeds the budget; from there on each that still fits and whose predecessor in its site was taken. What is left of the budget is
+    /// then less than any further chunk costs. A block that is left without groups keeps as little as possible at S1 and S2, which cost
+    /// nothing there. Under constraints, excluded sites are kept whole, and blocks with a largest ratio are brought up to what it leaves
+    /// first, by their best chunks.
     /// </summary>
     /// <param name="spec">The model's spec.</param>
     /// <param name="scores">A score for each gate.</param>
@@ -89,7 +95,7 @@ public static class BudgetProjection
         ArgumentNullException.ThrowIfNull(scores);
         ArgumentNullException.ThrowIfNull(budget);
         options ??= new();
-        options.NormOrder.EnsureFits(spec);
+        options.NormOrder.EnsureFits(spec, options.Layout);
         var counter = new ParameterCounter(spec);
         var layout = scores.Layout;
         if (!layout.Sites.SequenceEqual(new GateLayout(spec).Sites))
@@ -97,19 +103,20 @@ public static class BudgetProjection
             throw new SelectionException($"The scores are laid out for another model: {layout.Count} gates at {layout.Sites.Count} sites.");
         }
 
-        var floors = new BlockFloors(counter, options.Constraints, budget.Scope, options.WidthMultiple);
+        var floors = new BlockFloors(counter, options, budget.Scope);
         long target = EnsureReachable(counter, budget, options, floors);
-        int[] ranked = new int[layout.Count];
-        int[][] groups = Groups(layout, options.SharedStream);
-        var chunks = Rank(scores, groups, options.WidthMultiple, ranked);
-        var widths = new BudgetFill(counter, layout, groups, floors, options.WidthMultiple, budget.Scope, target).Fill(chunks);
+        var ranked = new RankedGates(scores, options.Layout);
+        var widths = options.Layout.HasOneMlpWidth()
+            ? new StockFill(counter, ranked, layout, options.WidthMultiple, budget.Scope, target).Fill()
+            : new BudgetFill(counter, layout, ranked.SharedSites, floors, options.Layout, budget.Scope, target)
+                .Fill(ranked.Chunks(floors.Multiple));
         string? notes = options.Constraints.IsEmpty ? options.Notes
             : options.Notes is null ? options.Constraints.ToString()
             : $"{options.Notes}; {options.Constraints}";
-        return new SelectionPlan(counter.Shape, Take(layout, ranked, widths))
+        return new SelectionPlan(counter.Shape, Take(layout, ranked, widths), options.Layout)
         {
             Family = options.Family,
-            NormOrder = options.NormOrder,
+            NormOrder = options.Layout.Order(options.NormOrder),
             Provenance = new PlanProvenance
             {
                 Strategy = options.Strategy,
@@ -123,13 +130,15 @@ public static class BudgetProjection
 
     private static long EnsureReachable(ParameterCounter counter, PruningBudget budget, BudgetProjectionOptions options, BlockFloors floors)
     {
-        if (options.SharedStream && !options.Constraints.IsEmpty)
+        if (options.Layout.HasOneStream() && !(options.Constraints with { MinAttentionGroups = 0 }).IsEmpty)
         {
             throw new BudgetException("One selection for the whole residual stream cannot leave single sites or blocks alone.");
         }
 
         long target = budget.TargetFor(counter);
-        long smallest = counter.Count([.. floors.Smallest().Select((widths, block) => floors.Complete(block, widths))])[budget.Scope];
+        long smallest = counter.Count(
+            [.. floors.Smallest().Select((widths, block) => floors.Complete(block, widths))],
+            options.Layout)[budget.Scope];
         if (smallest <= target)
         {
             return target;
@@ -141,8 +150,9 @@ public static class BudgetProjection
         decimal ratio = Math.Floor((1m - (decimal)smallest / dense) * 1_000_000m) / 1_000_000m;
         throw new BudgetException(string.Create(
             CultureInfo.InvariantCulture,
-            $"The budget ({budget}) leaves {target} of {dense} parameters, but the smallest selection has {smallest}: every site "
-            + $"keeps at least one index (width multiple {options.WidthMultiple}) and some parameters are never cut"
+            $"The budget ({budget}) leaves {target} of {dense} parameters, but the smallest selection in layout "
+            + $"{options.Layout} has {smallest}: every site that is cut keeps at least one index (width multiple {options.WidthMultiple}; "
+            + $"S6 may keep none) and some parameters are never cut"
             + $"{(options.Constraints.IsEmpty ? string.Empty : $" ({options.Constraints})")}. The closest that can be "
             + $"reached is {smallest} parameters: a kept fraction of {1m - ratio}, a pruning ratio of {ratio}."))
         {
@@ -150,94 +160,15 @@ public static class BudgetProjection
         };
     }
 
-    /// <summary>Sites that select alike, by their places in the layout: each by itself, or all of the stream together.</summary>
-    private static int[][] Groups(GateLayout layout, bool sharedStream)
-    {
-        var sites = Enumerable.Range(0, layout.Sites.Count);
-        if (!sharedStream)
-        {
-            return [.. sites.Select(site => new[] { site })];
-        }
-
-        var hidden = sites.ToLookup(site => !layout.Sites[site].Site.Descriptor().IsOnStream);
-        return [[.. hidden[false]], .. hidden[true].Select(site => new[] { site })];
-    }
-
-    /// <summary>Ranks every site's gates into <paramref name="ranked"/> (indices in the site); returns all chunks, best first.</summary>
-    private static BudgetChunk[] Rank(SelectionScores scores, int[][] groups, int multiple, int[] ranked)
-    {
-        var sites = scores.Layout.Sites;
-        var chunks = new List<BudgetChunk>(ranked.Length / multiple + sites.Count);
-        for (int g = 0; g < groups.Length; g++)
-        {
-            float[] values = Mean(scores, groups[g]);
-
-            // Score and index in one integer: sorts fast, and ties fall to the smaller index on every machine.
-            ulong[] keys = new ulong[values.Length];
-            for (int i = 0; i < keys.Length; i++)
-            {
-                keys[i] = (ulong)~Ascending(values[i]) << 32 | (uint)i;
-            }
-
-            Array.Sort(keys);
-            double previous = double.PositiveInfinity;
-            for (int start = 0; start < keys.Length; start += multiple)
-            {
-                int end = (int)Math.Min((long)start + multiple, keys.Length);
-                double sum = 0;
-                for (int i = start; i < end; i++)
-                {
-                    int gate = (int)(uint)keys[i];
-                    sum += values[gate];
-                    foreach (int site in groups[g])
-                    {
-                        ranked[sites[site].Offset + i] = gate;
-                    }
-                }
-
-                // Means of a descending list descend, but for rounding; the order within a site must not depend on it.
-                previous = Math.Min(previous, sum / (end - start));
-                chunks.Add(new BudgetChunk(previous, g, start / multiple));
-            }
-        }
-
-        var sorted = chunks.ToArray();
-        Array.Sort(sorted);
-        return sorted;
-    }
-
-    private static float[] Mean(SelectionScores scores, int[] group)
-    {
-        var first = scores.Layout.Sites[group[0]];
-        float[] values = scores.Values.Slice(first.Offset, first.Size).ToArray();
-        if (group.Length > 1)
-        {
-            for (int i = 0; i < values.Length; i++)
-            {
-                int gate = i;
-                values[i] = (float)group.Average(site => (double)scores.Values[scores.Layout.Sites[site].Offset + gate]);
-            }
-        }
-
-        return values;
-    }
-
-    private static BlockSelection[] Take(GateLayout layout, int[] ranked, SiteMap<int>[] widths)
+    private static BlockSelection[] Take(GateLayout layout, RankedGates ranked, SiteMap<int>[] widths)
     {
         IReadOnlyList<int> Kept(int block, SelectionSite site)
         {
-            var kept = ranked.AsSpan(layout[block, site].Offset, widths[block][site]).ToArray();
+            var kept = ranked.ForSite(layout[block, site])[..widths[block][site]].ToArray();
             Array.Sort(kept);
             return kept;
         }
 
         return [.. Enumerable.Range(0, widths.Length).Select(block => new BlockSelection(SiteMap.Create(site => Kept(block, site))))];
-    }
-
-    // The bits of a float as an unsigned integer in the same order; the two zeros are one.
-    private static uint Ascending(float value)
-    {
-        uint bits = BitConverter.SingleToUInt32Bits(value + 0f);
-        return (bits & 0x8000_0000) == 0 ? bits | 0x8000_0000 : ~bits;
     }
 }

@@ -36,7 +36,7 @@ public sealed class GateLayout
     {
         ArgumentNullException.ThrowIfNull(shape);
         shape.EnsureValid();
-        HasOutputNorms = shape.OutputNorms;
+        Model = shape;
         _ranges = new GateRange[shape.NumLayers * SelectionSites.Count];
         int offset = 0;
         for (int i = 0; i < _ranges.Length; i++)
@@ -50,8 +50,8 @@ public sealed class GateLayout
         Count = offset;
     }
 
-    /// <summary>Whether a norm follows S2 and S5.</summary>
-    internal bool HasOutputNorms { get; }
+    /// <summary>The shape of the model whose gates these are.</summary>
+    internal ModelShape Model { get; }
 
     /// <summary>Number of gates of the model.</summary>
     public int Count { get; }

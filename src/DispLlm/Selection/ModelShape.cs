@@ -39,6 +39,18 @@ public sealed record ModelShape
     /// <summary>Whether norms stand on what the sublayers write: S2 and S5 cut them. Default: no.</summary>
     public bool OutputNorms { get; init; }
 
+    /// <summary>Norms of queries and keys: S6 cuts those whose weights are not shared by heads. Default: none.</summary>
+    public QueryKeyNorm QueryKeyNorm { get; init; }
+
+    /// <summary>Whether norms of queries and keys have biases. Default: no.</summary>
+    public bool QueryKeyNormBias { get; init; }
+
+    /// <summary>
+    /// How many of <see cref="OtherParameters"/> there are for each feature of the residual stream: what one selection of the stream for
+    /// the whole model removes with a feature. Default: 0, not known.
+    /// </summary>
+    public long StreamParameters { get; init; }
+
     /// <summary>
     /// Parameters that no site ever cuts and that are not part of a block's projections: embeddings, norms, an untied head. One number
     /// instead of a list of parts, so that a family with other parts needs no new key in plan files.
@@ -55,10 +67,13 @@ public sealed record ModelShape
 
         // 128 bits, so that sizes from a damaged config cannot wrap around to a plausible number. Norms keep their full size: the default
         // order norms all features before it selects (docs/method.md, Order of norm and selection).
-        Int128 other = 0;
-        foreach (var part in ParameterCatalog.Parameters(spec with { NumLayers = 1 }).Where(part => PrunedAxes.For(part.Role) == default))
+        Int128 other = 0, stream = 0;
+        foreach (var part in ParameterCatalog.Parameters(spec with { NumLayers = 1 })
+            .Where(part => PrunedAxes.For(part.Role, spec.QueryKeyNorm) == default))
         {
-            other += part.Shape.Aggregate(part.Block < 0 ? Int128.One : spec.NumLayers, (product, size) => product * size);
+            Int128 count = part.Shape.Aggregate(part.Block < 0 ? Int128.One : spec.NumLayers, (product, size) => product * size);
+            other += count;
+            stream += KeptFeatures.StreamAxis(part, spec.HiddenSize) is null ? 0 : count / spec.HiddenSize;
         }
 
         if (other > long.MaxValue)
@@ -79,6 +94,9 @@ public sealed record ModelShape
             AttentionOutputBias = spec.AttentionOutputBias,
             MlpBias = spec.MlpBias,
             OutputNorms = spec.HasOutputNorms,
+            QueryKeyNorm = spec.QueryKeyNorm,
+            QueryKeyNormBias = spec.QueryKeyNormBias,
+            StreamParameters = (long)stream,
             OtherParameters = (long)other,
         };
         shape.EnsureValid();
@@ -89,6 +107,16 @@ public sealed record ModelShape
     /// <param name="site">The site.</param>
     /// <exception cref="ArgumentOutOfRangeException">No such site.</exception>
     public int SiteSize(SelectionSite site) => site.Descriptor().Size(this);
+
+    /// <summary>Query heads of each key-value head.</summary>
+    internal int QueryHeadsPerGroup => NumAttentionHeads / NumKeyValueHeads;
+
+    /// <summary>
+    /// How many rows of a weight, or of its columns, one index of a site selects: those of a head or of a group's heads at S6, else one.
+    /// </summary>
+    internal int FeaturesPerIndex(SelectionSite site, WeightRole role) => site != SelectionSite.AttentionGroups ? 1
+        : role is WeightRole.Key or WeightRole.KeyNorm or WeightRole.Value ? HeadDim
+        : QueryHeadsPerGroup * HeadDim;
 
     /// <summary>The widths of a dense block.</summary>
     internal SiteMap<int> DenseWidths => SiteMap.Create(SiteSize);
@@ -113,6 +141,12 @@ public sealed record ModelShape
             yield return new(WeightRole.AttentionOutputNorm, HiddenSize, 1, HasBias: false);
             yield return new(WeightRole.MlpOutputNorm, HiddenSize, 1, HasBias: false);
         }
+
+        if (QueryKeyNorm is QueryKeyNorm.PerHead or QueryKeyNorm.AllHeads)
+        {
+            yield return new(WeightRole.QueryNorm, query, 1, QueryKeyNormBias);
+            yield return new(WeightRole.KeyNorm, keyValue, 1, QueryKeyNormBias);
+        }
     }
 
     internal void EnsureValid()
@@ -123,9 +157,22 @@ public sealed record ModelShape
         EnsurePositive(NumAttentionHeads, nameof(NumAttentionHeads));
         EnsurePositive(NumKeyValueHeads, nameof(NumKeyValueHeads));
         EnsurePositive(HeadDim, nameof(HeadDim));
-        if (OtherParameters < 0)
+        foreach (var (count, name) in new[]
         {
-            throw new SelectionException($"A model shape's {nameof(OtherParameters)} is {OtherParameters}; it cannot be negative.");
+            (OtherParameters, nameof(OtherParameters)), (StreamParameters, nameof(StreamParameters)),
+        })
+        {
+            if (count < 0)
+            {
+                throw new SelectionException($"A model shape's {name} is {count}; it cannot be negative.");
+            }
+        }
+
+        if (NumAttentionHeads % NumKeyValueHeads != 0)
+        {
+            throw new SelectionException(
+                $"A model shape's {nameof(NumAttentionHeads)} is {NumAttentionHeads}; it must be a multiple of {nameof(NumKeyValueHeads)} "
+                    + $"({NumKeyValueHeads}).");
         }
 
         // All gates of a model are one vector.
@@ -134,10 +181,41 @@ public sealed record ModelShape
         {
             throw new SelectionException($"The model is too large to be counted: {NumLayers} blocks have {gates} gates.");
         }
+
+        if ((Int128)StreamParameters * HiddenSize > OtherParameters)
+        {
+            throw new SelectionException(
+                $"A model shape's {nameof(StreamParameters)} is {StreamParameters} for each of {HiddenSize} features; there are only "
+                    + $"{OtherParameters} {nameof(OtherParameters)}.");
+        }
     }
 
-    /// <summary>The first property in which two shapes differ, in words; null if they are the same.</summary>
-    internal string? FirstDifference(ModelShape other) => typeof(ModelShape).GetProperties()
+    /// <summary>
+    /// The shape as plans of before format 3 have it: norms of queries and keys are among the other parameters, of which none is known to
+    /// be the stream's.
+    /// </summary>
+    private ModelShape WithoutGroups()
+    {
+        long norms = Projections().Where(part => part.Role is WeightRole.QueryNorm or WeightRole.KeyNorm)
+            .Sum(part => part.Rows * (part.HasBias ? 2 : 1));
+        return this with
+        {
+            QueryKeyNorm = QueryKeyNorm.None,
+            QueryKeyNormBias = false,
+            StreamParameters = 0,
+            OtherParameters = OtherParameters + (NumLayers * norms),
+        };
+    }
+
+    /// <summary>
+    /// The first property in which two shapes differ, in words; null if they are the same, as far as an older plan says it.
+    /// </summary>
+    internal string? FirstDifference(ModelShape other) =>
+        StreamParameters == 0 && other.StreamParameters != 0 ? DifferenceTo(other.WithoutGroups())
+        : other.StreamParameters == 0 && StreamParameters != 0 ? WithoutGroups().DifferenceTo(other)
+        : DifferenceTo(other);
+
+    private string? DifferenceTo(ModelShape other) => typeof(ModelShape).GetProperties()
         .Where(property => property.CanWrite && !Equals(property.GetValue(this), property.GetValue(other)))
         .Select(property => $"{property.Name} is {property.GetValue(this)} here and {property.GetValue(other)} there")
         .FirstOrDefault();

@@ -18,14 +18,18 @@ public enum NormOrder
 /// <summary>What an order of norm and selection allows.</summary>
 internal static class NormOrders
 {
-    /// <summary>Checks that a model whose norms come after the sublayers is not asked to select before them.</summary>
+    /// <summary>
+    /// Checks that a model whose norms come after the sublayers is not asked to select before them. With one stream, what is selected is
+    /// the whole model's, and nothing is asked of single norms.
+    /// </summary>
     /// <param name="order">The order.</param>
     /// <param name="spec">The model's spec.</param>
+    /// <param name="layout">The layout.</param>
     /// <exception cref="SelectionException">The model does not allow the order.</exception>
-    public static void EnsureFits(this NormOrder order, DecoderSpec spec)
+    public static void EnsureFits(this NormOrder order, DecoderSpec spec, PruningLayout layout)
     {
         ArgumentNullException.ThrowIfNull(spec);
-        if (order == NormOrder.SelectThenNorm && !spec.HasInputNorms)
+        if (order == NormOrder.SelectThenNorm && !spec.HasInputNorms && !layout.HasOneStream())
         {
             throw new SelectionException(
                 $"{nameof(NormOrder.SelectThenNorm)} selects before the norm that a sublayer begins with, but this model's come "
@@ -33,17 +37,26 @@ internal static class NormOrders
         }
     }
 
-    /// <summary>Whether a weight can absorb the scales of a site: with a norm between the two it cannot.</summary>
-    public static bool TakesScales(this NormOrder order, GateLayout layout, SelectionSite site) =>
-        (order == NormOrder.NormThenSelect || !site.Descriptor().ReadsStream)
-        && !(layout.HasOutputNorms && site.Descriptor().WritesStream);
+    /// <summary>
+    /// Whether a weight can absorb the scales of a site: with a norm between the two it cannot. Neither can a stream that all sites share.
+    /// </summary>
+    public static bool TakesScales(this NormOrder order, ModelShape model, PruningLayout layout, SelectionSite site) =>
+        layout.HasGates(site)
+        && (order == NormOrder.NormThenSelect || !site.Descriptor().ReadsStream)
+        && !(model.OutputNorms && site.Descriptor().WritesStream)
+        && !(model.QueryKeyNorm == QueryKeyNorm.AllHeads && site == SelectionSite.AttentionGroups)
+        && !(layout.HasOneStream() && site.Descriptor().IsOnStream);
 
     /// <summary>
-    /// 1 for each gate whose scale may differ from 1, 0 for the others: <c>[layout.Count]</c>, float32. The caller disposes it.
+    /// 1 for each gate whose scale may differ from 1, 0 for the others: <c>[gates.Count]</c>, float32. The caller disposes it.
     /// </summary>
-    public static Tensor ScalableGates(this NormOrder order, GateLayout layout, Device device)
+    public static Tensor ScalableGates(this NormOrder order, GateLayout gates, PruningLayout layout, Device device)
     {
-        float[] free = [.. layout.Sites.SelectMany(site => Enumerable.Repeat(order.TakesScales(layout, site.Site) ? 1f : 0f, site.Size))];
+        float[] free =
+        [
+            .. gates.Sites.SelectMany(site =>
+                Enumerable.Repeat(order.TakesScales(gates.Model, layout, site.Site) ? 1f : 0f, site.Size)),
+        ];
         using var host = tensor(free);
         return host.to(device, copy: true);
     }

@@ -60,7 +60,13 @@ public sealed class ParameterCounter
     /// <summary>The count of a model pruned to the given widths.</summary>
     /// <param name="widths">The widths of every block, each from 0 to the size of its site.</param>
     /// <exception cref="SelectionException">Wrong number of blocks, or a width out of range.</exception>
-    public ParameterCount Count(IReadOnlyList<SiteMap<int>> widths)
+    public ParameterCount Count(IReadOnlyList<SiteMap<int>> widths) => Count(widths, PruningLayout.All);
+
+    /// <summary>The count of a model pruned to the given widths in a layout.</summary>
+    /// <param name="widths">The widths of every block, each from 0 to the size of its site.</param>
+    /// <param name="layout">The layout: with one stream, embedding, head and norms are cut with it.</param>
+    /// <exception cref="SelectionException">Wrong number of blocks, or a width out of range.</exception>
+    public ParameterCount Count(IReadOnlyList<SiteMap<int>> widths, PruningLayout layout)
     {
         ArgumentNullException.ThrowIfNull(widths);
         if (widths.Count != Shape.NumLayers)
@@ -78,7 +84,9 @@ public sealed class ParameterCounter
             norms += count.Norms;
         }
 
-        return Total(weights, biases, norms);
+        var total = Total(weights, biases, norms);
+        long removed = layout.HasOneStream() ? Shape.HiddenSize - widths[0][SelectionSite.AttentionInput] : 0;
+        return total with { WholeModel = total.WholeModel - (removed * Shape.StreamParameters) };
     }
 
     /// <summary>The count of a model pruned as planned.</summary>
@@ -110,10 +118,11 @@ public sealed class ParameterCounter
         return cost;
     }
 
-    private static IEnumerable<CountTerm> ToTerms(BlockProjection projection)
+    private IEnumerable<CountTerm> ToTerms(BlockProjection projection)
     {
-        var axes = PrunedAxes.For(projection.Role);
-        long rows = axes.OutputSite is null ? projection.Rows : 1, columns = axes.InputSite is null ? projection.Columns : 1;
+        var axes = PrunedAxes.For(projection.Role, Shape.QueryKeyNorm);
+        long rows = axes.OutputSite is { } output ? Shape.FeaturesPerIndex(output, projection.Role) : projection.Rows;
+        long columns = axes.InputSite is { } input ? Shape.FeaturesPerIndex(input, projection.Role) : projection.Columns;
         var scope = projection.Role.IsNorm() ? ParameterScope.WholeModel : ParameterScope.BlockWeights;
         yield return new CountTerm(checked(rows * columns), axes.OutputSite, axes.InputSite, scope);
         if (projection.HasBias)

@@ -16,7 +16,10 @@ public readonly record struct PrunedAxes(SelectionSite? OutputSite, SelectionSit
 
     /// <summary>The axes of a role.</summary>
     /// <param name="role">What the weight does.</param>
-    public static PrunedAxes For(WeightRole role) => s_byRole.GetValueOrDefault(role);
+    /// <param name="norms">The model's norms of queries and keys: one that all heads share is kept whole.</param>
+    public static PrunedAxes For(WeightRole role, QueryKeyNorm norms) =>
+        role is WeightRole.QueryNorm or WeightRole.KeyNorm && norms is not (QueryKeyNorm.PerHead or QueryKeyNorm.AllHeads)
+            ? default : s_byRole.GetValueOrDefault(role);
 
     private static SelectionSite? Find(Func<SiteDescriptor, IReadOnlyList<WeightRole>> cuts, WeightRole role) => SelectionSites.All
         .Where(site => cuts(site.Descriptor()).Contains(role))

@@ -4,13 +4,16 @@ namespace DispLlm;
 
 /// <summary>
 /// What of a model is kept: for every block and selection site a list of indices (docs/method.md, Selection sites). Every list is sorted,
-/// unique, in range and not empty from the moment the plan exists. A plan knows its model's shape, so that it can be counted without the
-/// model and is refused by any other, and is saved as text that people read, compare and edit. Immutable and safe from several threads.
+/// unique, in range and, but at S6, not empty from the moment the plan exists. A plan knows its model's shape, so that it can be counted
+/// without the model and is refused by any other, and is saved as text that people read, compare and edit. Immutable and safe from several
+/// threads.
 /// </summary>
 public sealed record SelectionPlan
 {
-    /// <summary>The version of the plan file that this program writes, and the only one it reads.</summary>
-    public const int CurrentFormatVersion = 1;
+    /// <summary>
+    /// The version of the plan file that this program writes. It reads older ones too, which have neither layouts nor S6.
+    /// </summary>
+    public const int CurrentFormatVersion = 3;
 
     /// <summary>The name of the plan's file in the folder of a pruned model.</summary>
     public const string FileName = "selection-plan.json";
@@ -22,10 +25,15 @@ public sealed record SelectionPlan
     /// <summary>Makes a plan from what each block keeps. The lists are copied.</summary>
     /// <param name="model">The shape of the model that is selected from.</param>
     /// <param name="blocks">What each block keeps, in block order.</param>
+    /// <param name="layout">
+    /// Which sites may select, and which select alike. Default: all sites, each by itself. With one stream the plan's order is
+    /// <see cref="NormOrder.SelectThenNorm"/>.
+    /// </param>
     /// <exception cref="SelectionException">
-    /// Wrong number of blocks, or a list that is not sorted, unique, in range and not empty.
+    /// Wrong number of blocks; a list that is not sorted, unique, in range and, but at S6, not empty; or one that the layout does not
+    /// allow.
     /// </exception>
-    public SelectionPlan(ModelShape model, IReadOnlyList<BlockSelection> blocks)
+    public SelectionPlan(ModelShape model, IReadOnlyList<BlockSelection> blocks, PruningLayout layout = PruningLayout.All)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(blocks);
@@ -36,10 +44,13 @@ public sealed record SelectionPlan
         }
 
         Model = model;
-        Blocks = Array.AsReadOnly(blocks.Select((block, index) => ValidCopy(model, index, block)).ToArray());
+        Blocks = Array.AsReadOnly(blocks.Select((block, index) => SelectionRules.ValidCopy(model, index, block)).ToArray());
+        Layout = layout.Checked();
+        _normOrder = layout.Order(NormOrder.NormThenSelect);
+        SelectionRules.CheckLayout(this);
         var counter = new ParameterCounter(model);
         DenseParameters = counter.Dense;
-        KeptParameters = counter.Count(Widths());
+        KeptParameters = counter.Count(Widths(), layout);
     }
 
     /// <summary>The version of the plan file that this plan is saved as.</summary>
@@ -51,13 +62,30 @@ public sealed record SelectionPlan
     /// <summary>The shape of the model that is selected from.</summary>
     public ModelShape Model { get; }
 
-    /// <summary>Whether S1 and S3 select before or after the norm. Default: <see cref="NormOrder.NormThenSelect"/>.</summary>
-    /// <exception cref="SelectionException">No such order.</exception>
+    /// <summary>Which sites may select, and which select alike.</summary>
+    public PruningLayout Layout { get; }
+
+    /// <summary>
+    /// Whether S1 and S3 select before or after the norm. Default: <see cref="NormOrder.NormThenSelect"/>; with one stream, norms only ever
+    /// see what is kept.
+    /// </summary>
+    /// <exception cref="SelectionException">No such order, or one that the layout does not leave.</exception>
     public NormOrder NormOrder
     {
         get => _normOrder;
-        init => _normOrder = Enum.IsDefined(value) ? value : throw new SelectionException($"There is no norm order {(int)value}.");
+        init
+        {
+            _normOrder = Enum.IsDefined(value) ? value : throw new SelectionException($"There is no norm order {(int)value}.");
+            if (Layout.Order(value) != value)
+            {
+                throw new SelectionException($"A plan of layout {Layout} has the order {Layout.Order(value)}, not {value}.");
+            }
+        }
     }
+
+    /// <summary>What is kept of the residual stream of the whole model; null where blocks select by themselves, or all is kept.</summary>
+    internal IReadOnlyList<int>? Stream =>
+        Layout.HasOneStream() && Blocks[0].AttentionInput is var kept && kept.Count < Model.HiddenSize ? kept : null;
 
     /// <summary>Where the plan came from.</summary>
     public PlanProvenance Provenance
@@ -70,7 +98,8 @@ public sealed record SelectionPlan
     public IReadOnlyList<BlockSelection> Blocks { get; }
 
     /// <summary>
-    /// What kept features are multiplied by; null for 1. Cutting multiplies the weights that read them (S1, S3, S4) or write them (S2, S5).
+    /// What kept features are multiplied by; null for 1. Cutting multiplies the weights that read them (S1, S3, S4, S6) or write them (S2,
+    /// S5).
     /// </summary>
     /// <exception cref="SelectionException">They are for a model with other gates.</exception>
     public FeatureScales? Scales
@@ -99,14 +128,22 @@ public sealed record SelectionPlan
     public double KeptFraction(ParameterScope scope) =>
         (double)KeptParameters[scope] / DenseParameters[scope];
 
+    /// <summary>
+    /// How much of the dense model's key-value cache the pruned model fills with the same tokens, from 0 to 1: the fraction of all
+    /// key-value heads that is kept.
+    /// </summary>
+    public double KeptCacheFraction() =>
+        (double)Blocks.Sum(block => block.AttentionGroups.Count) / ((double)Model.NumLayers * Model.NumKeyValueHeads);
+
     /// <summary>The plan that keeps everything.</summary>
     /// <param name="spec">The model's spec.</param>
+    /// <param name="layout">Its layout. Default: all sites, each by itself.</param>
     /// <exception cref="SelectionException">A size of the model is not positive.</exception>
-    public static SelectionPlan Dense(DecoderSpec spec)
+    public static SelectionPlan Dense(DecoderSpec spec, PruningLayout layout = PruningLayout.All)
     {
         var model = ModelShape.FromSpec(spec);
         var block = new BlockSelection(SiteMap.Create<IReadOnlyList<int>>(site => [.. Enumerable.Range(0, model.SiteSize(site))]));
-        return new SelectionPlan(model, Enumerable.Repeat(block, model.NumLayers).ToArray());
+        return new SelectionPlan(model, Enumerable.Repeat(block, model.NumLayers).ToArray(), layout);
     }
 
     /// <summary>Reads a plan file.</summary>
@@ -149,13 +186,14 @@ public sealed record SelectionPlan
     public void Validate(DecoderSpec spec)
     {
         EnsureMadeFor(ModelShape.FromSpec(spec));
-        NormOrder.EnsureFits(spec);
-        foreach (var site in Scales?.Layout.Sites.Where(site => !NormOrder.TakesScales(Scales.Layout, site.Site)) ?? [])
+        NormOrder.EnsureFits(spec, Layout);
+        foreach (var site in Scales?.Layout.Sites.Where(site => !NormOrder.TakesScales(Model, Layout, site.Site)) ?? [])
         {
             if (Scales!.ForSite(site.Block, site.Site).ContainsAnyExcept(1f))
             {
                 throw new SelectionException(
-                    $"{site}: a norm follows this site in this model and order, so that no weight can absorb its scales; they must be 1.");
+                    $"{site}: in this model, order and layout no weight can absorb the scales of this site: a norm follows it, or its "
+                        + "gates do not act; they must be 1.");
             }
         }
     }
@@ -163,8 +201,8 @@ public sealed record SelectionPlan
     /// <summary>The same plan with one list replaced.</summary>
     /// <param name="block">Index of the block, from 0.</param>
     /// <param name="site">The site.</param>
-    /// <param name="indices">The indices that this site keeps instead: sorted, unique, in range, not empty.</param>
-    /// <exception cref="SelectionException">No such block, or a bad list.</exception>
+    /// <param name="indices">The indices that this site keeps instead: sorted, unique, in range and, but at S6, not empty.</param>
+    /// <exception cref="SelectionException">No such block, a bad list, or one that the layout does not allow.</exception>
     public SelectionPlan With(int block, SelectionSite site, IReadOnlyList<int> indices)
     {
         if (block < 0 || block >= Blocks.Count)
@@ -174,7 +212,13 @@ public sealed record SelectionPlan
 
         var blocks = Blocks.ToArray();
         blocks[block] = blocks[block].With(site, indices);
-        return new SelectionPlan(Model, blocks) { Family = Family, NormOrder = NormOrder, Provenance = Provenance, Scales = Scales };
+        return new SelectionPlan(Model, blocks, Layout)
+        {
+            Family = Family,
+            NormOrder = NormOrder,
+            Provenance = Provenance,
+            Scales = Scales,
+        };
     }
 
     /// <summary>The widths of every block, in block order.</summary>
@@ -188,7 +232,7 @@ public sealed record SelectionPlan
     /// <summary>Whether both select the same from the same model, and came from the same place.</summary>
     /// <param name="other">The other plan.</param>
     public bool Equals(SelectionPlan? other) =>
-        other is not null && Family == other.Family && NormOrder == other.NormOrder && Model == other.Model
+        other is not null && Family == other.Family && Layout == other.Layout && NormOrder == other.NormOrder && Model == other.Model
         && Provenance == other.Provenance && Blocks.SequenceEqual(other.Blocks) && Equals(Scales, other.Scales);
 
     /// <inheritdoc/>
@@ -203,51 +247,12 @@ public sealed record SelectionPlan
 
     internal void EnsureMadeFor(ModelShape model)
     {
-        if (Model.FirstDifference(model) is { } difference)
+        // Plans of older files do not say what is cut with the stream and with groups.
+        bool isSilent = Model.StreamParameters == 0 && (Layout.HasOneStream()
+            || (model.QueryKeyNorm != Model.QueryKeyNorm && Blocks.Any(block => block.AttentionGroups.Count < model.NumKeyValueHeads)));
+        if ((isSilent ? "it is of an older version" : Model.FirstDifference(model)) is { } difference)
         {
             throw new SelectionException($"The plan was made for another model: {difference} (here: the plan, there: the model).");
         }
     }
-
-    private static BlockSelection ValidCopy(ModelShape model, int index, BlockSelection? block)
-    {
-        if (block is null)
-        {
-            throw new SelectionException($"block {index}: the selection is missing.");
-        }
-
-        IReadOnlyList<int> Copy(SelectionSite site)
-        {
-            // Block and site are put into words only when something is wrong: a model has hundreds of thousands of indices.
-            int[] indices = block[site]?.ToArray() ?? [];
-            int size = model.SiteSize(site);
-            if (indices.Length == 0)
-            {
-                throw Bad(index, site, "keeps nothing; at least one index must be kept");
-            }
-
-            for (int i = 0; i < indices.Length; i++)
-            {
-                if (indices[i] < 0 || indices[i] >= size)
-                {
-                    throw Bad(index, site, $"index {indices[i]} at position {i} is not within 0 to {size - 1}");
-                }
-
-                if (i > 0 && indices[i] <= indices[i - 1])
-                {
-                    string fault = indices[i] == indices[i - 1]
-                        ? "is listed twice"
-                        : $"comes after {indices[i - 1]}; indices must ascend";
-                    throw Bad(index, site, $"index {indices[i]} at position {i} {fault}");
-                }
-            }
-
-            return Array.AsReadOnly(indices);
-        }
-
-        return new BlockSelection(SiteMap.Create(Copy));
-    }
-
-    private static SelectionException Bad(int block, SelectionSite site, string what) =>
-        new($"block {block} {site.Label()}: {what}.");
 }

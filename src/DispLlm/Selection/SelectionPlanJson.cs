@@ -5,8 +5,8 @@ using System.Text.Json.Serialization.Metadata;
 namespace DispLlm.Modeling;
 
 /// <summary>
-/// A plan file as it is on disk. Its members are the file's keys; all are required but <paramref name="Gains"/>. It is read strictly,
-/// because people edit these files.
+/// A plan file as it is on disk. Its members are the file's keys; all are required but those with a default. It is read strictly, because
+/// people edit these files. Files of before format 3 have no layout and no S6: all of their groups are kept.
 /// </summary>
 internal sealed record SelectionPlanJson(
     int FormatVersion,
@@ -16,8 +16,12 @@ internal sealed record SelectionPlanJson(
     SelectionPlanJson.ProvenanceJson Provenance,
     SelectionPlanJson.ParametersJson Parameters,
     IReadOnlyList<SiteMap<int[]>?> Blocks,
-    IReadOnlyList<SiteMap<float[]>?>? Gains = null)
+    IReadOnlyList<SiteMap<float[]>?>? Gains = null,
+    PruningLayout? Layout = null)
 {
+    // The first version with layouts and S6.
+    private const int Layouts = 3;
+
     private static readonly JsonSerializerOptions s_options = new(StrictJsonFile.Options)
     {
         TypeInfoResolver = new DefaultJsonTypeInfoResolver { Modifiers = { SelectionSites.AddSiteKeys } },
@@ -31,7 +35,7 @@ internal sealed record SelectionPlanJson(
     {
         try
         {
-            return StrictJsonFile.Parse<SelectionPlanJson>(utf8, SelectionPlan.CurrentFormatVersion, s_options).ToPlan();
+            return StrictJsonFile.Parse<SelectionPlanJson>(utf8, 1, SelectionPlan.CurrentFormatVersion, s_options).ToPlan();
         }
         catch (Exception e) when (e is FormatException or DispLlmException)
         {
@@ -45,12 +49,14 @@ internal sealed record SelectionPlanJson(
     private SelectionPlan ToPlan()
     {
         var model = Model.ToShape();
-        var plan = new SelectionPlan(model, [.. Blocks.Select(ToSelection)])
+        var layout = Layout
+            ?? (FormatVersion < Layouts ? PruningLayout.Paper : throw new SelectionException("the key 'layout' is missing."));
+        var plan = new SelectionPlan(model, [.. Blocks.Select((block, index) => ToSelection(block, index, model))], layout)
         {
             Family = Family,
             NormOrder = NormOrder,
             Provenance = Provenance.ToProvenance(),
-            Scales = Gains is null ? null : ToScales(Gains, new GateLayout(model)),
+            Scales = Gains is null ? null : ToScales(Gains, new GateLayout(model), FormatVersion),
         };
 
         // The kept counts are for the file's readers and go stale when a list is edited by hand: the plan computes its own. The dense
@@ -66,13 +72,15 @@ internal sealed record SelectionPlanJson(
         return plan;
     }
 
-    private static BlockSelection ToSelection(SiteMap<int[]>? block) =>
-        block is null ? null! : new BlockSelection(SiteMap.Create<IReadOnlyList<int>>(site => block[site]));
+    private BlockSelection ToSelection(SiteMap<int[]>? block, int index, ModelShape model) => block is null ? null!
+        : new BlockSelection(SiteMap.Create<IReadOnlyList<int>>(site => block[site] ?? (FormatVersion < Layouts
+            ? [.. Enumerable.Range(0, model.SiteSize(site))]
+            : throw new SelectionException($"blocks[{index}].{site.Descriptor().Key} is missing."))));
 
     /// <summary>
     /// A scale for every gate, kept or not. All lists are checked before memory is taken for what the model section claims.
     /// </summary>
-    private static FeatureScales ToScales(IReadOnlyList<SiteMap<float[]>?> blocks, GateLayout layout)
+    private static FeatureScales ToScales(IReadOnlyList<SiteMap<float[]>?> blocks, GateLayout layout, int version)
     {
         int expected = layout.Sites.Count / SelectionSites.Count;
         if (blocks.Count != expected)
@@ -84,8 +92,9 @@ internal sealed record SelectionPlanJson(
         {
             string key = $"gains[{range.Block}].{range.Site.Descriptor().Key}";
             var block = blocks[range.Block] ?? throw new SelectionException($"gains[{range.Block}] is null; it must be an object.");
-            float[] list = block[range.Site];
-            return list.Length == range.Size
+            float[]? list = block[range.Site] ?? (version < Layouts ? [.. Enumerable.Repeat(1f, range.Size)] : null);
+            return list is null ? throw new SelectionException($"{key} is missing.")
+                : list.Length == range.Size
                 ? list
                 : throw new SelectionException($"{key} has {list.Length} scales; the model has {range.Size} gates there, kept or not.");
         }
@@ -95,7 +104,8 @@ internal sealed record SelectionPlanJson(
 
     internal sealed record ModelJson(
         int Blocks, int HiddenSize, int MlpSize, int Heads, int KeyValueHeads, int HeadSize, bool GatedMlp,
-        bool QueryKeyValueBias, bool AttentionOutputBias, bool MlpBias, long OtherParameters, bool OutputNorms = false)
+        bool QueryKeyValueBias, bool AttentionOutputBias, bool MlpBias, long OtherParameters, bool OutputNorms = false,
+        QueryKeyNorm QueryKeyNorm = QueryKeyNorm.None, bool QueryKeyNormBias = false, long StreamParameters = 0)
     {
         public ModelShape ToShape() => new()
         {
@@ -110,6 +120,9 @@ internal sealed record SelectionPlanJson(
             AttentionOutputBias = AttentionOutputBias,
             OutputNorms = OutputNorms,
             MlpBias = MlpBias,
+            QueryKeyNorm = QueryKeyNorm,
+            QueryKeyNormBias = QueryKeyNormBias,
+            StreamParameters = StreamParameters,
             OtherParameters = OtherParameters,
         };
     }

@@ -19,6 +19,7 @@ internal static class SelectionPlanWriter
             {
               "format_version": {{plan.FormatVersion}},
               "family": {{Text(plan.Family)}},
+              "layout": "{{StrictJsonFile.ToWord(plan.Layout)}}",
               "norm_order": "{{StrictJsonFile.ToWord(plan.NormOrder)}}",
               "model": {
                 "blocks": {{model.NumLayers}},
@@ -31,7 +32,11 @@ internal static class SelectionPlanWriter
                 "query_key_value_bias": {{Bool(model.QueryKeyValueBias)}},
                 "attention_output_bias": {{Bool(model.AttentionOutputBias)}},
                 "mlp_bias": {{Bool(model.MlpBias)}},
-                "other_parameters": {{model.OtherParameters}}{{(model.OutputNorms ? ",\n    \"output_norms\": true" : string.Empty)}}
+                "output_norms": {{Bool(model.OutputNorms)}},
+                "query_key_norm": "{{StrictJsonFile.ToWord(model.QueryKeyNorm)}}",
+                "query_key_norm_bias": {{Bool(model.QueryKeyNormBias)}},
+                "stream_parameters": {{model.StreamParameters}},
+                "other_parameters": {{model.OtherParameters}}
               },
               "provenance": {
                 "strategy": {{Text(plan.Provenance.Strategy)}},

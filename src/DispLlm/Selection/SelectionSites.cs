@@ -10,7 +10,7 @@ namespace DispLlm.Modeling;
 public static class SelectionSites
 {
     /// <summary>Number of sites of one block.</summary>
-    internal const int Count = 5;
+    internal const int Count = 6;
 
     private static readonly SiteDescriptor[] s_sites =
     [
@@ -39,6 +39,14 @@ public static class SelectionSites
             WritesStream = true,
             Rows = [WeightRole.MlpDown, WeightRole.MlpOutputNorm],
         },
+        new(SelectionSite.AttentionGroups, "key-value groups", shape => shape.NumKeyValueHeads)
+        {
+            // Attention may go as a whole: the residual stream passes it by.
+            FewestKept = 0,
+            Unit = "group",
+            Rows = [WeightRole.Query, WeightRole.QueryNorm, WeightRole.Key, WeightRole.KeyNorm, WeightRole.Value],
+            Columns = [WeightRole.AttentionOutput],
+        },
     ];
 
     /// <summary>All sites of a block, S1 first: the order of gates, plan files and charts.</summary>
@@ -51,6 +59,14 @@ public static class SelectionSites
 
     /// <summary>What a site is.</summary>
     internal static SiteDescriptor Descriptor(this SelectionSite site) => s_sites[IndexOf(site)];
+
+    /// <summary>The site of the features that the projection before S2 or S5 reads: S6 or S4.</summary>
+    internal static SelectionSite FeaturesSite(this SelectionSite output) => output switch
+    {
+        SelectionSite.AttentionOutput => SelectionSite.AttentionGroups,
+        SelectionSite.MlpOutput => SelectionSite.MlpHidden,
+        _ => throw new ArgumentOutOfRangeException(nameof(output), output, "Only S2 and S5 follow a projection."),
+    };
 
     /// <summary>The site in messages, such as <c>S4 (MlpHidden)</c>.</summary>
     internal static string Label(this SelectionSite site) => $"S{(int)site} ({site})";
@@ -70,7 +86,9 @@ public static class SelectionSites
             property.Get = map => ((ISiteMap)map)[entry.Site];
             property.Set = (map, value) => ((ISiteMap)map)[entry.Site] = value;
             property.IsSetNullable = false;
-            property.IsRequired = true;
+
+            // Files of older versions have no groups.
+            property.IsRequired = entry.Site != SelectionSite.AttentionGroups;
             type.Properties.Add(property);
         }
     }
@@ -93,6 +111,12 @@ internal sealed record SiteDescriptor(SelectionSite Site, string Description, Fu
 
     /// <summary>Whether the site selects features of the residual stream.</summary>
     public bool IsOnStream => ReadsStream || WritesStream;
+
+    /// <summary>What an index of the site is, for people.</summary>
+    public string Unit { get; init; } = "feature";
+
+    /// <summary>The fewest indices that a selection keeps.</summary>
+    public int FewestKept { get; init; } = 1;
 
     /// <summary>The weights whose rows, and with them the biases, the site cuts; norms are of one column.</summary>
     public IReadOnlyList<WeightRole> Rows { get; init; } = [];

@@ -34,15 +34,17 @@ public sealed record ActivationMagnitudeSelection : CalibrationStrategy
     }
 
     /// <summary>
-    /// The norm of the weights that read each feature of a site, over all of its readers; null for a site that is only written.
+    /// The norm of the weights that read each feature of a site, or each group's features, over all readers; null for a site that is only
+    /// written.
     /// </summary>
     private static Tensor? ReaderNorms(IPrunableModel model, GateRange site)
     {
         Tensor? squares = null;
         foreach (var part in ParameterCatalog.BlockParameters(model.Spec, site.Block).Where(part =>
-            !part.IsBias && PrunedAxes.For(part.Role).InputSite == site.Site))
+            !part.IsBias && PrunedAxes.For(part.Role, model.Spec.QueryKeyNorm).InputSite == site.Site))
         {
-            Tensor reader = model.Weight(part.Role, site.Block).to(ScalarType.Float32).PowScalar(2).sum(0);
+            Tensor reader = model.Weight(part.Role, site.Block).to(ScalarType.Float32).PowScalar(2).sum([0L])
+                .view(site.Size, -1).sum([1L]);
             squares = squares is null ? reader : squares.Add(reader);
         }
 

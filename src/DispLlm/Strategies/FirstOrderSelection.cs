@@ -20,20 +20,21 @@ public sealed record FirstOrderSelection : CalibrationStrategy
         ArgumentNullException.ThrowIfNull(request);
         var model = request.Model;
         using var scope = NewDisposeScope();
-        Tensor open = ones(model.GateLayout.Count, device: model.Backend.Device);
+        using var open = new Gates(ones(model.GateLayout.Count, device: model.Backend.Device), request.Order) { Layout = request.Layout };
+        using var learned = new LearnedGates(model.GateLayout, request.Layout, model.Backend.Device);
         var checkpointing = new ActivationCheckpointingPolicy(ActivationCheckpointing.Automatic, model);
         Tensor sum = Sum(
             request,
             (tokens, number) =>
             {
-                var gradients =
-                    GateGradients.Compute(model, open, request.NormOrder, [tokens], checkpointing, cancellationToken: cancellationToken);
+                var gradients = GateGradients.Compute(model, open, [tokens], checkpointing, 0, cancellationToken);
                 NumericalException.ThrowIfNotFinite(gradients.Gradient, model.GateLayout, number,
                     "a gate gradient of the first-order scores");
                 return gradients.Gradient;
             },
             cancellationToken);
-        float[] means = sum.DivScalarInPlace(Sequences).abs_().cpu().data<float>().ToArray();
-        return new ScoreResult(GateScores.PerParameter(model.GateLayout, means, SelectionPlan.Dense(model.Spec), request.Budget.Scope));
+        float[] means = learned.Sum(sum).DivScalarInPlace(Sequences).abs_().cpu().data<float>().ToArray();
+        var dense = SelectionPlan.Dense(model.Spec, request.Layout);
+        return new ScoreResult(GateScores.PerParameter(model.GateLayout, means, dense, request.Budget.Scope));
     }
 }

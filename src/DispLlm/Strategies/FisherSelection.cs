@@ -67,7 +67,9 @@ public sealed record FisherSelection : ScoreStrategy
 
         // A single round closes no gate: there is nothing yet that scales could make up for.
         using var scales =
-            ScaleStep > 0 && Rounds > 1 ? new MeasuredScales(model.GateLayout, request.NormOrder, model.Backend.Device, ScaleStep) : null;
+            ScaleStep > 0 && Rounds > 1
+                ? new MeasuredScales(model.GateLayout, request.Order, request.Layout, model.Backend.Device, ScaleStep) : null;
+        using var learned = new LearnedGates(model.GateLayout, request.Layout, model.Backend.Device);
         var measurement = new Measurement(request, this, tokens, Rounds * SequencesPerRound,
             [("information", information), ("sum", sum), ("scores", scores), .. scales is null ? [] : new[] { ("scales", scales.Values) }]);
         var checkpointing = new ActivationCheckpointingPolicy(ActivationCheckpointing.Automatic, model);
@@ -80,16 +82,18 @@ public sealed record FisherSelection : ScoreStrategy
                 sum.zero_();
             }
 
-            var plan = round == 0 ? SelectionPlan.Dense(model.Spec) : Plan(request, Scores(model.GateLayout, scores), round);
+            var plan = round == 0
+                ? SelectionPlan.Dense(model.Spec, request.Layout) : Plan(request, Scores(model.GateLayout, scores), round);
             Tensor open = Gates.FromPlan(plan, model.Backend).Values;
-            using var gates = new Gates(scales is null ? open : open * scales.Values, request.NormOrder);
+            using var gates = new Gates(scales is null ? open : open * scales.Values, request.Order) { Layout = request.Layout };
             for (int last = (round + 1) * SequencesPerRound; measurement.Done < last; measurement.Advance())
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 using var sequence = NewDisposeScope();
                 Tensor gradient = Gradient(request, gates, sequences, measurement.Done, checkpointing, cancellationToken);
-                information.AddInPlace(gradient.PowScalar(2));
-                sum.AddInPlace(gradient);
+                Tensor shared = learned.Sum(gradient);
+                information.AddInPlace(shared.PowScalar(2));
+                sum.AddInPlace(shared);
                 if (measurement.Done + 1 == last)
                 {
                     double weight = Enumerable.Range(0, round + 1).Aggregate(0.0, (before, _) => before * Momentum + SequencesPerRound);
@@ -130,7 +134,7 @@ public sealed record FisherSelection : ScoreStrategy
         CancellationToken cancellationToken)
     {
         var gradients = GateGradients.Compute(
-            request.Model, gates.Values, gates.Order, [sequences.Batch(number)], checkpointing, cancellationToken: cancellationToken);
+            request.Model, gates, [sequences.Batch(number)], checkpointing, 0, cancellationToken);
         NumericalException.ThrowIfNotFinite(gradients.Gradient, request.Model.GateLayout, number + 1,
             "a gate gradient of the Fisher scores");
         return gradients.Gradient;

@@ -37,30 +37,42 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
         IReadOnlyList<Tensor> batches,
         ActivationCheckpointing memory,
         CancellationToken cancellationToken = default) =>
-        Compute(model, gates, order, batches, new ActivationCheckpointingPolicy(memory, model), cancellationToken: cancellationToken);
+        Compute(model, new Gates(gates, order), batches, new ActivationCheckpointingPolicy(memory, model), 0, cancellationToken);
+
+    /// <summary>The same for gates that say where they act.</summary>
+    /// <param name="model">The model; its weights are frozen.</param>
+    /// <param name="gates">The gates. The same sample serves every batch.</param>
+    /// <param name="batches">Tokens <c>[batch, seq]</c>, int64; the loss is the mean over their next-token predictions.</param>
+    /// <param name="memory">Which activations are saved for the backward pass.</param>
+    /// <param name="cancellationToken">Looked at between batches.</param>
+    public static GateGradients Compute(
+        IPrunableModel model, Gates gates, IReadOnlyList<Tensor> batches, ActivationCheckpointing memory,
+        CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(gates);
+        return Compute(model, gates, batches, new ActivationCheckpointingPolicy(memory, model), 0, cancellationToken);
+    }
 
     /// <summary>The same in one of several steps, which choose once which activations they save.</summary>
     /// <param name="model">The model.</param>
-    /// <param name="gates"><c>[gates]</c>.</param>
-    /// <param name="order">Norm or selection first.</param>
+    /// <param name="gates">The gates, and where they act.</param>
     /// <param name="batches">Tokens.</param>
     /// <param name="checkpointing">Chooses which activations are saved.</param>
     /// <param name="distillation">The share of the loss that is the divergence from the dense model's predictions, 0 to 1.</param>
     /// <param name="cancellationToken">Looked at between batches.</param>
     internal static GateGradients Compute(
         IPrunableModel model,
-        Tensor gates,
-        NormOrder order,
+        Gates gates,
         IReadOnlyList<Tensor> batches,
         ActivationCheckpointingPolicy checkpointing,
-        double distillation = 0,
-        CancellationToken cancellationToken = default)
+        double distillation,
+        CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(model);
-        ArgumentNullException.ThrowIfNull(gates);
+        ArgumentNullException.ThrowIfNull(gates.Values);
         ArgumentNullException.ThrowIfNull(batches);
         using var scope = NewDisposeScope();
-        Tensor leaf = gates.detach().clone().requires_grad_();
+        Tensor leaf = gates.Values.detach().clone().requires_grad_();
         long predictions = batches.Sum(Predictions);
         double crossEntropy = 0;
         foreach (var tokens in batches)
@@ -68,7 +80,11 @@ public sealed record GateGradients(double CrossEntropy, Tensor Gradient) : IDisp
             cancellationToken.ThrowIfCancellationRequested();
             using var step = NewDisposeScope();
             double share = (double)Predictions(tokens) / predictions;
-            var gated = new Gates(leaf, order) { CheckpointActivations = checkpointing.For(tokens) == ActivationCheckpointing.PerBlock };
+            var gated = gates with
+            {
+                Values = leaf,
+                CheckpointActivations = checkpointing.For(tokens) == ActivationCheckpointing.PerBlock,
+            };
             crossEntropy += share * (distillation == 0
                 ? Backward(model, tokens, gated, share)
                 : BackwardWithDistillation(model, tokens, gated, share, distillation));

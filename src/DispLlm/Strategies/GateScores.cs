@@ -7,16 +7,21 @@ internal static class GateScores
     private const double Least = 1e-30;
 
     /// <summary>
-    /// log(measured / parameters that closing the gate removes), given what each block keeps at present.
+    /// log(measured / parameters that closing the gate removes), given what each block keeps at present. A gate that all sites of the
+    /// stream share removes a feature from all of them.
     /// </summary>
     public static SelectionScores PerParameter(GateLayout layout, ReadOnlySpan<float> measured, SelectionPlan present, ParameterScope scope)
     {
         var counter = new ParameterCounter(present.Model);
         var widths = present.Widths();
         float[] scores = new float[layout.Count];
+        double Cost(GateRange site) => counter.CostPerIndex(site.Site, widths[site.Block], scope);
+        bool IsShared(GateRange site) => present.Layout.HasOneStream() && site.Site.Descriptor().IsOnStream;
+        double costOfStream = layout.Sites.Where(IsShared).Sum(Cost)
+            + (scope == ParameterScope.WholeModel ? counter.Shape.StreamParameters : 0);
         foreach (var site in layout.Sites)
         {
-            double cost = Math.Max(1, counter.CostPerIndex(site.Site, widths[site.Block], scope));
+            double cost = Math.Max(1, IsShared(site) ? costOfStream : Cost(site));
             for (int i = 0; i < site.Size; i++)
             {
                 scores[site.Offset + i] = (float)Math.Log(measured[site.Offset + i] / cost + Least);
@@ -26,14 +31,18 @@ internal static class GateScores
         return new SelectionScores(layout, scores);
     }
 
-    /// <summary>Centred on the median and divided by the standard deviation over all gates: the scale that logits start from.</summary>
-    public static SelectionScores Standardised(SelectionScores scores)
+    /// <summary>
+    /// Centred on the median and divided by the standard deviation over all gates that a layout selects by: the scale that logits start
+    /// from.
+    /// </summary>
+    public static SelectionScores Standardised(SelectionScores scores, PruningLayout layout)
     {
         float[] values = scores.Values.ToArray();
-        float[] sorted = [.. values.Order()];
+        float[] sorted = [.. scores.Layout.Sites.Where(site => layout.Selects(site.Site))
+            .SelectMany(site => scores.ForSite(site.Block, site.Site).ToArray()).Order()];
         double median = sorted[sorted.Length / 2];
-        double mean = values.Average(value => (double)value);
-        double deviation = Math.Sqrt(values.Average(value => (value - mean) * (value - mean)));
+        double mean = sorted.Average(value => (double)value);
+        double deviation = Math.Sqrt(sorted.Average(value => (value - mean) * (value - mean)));
         return new SelectionScores(scores.Layout, [.. values.Select(value => (float)((value - median) / Math.Max(deviation, 1e-12)))]);
     }
 }

@@ -37,11 +37,12 @@ public sealed record MagnitudeSelection : ScoreStrategy
         Tensor? sum = null;
         foreach (var part in ParameterCatalog.BlockParameters(model.Spec, site.Block).Where(part => part.Shape.Count == 2))
         {
-            var axes = PrunedAxes.For(part.Role);
+            var axes = PrunedAxes.For(part.Role, model.Spec.QueryKeyNorm);
             if (axes.OutputSite == site.Site || axes.InputSite == site.Site)
             {
-                int acrossDimension = axes.OutputSite == site.Site ? 1 : 0;
-                Tensor squares = model.Weight(part.Role, site.Block).to(ScalarType.Float32).PowScalar(2).sum(acrossDimension);
+                long acrossDimension = axes.OutputSite == site.Site ? 1 : 0;
+                Tensor squares = model.Weight(part.Role, site.Block).to(ScalarType.Float32).PowScalar(2).sum([acrossDimension])
+                    .view(site.Size, -1).sum([1L]);
                 sum = sum is null ? squares : sum.Add(squares);
             }
         }

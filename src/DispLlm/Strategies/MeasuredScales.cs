@@ -17,11 +17,11 @@ internal sealed class MeasuredScales : IDisposable
     private readonly Tensor _free;     // [gates]: 0 where a scale stays 1
     private readonly double _step;
 
-    public MeasuredScales(GateLayout layout, NormOrder order, Device device, double step)
+    public MeasuredScales(GateLayout gates, NormOrder order, PruningLayout layout, Device device, double step)
     {
         using var scope = NewDisposeScope();
-        _values = ones(layout.Count, ScalarType.Float32, device).DetachFromDisposeScope();
-        _free = order.ScalableGates(layout, device).DetachFromDisposeScope();
+        _values = ones(gates.Count, ScalarType.Float32, device).DetachFromDisposeScope();
+        _free = order.ScalableGates(gates, layout, device).DetachFromDisposeScope();
         _step = step;
     }
 

@@ -11,9 +11,6 @@ public sealed record ScoreResult(SelectionScores Scores)
 
     /// <summary>One entry per learning step; empty for strategies that do not learn.</summary>
     public IReadOnlyList<PruningProgress> History { get; init; } = [];
-
-    /// <summary>Whether all sites of the residual stream share one selection.</summary>
-    internal bool SharedStream { get; init; }
 }
 
 /// <summary>
@@ -68,11 +65,10 @@ public abstract record ScoreStrategy : ISelectionStrategy
         using var own = request.RunDirectory is { IsLocked: false } directory ? RunLock.Acquire(directory) : null;
         request = request with { RunDirectory = request.RunDirectory is { } run ? run with { IsLocked = true } : null };
         var result = ComputeScores(request, cancellationToken);
-        var plan = request.Project(Name, result.Scores, result.SharedStream) with { Scales = result.Scales };
+        var plan = request.Project(Name, result.Scores) with { Scales = result.Scales };
         return new SelectionOutcome(plan, result.Scores, result.History)
         {
             Constraints = request.Constraints,
-            SharedStream = result.SharedStream,
         };
     }
 }

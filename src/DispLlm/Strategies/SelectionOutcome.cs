@@ -9,9 +9,6 @@ public sealed record SelectionOutcome(SelectionPlan Plan, SelectionScores Scores
     /// <summary>What was left alone, and is by <see cref="PlanFor"/> too. Default: nothing.</summary>
     public BudgetConstraints Constraints { get; init; } = BudgetConstraints.None;
 
-    /// <summary>Whether all sites of the residual stream share one selection.</summary>
-    internal bool SharedStream { get; init; }
-
     /// <summary>
     /// The plan that the same scores give for another budget. A run of its own for the budget is a little better where the two are far
     /// apart. Scales are kept, adapted to the budget (<see cref="FeatureScales.RescaledFor"/>).
@@ -25,7 +22,7 @@ public sealed record SelectionOutcome(SelectionPlan Plan, SelectionScores Scores
         var plan = BudgetProjection.Project(spec, Scores, budget, new BudgetProjectionOptions
         {
             WidthMultiple = Plan.Provenance.WidthMultiple ?? 1,
-            SharedStream = SharedStream,
+            Layout = Plan.Layout,
             Constraints = Constraints,
             NormOrder = Plan.NormOrder,
             Family = Plan.Family,

@@ -12,11 +12,21 @@ public sealed class BudgetRegularizer
     private readonly GateLayout _layout;
     private readonly CountTerm[] _terms;
     private readonly double _rest;
+    private readonly double _costOfStream;
 
     /// <summary>Creates the regularizer of a budget on a model.</summary>
     /// <param name="spec">The model's spec.</param>
     /// <param name="budget">What may be kept.</param>
     public BudgetRegularizer(DecoderSpec spec, PruningBudget budget)
+        : this(spec, budget, PruningLayout.Paper)
+    {
+    }
+
+    /// <summary>Creates the regularizer of a budget on a model that is pruned in a layout.</summary>
+    /// <param name="spec">The model's spec.</param>
+    /// <param name="budget">What may be kept.</param>
+    /// <param name="layout">The layout: with one stream, embedding, head and norms are cut with it.</param>
+    public BudgetRegularizer(DecoderSpec spec, PruningBudget budget, PruningLayout layout)
     {
         ArgumentNullException.ThrowIfNull(spec);
         ArgumentNullException.ThrowIfNull(budget);
@@ -29,6 +39,8 @@ public sealed class BudgetRegularizer
             .. counter.Terms.Where(
                 term => (term.Rows ?? term.Columns) is not null && term.Scope <= budget.Scope),
         ];
+
+        _costOfStream = layout.HasOneStream() && budget.Scope == ParameterScope.WholeModel ? counter.Shape.StreamParameters : 0;
 
         // What no gate can free: whatever the scope counts beyond the weights and the biases of gated rows.
         using var scope = NewDisposeScope();
@@ -78,6 +90,7 @@ public sealed class BudgetRegularizer
             total = total?.Add(count) ?? count;
         }
 
-        return total!.sum();
+        return _costOfStream == 0 ? total!.sum()
+            : total!.sum().Add(open[SelectionSite.AttentionInput][0].MulScalar(_costOfStream));
     }
 }

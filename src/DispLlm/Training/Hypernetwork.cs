@@ -6,9 +6,9 @@ namespace DispLlm.Training;
 
 /// <summary>
 /// The network that learns the gates' logits (DISP-LLM, section 3.3; docs/method.md, Hypernetwork). One sequence position per selection
-/// site, in block order; a bidirectional GRU lets what one site removes depend on what the others keep. Not thread-safe.
+/// site that selects, in block order; a bidirectional GRU lets what one site removes depend on what the others keep. Not thread-safe.
 /// <code>
-/// z      : [N, 1, 32] ~ N(0, 1), fixed                N = 5 L
+/// z      : [N, 1, 32] ~ N(0, 1), fixed                N = 5 L in the paper's layout, 6 L with S6
 /// h      = gelu(LayerNorm(biGRU(z)))                  [N, 128]
 /// x_i    = h_i W_i^T                                  W_i: [size of site i, 128], no bias
 /// </code>
@@ -18,6 +18,7 @@ public sealed class Hypernetwork : nn.Module
 {
     private const int InputSize = 32;
     private const int RecurrentSize = 64;
+
     /// <summary>Weights of each gate's logit.</summary>
     internal const int FeatureSize = 2 * RecurrentSize;
 

@@ -9,11 +9,6 @@ public sealed record HypernetworkAblations
     public HypernetworkKind Kind { get; init; }
 
     /// <summary>
-    /// Whether S1, S2, S3 and S5 of all blocks share one selection: regular structural pruning (DISP-LLM, Fig. 1). Default no.
-    /// </summary>
-    public bool SharedStream { get; init; }
-
-    /// <summary>
     /// Whether the hidden gate (S4) acts twice and each loss has a sample of its own, rounded for the budget, as in the authors' code.
     /// Default no; with it, scales cannot be learned.
     /// </summary>

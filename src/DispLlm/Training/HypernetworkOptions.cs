@@ -48,6 +48,13 @@ public sealed record HypernetworkOptions
     public double FinalInverseTemperature { get; init; } = 3;
 
     /// <summary>
+    /// A further factor on the logits of key-value groups, at every step. A group is thousands of features: where samples close it by
+    /// chance, the rest of the block learns to do without what will be kept. Default 3; 1 samples groups as all other gates. Above 0. No
+    /// effect in layouts without S6.
+    /// </summary>
+    public double GroupInverseTemperature { get; init; } = 3;
+
+    /// <summary>
     /// How much the initial scores count in the logits: <c>logit = network + weight * score</c>, scores centred and scaled to a deviation
     /// of 1 (docs/method.md, Starting scores). Default 2.5; 0 starts from nothing (paper). At least 0.
     /// </summary>
@@ -94,6 +101,8 @@ public sealed record HypernetworkOptions
         Require(Temperature > 0 && double.IsFinite(Temperature), nameof(Temperature), Temperature, "above 0");
         Require(FinalInverseTemperature > 0 && double.IsFinite(FinalInverseTemperature), nameof(FinalInverseTemperature),
             FinalInverseTemperature, "above 0");
+        Require(GroupInverseTemperature > 0 && double.IsFinite(GroupInverseTemperature), nameof(GroupInverseTemperature),
+            GroupInverseTemperature, "above 0 and finite");
         Require(InitialScoreWeight >= 0 && double.IsFinite(InitialScoreWeight), nameof(InitialScoreWeight), InitialScoreWeight,
             "at least 0");
         Require(DistillationWeight is >= 0 and <= 1, nameof(DistillationWeight), DistillationWeight, "from 0 to 1");

@@ -25,6 +25,7 @@ public sealed record HypernetworkSelection(HypernetworkOptions Options) : ScoreS
         ScaleLearningRate = 0,
         BudgetLossWeight = 6,
         FinalInverseTemperature = 1,
+        GroupInverseTemperature = 1,
         InitialScoreWeight = 0,
     });
 
@@ -95,11 +96,11 @@ public sealed record HypernetworkSelection(HypernetworkOptions Options) : ScoreS
                 .With(Options.Estimator)
                 .With(Options.Temperature)
                 .With(Options.FinalInverseTemperature)
+                .With(Options.GroupInverseTemperature)
                 .With(Options.InitialScoreWeight)
                 .With(Options.DistillationWeight)
                 .With(Options.BudgetWarmupFraction)
                 .With(Ablations.Kind)
-                .With(Ablations.SharedStream)
                 .With(Ablations.ReferenceImplementationQuirks)
                 .With(Options.BatchSize)
                 .With(Options.GradientAccumulationSteps)
@@ -139,7 +140,8 @@ public sealed record HypernetworkSelection(HypernetworkOptions Options) : ScoreS
         var start =
             resumes ? null : InitialLogits(request with { Calibration = TokenCorpus.FromTokens(tokens) }, length, cancellationToken);
         using var trainer =
-            new HypernetworkTrainer(model, request.Budget, Options, Ablations, request.Constraints, request.Seed, request.NormOrder, start);
+            new HypernetworkTrainer(
+                model, request.Budget, Options, Ablations, request.Constraints, request.Layout, request.Seed, request.NormOrder, start);
         IReadOnlyList<PruningProgress> before = [];
         if (resumes)
         {
@@ -158,7 +160,7 @@ public sealed record HypernetworkSelection(HypernetworkOptions Options) : ScoreS
                 history[^1].BudgetLoss);
         }
 
-        return new ScoreResult(trainer.Scores()) { Scales = trainer.Scales(), History = history, SharedStream = Ablations.SharedStream };
+        return new ScoreResult(trainer.Scores()) { Scales = trainer.Scales(), History = history };
     }
 
     private SelectionScores? InitialLogits(SelectionRequest request, int length, CancellationToken cancellationToken)

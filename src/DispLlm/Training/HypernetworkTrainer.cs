@@ -20,7 +20,8 @@ public sealed class HypernetworkTrainer : IDisposable
     private readonly BudgetRegularizer _budget;
     private readonly AdamW _optimizer;
     private readonly ActivationCheckpointingPolicy _checkpointing;
-    private readonly SharedGates? _shared;
+    private readonly PruningLayout _layout;
+    private readonly LearnedGates _learned;
     private readonly StepSampler _sampler;
     private readonly ScaleLearning? _scales;
     private readonly Tensor _siteOf;       // [gates], int64: the index of each gate's site
@@ -53,7 +54,27 @@ public sealed class HypernetworkTrainer : IDisposable
     /// <exception cref="ModelAlreadyPrunedException">The model is pruned already.</exception>
     public HypernetworkTrainer(IPrunableModel model, PruningBudget budget, HypernetworkOptions options, long seed, NormOrder normOrder,
         SelectionScores? start)
-        : this(model, budget, options, new HypernetworkAblations(), BudgetConstraints.None, seed, normOrder, start)
+        : this(model, budget, options, PruningLayout.Paper, seed, normOrder, start)
+    {
+    }
+
+    /// <summary>Creates a trainer with a fresh hypernetwork for a layout.</summary>
+    /// <param name="model">The dense model; its weights never change. The caller disposes it.</param>
+    /// <param name="budget">What may be kept.</param>
+    /// <param name="options">How to learn.</param>
+    /// <param name="layout">Which sites select, and which alike: only their gates are learned.</param>
+    /// <param name="seed">Seed of the hypernetwork's weights and of every sample.</param>
+    /// <param name="normOrder">
+    /// Norm or selection first; the pruned model has to use the same. With one stream it is <see cref="NormOrder.SelectThenNorm"/>.
+    /// </param>
+    /// <param name="start">Scores that the logits start from; null to start from nothing.</param>
+    /// <exception cref="ArgumentOutOfRangeException">An option is out of its range.</exception>
+    /// <exception cref="ModelAlreadyPrunedException">The model is pruned already.</exception>
+    /// <exception cref="SelectionException">No such layout.</exception>
+    public HypernetworkTrainer(
+        IPrunableModel model, PruningBudget budget, HypernetworkOptions options, PruningLayout layout, long seed, NormOrder normOrder,
+        SelectionScores? start)
+        : this(model, budget, options, new HypernetworkAblations(), BudgetConstraints.None, layout.Checked(), seed, normOrder, start)
     {
     }
 
@@ -63,6 +84,7 @@ public sealed class HypernetworkTrainer : IDisposable
         HypernetworkOptions options,
         HypernetworkAblations ablations,
         BudgetConstraints constraints,
+        PruningLayout pruning,
         long seed,
         NormOrder normOrder,
         SelectionScores? start)
@@ -76,22 +98,24 @@ public sealed class HypernetworkTrainer : IDisposable
         var (layout, device, random) = (model.GateLayout, model.Backend.Device, model.Backend.Random(seed));
         _model = model;
         _options = options;
-        _normOrder = normOrder;
+        _normOrder = pruning.Order(normOrder);
+        _layout = pruning;
         _checkpointing = new ActivationCheckpointingPolicy(options.ActivationCheckpointing, model);
-        _budget = new BudgetRegularizer(model.Spec, budget);
-        _shared = ablations.SharedStream ? new SharedGates(layout, device) : null;
-        _sampler = new StepSampler(model, options, ablations.ReferenceImplementationQuirks, constraints, _shared, random);
-        Hypernetwork = new Hypernetwork(_shared?.Sizes ?? [.. layout.Sites.Select(site => site.Size)], random, device, ablations.Kind);
+        _budget = new BudgetRegularizer(model.Spec, budget, pruning);
+        _learned = new LearnedGates(layout, pruning, device);
+        _sampler = new StepSampler(model, options, ablations.ReferenceImplementationQuirks, constraints, pruning, _learned, random);
+        Hypernetwork = new Hypernetwork(_learned.Sizes, random, device, ablations.Kind);
         _optimizer = new AdamW(Hypernetwork.parameters(), ablations.Kind == HypernetworkKind.None ? 0 : options.WeightDecay);
-        _scales = options.ScaleLearningRate > 0 ? new ScaleLearning(layout, normOrder, device) : null;
+        _scales = options.ScaleLearningRate > 0 ? new ScaleLearning(layout, _normOrder, pruning, device) : null;
         using var scope = NewDisposeScope();
         long[] siteOf = [.. layout.Sites.SelectMany((site, index) => Enumerable.Repeat((long)index, site.Size))];
         _siteOf = tensor(siteOf, ScalarType.Int64).to(device, copy: true).DetachFromDisposeScope();
         if (start is not null && options.InitialScoreWeight > 0)
         {
             Tensor scores =
-                tensor(GateScores.Standardised(start).Values.ToArray()).MulScalar(options.InitialScoreWeight).to(device, copy: true);
-            _start = (_shared?.Average(scores) ?? scores).DetachFromDisposeScope();
+                tensor(GateScores.Standardised(start, pruning).Values.ToArray()).MulScalar(options.InitialScoreWeight)
+                    .to(device, copy: true);
+            _start = _learned.Average(scores).DetachFromDisposeScope();
         }
     }
 
@@ -226,7 +250,7 @@ public sealed class HypernetworkTrainer : IDisposable
         _scales?.Dispose();
         _siteOf.Dispose();
         _sampler.Dispose();
-        _shared?.Dispose();
+        _learned.Dispose();
         Hypernetwork.Dispose();
     }
 
@@ -244,7 +268,9 @@ public sealed class HypernetworkTrainer : IDisposable
 
         // L(s) and dL/ds: the forward and the backward pass of the frozen model (Eq. 6, first term).
         using var loss =
-            GateGradients.Compute(_model, gates, _normOrder, batches, _checkpointing, _options.DistillationWeight, cancellationToken);
+            GateGradients.Compute(
+                _model, new Gates(gates, _normOrder) { Layout = _layout }, batches, _checkpointing, _options.DistillationWeight,
+                cancellationToken);
         if (!double.IsFinite(loss.CrossEntropy))
         {
             throw new NumericalException(_step + 1, "the cross-entropy");
@@ -274,9 +300,9 @@ public sealed class HypernetworkTrainer : IDisposable
 
     private Tensor Logits()
     {
-        Tensor learned = Hypernetwork.Logits();
-        learned = _shared?.Expand(learned) ?? learned;
-        return _start is null ? learned : learned.Add(_start);
+        Tensor learned = _learned.Expand(Hypernetwork.Logits());
+        learned = _start is null ? learned : learned.Add(_start);
+        return _learned.EqualizeWidths(learned, -_options.InitialLogitBias);
     }
 
     private IReadOnlyList<GateRange> Collapsed(Tensor gates)
@@ -285,7 +311,7 @@ public sealed class HypernetworkTrainer : IDisposable
         using var noGradient = no_grad();
         float[] open =
             zeros(sites.Count, ScalarType.Float32, gates.device).IndexAdd(0, _siteOf, gates.round()).cpu().data<float>().ToArray();
-        return [.. sites.Where((_, index) => open[index] == 0)];
+        return [.. sites.Where((site, index) => open[index] == 0 && site.Site.Descriptor().FewestKept > 0)];
     }
 
     private void ThrowIfNotFinite(Tensor values, string what) =>

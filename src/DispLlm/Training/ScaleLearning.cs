@@ -20,16 +20,17 @@ internal sealed class ScaleLearning : IDisposable
     private readonly AdamW _optimizer;
     private readonly Tensor _free;     // [gates]: 0 where a scale stays 1
 
-    /// <param name="layout">The model's gates.</param>
+    /// <param name="gates">The model's gates.</param>
     /// <param name="order">The order, which may hold some scales at 1.</param>
+    /// <param name="layout">The layout, which may too.</param>
     /// <param name="device">The gates' device.</param>
-    public ScaleLearning(GateLayout layout, NormOrder order, Device device)
+    public ScaleLearning(GateLayout gates, NormOrder order, PruningLayout layout, Device device)
     {
         using var scope = NewDisposeScope();
-        _scales = new Parameter(ones(layout.Count, ScalarType.Float32, device));
+        _scales = new Parameter(ones(gates.Count, ScalarType.Float32, device));
         _scales.DetachFromDisposeScope();
         _optimizer = new AdamW([_scales], beta2: Beta2);
-        _free = order.ScalableGates(layout, device).DetachFromDisposeScope();
+        _free = order.ScalableGates(gates, layout, device).DetachFromDisposeScope();
     }
 
     /// <summary>A view of the present scales, <c>[gates]</c>, without gradient, in the caller's dispose scope.</summary>

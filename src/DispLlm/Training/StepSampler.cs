@@ -14,25 +14,32 @@ internal sealed class StepSampler : IDisposable
 {
     private readonly HypernetworkOptions _options;
     private readonly RandomSource _random;
-    private readonly SharedGates? _shared;
+    private readonly LearnedGates _learned;
     private readonly Tensor? _squared;      // [gates]: 1 where the authors' code applies the gate twice
     private readonly Tensor? _free;         // [gates]: 0 where a gate is held open
-    private readonly int _count;
+    private readonly Tensor? _sharpness;    // [gates]: a factor on each logit
 
-    public StepSampler(IPrunableModel model, HypernetworkOptions options, bool quirks, BudgetConstraints constraints, SharedGates? shared,
-        RandomSource random)
+    public StepSampler(IPrunableModel model, HypernetworkOptions options, bool quirks, BudgetConstraints constraints, PruningLayout layout,
+        LearnedGates learned, RandomSource random)
     {
         _options = options;
         _random = random;
-        _shared = shared;
-        _count = model.GateLayout.Count;
+        _learned = learned;
         using var scope = NewDisposeScope();
         Tensor PerSite(Func<GateRange, bool> isOne) =>
             cat([.. model.GateLayout.Sites.Select(site =>
                 ScalarOps.Full([site.Size], isOne(site) ? 1 : 0, ScalarType.Float32))]).to(model.Backend.Device, copy: true);
-        if (!constraints.IsEmpty)
+        bool IsFree(GateRange site) => layout.Selects(site.Site) && !constraints.Excludes(site.Block, site.Site, model.Spec.NumLayers);
+        if (!model.GateLayout.Sites.All(IsFree))
         {
-            _free = PerSite(site => !constraints.Excludes(site.Block, site.Site, model.Spec.NumLayers)).DetachFromDisposeScope();
+            _free = PerSite(IsFree).DetachFromDisposeScope();
+        }
+
+        double sharpness = options.GroupInverseTemperature;
+        if (layout.Selects(SelectionSite.AttentionGroups) && sharpness != 1)
+        {
+            _sharpness = PerSite(site => site.Site == SelectionSite.AttentionGroups).MulScalar(sharpness - 1).AddScalar(1)
+                .DetachFromDisposeScope();
         }
 
         if (quirks)
@@ -43,7 +50,8 @@ internal sealed class StepSampler : IDisposable
     }
 
     /// <summary>
-    /// A step's random numbers: <c>[gates]</c>, uniform in [0, 1), and a second vector where the budget loss has a sample of its own.
+    /// A step's random numbers: <c>[gates]</c>, uniform in [0, 1), one for each learned gate; and a second vector where the budget loss has
+    /// a sample of its own.
     /// </summary>
     public (Tensor Model, Tensor? Budget) Uniforms(int step) =>
         (Uniforms("gates", step), _squared is null ? null : Uniforms("gates.budget", step));
@@ -74,28 +82,29 @@ internal sealed class StepSampler : IDisposable
     {
         _squared?.Dispose();
         _free?.Dispose();
+        _sharpness?.Dispose();
     }
 
     private GateSample Sample(Tensor logits, Tensor uniforms, int step)
     {
         uniforms = uniforms.to(logits.device);
-
-        // Gates that are shared are sampled once.
-        uniforms = _shared?.Expand(uniforms.narrow(0, 0, _shared.Count)) ?? uniforms;
-        var sample = GateSampler.Sample(_options.Estimator, logits, uniforms, _options.InitialLogitBias, _options.Temperature,
+        using var noGradient = no_grad();
+        double offset = _options.InitialLogitBias;
+        logits = _sharpness is null ? logits : (logits.AddScalar(offset) * _sharpness).AddScalar(-offset);
+        var sample = GateSampler.Sample(_options.Estimator, logits, uniforms, offset, _options.Temperature,
             _options.InverseTemperatureAt(step));
+        sample = _sharpness is null ? sample : sample with { Jacobian = sample.Jacobian * _sharpness };
         if (_free is null)
         {
             return sample;
         }
 
-        using var noGradient = no_grad();
         return new GateSample((sample.Gates * _free).Add(_free.OneMinus()), sample.Jacobian * _free);
     }
 
     private Tensor Uniforms(string name, int step)
     {
         using var stream = _random.Stream(name, step);
-        return stream.Uniform(_count);
+        return _learned.Expand(stream.Uniform(_learned.Count).to(_learned.Device));
     }
 }

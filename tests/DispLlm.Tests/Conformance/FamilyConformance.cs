@@ -18,7 +18,7 @@ public interface IFamilyUnderTest
 public sealed record PublishedModel(string Name, string Config, long Parameters);
 
 /// <summary>What every family has to hold, on each of its fixtures and at the sizes of its published models.</summary>
-public abstract class FamilyConformance<T>
+public abstract partial class FamilyConformance<T>
     where T : IFamilyUnderTest
 {
     private const double Tolerance = 1e-4;
@@ -435,13 +435,14 @@ public abstract class FamilyConformance<T>
             : [NormOrder.NormThenSelect];
 
     /// <summary>Gains from 0.5 to 1.5, where the order leaves them.</summary>
-    private static FeatureScales RandomGains(PrunableModel model, NormOrder order = NormOrder.NormThenSelect)
+    private static FeatureScales RandomGains(
+        PrunableModel model, NormOrder order = NormOrder.NormThenSelect, PruningLayout layout = PruningLayout.All)
     {
         using var scope = NewDisposeScope();
         using var random = new RandomSource(11).Stream("gains");
         float[] gains = (random.Uniform(model.GateLayout.Count) + 0.5).data<float>().ToArray();
         foreach (var site in model.GateLayout.Sites.Where(site =>
-            !order.TakesScales(model.GateLayout, site.Site)))
+            !order.TakesScales(model.GateLayout.Model, layout, site.Site)))
         {
             gains.AsSpan(site.Offset, site.Size).Fill(1);
         }

@@ -12,6 +12,10 @@ public sealed class PublishedModelTests
              "num_attention_heads": 32, "vocab_size": 32000}
             """,
             "7B");
-        Assert.Equal(876_544, new GateLayout(new LlamaFamily().ReadSpec(config)).Count);
+        var gates = new GateLayout(new LlamaFamily().ReadSpec(config));
+        Assert.Equal(876_544, gates.Sites.Where(site => PruningLayout.Paper.Selects(site.Site)).Sum(site => site.Size));
+
+        // And one for each of its heads.
+        Assert.Equal(876_544 + (32 * 32), gates.Count);
     }
 }

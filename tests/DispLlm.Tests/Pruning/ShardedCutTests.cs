@@ -72,10 +72,10 @@ public sealed class ShardedCutTests
         using var pruned = CheckpointFolder.Open(target);
         foreach (var slot in ParameterCatalog.CheckpointTensors(model.Spec, model.Family).Where(slot => slot.Block >= 0))
         {
-            var cuts = PrunedAxes.For(slot.Role);
+            var cuts = PrunedAxes.For(slot.Role, model.Spec.QueryKeyNorm);
             Tensor expected = model.Weight(slot.Role, slot.Block);
             Tensor Kept(int dimension, SelectionSite site) => expected.index_select(
-                dimension, tensor(plan.Blocks[slot.Block][site].ToArray()));
+                dimension, tensor(plan.Model.Expand(site, slot.Role, plan.Blocks[slot.Block][site]).ToArray()));
             expected = cuts.OutputSite is { } rows ? Kept(0, rows) : expected;
             expected = cuts.InputSite is { } columns ? Kept(1, columns) : expected;
             using Tensor actual = pruned.Read(slot.Name);

@@ -22,15 +22,7 @@ public sealed partial class HtmlReportTests
             Heading(report));
         Assert.Equal($"{share} % of the block weights removed.", Heading(report with { Perplexity = null, Prefill = null, Decode = null }));
         var shape = report.Plan.Model;
-        int[] stream = [.. Enumerable.Range(0, shape.HiddenSize)];
-        var dense = new BlockSelection
-        {
-            AttentionInput = stream,
-            AttentionOutput = stream,
-            MlpInput = stream,
-            MlpHidden = [.. Enumerable.Range(0, shape.IntermediateSize)],
-            MlpOutput = stream
-        };
+        var dense = new BlockSelection(SiteMap.Create<IReadOnlyList<int>>(site => [.. Enumerable.Range(0, shape.SiteSize(site))]));
         Assert.Equal(
             "All block weights are kept.", Heading(Reports.Bare() with { Plan = new(shape, [.. report.Plan.Blocks.Select(_ => dense)]) }));
     }
@@ -39,7 +31,7 @@ public sealed partial class HtmlReportTests
     public void Every_chart_has_a_title_and_a_description()
     {
         var charts = Parse(Reports.Full()).Descendants(s_svg + "svg").ToArray();
-        Assert.Equal(2 + 2 + 6 + 5 + 3, charts.Length);
+        Assert.Equal(2 + 2 + 7 + 6 + 3, charts.Length);
         Assert.All(charts, chart =>
         {
             Assert.NotEmpty(chart.Element(s_svg + "title")!.Value);
@@ -87,12 +79,19 @@ public sealed partial class HtmlReportTests
     {
         var full = Reports.Full();
         int Tiles(RunReport report) => Parse(report).Descendants(s_html + "dt").Count();
-        Assert.Equal(7, Tiles(full));
+        Assert.Equal(8, Tiles(full));
         Assert.All(
             new[] { full with { Perplexity = null }, full with { Tasks = [] }, full with { Agreement = null }, full with { Prefill = null },
                 full with { Decode = null }, full with { WeightBytes = null } },
-            report => Assert.Equal(6, Tiles(report)));
-        Assert.Equal(1, Tiles(Reports.Bare()));
+            report => Assert.Equal(7, Tiles(report)));
+        Assert.Equal(2, Tiles(Reports.Bare()));
+
+        // Where all groups are kept, the cache is that of the dense model.
+        var plan = Reports.Bare().Plan;
+        Assert.Equal(1, Tiles(Reports.Bare() with
+        {
+            Plan = new(plan.Model, [.. plan.Blocks.Select(block => block.With(SelectionSite.AttentionGroups, [0, 1]))]),
+        }));
     }
 
     [Theory]

@@ -46,7 +46,7 @@ public sealed class ReportChartTests
     [InlineData(1, 372)]
     [InlineData(2, 740)]
     [InlineData(3, 1108)]
-    [InlineData(9, 2212)]
+    [InlineData(9, 2580)]
     public void Panels_are_laid_out_in_the_given_columns(int columns, int width) =>
         Assert.Equal(width, Number(
             XDocument.Parse(ReportCharts.CreateWidths(Reports.Bare()).ToSvg(new ChartOptions { Columns = columns })).Root!, "width"));

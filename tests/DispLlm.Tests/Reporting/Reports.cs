@@ -32,6 +32,7 @@ internal static class Reports
                     MlpInput = Keep(hidden, 0.6),
                     MlpHidden = Keep(mlp, 0.5),
                     MlpOutput = Keep(hidden, 0.3 + 0.4 * block / blocks),
+                    AttentionGroups = Keep(2, 0.7),
                 }),
             ])
         {

@@ -7,26 +7,32 @@ public sealed class BudgetConstraintsTests
 {
     private static readonly SelectionSite[] s_sites = Enum.GetValues<SelectionSite>();
 
-    private static readonly Gen<BudgetConstraints> s_constraints = Gen.Select(Gen.Int[0, 7], Gen.Int[0, 31], Gen.Int[0, 4],
-        Gen.Int[0, 100], Gen.Int[0, 100])
-        .Select((blocks, sites, kind, ratio, single) => new BudgetConstraints
+    // Those in which every site selects by itself, or not at all.
+    private static readonly Gen<PruningLayout> s_layouts =
+        Gen.OneOfConst(PruningLayout.Paper, PruningLayout.Blocks, PruningLayout.All, PruningLayout.Mlp);
+
+    private static readonly Gen<BudgetConstraints> s_constraints = Gen.Select(Gen.Int[0, 7], Gen.Int[0, 63], Gen.Int[0, 4],
+        Gen.Int[0, 100], Gen.Int[0, 100], Gen.Int[0, 2])
+        .Select((blocks, sites, kind, ratio, single, groups) => new BudgetConstraints
         {
             ExcludedBlocks = kind > 1 ? []
                 : [.. Enumerable.Range(0, 1).Where(_ => (blocks & 1) == 1).Select(_ => (Index)0),
                 .. Enumerable.Range(0, 1).Where(_ => (blocks & 2) == 2).Select(_ => ^1)],
             ExcludedSites = kind > 2 ? [] : [.. s_sites.Where((_, i) => (sites & (1 << i)) != 0 && (blocks & 4) == 4)],
+            MinAttentionGroups = groups,
             MaxBlockRatio = kind == 0 ? 1 : ratio / 100.0,
             MaxBlockRatios = kind == 4 ? new Dictionary<int, double> { [0] = single / 100.0 } : new Dictionary<int, double>(),
         });
 
     [Fact]
     public void Constraints_and_budget_hold_exactly() =>
-        Gen.Select(SelectionModels.Small, Gen.Int[0, 1_000_000], SelectionModels.Scope, Gen.Int[1, 5], Gen.Int[0, 99], s_constraints)
-            .Sample((spec, seed, scope, multiple, percent, constraints) =>
+        Gen.Select(
+            SelectionModels.Small, s_layouts, Gen.Int[0, 1_000_000], SelectionModels.Scope, Gen.Int[1, 5], Gen.Int[0, 99], s_constraints)
+            .Sample((spec, layout, seed, scope, multiple, percent, constraints) =>
             {
                 var scores = SelectionModels.RandomScores(spec, seed);
                 var budget = PruningBudget.FromRatio(percent / 100.0) with { Scope = scope };
-                var options = new BudgetProjectionOptions { WidthMultiple = multiple, Constraints = constraints };
+                var options = new BudgetProjectionOptions { WidthMultiple = multiple, Constraints = constraints, Layout = layout };
                 try
                 {
                     BudgetProjection.EnsureReachable(spec, budget, options);
@@ -50,15 +56,22 @@ public sealed class BudgetConstraintsTests
                     foreach (var site in s_sites)
                     {
                         int width = widths[block][site], size = plan.Model.SiteSize(site);
-                        Assert.True(width > 0 && (width % multiple == 0 || width == size), $"block {block} {site}: {width}");
+                        bool ofGroups = site == SelectionSite.AttentionGroups;
+                        int step = ofGroups ? 1 : multiple, least = ofGroups ? Math.Min(constraints.MinAttentionGroups, size) : 1;
+                        Assert.True(width >= least && (width % step == 0 || width == size), $"block {block} {site}: {width}");
                         bool excluded = constraints.ExcludedSites.Contains(site)
                             || constraints.ExcludedBlocks.Any(index => index.GetOffset(spec.NumLayers) == block);
-                        Assert.True(!excluded || width == size, $"block {block} {site} is excluded, and keeps {width} of {size}");
+                        Assert.True(
+                            width == size || (!excluded && layout.Selects(site)), $"block {block} {site} keeps {width} of {size}");
 
-                        // What is left of the budget is less than one more chunk.
+                        // What is left of the budget is less than one more chunk, but where there is no attention and nothing is kept for
+                        // it to read and write.
                         var wider = widths.ToArray();
-                        wider[block] = wider[block].With(site, Math.Min(width + multiple, size));
-                        Assert.True(width == size || counter.Count(wider)[scope] > target, $"block {block} {site} could be wider");
+                        wider[block] = wider[block].With(site, Math.Min(width + step, size));
+                        bool meansNothing = widths[block][SelectionSite.AttentionGroups] == 0
+                            && site is SelectionSite.AttentionInput or SelectionSite.AttentionOutput or SelectionSite.AttentionGroups;
+                        Assert.True(
+                            width == size || meansNothing || counter.Count(wider)[scope] > target, $"block {block} {site} could be wider");
                     }
 
                     var single = new ParameterCounter(spec with { NumLayers = 1 });
@@ -99,7 +112,11 @@ public sealed class BudgetConstraintsTests
     {
         var spec = SelectionModels.LlamaMha;
         void Project(BudgetConstraints constraints, bool shared = false) => BudgetProjection.EnsureReachable(
-            spec, PruningBudget.FromRatio(0.3), new BudgetProjectionOptions { Constraints = constraints, SharedStream = shared });
+            spec, PruningBudget.FromRatio(0.3), new BudgetProjectionOptions
+            {
+                Constraints = constraints,
+                Layout = shared ? PruningLayout.Stream : PruningLayout.Paper,
+            });
         Assert.Contains("block 2", Assert.Throws<BudgetException>(() => Project(new BudgetConstraints { ExcludedBlocks = [2] })).Message,
             StringComparison.Ordinal);
         Assert.Throws<BudgetException>(() =>

@@ -14,24 +14,25 @@ public sealed class FeatureScalesTests
         values[0] = 7;
         Assert.Equal(0, scales.Values[0]);
         Assert.Equal([12f, 13, 14, 15, 16, 17], scales.ForSite(0, SelectionSite.MlpHidden).ToArray());
-        Assert.Equal(22, scales.ForSite(1, SelectionSite.AttentionInput)[0]);
+        Assert.Equal([22f], scales.ForSite(0, SelectionSite.AttentionGroups).ToArray());
+        Assert.Equal(23, scales.ForSite(1, SelectionSite.AttentionInput)[0]);
         values[0] = 0;
         Assert.Equal(new FeatureScales(s_layout, values), scales);
         Assert.Equal(new FeatureScales(s_layout, values).GetHashCode(), scales.GetHashCode());
         values[^1] = -1;
         Assert.NotEqual(new FeatureScales(s_layout, values), scales);
-        Assert.Equal("scales from 0 to 43", scales.ToString());
+        Assert.Equal("scales from 0 to 45", scales.ToString());
     }
 
     [Fact]
     public void Wrong_count_and_values_that_are_not_finite_are_refused()
     {
         Assert.Contains(
-            "3 scales for a model of 44 gates",
+            "3 scales for a model of 46 gates",
             Assert.Throws<SelectionException>(() => new FeatureScales(s_layout, [1, 1, 1])).Message,
             StringComparison.Ordinal);
         float[] values = new float[s_layout.Count];
-        values[23] = float.NaN;
+        values[24] = float.NaN;
         Assert.Contains(
             "block 1 S1 (AttentionInput): the scale of gate 1 is NaN",
             Assert.Throws<SelectionException>(() => new FeatureScales(s_layout, values)).Message,
@@ -58,7 +59,7 @@ public sealed class FeatureScalesTests
         var plan = SelectionPlan.Dense(s_spec);
         var other = new GateLayout(SelectionModels.Spec(hidden: 4, mlp: 6, blocks: 1, heads: 2, keyValueHeads: 1, headSize: 2));
         Assert.Contains(
-            "22 scales for a model of 44 gates",
+            "23 scales for a model of 46 gates",
             Assert.Throws<SelectionException>(() => plan with { Scales = new FeatureScales(other, new float[other.Count]) }).Message,
             StringComparison.Ordinal);
 

@@ -37,24 +37,50 @@ public class ParameterCounterTests
         });
 
     [Fact]
+    public void One_stream_is_cut_out_of_embedding_head_and_norms() =>
+        Gen.Select(SelectionModels.Small, Gen.Int[0, 1_000_000]).Sample((spec, seed) =>
+        {
+            var free = SelectionModels.RandomPlan(spec, seed);
+            var stream = free.Blocks[0].AttentionInput;
+            int[] groups = [.. Enumerable.Range(0, spec.NumKeyValueHeads)];
+            var plan = new SelectionPlan(
+                free.Model,
+                [
+                    .. free.Blocks.Select(block => new BlockSelection(SiteMap.Create(site => site switch
+                    {
+                        SelectionSite.MlpHidden => block.MlpHidden,
+                        SelectionSite.AttentionGroups => groups,
+                        _ => stream,
+                    }))),
+                ],
+                PruningLayout.Stream);
+            var counter = new ParameterCounter(spec);
+            Assert.Equal(BruteForce(spec, plan), plan.KeptParameters);
+            Assert.Equal(BruteForce(spec, plan), counter.Count(plan.Widths(), PruningLayout.Stream));
+            Assert.Equal(counter.Dense, SelectionPlan.Dense(spec, PruningLayout.Stream).KeptParameters);
+        });
+
+    [Fact]
     public void Count_and_cost_per_index_follow_the_formula() =>
         Gen.Select(SelectionModels.Small, Gen.Int[0, 1_000_000], SelectionModels.Scope).Sample((spec, seed, scope) =>
         {
             var counter = new ParameterCounter(spec);
             var widths = SelectionModels.RandomPlan(spec, seed).Widths().ToArray();
-            long b = scope == ParameterScope.BlockWeights ? 0 : 1, q = spec.QuerySize, kv = spec.KeyValueSize, g = spec.GatedMlp ? 2 : 1;
+            long b = scope == ParameterScope.BlockWeights ? 0 : 1, g = spec.GatedMlp ? 2 : 1;
+            bool normsAreCut = scope == ParameterScope.WholeModel && spec.QueryKeyNorm is QueryKeyNorm.PerHead or QueryKeyNorm.AllHeads;
             long rest = scope == ParameterScope.WholeModel ? counter.Shape.OtherParameters : 0;
             long sum = rest + widths.Sum(w =>
             {
                 long s1 = w[SelectionSite.AttentionInput], s2 = w[SelectionSite.AttentionOutput], s3 = w[SelectionSite.MlpInput];
                 long s4 = w[SelectionSite.MlpHidden], s5 = w[SelectionSite.MlpOutput];
+                long kv = (long)w[SelectionSite.AttentionGroups] * spec.HeadDim, q = kv * spec.NumAttentionHeads / spec.NumKeyValueHeads;
                 long biases = (spec.QueryKeyValueBias ? q + 2 * kv : 0)
                     + (spec.AttentionOutputBias ? s2 : 0) + (spec.MlpBias ? g * s4 + s5 : 0);
-                return (q + 2 * kv) * s1 + q * s2 + g * s3 * s4 + s4 * s5 + b * biases;
+                return (q + 2 * kv) * s1 + q * s2 + g * s3 * s4 + s4 * s5 + b * biases + (normsAreCut ? q + kv : 0);
             });
             Assert.Equal(counter.Count(widths)[scope], sum);
 
-            foreach (var site in Sites)
+            foreach (var site in Sites.Where(site => widths[0][site] > 0))
             {
                 var narrower = widths.ToArray();
                 narrower[0] = widths[0].With(site, widths[0][site] - 1);
@@ -107,12 +133,20 @@ public class ParameterCounterTests
             }
         }
 
+        long headNorms = 0;
         foreach (var block in plan.Blocks)
         {
-            Matrix(spec.QuerySize, block.AttentionInput.Count, spec.QueryKeyValueBias);
-            Matrix(spec.KeyValueSize, block.AttentionInput.Count, spec.QueryKeyValueBias);
-            Matrix(spec.KeyValueSize, block.AttentionInput.Count, spec.QueryKeyValueBias);
-            Matrix(block.AttentionOutput.Count, spec.QuerySize, spec.AttentionOutputBias);
+            int keyValue = block.AttentionGroups.Count * spec.HeadDim, query = keyValue * (spec.NumAttentionHeads / spec.NumKeyValueHeads);
+            Matrix(query, block.AttentionInput.Count, spec.QueryKeyValueBias);
+            Matrix(keyValue, block.AttentionInput.Count, spec.QueryKeyValueBias);
+            Matrix(keyValue, block.AttentionInput.Count, spec.QueryKeyValueBias);
+            Matrix(block.AttentionOutput.Count, query, spec.AttentionOutputBias);
+            headNorms += spec.QueryKeyNorm switch
+            {
+                QueryKeyNorm.None => 0,
+                QueryKeyNorm.SharedByHeads => 2 * spec.HeadDim,
+                _ => query + keyValue,
+            };
             Matrix(block.MlpHidden.Count, block.MlpInput.Count, spec.MlpBias);
             if (spec.GatedMlp)
             {
@@ -122,8 +156,10 @@ public class ParameterCounterTests
             Matrix(block.MlpOutput.Count, block.MlpHidden.Count, spec.MlpBias);
         }
 
-        long embeddings = (long)spec.VocabularySize * spec.HiddenSize * (spec.TieWordEmbeddings ? 1 : 2);
-        long rest = embeddings + (2L * spec.NumLayers + 1) * spec.HiddenSize;
+        // One selection of the stream narrows all that holds it: embedding, head and every norm.
+        long stream = plan.Layout == PruningLayout.Stream ? plan.Blocks[0].AttentionInput.Count : spec.HiddenSize;
+        long embeddings = spec.VocabularySize * stream * (spec.TieWordEmbeddings ? 1 : 2);
+        long rest = embeddings + ((2L * spec.NumLayers) + 1) * stream + headNorms;
         return new ParameterCount(weights, weights + biases, weights + biases + rest);
     }
 }

@@ -12,7 +12,17 @@ public sealed class SelectionPlanJsonTests : IDisposable
 
     private static SelectionPlan Example { get; } = new(
         ModelShape.FromSpec(SelectionModels.Spec(hidden: 4, mlp: 6, blocks: 1, heads: 2, keyValueHeads: 1, headSize: 2)),
-        [new() { AttentionInput = [0, 2], AttentionOutput = [1, 3], MlpInput = [2], MlpHidden = [0, 1, 5], MlpOutput = [0, 1, 2, 3] }])
+        [
+            new()
+            {
+                AttentionInput = [0, 2],
+                AttentionOutput = [1, 3],
+                MlpInput = [2],
+                MlpHidden = [0, 1, 5],
+                MlpOutput = [0, 1, 2, 3],
+                AttentionGroups = [0],
+            },
+        ])
     {
         Family = "llama",
         Provenance = new PlanProvenance
@@ -28,8 +38,9 @@ public sealed class SelectionPlanJsonTests : IDisposable
     // The format, to be read by a reviewer; a change of this text is a change of the format version.
     private const string ExampleText = """
         {
-          "format_version": 1,
+          "format_version": 3,
           "family": "llama",
+          "layout": "all",
           "norm_order": "norm_then_select",
           "model": {
             "blocks": 1,
@@ -42,6 +53,10 @@ public sealed class SelectionPlanJsonTests : IDisposable
             "query_key_value_bias": false,
             "attention_output_bias": false,
             "mlp_bias": false,
+            "output_norms": false,
+            "query_key_norm": "none",
+            "query_key_norm_bias": false,
+            "stream_parameters": 131,
             "other_parameters": 524
           },
           "provenance": {
@@ -61,7 +76,8 @@ public sealed class SelectionPlanJsonTests : IDisposable
               "attention_output": [1, 3],
               "mlp_input": [2],
               "mlp_hidden": [0, 1, 5],
-              "mlp_output": [0, 1, 2, 3]
+              "mlp_output": [0, 1, 2, 3],
+              "attention_groups": [0]
             }
           ]
         }
@@ -75,6 +91,75 @@ public sealed class SelectionPlanJsonTests : IDisposable
     {
         Assert.Equal(ExampleText.ReplaceLineEndings("\n"), Example.ToJson());
         Assert.Equal(Example, SelectionPlan.FromJson(ExampleText));
+    }
+
+    /// <summary>The format of before layouts and groups.</summary>
+    [Fact]
+    public void A_file_of_format_1_keeps_all_groups_in_layout_paper()
+    {
+        const string Text = """
+            {
+              "format_version": 1,
+              "family": "llama",
+              "norm_order": "norm_then_select",
+              "model": {
+                "blocks": 1,
+                "hidden_size": 4,
+                "mlp_size": 6,
+                "heads": 2,
+                "key_value_heads": 1,
+                "head_size": 2,
+                "gated_mlp": true,
+                "query_key_value_bias": false,
+                "attention_output_bias": false,
+                "mlp_bias": false,
+                "other_parameters": 524
+              },
+              "provenance": {
+                "strategy": "hypernetwork",
+                "seed": 42,
+                "budget": { "kind": "ratio", "value": 0.5, "scope": "block_weights" },
+                "width_multiple": 1,
+                "notes": "it's a \"try\"\nüber λ = 6"
+              },
+              "parameters": {
+                "dense": { "block_weights": 120, "block_weights_and_biases": 120, "whole_model": 644 },
+                "kept": { "block_weights": 42, "block_weights_and_biases": 42, "whole_model": 566 }
+              },
+              "blocks": [
+                {
+                  "attention_input": [0, 2],
+                  "attention_output": [1, 3],
+                  "mlp_input": [2],
+                  "mlp_hidden": [0, 1, 5],
+                  "mlp_output": [0, 1, 2, 3]
+                }
+              ],
+              "gains": [
+                {
+                  "attention_input": [2, 1, 1, 1],
+                  "attention_output": [1, 1, 1, 1],
+                  "mlp_input": [1, 1, 1, 1],
+                  "mlp_hidden": [1, 1, 1, 1, 1, 0.5],
+                  "mlp_output": [1, 1, 1, 1]
+                }
+              ]
+            }
+            """;
+        var plan = SelectionPlan.FromJson(Text);
+        Assert.Equal(PruningLayout.Paper, plan.Layout);
+        Assert.Equal(Example.Blocks, plan.Blocks);
+        Assert.Equal((Example.Provenance, Example.KeptParameters), (plan.Provenance, plan.KeptParameters));
+        Assert.Equal(
+            [2, .. Enumerable.Repeat(1f, 16), 0.5f, .. Enumerable.Repeat(1f, 5)], plan.Scales!.Values.ToArray());
+        plan.Validate(SelectionModels.Spec(hidden: 4, mlp: 6, blocks: 1, heads: 2, keyValueHeads: 1, headSize: 2));
+
+        // Written again it is of the present format, and the same.
+        Assert.Contains("\"format_version\": 3", plan.ToJson(), StringComparison.Ordinal);
+        Assert.Equal(plan, SelectionPlan.FromJson(plan.ToJson()));
+        Assert.Throws<SelectionException>(() => plan.With(0, SelectionSite.AttentionGroups, []));
+        Assert.Throws<SelectionException>(() => SelectionPlan.FromJson(
+            Text.Replace("\"mlp_hidden\": [0, 1, 5],", string.Empty, StringComparison.Ordinal)));
     }
 
     [Fact]
@@ -116,7 +201,7 @@ public sealed class SelectionPlanJsonTests : IDisposable
     [Fact]
     public void Scales_follow_the_lists_one_for_each_gate_kept_or_not()
     {
-        float[] gains = [.. Enumerable.Range(0, 22).Select(i => i == 4 ? 1f : 0.75f + i / 32f)];
+        float[] gains = [.. Enumerable.Range(0, 23).Select(i => i == 4 ? 1f : 0.75f + i / 32f)];
         var plan = Example with { Scales = new FeatureScales(new GateLayout(Example.Model), gains) };
         string text = plan.ToJson();
         Assert.Equal(
@@ -131,7 +216,8 @@ public sealed class SelectionPlanJsonTests : IDisposable
                       "attention_output": [1, 0.90625, 0.9375, 0.96875],
                       "mlp_input": [1, 1.03125, 1.0625, 1.09375],
                       "mlp_hidden": [1.125, 1.15625, 1.1875, 1.21875, 1.25, 1.28125],
-                      "mlp_output": [1.3125, 1.34375, 1.375, 1.40625]
+                      "mlp_output": [1.3125, 1.34375, 1.375, 1.40625],
+                      "attention_groups": [1.4375]
                     }
                   ]
                 }
@@ -149,10 +235,10 @@ public sealed class SelectionPlanJsonTests : IDisposable
 
     [Theory]
     [InlineData("[1, 0.90625", "[1, 1, 0.90625", "gains[0].attention_output has 5 scales; the model has 4 gates there, kept or not")]
-    [InlineData("[1, 0.90625", "[1, \"x\"", "gains[0].attention_output[1] is \"x\" (line 41): it has the wrong type")]
+    [InlineData("[1, 0.90625", "[1, \"x\"", "gains[0].attention_output[1] is \"x\" (line 47): it has the wrong type")]
     [InlineData("[1, 0.90625", "[1, 1e60", "block 0 S2 (AttentionOutput): the scale of gate 1 is Infinity; scales must be finite")]
     [InlineData("\"gains\": [", "\"gains\": [ null,", "gains has 2 blocks; the model has 1")]
-    [InlineData("\"gains\"", "\"gain\"", "gain (line 38): no such key is known")]
+    [InlineData("\"gains\"", "\"gain\"", "gain (line 44): no such key is known")]
     public void Bad_scales_are_named_with_their_key_and_value(string good, string bad, string says)
     {
         var layout = new GateLayout(Example.Model);
@@ -160,7 +246,7 @@ public sealed class SelectionPlanJsonTests : IDisposable
             Example with
             {
                 Scales = new FeatureScales(
-                layout, [.. Enumerable.Range(0, 22).Select(i => i == 4 ? 1f : 0.75f + i / 32f)])
+                layout, [.. Enumerable.Range(0, 23).Select(i => i == 4 ? 1f : 0.75f + i / 32f)])
             }).ToJson();
         Assert.Contains(good, text, StringComparison.Ordinal);
         Assert.Contains(
@@ -208,43 +294,55 @@ public sealed class SelectionPlanJsonTests : IDisposable
     }
 
     [Theory]
-    [InlineData("\"format_version\": 1", "\"format_version\": 2", "format_version is 2; this program reads version 1")]
-    [InlineData("\"format_version\": 1", "\"format_version\": \"1\"", "format_version is \"1\" (line 2): it has the wrong type")]
-    [InlineData("\"format_version\": 1,", "", "the key 'format_version' is missing")]
-    [InlineData("\"format_version\": 1", "\"format_version\": 1, \"format_version\": 1", "format_version (line 2): the key is there twice")]
+    [InlineData("\"format_version\": 3", "\"format_version\": 0", "format_version is 0; this program reads version 1 to 3")]
+    [InlineData("\"format_version\": 3", "\"format_version\": 4", "format_version is 4; this program reads version 1 to 3")]
+    [InlineData("\"format_version\": 3", "\"format_version\": \"3\"", "format_version is \"3\" (line 2): it has the wrong type")]
+    [InlineData("\"format_version\": 3,", "", "the key 'format_version' is missing")]
+    [InlineData("\"format_version\": 3", "\"format_version\": 3, \"format_version\": 3", "format_version (line 2): the key is there twice")]
     [InlineData("\"family\": \"llama\"", "\"famly\": \"llama\"", "famly (line 3): no such key is known")]
-    [InlineData("\"family\": \"llama\",", "", "the file (line 38): keys are missing: 'family'")]
+    [InlineData("\"family\": \"llama\",", "", "the file (line 44): keys are missing: 'family'")]
     [InlineData("\"family\": \"llama\"", "\"family\": 3", "family is 3 (line 3): it has the wrong type")]
-    [InlineData("norm_then_select", "whatever", "norm_order is \"whatever\" (line 4): it must be one of \"norm_then_select\"")]
-    [InlineData("\"hidden_size\": 4", "\"hidden_size\": 4.5", "model.hidden_size is 4.5 (line 7): it has the wrong type")]
-    [InlineData("\"hidden_size\": 4", "\"hidden_size\": 4, \"hidden_size\": 4", "model.hidden_size (line 7): the key is there twice")]
+    [InlineData("norm_then_select", "whatever", "norm_order is \"whatever\" (line 5): it must be one of \"norm_then_select\"")]
+    [InlineData("\"hidden_size\": 4", "\"hidden_size\": 4.5", "model.hidden_size is 4.5 (line 8): it has the wrong type")]
+    [InlineData("\"hidden_size\": 4", "\"hidden_size\": 4, \"hidden_size\": 4", "model.hidden_size (line 8): the key is there twice")]
     [InlineData("\"mlp_size\": 6", "\"mlp_size\": 0", "IntermediateSize is 0")]
     [InlineData("\"mlp_size\": 6", "\"mlp_size\": 7", "dense.block_weights is 120, but the model of the 'model' section has 132")]
-    [InlineData("\"gated_mlp\": true", "\"gated_mlp\": 1", "model.gated_mlp is 1 (line 12): it has the wrong type")]
+    [InlineData("\"gated_mlp\": true", "\"gated_mlp\": 1", "model.gated_mlp is 1 (line 13): it has the wrong type")]
     [InlineData("\"blocks\": 1,", "\"blocks\": 2,", "The plan has 1 blocks; the model has 2")]
     [InlineData("\"blocks\": 1,", "\"blocks\": 2000000000,", "too large to be counted: 2000000000 blocks")]
     [InlineData("\"other_parameters\": 524", "\"other_parameters\": -1", "OtherParameters is -1")]
     [InlineData("\"value\": 0.5", "\"value\": 1.5", "pruning ratio is 1.5; it must be from 0 to below 1")]
-    [InlineData("\"value\": 0.5", "\"value\": \"half\"", "provenance.budget.value is \"half\" (line 21): it has the wrong type")]
+    [InlineData("\"value\": 0.5", "\"value\": \"half\"", "provenance.budget.value is \"half\" (line 26): it has the wrong type")]
     [InlineData("\"kind\": \"ratio\"", "\"kind\": \"parameters\"", "number of parameters is 0.5; it must be a whole number")]
-    [InlineData("\"kind\": \"ratio\"", "\"kind\": \"Ratio\"", "provenance.budget.kind is \"Ratio\" (line 21): it must be one of \"ratio\"")]
-    [InlineData("\"dense\": {", "\"sparse\": 5, \"dense\": {", "parameters.sparse (line 26): no such key is known")]
-    [InlineData("\"gated_mlp\": true", "\"gated_mlp\": null", "model.gated_mlp is null (line 12): it has the wrong type")]
-    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": null", "blocks[0].mlp_input is null (line 33): it must not be null")]
+    [InlineData("\"kind\": \"ratio\"", "\"kind\": \"Ratio\"", "provenance.budget.kind is \"Ratio\" (line 26): it must be one of \"ratio\"")]
+    [InlineData("\"dense\": {", "\"sparse\": 5, \"dense\": {", "parameters.sparse (line 31): no such key is known")]
+    [InlineData("\"gated_mlp\": true", "\"gated_mlp\": null", "model.gated_mlp is null (line 13): it has the wrong type")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": null", "blocks[0].mlp_input is null (line 38): it must not be null")]
     [InlineData("\"blocks\": [", "\"blocks\": [null, ", "The plan has 2 blocks; the model has 1")]
     [InlineData("\"family\"", "\"Family\"", "Family (line 3): no such key is known")]
-    [InlineData("\"kind\": \"ratio\"", "\"kind\": 1", "provenance.budget.kind is 1 (line 21): it must be one of \"ratio\"")]
-    [InlineData("\"seed\": 42", "\"seed\": 4e40", "provenance.seed is 4e40 (line 20): it has the wrong type")]
-    [InlineData("\"dense\": {", "\"dense\": 5, \"sparse\": {", "parameters.dense is 5 (line 26): it has the wrong type")]
-    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2, \"x\"]", "blocks[0].mlp_input[1] is \"x\" (line 33): it has the wrong type")]
-    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2.0]", "blocks[0].mlp_input[0] is 2.0 (line 33): it has the wrong type")]
-    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": \"0-2\"", "blocks[0].mlp_input is \"0-2\" (line 33): it has the wrong type")]
+    [InlineData("\"kind\": \"ratio\"", "\"kind\": 1", "provenance.budget.kind is 1 (line 26): it must be one of \"ratio\"")]
+    [InlineData("\"seed\": 42", "\"seed\": 4e40", "provenance.seed is 4e40 (line 25): it has the wrong type")]
+    [InlineData("\"dense\": {", "\"dense\": 5, \"sparse\": {", "parameters.dense is 5 (line 31): it has the wrong type")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2, \"x\"]", "blocks[0].mlp_input[1] is \"x\" (line 38): it has the wrong type")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2.0]", "blocks[0].mlp_input[0] is 2.0 (line 38): it has the wrong type")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": \"0-2\"", "blocks[0].mlp_input is \"0-2\" (line 38): it has the wrong type")]
     [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [4]", "block 0 S3 (MlpInput): index 4 at position 0 is not within 0 to 3")]
     [InlineData("\"mlp_input\": [2]", "\"mlp_input\": []", "block 0 S3 (MlpInput): keeps nothing")]
     [InlineData("\"mlp_input\": [2],", "", "keys are missing: 'mlp_input'")]
     [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2,]", "not valid JSON")]
     [InlineData("\"seed\": 42,", "\"seed\": 42, // the answer", "not valid JSON")]
-    [InlineData("\"strategy\": \"hypernetwork\"", "\"strategy\": \"\\ud800\"", "provenance.strategy is \"\\ud800\" (line 19)")]
+    [InlineData("\"strategy\": \"hypernetwork\"", "\"strategy\": \"\\ud800\"", "provenance.strategy is \"\\ud800\" (line 24)")]
+    [InlineData("\"layout\": \"all\",", "", "the key 'layout' is missing")]
+    [InlineData("\"layout\": \"all\"", "\"layout\": \"most\"", "layout is \"most\" (line 4): it must be one of \"paper\"")]
+    [InlineData("\"layout\": \"all\"", "\"layout\": null", "the key 'layout' is missing")]
+    [InlineData("\"layout\": \"all\"", "\"layout\": \"mlp\"", "block 0 S1 (AttentionInput): keeps 2 of 4 indices, but layout Mlp")]
+    [InlineData("\"layout\": \"all\"", "\"layout\": \"stream\"", "block 0 S2 (AttentionOutput): differs from block 0 S1")]
+    [InlineData(",\n      \"attention_groups\": [0]", "", "blocks[0].attention_groups is missing")]
+    [InlineData("\"attention_groups\": [0]", "\"attention_groups\": null", "blocks[0].attention_groups is null (line 41): it must")]
+    [InlineData("\"attention_groups\": [0]", "\"attention_groups\": [1]", "block 0 S6 (AttentionGroups): index 1 at position 0")]
+    [InlineData("\"query_key_norm\": \"none\"", "\"query_key_norm\": \"all\"", "model.query_key_norm is \"all\" (line 18)")]
+    [InlineData("\"stream_parameters\": 131", "\"stream_parameters\": -1", "StreamParameters is -1")]
+    [InlineData("\"stream_parameters\": 131", "\"stream_parameters\": 132", "StreamParameters is 132 for each of 4 features")]
     public void Bad_file_is_named_with_its_key_and_value(string good, string bad, string says)
     {
         Assert.Contains(good, ExampleText, StringComparison.Ordinal);
@@ -261,8 +359,9 @@ public sealed class SelectionPlanJsonTests : IDisposable
     {
         string wide = ExampleText.Replace("\"hidden_size\": 4", "\"hidden_size\": 1000000000", StringComparison.Ordinal);
         string gains = "\"gains\": [{\"attention_input\": [1], \"attention_output\": [1], \"mlp_input\": [1], \"mlp_hidden\": [1], "
-            + "\"mlp_output\": [1]}]";
+            + "\"mlp_output\": [1], \"attention_groups\": [1]}]";
         string scaled = ExampleText.Replace("\"hidden_size\": 4", "\"hidden_size\": 500000000", StringComparison.Ordinal)
+            .Replace("\"stream_parameters\": 131", "\"stream_parameters\": 0", StringComparison.Ordinal)
             .Replace("    }\n  ]\n}", $"    }}\n  ],\n  {gains}\n}}", StringComparison.Ordinal);
         foreach (var (text, says) in new[] { (wide, "too large to be counted"), (scaled, "gains[0].attention_input has 1 scales; the "
             + "model has 500000000 gates") })
@@ -279,8 +378,8 @@ public sealed class SelectionPlanJsonTests : IDisposable
     [InlineData("[]")]
     [InlineData("null")]
     [InlineData("{}")]
-    [InlineData("{\"format_version\": 1}")]
-    [InlineData("{\"format_version\": 1, \"blocks\": [[[[")]
+    [InlineData("{\"format_version\": 3}")]
+    [InlineData("{\"format_version\": 3, \"blocks\": [[[[")]
     public void Text_without_a_plan_is_refused(string json) => Assert.Throws<SelectionException>(() => SelectionPlan.FromJson(json));
 
     [Fact]

@@ -77,13 +77,25 @@ public class SelectionPlanTests
         var dense = SelectionPlan.Dense(Mha) with { Family = "llama", Provenance = new PlanProvenance { Notes = "by hand" } };
         foreach (var site in Enum.GetValues<SelectionSite>())
         {
-            var edited = dense.With(1, site, [2, 4]);
+            var edited = dense.With(1, site, [2, 3]);
             var change = Assert.Single(dense.Diff(edited).Sites);
             Assert.Equal((1, site), (change.Block, change.Site));
-            Assert.Equal([2, 4], edited.Blocks[1][site]);
+            Assert.Equal([2, 3], edited.Blocks[1][site]);
             Assert.True(edited.KeptParameters.BlockWeights < dense.KeptParameters.BlockWeights);
             Assert.Equal(("llama", "by hand"), (edited.Family, edited.Provenance.Notes));
         }
+    }
+
+    [Fact]
+    public void The_cache_shrinks_by_the_groups_that_go()
+    {
+        var dense = SelectionPlan.Dense(Mha);
+        Assert.Equal(1, dense.KeptCacheFraction());
+        Assert.Equal(1, dense.With(0, SelectionSite.AttentionInput, [1]).KeptCacheFraction());
+        var without = dense.With(0, SelectionSite.AttentionGroups, []);
+        Assert.Equal(0.5, without.KeptCacheFraction());
+        Assert.Equal(0.125, without.With(1, SelectionSite.AttentionGroups, [3]).KeptCacheFraction());
+        Assert.Equal(0, without.With(1, SelectionSite.AttentionGroups, []).KeptCacheFraction());
     }
 
     [Fact]

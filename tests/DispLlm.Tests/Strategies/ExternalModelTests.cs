@@ -62,14 +62,15 @@ public sealed class ExternalModelTests
         int excluded = 0, closed = 0;
         foreach (var site in inside.GateLayout.Sites)
         {
-            bool isExcluded = site.Block == inside.Spec.NumLayers - 1 || site.Site == SelectionSite.AttentionInput;
+            bool isExcluded = site.Block == inside.Spec.NumLayers - 1
+                || site.Site is SelectionSite.AttentionInput or SelectionSite.AttentionGroups;
             float[] gates = [.. outside.Seen.SelectMany(seen => seen[site.Offset..(site.Offset + site.Size)])];
             Assert.True(!isExcluded || gates.All(gate => gate == 1), $"{site}");
             Assert.True(!isExcluded || result.Plan.Blocks[site.Block][site.Site].Count == site.Size, $"{site}");
             (excluded, closed) = (excluded + (isExcluded ? 1 : 0), closed + gates.Count(gate => gate == 0));
         }
 
-        Assert.Equal(6, excluded);
+        Assert.Equal(8, excluded);
         Assert.True(closed > 0);
         Assert.Equal("excluded blocks ^1; excluded sites AttentionInput; at most 0.7 of a block removed", result.Plan.Provenance.Notes);
         Assert.Equal(inside.Spec.HiddenSize, result.PlanFor(0.1).Blocks[0].AttentionInput.Count);

@@ -30,7 +30,6 @@ public sealed class StrategyTests
         ["soft"] = Learned(options => options with { Estimator = GateEstimator.GumbelSigmoid, Temperature = 0.4 }),
         ["no recurrence"] = s_learned with { Ablations = new HypernetworkAblations { Kind = HypernetworkKind.Mlp } },
         ["no hypernetwork"] = s_learned with { Ablations = new HypernetworkAblations { Kind = HypernetworkKind.None } },
-        ["shared stream"] = s_learned with { Ablations = new HypernetworkAblations { SharedStream = true } },
         ["distilled"] = Learned(options =>
             options with { DistillationWeight = 0.5, BudgetWarmupFraction = 0.5, GradientAccumulationSteps = 2 }),
     };
@@ -40,16 +39,26 @@ public sealed class StrategyTests
 
     public static TheoryData<string> Names => [.. s_strategies.Keys];
 
+    /// <summary>
+    /// Every strategy in the default layout, two that measure and learn in every layout, the others that score where all sites select.
+    /// </summary>
+    public static TheoryData<string, PruningLayout> Runs => new(
+        from name in s_strategies.Keys
+        from layout in Enum.GetValues<PruningLayout>()
+        where layout == PruningLayout.Paper || name is "fisher" or "learned"
+            || (layout == PruningLayout.All && name is "random" or "magnitude" or "activation" or "first order")
+        select (name, layout));
+
     [Theory]
-    [MemberData(nameof(Names))]
-    public void It_meets_any_budget_exactly_and_honours_widths(string name)
+    [MemberData(nameof(Runs))]
+    public void It_meets_any_budget_exactly_and_honours_widths(string name, PruningLayout layout)
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-gqa-biases-tied"));
         Gen.Select(Gen.Double[0.1, 0.7], Gen.Enum<ParameterScope>(), Gen.OneOfConst(1, 4),
             Gen.Int[0, 99]).Sample((keep, scope, multiple, seed) =>
         {
             var budget = PruningBudget.FromKeepFraction(keep) with { Scope = scope };
-            var options = new BudgetProjectionOptions { WidthMultiple = multiple };
+            var options = new BudgetProjectionOptions { WidthMultiple = multiple, Layout = layout };
             try
             {
                 BudgetProjection.EnsureReachable(model.Spec, budget, options);
@@ -59,25 +68,30 @@ public sealed class StrategyTests
                 return;
             }
 
-            var plan = Select(model, s_strategies[name], budget, seed, multiple).Plan;
+            var plan = Select(model, s_strategies[name], budget, seed, multiple, layout).Plan;
             long target = budget.TargetFor(new ParameterCounter(model.Spec));
+            Assert.Equal(layout, plan.Layout);
             Assert.True(plan.KeptParameters[scope] <= target, $"{plan.KeptParameters[scope]} of {target}");
-            Assert.All(plan.Widths(), widths => Assert.All(Enum.GetValues<SelectionSite>(), site =>
-                Assert.True(widths[site] > 0 && (widths[site] % multiple == 0 || widths[site] == plan.Model.SiteSize(site)),
-                    $"{site}: {widths[site]}")));
+            int Multiple(SelectionSite site) => site == SelectionSite.AttentionGroups ? 1
+                : layout == PruningLayout.Stock && site != SelectionSite.MlpHidden ? model.Spec.NumAttentionHeads
+                : multiple;
+            Assert.All(plan.Widths(), widths => Assert.All(Enum.GetValues<SelectionSite>(), site => Assert.True(
+                (widths[site] > 0 || site == SelectionSite.AttentionGroups)
+                    && (widths[site] % Multiple(site) == 0 || widths[site] == plan.Model.SiteSize(site)),
+                $"{site}: {widths[site]}")));
         }, iter: 5, threads: 1);
     }
 
     [Theory]
-    [MemberData(nameof(Names))]
-    public void The_same_seed_gives_the_same_scores(string name)
+    [MemberData(nameof(Runs))]
+    public void The_same_seed_gives_the_same_scores(string name, PruningLayout layout)
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("phi-2-style"));
         var budget = PruningBudget.FromRatio(0.4);
-        var first = Select(model, s_strategies[name], budget, 3);
-        var second = Select(model, s_strategies[name], budget, 3);
+        var first = Select(model, s_strategies[name], budget, 3, layout: layout);
+        var second = Select(model, s_strategies[name], budget, 3, layout: layout);
         Assert.Equal(first.Scores.Values.ToArray(), second.Scores.Values.ToArray());
-        Assert.Equal(first.Plan, second.Plan);
+        Assert.Equal(first.Plan.ToJson(), second.Plan.ToJson());
         Assert.True(first.Scores.Values.ToArray().Distinct().Count() > 10, "The scores tell hardly any gates apart.");
     }
 
@@ -116,14 +130,14 @@ public sealed class StrategyTests
     }
 
     [Theory]
-    [MemberData(nameof(Names))]
-    public void It_leaves_no_tensor_undisposed(string name)
+    [MemberData(nameof(Runs))]
+    public void It_leaves_no_tensor_undisposed(string name, PruningLayout layout)
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         long Growth()
         {
             long before = LiveTensors.Before();
-            Select(model, s_strategies[name], PruningBudget.FromRatio(0.4), 0);
+            Select(model, s_strategies[name], PruningBudget.FromRatio(0.4), 0, layout: layout);
             return Tensor.TotalCount - before;
         }
 
@@ -133,8 +147,8 @@ public sealed class StrategyTests
             long before = LiveTensors.Before();
             if (s_strategies[name] is HypernetworkSelection learned)
             {
-                new HypernetworkTrainer(model, PruningBudget.FromRatio(0.4), learned.Options, learned.Ablations, BudgetConstraints.None, 0,
-                    NormOrder.NormThenSelect, null).Dispose();
+                new HypernetworkTrainer(model, PruningBudget.FromRatio(0.4), learned.Options, learned.Ablations, BudgetConstraints.None,
+                    layout, 0, NormOrder.NormThenSelect, null).Dispose();
             }
 
             return Tensor.TotalCount - before;
@@ -144,13 +158,15 @@ public sealed class StrategyTests
         Assert.Equal(Counted(), Growth());
     }
 
-    [Fact]
-    public void Fisher_scores_are_squared_gate_gradients_per_parameter()
+    [Theory]
+    [InlineData(PruningLayout.Paper)]
+    [InlineData(PruningLayout.All)]
+    public void Fisher_scores_are_squared_gate_gradients_per_parameter(PruningLayout layout)
     {
         using var scope = NewDisposeScope();
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         var strategy = new FisherSelection { Rounds = 1, SequencesPerRound = 3, SequenceLength = 32 };
-        var outcome = Select(model, strategy, PruningBudget.FromRatio(0.4), 5);
+        var outcome = Select(model, strategy, PruningBudget.FromRatio(0.4), 5, layout: layout);
         var windows = new SequenceSampler(s_text.Tokenize(CorpusContext.For(model), default), 32, 1, model.Backend.Random(5));
         Tensor sum = zeros(model.GateLayout.Count);
         for (int i = 0; i < 3; i++)
@@ -160,7 +176,7 @@ public sealed class StrategyTests
         }
 
         var counter = new ParameterCounter(model.Spec);
-        foreach (var site in model.GateLayout.Sites)
+        foreach (var site in model.GateLayout.Sites.Where(site => layout.Selects(site.Site)))
         {
             long cost = counter.CostPerIndex(site.Site, counter.Shape.DenseWidths, ParameterScope.BlockWeights);
             float[] expected = sum.narrow(0, site.Offset, site.Size).data<float>().Select(value =>
@@ -192,9 +208,12 @@ public sealed class StrategyTests
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
         using (no_grad())
         {
-            // Hidden feature 5 of block 1 is never written, stream feature 7 never read by attention of block 0.
+            // Hidden feature 5 of block 1 is never written, nor are group 2's values; stream feature 7 is never read by attention of
+            // block 0.
             using var hidden = model.Weight(WeightRole.MlpUp, 1).narrow(0, 5, 1);
             hidden.zero_();
+            using var values = model.Weight(WeightRole.Value, 1).narrow(0, 2 * model.Spec.HeadDim, model.Spec.HeadDim);
+            values.zero_();
             foreach (var role in new[] { WeightRole.Query, WeightRole.Key, WeightRole.Value })
             {
                 using var column = model.Weight(role, 0).narrow(1, 7, 1);
@@ -202,21 +221,42 @@ public sealed class StrategyTests
             }
         }
 
-        foreach (string name in new[] { "activation", "first order", "fisher" })
+        foreach (var (name, layout) in from name in new[] { "activation", "first order", "fisher" }
+                                       from layout in new[] { PruningLayout.Paper, PruningLayout.All }
+                                       select (name, layout))
         {
             // Of one round: a feature that was cut in an earlier one is as worthless as an unused one.
             var strategy = s_strategies[name] is FisherSelection fisher ? fisher with { Rounds = 1 } : s_strategies[name];
-            var scores = Select(model, strategy, PruningBudget.FromRatio(0.1), 0).Scores;
+            var scores = Select(model, strategy, PruningBudget.FromRatio(0.1), 0, layout: layout).Scores;
             Assert.Equal(scores.Values.ToArray().Min(), scores.ForSite(1, SelectionSite.MlpHidden)[5]);
+            Assert.Equal(scores.Values.ToArray().Min(), scores.ForSite(1, SelectionSite.AttentionGroups)[2], 1e-3);
             Assert.Equal(scores.Values.ToArray().Min(), scores.ForSite(0, SelectionSite.AttentionInput)[7], 1e-3);
         }
+    }
+
+    [Theory]
+    [InlineData("random")]
+    [InlineData("magnitude")]
+    [InlineData("activation")]
+    [InlineData("first order")]
+    [InlineData("fisher")]
+    [InlineData("learned")]
+    public void Every_strategy_scores_single_groups(string name)
+    {
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
+        var outcome = Select(model, s_strategies[name], PruningBudget.FromRatio(0.4), 0, layout: PruningLayout.Blocks);
+        float[] groups = [.. Enumerable.Range(0, model.Spec.NumLayers)
+            .SelectMany(block => outcome.Scores.ForSite(block, SelectionSite.AttentionGroups).ToArray())];
+        Assert.Equal(groups.Length, groups.Distinct().Count());
+        Assert.All(groups, score => Assert.InRange(score, -40, 40));
+        Assert.Contains(outcome.Plan.Blocks, block => block.AttentionGroups.Count < model.Spec.NumKeyValueHeads);
     }
 
     [Fact]
     public void A_shared_stream_is_one_selection_in_every_block()
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
-        var outcome = Select(model, s_strategies["shared stream"], PruningBudget.FromRatio(0.4), 0);
+        var outcome = Select(model, s_learned, PruningBudget.FromRatio(0.4), 0, layout: PruningLayout.Stream);
         var stream = outcome.Plan.Blocks[0].AttentionInput;
         Assert.InRange(stream.Count, 1, model.Spec.HiddenSize - 1);
         foreach (var block in outcome.Plan.Blocks)
@@ -229,10 +269,10 @@ public sealed class StrategyTests
     public async Task One_run_serves_other_ratios_with_its_scores()
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
-        foreach (string name in new[] { "learned", "shared stream" })
+        foreach (var layout in Enum.GetValues<PruningLayout>().Where(layout => layout != PruningLayout.Mlp))
         {
-            var result = await PruningPipeline.For(model).WithPruningRatio(0.4).WithCalibration(s_text).WithStrategy(s_strategies[name])
-                .WithWidthMultiple(2)
+            var result = await PruningPipeline.For(model).WithPruningRatio(0.4).WithCalibration(s_text).WithStrategy(s_learned)
+                .WithLayout(layout).WithWidthMultiple(2)
                 .RunAsync(TestContext.Current.CancellationToken);
             Assert.Equal(result.Plan.Blocks, result.PlanFor(0.4).Blocks);
             Assert.Equal(result.Plan.Scales, result.PlanFor(0.4).Scales);
@@ -242,7 +282,7 @@ public sealed class StrategyTests
                 double kept = (double)plan.KeptParameters.BlockWeights / result.Before.BlockWeights;
                 Assert.InRange(kept, 1 - ratio - 0.05, 1 - ratio);
                 Assert.All(plan.Widths(), widths => Assert.Equal(0, widths[SelectionSite.MlpHidden] % 2));
-                Assert.True(name != "shared stream" || plan.Blocks[0].AttentionInput.SequenceEqual(plan.Blocks[1].MlpOutput));
+                Assert.Equal(layout, plan.Layout);
             }
 
             Assert.Throws<BudgetException>(() => result.PlanFor(1.2));
@@ -330,13 +370,14 @@ public sealed class StrategyTests
     }
 
     private static SelectionOutcome Select(IPrunableModel model, ISelectionStrategy strategy, PruningBudget budget, long seed,
-        int multiple = 1) =>
+        int multiple = 1, PruningLayout layout = PruningLayout.Paper) =>
         strategy.Select(new SelectionRequest
         {
             Model = model,
             Budget = budget,
             Calibration = s_text,
             Seed = seed,
-            WidthMultiple = multiple
+            WidthMultiple = multiple,
+            Layout = layout,
         });
 }

@@ -7,21 +7,27 @@ public sealed class MeasurementResumeTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    public static TheoryData<string, int> Stops
+    public static TheoryData<string, int, PruningLayout> Stops
     {
         get
         {
-            var stops = new TheoryData<string, int>();
+            var stops = new TheoryData<string, int, PruningLayout>();
             foreach (int stop in (int[])[1, 3, 4, 5, 8, 11, 12])
             {
-                stops.Add("fisher", stop);
+                stops.Add("fisher", stop, PruningLayout.Paper);
             }
 
             foreach (int stop in (int[])[1, 6, 7])
             {
-                stops.Add("first-order", stop);
-                stops.Add("activation-magnitude", stop);
-                stops.Add("hypernetwork", stop);
+                stops.Add("first-order", stop, PruningLayout.Paper);
+                stops.Add("activation-magnitude", stop, PruningLayout.Paper);
+                stops.Add("hypernetwork", stop, PruningLayout.Paper);
+            }
+
+            // In a later round, which follows from what an earlier one kept.
+            foreach (var layout in Enum.GetValues<PruningLayout>().Where(layout => layout != PruningLayout.Paper))
+            {
+                stops.Add("fisher", 5, layout);
             }
 
             return stops;
@@ -30,16 +36,17 @@ public sealed class MeasurementResumeTests : IDisposable
 
     [Theory]
     [MemberData(nameof(Stops))]
-    public async Task A_measurement_resumes_after_the_last_sequence_to_the_same_bytes(string strategy, int stop)
+    public async Task A_measurement_resumes_after_the_last_sequence_to_the_same_bytes(string strategy, int stop, PruningLayout layout)
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
-        byte[] whole = Bytes(await Run(model, strategy).RunAsync(TestContext.Current.CancellationToken));
+        PruningPipeline Run() => MeasurementResumeTests.Run(model, strategy).WithLayout(layout);
+        byte[] whole = Bytes(await Run().RunAsync(TestContext.Current.CancellationToken));
         var stopping = new Measured(report => report.Step == stop);
         await Assert.ThrowsAsync<InvalidTimeZoneException>(() =>
-            Run(model, strategy).WithRunDirectory(_folder.Path).WithProgress(stopping).RunAsync());
+            Run().WithRunDirectory(_folder.Path).WithProgress(stopping).RunAsync());
 
         var seen = new Measured();
-        var result = await Run(model, strategy).WithRunDirectory(_folder.Path).WithProgress(seen)
+        var result = await Run().WithRunDirectory(_folder.Path).WithProgress(seen)
             .RunAsync(TestContext.Current.CancellationToken);
         Assert.Equal(whole, Bytes(result));
         Assert.Equal(Enumerable.Range(stop + 1, stopping.Seen[0].Steps - stop), seen.Seen.Select(report => report.Step));

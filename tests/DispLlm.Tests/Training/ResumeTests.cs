@@ -14,14 +14,31 @@ public sealed class ResumeTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    public static TheoryData<string> Stops => ["cancelled", "cancelled before the first save", "stopped by an exception of its progress"];
+    public static TheoryData<string, PruningLayout> Stops
+    {
+        get
+        {
+            var stops = new TheoryData<string, PruningLayout>
+            {
+                { "cancelled before the first save", PruningLayout.Paper },
+                { "stopped by an exception of its progress", PruningLayout.Paper },
+            };
+            foreach (var layout in Enum.GetValues<PruningLayout>())
+            {
+                stops.Add("cancelled", layout);
+            }
+
+            return stops;
+        }
+    }
 
     [Theory]
     [MemberData(nameof(Stops))]
-    public async Task Resume_after_a_stop_gives_the_same_bytes(string how)
+    public async Task Resume_after_a_stop_gives_the_same_bytes(string how, PruningLayout layout)
     {
         using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
-        byte[] whole = Bytes(await Run(model).RunAsync(TestContext.Current.CancellationToken));
+        PruningPipeline Run() => ResumeTests.Run(model).WithLayout(layout);
+        byte[] whole = Bytes(await Run().RunAsync(TestContext.Current.CancellationToken));
 
         using var cancellation = new CancellationTokenSource();
         int last = how == "cancelled before the first save" ? 1 : 8;
@@ -38,10 +55,10 @@ public sealed class ResumeTests : IDisposable
             }
         });
         await Assert.ThrowsAnyAsync<Exception>(() =>
-            Run(model).WithRunDirectory(_folder.Path, 3).WithProgress(listener).RunAsync(cancellation.Token));
+            Run().WithRunDirectory(_folder.Path, 3).WithProgress(listener).RunAsync(cancellation.Token));
 
         var seen = new Steps();
-        var result = await Run(model).WithRunDirectory(_folder.Path, 3).WithProgress(seen).RunAsync(TestContext.Current.CancellationToken);
+        var result = await Run().WithRunDirectory(_folder.Path, 3).WithProgress(seen).RunAsync(TestContext.Current.CancellationToken);
         Assert.Equal(whole, Bytes(result));
         Assert.True(seen.Seen[0].Step > 1 || last == 1, $"It started at step {seen.Seen[0].Step}.");
         Assert.Equal(Enumerable.Range(1, 12), result.History.Select(report => report.Step));
@@ -80,7 +97,7 @@ public sealed class ResumeTests : IDisposable
     {
         { "settings.LearningRate", "0.004" }, { "settings.InitialScores.Rounds", "2" }, { "budget", "0.6" }, { "seed", "1" },
             { "norm_order", "SelectThenNorm" },
-        { "text.ids", "here" }, { "model.weights", "here" }, { "width_multiple", "4" },
+        { "text.ids", "here" }, { "model.weights", "here" }, { "width_multiple", "4" }, { "layout", "Blocks" },
     };
 
     [Theory]
@@ -121,6 +138,7 @@ public sealed class ResumeTests : IDisposable
             "norm_order" => run.WithNormOrder(NormOrder.SelectThenNorm),
             "text.ids" => run.WithCalibration(TokenCorpus.FromTokens([.. Enumerable.Range(0, 1000).Select(i => 4 + i * i % 59)])),
             "width_multiple" => run.WithWidthMultiple(4),
+            "layout" => run.WithLayout(PruningLayout.Blocks),
             _ => run,
         };
         var error = await Assert.ThrowsAsync<CheckpointException>(() => run.RunAsync(TestContext.Current.CancellationToken));

@@ -28,7 +28,11 @@ public sealed class ScaleTests
         using var random = new RandomSource(3).Stream("draws");
         Tensor uniforms =
             random.Uniform(model.GateLayout.Count), batch = tensor(s_tokens[..32].Select(id => (long)id).ToArray()).view(1, 32);
-        var (gates, _) = BinaryReinMax.Sample(tensor(trainer.Scores().Values.ToArray()), uniforms, 0, 1);
+        var (sampled, _) = BinaryReinMax.Sample(tensor(trainer.Scores().Values.ToArray()), uniforms, 0, 1);
+
+        // Groups are not selected from in the default layout: their gates stay open.
+        using var learned = new LearnedGates(model.GateLayout, PruningLayout.Paper, CPU);
+        Tensor gates = where(learned.Mask() == 1, sampled, ones_like(sampled));
         using var slope = GateGradients.Compute(model, gates, order, [batch]);
         trainer.Step([batch], uniforms);
 
@@ -37,7 +41,8 @@ public sealed class ScaleTests
         int moved = 0;
         foreach (var site in model.GateLayout.Sites)
         {
-            bool held = order == NormOrder.SelectThenNorm && site.Site is SelectionSite.AttentionInput or SelectionSite.MlpInput;
+            bool held = site.Site == SelectionSite.AttentionGroups
+                || (order == NormOrder.SelectThenNorm && site.Site is SelectionSite.AttentionInput or SelectionSite.MlpInput);
             foreach (int i in Enumerable.Range(site.Offset, site.Size).Where(i => Math.Abs(gradient[i]) > 1e-5))
             {
                 bool moves = open[i] == 1 && !held;

@@ -10,6 +10,7 @@ namespace DispLlm.Training;
 internal sealed class LearnedGates : IDisposable
 {
     private readonly Tensor _place;    // [gates], int64: the learned gate of each gate; Count for none
+    private readonly Tensor _first;    // [Count], int64: the first gate that each learned gate stands for
     private readonly bool _isShared;
     private readonly (int Offset, int Size, int PerBlock)? _oneWidth;
 
@@ -18,7 +19,7 @@ internal sealed class LearnedGates : IDisposable
         _isShared = layout.HasOneStream();
         var hidden = gates[0, SelectionSite.MlpHidden];
         _oneWidth = layout.HasOneMlpWidth() ? (hidden.Offset, hidden.Size, gates.Count / gates.Model.NumLayers) : null;
-        bool IsShared(GateRange site) => _isShared && site.Site.Descriptor().IsOnStream;
+        bool IsShared(GateRange site) => layout.Shares(site.Site);
         int stream = _isShared ? gates.Model.HiddenSize : 0;
         GateRange[] own = [.. gates.Sites.Where(site => layout.Selects(site.Site) && !IsShared(site))];
         Sizes = [.. _isShared ? [stream] : Array.Empty<int>(), .. own.Select(site => site.Size)];
@@ -45,7 +46,18 @@ internal sealed class LearnedGates : IDisposable
             Put(site, 0);
         }
 
+        // The first gate of each learned one: what stands there counts for all that share it.
+        long[] first = new long[Count];
+        for (int gate = place.Length - 1; gate >= 0; gate--)
+        {
+            if (place[gate] < Count)
+            {
+                first[place[gate]] = gate;
+            }
+        }
+
         using var scope = NewDisposeScope();
+        _first = tensor(first, ScalarType.Int64).to(device, copy: true).DetachFromDisposeScope();
         _place = tensor(place, ScalarType.Int64).to(device, copy: true).DetachFromDisposeScope();
     }
 
@@ -97,7 +109,14 @@ internal sealed class LearnedGates : IDisposable
     /// <summary>The mean of every learned gate's values: <c>[gates]</c> to <c>[gates]</c>.</summary>
     public Tensor Average(Tensor values) => _isShared ? Expand(Gather(values) / Gather(ones_like(values))) : values * Mask();
 
-    public void Dispose() => _place.Dispose();
+    /// <summary>Gives every gate the value of the first that shares one with it: <c>[gates]</c> to <c>[gates]</c>.</summary>
+    public Tensor Share(Tensor values) => _isShared ? Expand(values.index_select(0, _first)) : values;
+
+    public void Dispose()
+    {
+        _place.Dispose();
+        _first.Dispose();
+    }
 
     private Tensor Gather(Tensor values) =>
         zeros(Count + 1, ScalarType.Float32, values.device).IndexAdd(0, _place, values).narrow(0, 0, Count);

@@ -87,7 +87,8 @@ internal sealed class StepSampler : IDisposable
 
     private GateSample Sample(Tensor logits, Tensor uniforms, int step)
     {
-        uniforms = uniforms.to(logits.device);
+        // Gates that are shared are sampled once.
+        uniforms = _learned.Share(uniforms.to(logits.device));
         using var noGradient = no_grad();
         double offset = _options.InitialLogitBias;
         logits = _sharpness is null ? logits : (logits.AddScalar(offset) * _sharpness).AddScalar(-offset);

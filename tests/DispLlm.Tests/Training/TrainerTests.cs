@@ -210,6 +210,34 @@ public sealed class TrainerTests
             },
             cancellation);
 
+    /// <summary>Random numbers of the caller's that differ where sites share a gate: the first of them counts for all.</summary>
+    [Fact]
+    public void A_gate_that_sites_share_is_sampled_once()
+    {
+        using var scope = NewDisposeScope();
+        using var model = PrunableModel.Load(Fixture.GetFolder("llama-mha"));
+        using var learned = new LearnedGates(model.GateLayout, PruningLayout.Stream, CPU);
+        using var random = new RandomSource(3).Stream("uniforms");
+        Tensor own = random.Uniform(learned.Count), untied = random.Uniform(model.GateLayout.Count), tied = learned.Expand(own);
+        foreach (var site in model.GateLayout.Sites.Where(site => site.Block == 0 && site.Site == SelectionSite.AttentionInput
+            || site.Site == SelectionSite.MlpHidden))
+        {
+            untied.narrow(0, site.Offset, site.Size).copy_(tied.narrow(0, site.Offset, site.Size));
+        }
+
+        StepLosses Step(Tensor uniforms)
+        {
+            using var trainer = new HypernetworkTrainer(
+                model, PruningBudget.FromRatio(0.4), new HypernetworkOptions { Steps = 1, InitialLogitBias = 0 }, PruningLayout.Stream, 0,
+                NormOrder.NormThenSelect, null);
+            return trainer.Step([tensor(s_tokens[..32].Select(id => (long)id).ToArray()).view(1, 32)], uniforms);
+        }
+
+        Assert.False(untied.equal(tied).all().item<bool>());
+        var (expected, actual) = (Step(tied), Step(untied));
+        Assert.Equal((expected.CrossEntropy, expected.KeptParameters), (actual.CrossEntropy, actual.KeptParameters));
+    }
+
     private static HypernetworkTrainer NewTrainer(IPrunableModel model) =>
         new(model, PruningBudget.FromRatio(0.4), new HypernetworkOptions { Steps = 1 });
 

@@ -107,7 +107,8 @@ internal sealed class LayoutTables : IDisposable
         $"{Path.GetFileName(Path.TrimEndingDirectorySeparator(_settings.Model))}, {_settings.Type}; {_settings.Steps[0]} steps of one "
             + $"sequence of {_settings.Window} tokens; calibrated on "
             + $"{string.Join(", ", _settings.Calibration.Split(',').Select(file => $"`{Path.GetFileName(file)}`"))} "
-            + $"({_settings.Characters} characters of each) and {_settings.Samples} tokens of own samples; perplexity of the first {_settings.HeldoutWindows} windows of {_settings.Window} tokens of each text; the first "
+            + $"({_settings.Characters} characters of each) and {_settings.Samples} tokens of own samples; "
+            + $"perplexity of the first {_settings.HeldoutWindows} windows of {_settings.Window} tokens of each text; the first "
             + $"{_settings.TaskItems} items of each task. Seeds {_settings.FirstSeed} to {_settings.FirstSeed + _settings.Seeds - 1}: the "
             + $"mean, and each in parentheses.");
 

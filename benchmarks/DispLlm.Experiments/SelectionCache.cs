@@ -6,8 +6,9 @@ using System.Text;
 namespace DispLlm.Experiments;
 
 /// <summary>
-/// Caches selections, and figures that were measured of them, in a folder, since some take hours. The key is everything that determines a selection: the strategy with its options,
-/// the fraction, the seed, the model, the text and the compute type. The seconds of a cached row are those of reading it.
+/// Caches selections, and figures that were measured of them, in a folder, since some take hours. The key of a selection is everything that
+/// determines it: the strategy with its options, the layout, the fraction, the seed, the model, the text and the compute type. The seconds
+/// of a cached row are those of reading it.
 /// </summary>
 internal sealed class SelectionCache
 {

@@ -105,7 +105,7 @@ internal sealed class SelectionOptions
             result.AddError("'--reconstruct' needs '--norm-order norm-then-select'.");
         }
 
-        if (result.GetValue(reconstruct) && _layout.ReadOrDefault(result) is PruningLayout.Stream or PruningLayout.Stock)
+        if (result.GetValue(reconstruct) && _layout.ReadOrDefault(result) is { } layout && layout.HasOneStream())
         {
             result.AddError("'--reconstruct' needs a layout in which every block selects by itself: paper, blocks, all or mlp.");
         }

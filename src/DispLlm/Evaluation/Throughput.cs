@@ -121,8 +121,8 @@ public static class Throughput
     private static long CountWeightBytes(IPrunableModel model)
     {
         var counter = new ParameterCounter(model.Spec);
-        using var one = empty([1], model.Backend.ComputeType);
-        return (model.Plan is null ? counter.Dense : counter.Count(model.Plan)).WholeModel * one.element_size();
+        return (model.Plan is null ? counter.Dense : counter.Count(model.Plan)).WholeModel
+            * SafetensorsType.ByteSize(model.Backend.ComputeType);
     }
 
     private static double[] MeasureSpeed(

@@ -160,8 +160,8 @@ public sealed record DecoderSpec
         foreach (var (factor, name) in new[]
         {
             (NormEpsilon, nameof(NormEpsilon)), (AttentionScale ?? 1, nameof(AttentionScale)),
-            (AttentionSoftcap ?? 1, nameof(AttentionSoftcap)), (EmbeddingScale, nameof(EmbeddingScale)), (ResidualScale, nameof(ResidualScale)), (LogitScale, nameof(LogitScale)),
-            (LogitSoftcap ?? 1, nameof(LogitSoftcap)),
+            (AttentionSoftcap ?? 1, nameof(AttentionSoftcap)), (EmbeddingScale, nameof(EmbeddingScale)),
+            (ResidualScale, nameof(ResidualScale)), (LogitScale, nameof(LogitScale)), (LogitSoftcap ?? 1, nameof(LogitSoftcap)),
         })
         {
             Require(factor > 0 && double.IsFinite(factor), $"{name} is {factor}; it must be above 0 and finite.");

@@ -11,8 +11,9 @@ public sealed class ModelFamilies
     public static ModelFamilies BuiltIn { get; } = new IModelFamily[]
     {
         new CohereFamily(), new GemmaFamily(), new Gemma2Family(), new Gemma3Family(), new Glm4Family(), new Gpt2Family(),
-        new GptNeoxFamily(), new GraniteFamily(), new LlamaFamily(), new MistralFamily(), new Olmo2Family(), new Olmo3Family(), new OptFamily(), new PhiFamily(),
-        new Phi3Family(), new Qwen2Family(), new Qwen3Family(), new SmolLm3Family(), new StableLmFamily(), new Starcoder2Family(),
+        new GptNeoxFamily(), new GraniteFamily(), new LlamaFamily(), new MistralFamily(), new Olmo2Family(),
+        new Olmo3Family(), new OptFamily(), new PhiFamily(), new Phi3Family(), new Qwen2Family(),
+        new Qwen3Family(), new SmolLm3Family(), new StableLmFamily(), new Starcoder2Family(),
     }.Aggregate(new ModelFamilies([]), (families, family) => families.Add(family));
 
     /// <summary>The <c>model_type</c> values that are known, in alphabetical order.</summary>

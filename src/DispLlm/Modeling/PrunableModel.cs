@@ -57,8 +57,7 @@ public sealed class PrunableModel : IPrunableModel
         {
             long dense = (long)Spec.NumLayers * Spec.NumKeyValueHeads;
             long heads = Plan?.Blocks.Sum(block => (long)block.AttentionGroups.Count) ?? dense;
-            using var one = empty([1], Backend.ComputeType);
-            return 2 * heads * Spec.HeadDim * one.element_size();
+            return 2 * heads * Spec.HeadDim * SafetensorsType.ByteSize(Backend.ComputeType);
         }
     }
 

@@ -35,7 +35,7 @@ internal sealed class BudgetFill
         ParameterScope scope, long target)
     {
         (_counter, _layout, _groups, _floors, _scope) = (counter, gates, groups, floors, scope);
-        _costOfStream = layout.HasOneStream() && scope == ParameterScope.WholeModel ? counter.Shape.StreamParameters : 0;
+        _costOfStream = counter.StreamCost(layout, scope);
         _widths = floors.Smallest();
         _reserved = [.. _widths.Select((_, block) => Reserve(block))];
         _rest = target - counter.Count(_widths, layout)[scope] - _reserved.Sum();

@@ -142,7 +142,7 @@ public sealed record ModelShape
             yield return new(WeightRole.MlpOutputNorm, HiddenSize, 1, HasBias: false);
         }
 
-        if (QueryKeyNorm is QueryKeyNorm.PerHead or QueryKeyNorm.AllHeads)
+        if (PrunedAxes.For(WeightRole.QueryNorm, QueryKeyNorm) != default)
         {
             yield return new(WeightRole.QueryNorm, query, 1, QueryKeyNormBias);
             yield return new(WeightRole.KeyNorm, keyValue, 1, QueryKeyNormBias);

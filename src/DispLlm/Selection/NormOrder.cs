@@ -45,7 +45,7 @@ internal static class NormOrders
         && (order == NormOrder.NormThenSelect || !site.Descriptor().ReadsStream)
         && !(model.OutputNorms && site.Descriptor().WritesStream)
         && !(model.QueryKeyNorm == QueryKeyNorm.AllHeads && site == SelectionSite.AttentionGroups)
-        && !(layout.HasOneStream() && site.Descriptor().IsOnStream);
+        && !layout.Shares(site);
 
     /// <summary>
     /// 1 for each gate whose scale may differ from 1, 0 for the others: <c>[gates.Count]</c>, float32. The caller disposes it.

@@ -85,9 +85,13 @@ public sealed class ParameterCounter
         }
 
         var total = Total(weights, biases, norms);
-        long removed = layout.HasOneStream() ? Shape.HiddenSize - widths[0][SelectionSite.AttentionInput] : 0;
-        return total with { WholeModel = total.WholeModel - (removed * Shape.StreamParameters) };
+        long removed = Shape.HiddenSize - widths[0][SelectionSite.AttentionInput];
+        return total with { WholeModel = total.WholeModel - (removed * StreamCost(layout, ParameterScope.WholeModel)) };
     }
+
+    /// <summary>What a feature of one stream costs outside of the blocks' projections.</summary>
+    internal long StreamCost(PruningLayout layout, ParameterScope scope) =>
+        layout.HasOneStream() && scope == ParameterScope.WholeModel ? Shape.StreamParameters : 0;
 
     /// <summary>The count of a model pruned as planned.</summary>
     /// <param name="plan">The plan, made for this model.</param>

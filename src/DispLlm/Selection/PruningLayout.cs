@@ -53,6 +53,9 @@ internal static class PruningLayouts
     /// <summary>Whether the whole model has one selection of the residual stream, and all that holds the stream is cut with it.</summary>
     public static bool HasOneStream(this PruningLayout layout) => layout is PruningLayout.Stream or PruningLayout.Stock;
 
+    /// <summary>Whether a site has the whole model's selection of the residual stream.</summary>
+    public static bool Shares(this PruningLayout layout, SelectionSite site) => layout.HasOneStream() && site.Descriptor().IsOnStream;
+
     /// <summary>Whether all blocks have one MLP width.</summary>
     public static bool HasOneMlpWidth(this PruningLayout layout) => layout == PruningLayout.Stock;
 

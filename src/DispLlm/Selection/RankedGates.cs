@@ -77,7 +77,7 @@ internal sealed class RankedGates
             return [.. sites.Select(site => new[] { site })];
         }
 
-        var onStream = sites.ToLookup(site => layout.Sites[site].Site.Descriptor().IsOnStream);
+        var onStream = sites.ToLookup(site => pruning.Shares(layout.Sites[site].Site));
         return [[.. onStream[true]], .. onStream[false].Select(site => new[] { site })];
     }
 

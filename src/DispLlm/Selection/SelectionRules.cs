@@ -59,7 +59,7 @@ internal static class SelectionRules
                             + "all, or take another layout");
                 }
 
-                if (plan.Layout.HasOneStream() && site.Descriptor().IsOnStream && !kept.SequenceEqual(plan.Blocks[0].AttentionInput))
+                if (plan.Layout.Shares(site) && !kept.SequenceEqual(plan.Blocks[0].AttentionInput))
                 {
                     throw Bad(
                         block, site,

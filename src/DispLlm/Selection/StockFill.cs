@@ -16,6 +16,9 @@ internal sealed class StockFill(
     // How far a width of the stream may be from where the scores alone would have it.
     private const double LargestDetour = 1.0 / 4;
 
+    private readonly float[] _streamScores = ranked.Scores(gates[0, SelectionSite.AttentionInput]).ToArray();
+    private readonly float[] _mlpScores = MlpScores(counter.Shape, ranked, gates);
+
     private sealed record Widths(int Stream, int Mlp, double Gap, double Distance);
 
     public SiteMap<int>[] Fill()
@@ -32,8 +35,6 @@ internal sealed class StockFill(
     private IEnumerable<Widths> Candidates(int mlpMultiple)
     {
         int[] mlps = Multiples(counter.Shape.IntermediateSize, mlpMultiple);
-        float[] mlpScores = MlpScores();
-        var streamScores = ranked.Scores(gates[0, SelectionSite.AttentionInput]).ToArray();
         foreach (int stream in Multiples(counter.Shape.HiddenSize, counter.Shape.NumAttentionHeads))
         {
             int fitting = CountFitting(mlps, stream);
@@ -42,7 +43,7 @@ internal sealed class StockFill(
                 int mlp = mlps[fitting - 1];
                 yield return new Widths(
                     stream, mlp, (double)(target - Count(stream, mlp)) / target,
-                    Math.Abs((double)streamScores[stream - 1] - mlpScores[mlp - 1]));
+                    Math.Abs((double)_streamScores[stream - 1] - _mlpScores[mlp - 1]));
             }
         }
     }
@@ -74,15 +75,15 @@ internal sealed class StockFill(
         site.Descriptor().IsOnStream ? stream : site == SelectionSite.MlpHidden ? mlp : counter.Shape.SiteSize(site));
 
     /// <summary>The mean score, over all blocks, of the feature of each rank.</summary>
-    private float[] MlpScores()
+    private static float[] MlpScores(ModelShape shape, RankedGates ranked, GateLayout gates)
     {
-        float[] sum = new float[counter.Shape.IntermediateSize];
-        for (int block = 0; block < counter.Shape.NumLayers; block++)
+        float[] sum = new float[shape.IntermediateSize];
+        for (int block = 0; block < shape.NumLayers; block++)
         {
             var scores = ranked.Scores(gates[block, SelectionSite.MlpHidden]);
             for (int i = 0; i < sum.Length; i++)
             {
-                sum[i] += scores[i] / counter.Shape.NumLayers;
+                sum[i] += scores[i] / shape.NumLayers;
             }
         }
 

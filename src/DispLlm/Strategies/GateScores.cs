@@ -16,9 +16,8 @@ internal static class GateScores
         var widths = present.Widths();
         float[] scores = new float[layout.Count];
         double Cost(GateRange site) => counter.CostPerIndex(site.Site, widths[site.Block], scope);
-        bool IsShared(GateRange site) => present.Layout.HasOneStream() && site.Site.Descriptor().IsOnStream;
-        double costOfStream = layout.Sites.Where(IsShared).Sum(Cost)
-            + (scope == ParameterScope.WholeModel ? counter.Shape.StreamParameters : 0);
+        bool IsShared(GateRange site) => present.Layout.Shares(site.Site);
+        double costOfStream = layout.Sites.Where(IsShared).Sum(Cost) + counter.StreamCost(present.Layout, scope);
         foreach (var site in layout.Sites)
         {
             double cost = Math.Max(1, IsShared(site) ? costOfStream : Cost(site));

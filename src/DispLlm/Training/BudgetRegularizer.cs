@@ -40,7 +40,7 @@ public sealed class BudgetRegularizer
                 term => (term.Rows ?? term.Columns) is not null && term.Scope <= budget.Scope),
         ];
 
-        _costOfStream = layout.HasOneStream() && budget.Scope == ParameterScope.WholeModel ? counter.Shape.StreamParameters : 0;
+        _costOfStream = counter.StreamCost(layout, budget.Scope);
 
         // What no gate can free: whatever the scope counts beyond the weights and the biases of gated rows.
         using var scope = NewDisposeScope();

@@ -81,27 +81,17 @@ public sealed class PrunableModel : IPrunableModel
         options ??= new LoadOptions();
         backend ??= TorchBackend.Cpu();
         using var checkpoint = CheckpointFolder.Open(folder);
-        var pruned = PrunedFormat.TryRead(checkpoint, options.Families);
-        var family = pruned?.Family ?? options.Families.Resolve(checkpoint.Config);
-        var spec = DecoderSpec.Read(checkpoint, family);
-        if (pruned is { } cut)
-        {
-            cut.Plan.Validate(spec);
-            PrunedFormat.CheckIndices(checkpoint, cut.Plan);
-        }
-
-        var weights = DecoderWeights.Read(checkpoint, spec, family, pruned?.Plan, backend, options.MapWeights, cancellationToken);
+        var (family, spec, plan) = CheckpointDescription.Read(checkpoint, options.Families);
+        var weights = DecoderWeights.Read(checkpoint, spec, family, plan, backend, options.MapWeights, cancellationToken);
         try
         {
-            var model = new PrunableModel(checkpoint.FolderPath, spec, family, backend, pruned?.Plan, weights);
+            var model = new PrunableModel(checkpoint.FolderPath, spec, family, backend, plan, weights);
             options.Logger.LogInformation(
                 "Loaded {Kind} {Family} model from {Folder}: {Parameters:N0} parameters on {Backend}",
-                pruned is null ? "dense" : "pruned",
+                plan is null ? "dense" : "pruned",
                 family.Name,
                 checkpoint.FolderPath,
-                pruned is null
-                    ? new ParameterCounter(spec).Dense.WholeModel
-                    : new ParameterCounter(spec).Count(pruned.Value.Plan).WholeModel,
+                (plan is null ? new ParameterCounter(spec).Dense : new ParameterCounter(spec).Count(plan)).WholeModel,
                 backend);
             return model;
         }

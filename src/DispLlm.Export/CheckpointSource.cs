@@ -13,9 +13,8 @@ internal sealed class CheckpointSource : IDisposable
     private CheckpointSource(CheckpointFolder folder, CheckpointDescription description)
     {
         Folder = folder;
-        (Family, Spec, Plan) = description;
-        var tensors = ParameterCatalog.CheckpointTensors(Spec, Family).Prune(Plan).Select(tensor => tensor.NamedIn(folder, Family)).ToList();
-        DecoderWeights.CheckNames(folder, tensors, Family, Plan);
+        (DenseConfig, Family, Spec, Plan, var tensors) = description;
+        description.CheckTensors(folder);
         foreach (var tensor in tensors)
         {
             for (int index = 0; index < tensor.Parts.Count; index++)
@@ -35,6 +34,9 @@ internal sealed class CheckpointSource : IDisposable
     /// <summary>The checkpoint folder.</summary>
     public CheckpointFolder Folder { get; }
 
+    /// <summary>The configuration of the dense model.</summary>
+    public ModelConfig DenseConfig { get; }
+
     /// <summary>The family of the model.</summary>
     public IModelFamily Family { get; }
 
@@ -53,6 +55,7 @@ internal sealed class CheckpointSource : IDisposable
     /// <exception cref="DispLlmException">The folder is damaged or contradicts itself, or its family is not known.</exception>
     public static CheckpointSource Open(string folder, ModelFamilies families)
     {
+        NativeTorch.EnsureLoaded();
         var opened = CheckpointFolder.Open(folder);
         try
         {
@@ -64,6 +67,9 @@ internal sealed class CheckpointSource : IDisposable
             throw;
         }
     }
+
+    /// <summary>The type of most weights: that of the token embedding.</summary>
+    public ScalarType WeightType => Folder.WeightInfo(_parts[(WeightRole.TokenEmbedding, -1, false)][0].Tensor.Name).Type;
 
     /// <summary>Query heads of a block.</summary>
     public int Heads(int block) => KeyValueHeads(block) * (Spec.NumAttentionHeads / Spec.NumKeyValueHeads);
@@ -108,6 +114,16 @@ internal sealed class CheckpointSource : IDisposable
         return value.contiguous().MoveToOuterDisposeScope();
     }
 
+    /// <summary>
+    /// Reads a weight outside blocks in the type that the checkpoint holds. Token embedding and head are a model's largest weights, and in
+    /// float32 twice as large as stored.
+    /// </summary>
+    public Tensor ReadAsStored(WeightRole role)
+    {
+        string name = _parts[(role, -1, false)][0].Tensor.Name;
+        return Folder.ReadWeight(name, CPU, Folder.Info(name).Type);
+    }
+
     /// <summary>As <see cref="Read"/>, with zeros where something was cut: the shape that the dense model has.</summary>
     public Tensor ReadWide(WeightRole role, int block, bool isBias = false)
     {
@@ -141,11 +157,15 @@ internal sealed class CheckpointSource : IDisposable
     /// <inheritdoc/>
     public void Dispose() => Folder.Dispose();
 
-    private static Tensor Spread(Tensor narrow, int axis, IReadOnlyList<int> kept, long width)
+    /// <summary>Indices as a tensor.</summary>
+    public static Tensor Index(IReadOnlyList<int> kept) => tensor([.. kept.Select(index => (long)index)], ScalarType.Int64);
+
+    /// <summary>A tensor with zeros between what it holds along an axis.</summary>
+    public static Tensor Spread(Tensor narrow, int axis, IReadOnlyList<int> kept, long width)
     {
         long[] shape = narrow.shape;
         shape[axis] = width;
-        return zeros(shape, narrow.dtype).index_copy_(axis, tensor([.. kept.Select(index => (long)index)], ScalarType.Int64), narrow);
+        return zeros(shape, narrow.dtype).index_copy_(axis, Index(kept), narrow);
     }
 
     /// <summary>A tensor that holds a parameter or some of its rows, and which of the tensor's parts that is.</summary>

@@ -83,6 +83,11 @@ public abstract class WeightsFile : IDisposable
             return empty([.. info.Shape], wanted, device);
         }
 
+        if (wanted != info.Type && IsCpu(device))
+        {
+            return ReadConverted(info, wanted, read);
+        }
+
         var tensor = empty([.. info.Shape], info.Type, CPU);
         try
         {
@@ -95,6 +100,32 @@ public abstract class WeightsFile : IDisposable
             var moved = tensor.to(wanted, device ?? CPU);
             tensor.Dispose();
             return moved;
+        }
+        catch
+        {
+            tensor.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Reads a tensor in another type, piece by piece: a large one is not held in both.</summary>
+    private static Tensor ReadConverted(TensorInfo info, ScalarType wanted, PieceReader read)
+    {
+        const long Piece = 1 << 24;
+        var tensor = empty([.. info.Shape], wanted, CPU);
+        try
+        {
+            using var flat = tensor.view(-1);
+            for (long first = 0; first < flat.numel(); first += Piece)
+            {
+                long count = Math.Min(Piece, flat.numel() - first), start = first;
+                using var piece = empty([count], info.Type, CPU);
+                TensorBytes.Visit(piece, (bytes, offset) => read(info, (start * piece.ElementSize) + offset, bytes));
+                using var target = flat.narrow(0, first, count);
+                target.copy_(piece).Dispose();
+            }
+
+            return tensor;
         }
         catch
         {
@@ -186,7 +217,9 @@ public abstract class WeightsFile : IDisposable
     private delegate void PieceReader(TensorInfo info, long offset, Span<byte> bytes);
 
     private static bool IsAsStored(TensorInfo info, Device? device, ScalarType wanted) =>
-        wanted == info.Type && (device is null || device.type == DeviceType.CPU);
+        wanted == info.Type && IsCpu(device);
+
+    private static bool IsCpu(Device? device) => device is null || device.type == DeviceType.CPU;
 
     private ReadOnlySpan<byte> Bytes(TensorInfo info, long offset, int count) => _bytes.AsSpan(FileOffset(info, offset, count), count);
 

@@ -40,6 +40,9 @@ internal sealed record CheckpointTensor(string Pattern, IReadOnlyList<long> Shap
     /// <summary>What its first parameter does.</summary>
     public WeightRole Role => Parts[0].Parameter.Role;
 
+    /// <summary>Whether it holds a norm before a sublayer.</summary>
+    public bool IsInputNorm => Role is WeightRole.AttentionNorm or WeightRole.MlpNorm;
+
     /// <summary>Whether it holds biases.</summary>
     public bool IsBias => Parts[0].Parameter.IsBias;
 

@@ -232,9 +232,9 @@ public sealed record DecoderSpec
     /// Reads a checkpoint's configuration. A head that is stored and differs from the token embedding is a head of its own, whatever the
     /// configuration says of ties, as in transformers 5.
     /// </summary>
-    internal static DecoderSpec Read(CheckpointFolder folder, IModelFamily family)
+    internal static DecoderSpec Read(CheckpointFolder folder, ModelConfig config, IModelFamily family)
     {
-        var spec = Read(folder.Config, family);
+        var spec = Read(config, family);
         if (!spec.TieWordEmbeddings)
         {
             return spec;

@@ -5,7 +5,11 @@ namespace DispLlm.Modeling;
 /// <param name="Block">The block's index from 0; -1 outside blocks.</param>
 /// <param name="IsBias">Whether it is the bias that goes with the role's weight.</param>
 /// <param name="Shape">Its dense shape.</param>
-public sealed record ParameterDescriptor(WeightRole Role, int Block, bool IsBias, IReadOnlyList<long> Shape);
+public sealed record ParameterDescriptor(WeightRole Role, int Block, bool IsBias, IReadOnlyList<long> Shape)
+{
+    /// <summary>Whether both sublayers of the block read what it norms. Default: no.</summary>
+    internal bool IsShared { get; init; }
+}
 
 /// <summary>
 /// Lists every parameter of a spec with its dense shape, and every tensor in which a checkpoint holds them. Reading, counting and cutting
@@ -40,7 +44,8 @@ public static class ParameterCatalog
         bool hasNorm = spec.NormPlacement != NormPlacement.OutputNorm;
         if (hasNorm)
         {
-            AddNorm(WeightRole.AttentionNorm, d);
+            bool isShared = spec.Residual == ResidualLayout.ParallelSharedNorm;
+            parts.AddRange(Norm(spec, WeightRole.AttentionNorm, block, d).Select(norm => norm with { IsShared = isShared }));
         }
 
         Add(WeightRole.Query, spec.QueryKeyValueBias, spec.QuerySize, d);
@@ -48,9 +53,9 @@ public static class ParameterCatalog
         Add(WeightRole.Value, spec.QueryKeyValueBias, spec.KeyValueSize, d);
         if (spec.QueryKeyNorm != QueryKeyNorm.None)
         {
-            bool isShared = spec.QueryKeyNorm == QueryKeyNorm.SharedByHeads, hasBias = spec.QueryKeyNormBias;
-            parts.AddRange(WithBias(WeightRole.QueryNorm, block, hasBias, isShared ? spec.HeadDim : spec.QuerySize));
-            parts.AddRange(WithBias(WeightRole.KeyNorm, block, hasBias, isShared ? spec.HeadDim : spec.KeyValueSize));
+            bool ofEachHead = spec.QueryKeyNorm != QueryKeyNorm.SharedByHeads, hasBias = spec.QueryKeyNormBias;
+            parts.AddRange(WithBias(WeightRole.QueryNorm, block, hasBias, ofEachHead ? spec.QuerySize : spec.HeadDim));
+            parts.AddRange(WithBias(WeightRole.KeyNorm, block, hasBias, ofEachHead ? spec.KeyValueSize : spec.HeadDim));
         }
 
         Add(WeightRole.AttentionOutput, spec.AttentionOutputBias, d, spec.QuerySize);

@@ -31,21 +31,15 @@ internal sealed class DecoderWeights : IDisposable
     /// before the first tensor is read.
     /// </summary>
     public static DecoderWeights Read(
-        CheckpointFolder folder,
-        DecoderSpec spec,
-        IModelFamily family,
-        SelectionPlan? plan,
-        ITensorBackend backend,
-        bool mapped,
-        CancellationToken cancellation)
+        CheckpointFolder folder, CheckpointDescription description, ITensorBackend backend, bool mapped, CancellationToken cancellation)
     {
-        var tensors = ParameterCatalog.CheckpointTensors(spec, family).Prune(plan).Select(tensor => tensor.NamedIn(folder, family));
-        CheckNames(folder, tensors, family, plan);
+        description.CheckTensors(folder);
+        var spec = description.Spec;
         var weights = new DecoderWeights();
         var inMap = new MappedWeights(folder.FolderPath, []);
         try
         {
-            foreach (var tensor in tensors)
+            foreach (var tensor in description.Tensors)
             {
                 cancellation.ThrowIfCancellationRequested();
                 using var scope = NewDisposeScope();
@@ -178,7 +172,7 @@ internal sealed class DecoderWeights : IDisposable
     }
 
     /// <summary>Names what is missing, left over or misshapen.</summary>
-    public static void CheckNames(CheckpointFolder folder, IEnumerable<CheckpointTensor> tensors, IModelFamily family, SelectionPlan? plan)
+    public static void CheckNames(CheckpointFolder folder, IEnumerable<CheckpointTensor> tensors, IModelFamily family, bool isPruned)
     {
         var expected = new HashSet<string>(StringComparer.Ordinal);
         foreach (var tensor in tensors)
@@ -206,7 +200,8 @@ internal sealed class DecoderWeights : IDisposable
         string tiedHead = ParameterCatalog.TensorName(WeightRole.Head, -1, isBias: false, family);
         foreach (string name in folder.TensorNames)
         {
-            if (!expected.Contains(name) && name != tiedHead && !family.IsIgnorable(name) && !PrunedFormat.IsIndexTensor(name, plan))
+            if (!expected.Contains(name) && name != tiedHead && !family.IsIgnorable(name)
+                && !(isPruned && PrunedFormat.IsIndexTensor(name)))
             {
                 throw new CheckpointException(
                     folder.FolderPath, name,

@@ -35,6 +35,10 @@ internal abstract class NormLayer
         _ => throw new InvalidOperationException($"Norm {spec.Norm} is not supported."),
     };
 
+    // A norm of one sublayer is stored cut; one that both sublayers read, and one of an older folder, is whole.
+    private static Tensor Select(Tensor weight, Tensor index) =>
+        weight.shape[0] == index.shape[0] ? weight : weight.index_select(0, index);
+
     // A sample may close every gate of a site: the result is 0 then, not 0 / 0.
     private static Tensor Open(Tensor gate) => gate.sum().ClampMin(1e-6);
 
@@ -47,7 +51,7 @@ internal abstract class NormLayer
         public override Tensor ApplyThenSelect(Tensor x, Tensor index) =>
             RowKernels.WithoutGradient(x, weight)?.Norm(x, weight, null, false, epsilon, index) ?? Norm(x, weight).index_select(-1, index);
 
-        public override Tensor ApplyToSelected(Tensor x, Tensor index) => Norm(x.index_select(-1, index), weight.index_select(0, index));
+        public override Tensor ApplyToSelected(Tensor x, Tensor index) => Norm(x.index_select(-1, index), Select(weight, index));
 
         public override Tensor ApplyOverGated(Tensor x, Tensor gate)
         {
@@ -77,7 +81,7 @@ internal abstract class NormLayer
             RowKernels.WithoutGradient(x, weight)?.Norm(x, weight, bias, true, epsilon, index) ?? Apply(x).index_select(-1, index);
 
         public override Tensor ApplyToSelected(Tensor x, Tensor index) => DeviceKernels.LayerNorm(
-            x.index_select(-1, index), weight.index_select(0, index), bias?.index_select(0, index), epsilon);
+            x.index_select(-1, index), Select(weight, index), bias is null ? null : Select(bias, index), epsilon);
 
         public override Tensor ApplyOverGated(Tensor x, Tensor gate)
         {

@@ -81,8 +81,9 @@ public sealed class PrunableModel : IPrunableModel
         options ??= new LoadOptions();
         backend ??= TorchBackend.Cpu();
         using var checkpoint = CheckpointFolder.Open(folder);
-        var (family, spec, plan) = CheckpointDescription.Read(checkpoint, options.Families);
-        var weights = DecoderWeights.Read(checkpoint, spec, family, plan, backend, options.MapWeights, cancellationToken);
+        var description = CheckpointDescription.Read(checkpoint, options.Families);
+        var (_, family, spec, plan, _) = description;
+        var weights = DecoderWeights.Read(checkpoint, description, backend, options.MapWeights, cancellationToken);
         try
         {
             var model = new PrunableModel(checkpoint.FolderPath, spec, family, backend, plan, weights);

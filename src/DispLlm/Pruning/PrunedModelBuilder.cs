@@ -2,8 +2,8 @@ namespace DispLlm;
 
 /// <summary>
 /// Prunes a checkpoint folder by a plan: dense folder and plan in, pruned folder out, tensor by tensor, in the source's shards.
-/// <see cref="PrunableModel.Load"/> reads the result; a program that knows nothing of pruning refuses it. Immutable, so it can be used from
-/// many threads.
+/// <see cref="PrunableModel.Load"/> reads the result, and so does Hugging Face transformers: with <c>trust_remote_code=True</c>, or as an
+/// ordinary model where only sizes differ. Immutable, so it can be used from many threads.
 /// </summary>
 public sealed class PrunedModelBuilder
 {
@@ -78,15 +78,20 @@ public sealed class PrunedModelBuilder
         }
 
         var family = _family ?? ModelFamilies.BuiltIn.Resolve(source.Config);
-        var spec = DecoderSpec.Read(source, family);
+        var spec = DecoderSpec.Read(source, source.Config, family);
         EnsureFits(_plan, spec, family, _source);
         var tensors = ParameterCatalog.CheckpointTensors(spec, family, source).ToList();
-        DecoderWeights.CheckNames(source, tensors, family, null);
+        DecoderWeights.CheckNames(source, tensors, family, isPruned: false);
         using var folder = new AtomicFolder(target);
         string partial = folder.Partial;
         new PrunedWeights(source, tensors, _plan, _reconstruction).Write(partial, progress, cancellationToken);
-        var config = PrunedFormat.Configure(source.Config, family, _plan, new ParameterCounter(spec));
-        AtomicFile.Write(Path.Combine(partial, CheckpointFolder.ConfigFile), config);
+        var config = new PrunedConfig(source.Config, spec, family, _plan);
+        AtomicFile.Write(Path.Combine(partial, CheckpointFolder.ConfigFile), config.ToJson());
+        if (config.NeedsModelingFile)
+        {
+            ModelingFile.Write(partial);
+        }
+
         _plan.Save(Path.Combine(partial, SelectionPlan.FileName));
         foreach (string file in source.TokenizerFiles)
         {

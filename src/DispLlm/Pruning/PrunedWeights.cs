@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
 using static TorchSharp.torch;
 
@@ -48,14 +47,12 @@ internal sealed class PrunedWeights
             for (int i = 0; i < _shards.Length; i++)
             {
                 string file = _shards.Length == 1 ? SingleFile : $"model-{i + 1:D5}-of-{_shards.Length:D5}.safetensors";
-                var indices = i == _shards.Length - 1 ? Indices() : [];
                 TensorInfo[] infos =
                 [
                     .. _shards[i].Select(tensor =>
                         new TensorInfo(tensor.Pruned.Name, _source.Info(tensor.Dense.Name).Type, [.. tensor.Pruned.Shape])),
-                    .. indices.Select(index => new TensorInfo(index.Name, ScalarType.Int32, [index.Values.Count])),
                 ];
-                var shard = WriteShard(Path.Combine(folder, file), infos, _shards[i], indices, Report, cancellation);
+                var shard = WriteShard(Path.Combine(folder, file), infos, _shards[i], Report, cancellation);
                 flushes.Add(Task.Run(() => Flush(shard), CancellationToken.None));
                 bytes += infos.Sum(info => info.ByteCount);
                 foreach (var info in infos)
@@ -82,12 +79,7 @@ internal sealed class PrunedWeights
 
     /// <summary>Writes one shard, but for the flush to the disk.</summary>
     private SafetensorsWriter WriteShard(
-        string path,
-        TensorInfo[] infos,
-        KeptTensor[] tensors,
-        List<(string Name, IReadOnlyList<int> Values)> indices,
-        Action report,
-        CancellationToken cancellation)
+        string path, TensorInfo[] infos, KeptTensor[] tensors, Action report, CancellationToken cancellation)
     {
         var writer = SafetensorsWriter.Create(path, infos);
         try
@@ -112,11 +104,6 @@ internal sealed class PrunedWeights
             }
 
             pieces.Flush();
-            foreach (var (name, values) in indices)
-            {
-                writer.Write(name, MemoryMarshal.AsBytes<int>(values.ToArray()));
-            }
-
             return writer;
         }
         catch
@@ -133,13 +120,6 @@ internal sealed class PrunedWeights
             shard.Complete();
         }
     }
-
-    private List<(string Name, IReadOnlyList<int> Values)> Indices() =>
-    [
-        .. from block in Enumerable.Range(0, _plan.Blocks.Count)
-           from site in PrunedFormat.IndexedSites(_plan, block)
-           select (PrunedFormat.IndexTensor(block, site), _plan.Blocks[block][site]),
-    ];
 
     /// <summary>Whether a tensor is corrected: all parameters that it holds are, or none.</summary>
     private bool IsReconstructed(CheckpointTensor tensor) =>

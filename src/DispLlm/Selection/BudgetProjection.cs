@@ -68,7 +68,7 @@ public static class BudgetProjection
         ArgumentNullException.ThrowIfNull(budget);
         options ??= new();
         options.NormOrder.EnsureFits(spec, options.Layout);
-        var counter = new ParameterCounter(spec);
+        var counter = new ParameterCounter(ModelShape.FromSpec(spec), options.NormOrder, options.Layout);
         return EnsureReachable(counter, budget, options, new BlockFloors(counter, options, budget.Scope));
     }
 
@@ -96,7 +96,7 @@ public static class BudgetProjection
         ArgumentNullException.ThrowIfNull(budget);
         options ??= new();
         options.NormOrder.EnsureFits(spec, options.Layout);
-        var counter = new ParameterCounter(spec);
+        var counter = new ParameterCounter(ModelShape.FromSpec(spec), options.NormOrder, options.Layout);
         var layout = scores.Layout;
         if (!layout.Sites.SequenceEqual(new GateLayout(spec).Sites))
         {

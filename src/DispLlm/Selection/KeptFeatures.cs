@@ -17,6 +17,7 @@ internal static class KeptFeatures
     public static IReadOnlyList<int>? KeptRows(this SelectionPlan plan, ParameterDescriptor parameter) =>
         PrunedAxes.For(parameter.Role, plan.Model.QueryKeyNorm).OutputSite is { } site && parameter.Block >= 0
             ? Kept(plan, parameter, site)
+            : NormedSite(plan, parameter) is { } normed ? Kept(plan, parameter, normed)
             : KeptOfStream(plan, parameter, WeightAxis.Rows);
 
     /// <summary>The kept columns of a parameter, ascending; null for all.</summary>
@@ -44,6 +45,18 @@ internal static class KeptFeatures
         WeightRole.TokenEmbedding or WeightRole.Head when !parameter.IsBias && parameter.Shape[1] == hiddenSize => WeightAxis.Columns,
         _ => null,
     };
+
+    /// <summary>
+    /// The site that selects what a norm norms, where it selects first; null for others. A norm that both sublayers read stays whole: each
+    /// takes its own part of it.
+    /// </summary>
+    private static SelectionSite? NormedSite(SelectionPlan plan, ParameterDescriptor parameter) =>
+        plan.NormOrder != NormOrder.SelectThenNorm || plan.Layout.HasOneStream() || parameter.IsShared ? null : parameter.Role switch
+        {
+            WeightRole.AttentionNorm => SelectionSite.AttentionInput,
+            WeightRole.MlpNorm => SelectionSite.MlpInput,
+            _ => null,
+        };
 
     private static IReadOnlyList<int>? Kept(SelectionPlan plan, ParameterDescriptor parameter, SelectionSite site)
     {

@@ -52,6 +52,12 @@ public sealed record ModelShape
     public long StreamParameters { get; init; }
 
     /// <summary>
+    /// Parameters that a norm before a sublayer has for each feature, where each sublayer has a norm of its own: removed with a feature of
+    /// S1 or S3 under <see cref="NormOrder.SelectThenNorm"/>. Default: 0, none, or not known.
+    /// </summary>
+    public int InputNormParameters { get; init; }
+
+    /// <summary>
     /// Parameters that no site ever cuts and that are not part of a block's projections: embeddings, norms, an untied head. One number
     /// instead of a list of parts, so that a family with other parts needs no new key in plan files.
     /// </summary>
@@ -97,6 +103,8 @@ public sealed record ModelShape
             QueryKeyNorm = spec.QueryKeyNorm,
             QueryKeyNormBias = spec.QueryKeyNormBias,
             StreamParameters = (long)stream,
+            InputNormParameters = spec.HasInputNorms
+                ? ParameterCatalog.BlockParameters(spec, 0).Count(part => part.Role == WeightRole.MlpNorm) : 0,
             OtherParameters = (long)other,
         };
         shape.EnsureValid();
@@ -182,6 +190,13 @@ public sealed record ModelShape
             throw new SelectionException($"The model is too large to be counted: {NumLayers} blocks have {gates} gates.");
         }
 
+        if (InputNormParameters < 0 || (Int128)InputNormParameters * 2 * HiddenSize * NumLayers > OtherParameters)
+        {
+            throw new SelectionException(
+                $"A model shape's {nameof(InputNormParameters)} is {InputNormParameters}; there are only {OtherParameters} "
+                    + $"{nameof(OtherParameters)}.");
+        }
+
         if ((Int128)StreamParameters * HiddenSize > OtherParameters)
         {
             throw new SelectionException(
@@ -203,6 +218,7 @@ public sealed record ModelShape
             QueryKeyNorm = QueryKeyNorm.None,
             QueryKeyNormBias = false,
             StreamParameters = 0,
+            InputNormParameters = 0,
             OtherParameters = OtherParameters + (NumLayers * norms),
         };
     }
@@ -213,7 +229,8 @@ public sealed record ModelShape
     internal string? FirstDifference(ModelShape other) =>
         StreamParameters == 0 && other.StreamParameters != 0 ? DifferenceTo(other.WithoutGroups())
         : other.StreamParameters == 0 && StreamParameters != 0 ? WithoutGroups().DifferenceTo(other)
-        : DifferenceTo(other);
+        : InputNormParameters == 0 ? DifferenceTo(other with { InputNormParameters = 0 })
+        : (other.InputNormParameters == 0 ? this with { InputNormParameters = 0 } : this).DifferenceTo(other);
 
     private string? DifferenceTo(ModelShape other) => typeof(ModelShape).GetProperties()
         .Where(property => property.CanWrite && !Equals(property.GetValue(this), property.GetValue(other)))

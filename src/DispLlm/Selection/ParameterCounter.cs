@@ -15,6 +15,9 @@ internal readonly record struct CountTerm(long Factor, SelectionSite? Rows, Sele
 /// </summary>
 public sealed class ParameterCounter
 {
+    // What no selection cuts.
+    private readonly long _fixed;
+
     /// <summary>Prepares counting for a model.</summary>
     /// <param name="spec">The model's spec.</param>
     /// <exception cref="SelectionException">A size of the model is not positive, or so large that its count is no long.</exception>
@@ -27,6 +30,12 @@ public sealed class ParameterCounter
     /// <param name="shape">The model's shape.</param>
     /// <exception cref="SelectionException">A size is not positive, or so large that the count is no long.</exception>
     public ParameterCounter(ModelShape shape)
+        : this(shape, default, default)
+    {
+    }
+
+    /// <summary>Prepares counting for an order of norm and selection, and a layout.</summary>
+    internal ParameterCounter(ModelShape shape, NormOrder order, PruningLayout layout)
     {
         ArgumentNullException.ThrowIfNull(shape);
         shape.EnsureValid();
@@ -35,9 +44,10 @@ public sealed class ParameterCounter
         {
             Terms =
             [
-                .. shape.Projections().SelectMany(ToTerms).GroupBy(term => term with { Factor = 0 })
+                .. shape.Projections().SelectMany(ToTerms).Concat(InputNorms(order, layout)).GroupBy(term => term with { Factor = 0 })
                     .Select(same => same.Key with { Factor = same.Sum(term => term.Factor) }),
             ];
+            _fixed = shape.OtherParameters - (InputNorms(order, layout).Sum(term => term.Factor) * shape.HiddenSize * shape.NumLayers);
             var (weights, biases, norms) = CountBlock(shape.DenseWidths);
             Dense = Total(checked(shape.NumLayers * weights), checked(shape.NumLayers * biases), checked(shape.NumLayers * norms));
         }
@@ -135,6 +145,12 @@ public sealed class ParameterCounter
         }
     }
 
+    /// <summary>The norms that are cut with what their sublayers select.</summary>
+    private IEnumerable<CountTerm> InputNorms(NormOrder order, PruningLayout layout) =>
+        order != NormOrder.SelectThenNorm || layout.HasOneStream() || Shape.InputNormParameters == 0 ? []
+        : new[] { SelectionSite.AttentionInput, SelectionSite.MlpInput }.Select(site =>
+            new CountTerm(Shape.InputNormParameters, site, null, ParameterScope.WholeModel));
+
     private static long Width(SiteMap<int> widths, SelectionSite? site) => site is { } selected ? widths[selected] : 1;
 
     private (long Weights, long Biases, long Norms) CountBlock(SiteMap<int> widths)
@@ -161,7 +177,7 @@ public sealed class ParameterCounter
     }
 
     private ParameterCount Total(long weights, long biases, long norms) =>
-        checked(new(weights, weights + biases, weights + biases + norms + Shape.OtherParameters));
+        checked(new(weights, weights + biases, weights + biases + norms + _fixed));
 
     private void EnsureInRange(int block, SiteMap<int> widths)
     {

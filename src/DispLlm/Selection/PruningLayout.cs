@@ -66,12 +66,12 @@ internal static class PruningLayouts
         layout.HasOneStream() ? NormOrder.SelectThenNorm : wanted;
 
     /// <summary>
-    /// The multiple that widths of a site have, or less where they are whole: groups are counted one by one, and an ordinary model's stream
-    /// is a multiple of its number of heads.
+    /// The multiple that widths of a site have, or less where they are whole: groups are counted one by one, and one stream is a multiple
+    /// of the number of heads where nothing else is asked for: transformers refuses a LLaMA with another.
     /// </summary>
     public static int Multiple(this PruningLayout layout, SelectionSite site, int wanted, ModelShape model) =>
         site == SelectionSite.AttentionGroups ? 1
-        : layout == PruningLayout.Stock && site.Descriptor().IsOnStream ? model.NumAttentionHeads
+        : layout.Shares(site) && (layout == PruningLayout.Stock || wanted == 1) ? model.NumAttentionHeads
         : wanted;
 
     /// <summary>Refuses a number that is no layout.</summary>

@@ -48,9 +48,8 @@ public sealed record SelectionPlan
         Layout = layout.Checked();
         _normOrder = layout.Order(NormOrder.NormThenSelect);
         SelectionRules.CheckLayout(this);
-        var counter = new ParameterCounter(model);
-        DenseParameters = counter.Dense;
-        KeptParameters = counter.Count(Widths(), layout);
+        DenseParameters = new ParameterCounter(model).Dense;
+        KeptParameters = CountKept();
     }
 
     /// <summary>The version of the plan file that this plan is saved as.</summary>
@@ -80,6 +79,8 @@ public sealed record SelectionPlan
             {
                 throw new SelectionException($"A plan of layout {Layout} has the order {Layout.Order(value)}, not {value}.");
             }
+
+            KeptParameters = CountKept();
         }
     }
 
@@ -118,7 +119,7 @@ public sealed record SelectionPlan
     public ParameterCount DenseParameters { get; }
 
     /// <summary>Parameters that are kept, computed from the lists.</summary>
-    public ParameterCount KeptParameters { get; }
+    public ParameterCount KeptParameters { get; private init; }
 
     /// <summary>The fraction of the block weights that is kept, from 0 to 1.</summary>
     public double KeptFraction() => KeptFraction(ParameterScope.BlockWeights);
@@ -223,6 +224,8 @@ public sealed record SelectionPlan
 
     /// <summary>The widths of every block, in block order.</summary>
     public IReadOnlyList<SiteMap<int>> Widths() => [.. Blocks.Select(block => block.Widths())];
+
+    private ParameterCount CountKept() => new ParameterCounter(Model, NormOrder, Layout).Count(Widths(), Layout);
 
     /// <summary>What another plan keeps more and less than this one.</summary>
     /// <param name="other">The other plan, for the same model.</param>

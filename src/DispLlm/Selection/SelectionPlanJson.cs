@@ -105,7 +105,8 @@ internal sealed record SelectionPlanJson(
     internal sealed record ModelJson(
         int Blocks, int HiddenSize, int MlpSize, int Heads, int KeyValueHeads, int HeadSize, bool GatedMlp,
         bool QueryKeyValueBias, bool AttentionOutputBias, bool MlpBias, long OtherParameters, bool OutputNorms = false,
-        QueryKeyNorm QueryKeyNorm = QueryKeyNorm.None, bool QueryKeyNormBias = false, long StreamParameters = 0)
+        QueryKeyNorm QueryKeyNorm = QueryKeyNorm.None, bool QueryKeyNormBias = false, long StreamParameters = 0,
+        int InputNormParameters = 0)
     {
         public ModelShape ToShape() => new()
         {
@@ -123,6 +124,7 @@ internal sealed record SelectionPlanJson(
             QueryKeyNorm = QueryKeyNorm,
             QueryKeyNormBias = QueryKeyNormBias,
             StreamParameters = StreamParameters,
+            InputNormParameters = InputNormParameters,
             OtherParameters = OtherParameters,
         };
     }

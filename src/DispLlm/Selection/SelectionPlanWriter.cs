@@ -36,6 +36,7 @@ internal static class SelectionPlanWriter
                 "query_key_norm": "{{StrictJsonFile.ToWord(model.QueryKeyNorm)}}",
                 "query_key_norm_bias": {{Bool(model.QueryKeyNormBias)}},
                 "stream_parameters": {{model.StreamParameters}},
+                "input_norm_parameters": {{model.InputNormParameters}},
                 "other_parameters": {{model.OtherParameters}}
               },
               "provenance": {

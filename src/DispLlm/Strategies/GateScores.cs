@@ -12,7 +12,7 @@ internal static class GateScores
     /// </summary>
     public static SelectionScores PerParameter(GateLayout layout, ReadOnlySpan<float> measured, SelectionPlan present, ParameterScope scope)
     {
-        var counter = new ParameterCounter(present.Model);
+        var counter = new ParameterCounter(present.Model, present.NormOrder, present.Layout);
         var widths = present.Widths();
         float[] scores = new float[layout.Count];
         double Cost(GateRange site) => counter.CostPerIndex(site.Site, widths[site.Block], scope);

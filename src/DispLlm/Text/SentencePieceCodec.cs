@@ -7,22 +7,20 @@ internal sealed class SentencePieceCodec : ITokenCodec
 {
     private const char Space = '\u2581';
 
-    private readonly SentencePieceModel _model;
     private readonly SentencePieceMerger _merger;
     private readonly Dictionary<string, int> _ids = [];
     private readonly Dictionary<int, string> _names = [];
     private readonly Dictionary<int, byte[]> _bytes = [];
     private readonly HashSet<int> _special = [];
     private readonly AddedTokenSplitter _added;
-    private readonly bool _prefixesOnce;
 
     /// <param name="model">The model file.</param>
     /// <param name="settings">What the files beside it say.</param>
     public SentencePieceCodec(SentencePieceModel model, TokenizerSettings settings)
     {
-        _model = model;
+        Model = model;
         _merger = new SentencePieceMerger(model);
-        _prefixesOnce = !settings.IsLegacy;
+        PrefixesOnce = !settings.IsLegacy;
         for (int id = 0; id < model.Pieces.Count; id++)
         {
             var (text, _, kind) = model.Pieces[id];
@@ -41,24 +39,32 @@ internal sealed class SentencePieceCodec : ITokenCodec
             }
         }
 
-        AddedToken[] added = [.. settings.TokensInText(FindId).Select(token => token with { IsNormalized = false })];
-        foreach (var token in added)
+        AddedTokens = [.. settings.TokensInText(FindId).Select(token => token with { IsNormalized = false })];
+        foreach (var token in AddedTokens)
         {
             Add(token);
         }
 
         VocabularySize = _bytes.Keys.Max() + 1;
-        _added = new AddedTokenSplitter(added, TextNormalizer.Read(null), model.FilePath);
+        _added = new AddedTokenSplitter(AddedTokens, TextNormalizer.Read(null), model.FilePath);
         Template = settings.BeginOfTextId(this) is { } begin ? new TokenTemplate([begin], []) : TokenTemplate.None;
     }
+
+    public SentencePieceModel Model { get; }
+
+    /// <summary>The tokens that are found in a text before the pieces.</summary>
+    public IReadOnlyList<AddedToken> AddedTokens { get; }
+
+    /// <summary>Whether the space before a text goes before its first part only, not before each part after a token.</summary>
+    public bool PrefixesOnce { get; }
 
     public int VocabularySize { get; }
 
     public TokenTemplate Template { get; }
 
-    public int? BeginOfTextId => Existing(_model.BeginOfTextId);
+    public int? BeginOfTextId => Existing(Model.BeginOfTextId);
 
-    public int? EndOfTextId => Existing(_model.EndOfTextId);
+    public int? EndOfTextId => Existing(Model.EndOfTextId);
 
     public int? FindId(string token) => _ids.TryGetValue(token, out int id) ? id : null;
 
@@ -93,17 +99,17 @@ internal sealed class SentencePieceCodec : ITokenCodec
 
         // The space that encoding put before the text.
         string text = Encoding.UTF8.GetString(bytes.GetBuffer(), 0, (int)bytes.Length);
-        return _model.AddDummyPrefix && text.StartsWith(' ') ? text[1..] : text;
+        return Model.AddDummyPrefix && text.StartsWith(' ') ? text[1..] : text;
     }
 
     /// <summary>The same ids, without splitting: what <see cref="Encode"/> is tested against.</summary>
     internal void EncodeWhole(string text, List<int> ids) => _merger.Merge(Escape(TextPiece.Whole(text)), ids);
 
     // -1 says that there is no such token.
-    private int? Existing(int id) => id >= 0 && id < _model.Pieces.Count ? id : null;
+    private int? Existing(int id) => id >= 0 && id < Model.Pieces.Count ? id : null;
 
     private string Escape(TextPiece piece) =>
-        (_model.AddDummyPrefix && (piece.Lead > 0 || !_prefixesOnce) ? Space + piece.Text : piece.Text).Replace(' ', Space);
+        (Model.AddDummyPrefix && (piece.Lead > 0 || !PrefixesOnce) ? Space + piece.Text : piece.Text).Replace(' ', Space);
 
     /// <summary>A row that fine-tuning added after the vocabulary, or a piece of the vocabulary that is to be found in a text.</summary>
     private void Add(AddedToken token)

@@ -7,8 +7,6 @@ namespace DispLlm;
 public sealed class TextTokenizer
 {
     private readonly ITokenCodec _codec;
-    private readonly IReadOnlyList<int> _before;
-    private readonly IReadOnlyList<int> _after;
 
     internal TextTokenizer(ITokenCodec codec, TokenizerSettings settings)
     {
@@ -17,13 +15,13 @@ public sealed class TextTokenizer
         BosTokenId = settings.BeginOfTextId(codec);
         EosTokenId = settings.EndOfTextId(codec);
         AddBosToken = BosTokenId is { } begin && (settings.AddsBeginOfText ?? codec.Template.Before.Contains(begin));
-        _before = settings.AddsBeginOfText switch
+        TokensBefore = settings.AddsBeginOfText switch
         {
             true when BosTokenId is { } first => [first],
             false => [],
             _ => codec.Template.Before,
         };
-        _after = settings.AddsEndOfText switch
+        TokensAfter = settings.AddsEndOfText switch
         {
             true when EosTokenId is { } end => [end],
             false => [],
@@ -37,6 +35,12 @@ public sealed class TextTokenizer
 
     /// <summary>The vocabulary, for those who compare two or count the bytes of a token.</summary>
     internal ITokenCodec Codec => _codec;
+
+    /// <summary>The tokens that are put before a text when special tokens are added.</summary>
+    internal IReadOnlyList<int> TokensBefore { get; }
+
+    /// <summary>The tokens that are put after a text when special tokens are added.</summary>
+    internal IReadOnlyList<int> TokensAfter { get; }
 
     /// <summary>One more than the highest id. A model's embedding may have more rows, as padding.</summary>
     public int VocabularySize { get; }
@@ -99,13 +103,13 @@ public sealed class TextTokenizer
     public IReadOnlyList<int> Encode(string text, bool addSpecialTokens = false)
     {
         ArgumentNullException.ThrowIfNull(text);
-        List<int> ids = [.. addSpecialTokens ? _before : []];
+        List<int> ids = [.. addSpecialTokens ? TokensBefore : []];
         if (text.Length > 0)
         {
             _codec.Encode(CodePoints.WithoutLoneSurrogates(text), ids);
         }
 
-        ids.AddRange(addSpecialTokens ? _after : []);
+        ids.AddRange(addSpecialTokens ? TokensAfter : []);
         return ids;
     }
 
@@ -134,6 +138,11 @@ public sealed class TextTokenizer
     /// </summary>
     /// <param name="id">The id.</param>
     public string? GetToken(int id) => _codec.FindToken(id);
+
+    /// <summary>Whether a folder holds a tokenizer that <see cref="FromFolder"/> would read.</summary>
+    internal static bool IsIn(string folder) =>
+        File.Exists(Path.Combine(folder, "tokenizer.json")) || File.Exists(Path.Combine(folder, "tokenizer.model"))
+        || (File.Exists(Path.Combine(folder, "vocab.json")) && File.Exists(Path.Combine(folder, "merges.txt")));
 
     private static ITokenCodec ReadCodec(string folder, TokenizerSettings settings)
     {

@@ -88,6 +88,9 @@ internal sealed class TokenizerSettings
             .Select(entry => entry.Token with { Id = findId(entry.Token.Content)!.Value }));
     }
 
+    /// <summary>The text of a special token, such as <c>pad_token</c>; <see langword="null"/> where the files name none.</summary>
+    public string? NameAt(string key) => _names.GetValueOrDefault(key);
+
     /// <summary>The beginning-of-text id.</summary>
     public int? BeginOfTextId(ITokenCodec codec) => Resolve(codec, "bos_token", codec.BeginOfTextId);
 

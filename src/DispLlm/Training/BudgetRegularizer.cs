@@ -18,7 +18,7 @@ public sealed class BudgetRegularizer
     /// <param name="spec">The model's spec.</param>
     /// <param name="budget">What may be kept.</param>
     public BudgetRegularizer(DecoderSpec spec, PruningBudget budget)
-        : this(spec, budget, PruningLayout.Paper)
+        : this(spec, budget, PruningLayout.Paper, NormOrder.NormThenSelect)
     {
     }
 
@@ -26,12 +26,13 @@ public sealed class BudgetRegularizer
     /// <param name="spec">The model's spec.</param>
     /// <param name="budget">What may be kept.</param>
     /// <param name="layout">The layout: with one stream, embedding, head and norms are cut with it.</param>
-    public BudgetRegularizer(DecoderSpec spec, PruningBudget budget, PruningLayout layout)
+    /// <param name="order">The order of norm and selection: norms that select first are cut with what they norm.</param>
+    public BudgetRegularizer(DecoderSpec spec, PruningBudget budget, PruningLayout layout, NormOrder order = NormOrder.NormThenSelect)
     {
         ArgumentNullException.ThrowIfNull(spec);
         ArgumentNullException.ThrowIfNull(budget);
         _layout = new GateLayout(spec);
-        var counter = new ParameterCounter(spec);
+        var counter = new ParameterCounter(ModelShape.FromSpec(spec), order, layout);
         Target = budget.TargetFor(counter);
         Dense = counter.Dense[budget.Scope];
         _terms =

@@ -101,7 +101,7 @@ public sealed class HypernetworkTrainer : IDisposable
         _normOrder = pruning.Order(normOrder);
         _layout = pruning;
         _checkpointing = new ActivationCheckpointingPolicy(options.ActivationCheckpointing, model);
-        _budget = new BudgetRegularizer(model.Spec, budget, pruning);
+        _budget = new BudgetRegularizer(model.Spec, budget, pruning, normOrder);
         _learned = new LearnedGates(layout, pruning, device);
         _sampler = new StepSampler(model, options, ablations.ReferenceImplementationQuirks, constraints, pruning, _learned, random);
         Hypernetwork = new Hypernetwork(_learned.Sizes, random, device, ablations.Kind);

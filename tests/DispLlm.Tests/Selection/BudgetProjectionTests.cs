@@ -66,6 +66,7 @@ public class BudgetProjectionTests
             var plan = BudgetProjection.Project(spec, scores, budget, options);
             long target = budget.TargetFor(counter);
             Assert.True(plan.KeptParameters[scope] <= target);
+            int chunk = multiple == 1 ? spec.NumAttentionHeads : multiple;
             EnsureWidths(plan, multiple);
             var stream = plan.Blocks[0].AttentionInput;
             Assert.All(
@@ -73,7 +74,7 @@ public class BudgetProjectionTests
                 block => Assert.All(Sites.Where(site => site.Descriptor().IsOnStream), site => Assert.Equal(stream, block[site])));
 
             // One more chunk of the stream, in all sites at once, does not fit.
-            int wider = Math.Min(stream.Count + multiple, spec.HiddenSize);
+            int wider = Math.Min(stream.Count + chunk, spec.HiddenSize);
             var widths = plan.Widths().Select(
                 width => SiteMap.Create(site => site.Descriptor().IsOnStream ? wider : width[site])).ToArray();
             Assert.True(wider == stream.Count || counter.Count(widths, PruningLayout.Stream)[scope] > target, "The stream could be wider.");

@@ -17,7 +17,7 @@ public sealed class LayoutBudgetTests
     public void The_small_models_are_those_that_were_trained(string model, int index)
     {
         using var folder = CheckpointFolder.Open(SharedData.Path("models", model));
-        var spec = DecoderSpec.Read(folder, ModelFamilies.BuiltIn.Resolve(folder.Config));
+        var spec = DecoderSpec.Read(folder, folder.Config, ModelFamilies.BuiltIn.Resolve(folder.Config));
         Assert.Equal(ModelShape.FromSpec(spec), ModelShape.FromSpec(SelectionModels.SmallModels[index]));
     }
 

@@ -16,7 +16,7 @@ internal static class OlderPlans
         root["format_version"] = 1;
         root.Remove("layout");
         var model = root["model"]!.AsObject();
-        foreach (string key in new[] { "query_key_norm", "query_key_norm_bias", "stream_parameters" })
+        foreach (string key in new[] { "query_key_norm", "query_key_norm_bias", "stream_parameters", "input_norm_parameters" })
         {
             model.Remove(key);
         }

@@ -57,6 +57,7 @@ public sealed class SelectionPlanJsonTests : IDisposable
             "query_key_norm": "none",
             "query_key_norm_bias": false,
             "stream_parameters": 131,
+            "input_norm_parameters": 1,
             "other_parameters": 524
           },
           "provenance": {
@@ -235,10 +236,10 @@ public sealed class SelectionPlanJsonTests : IDisposable
 
     [Theory]
     [InlineData("[1, 0.90625", "[1, 1, 0.90625", "gains[0].attention_output has 5 scales; the model has 4 gates there, kept or not")]
-    [InlineData("[1, 0.90625", "[1, \"x\"", "gains[0].attention_output[1] is \"x\" (line 47): it has the wrong type")]
+    [InlineData("[1, 0.90625", "[1, \"x\"", "gains[0].attention_output[1] is \"x\" (line 48): it has the wrong type")]
     [InlineData("[1, 0.90625", "[1, 1e60", "block 0 S2 (AttentionOutput): the scale of gate 1 is Infinity; scales must be finite")]
     [InlineData("\"gains\": [", "\"gains\": [ null,", "gains has 2 blocks; the model has 1")]
-    [InlineData("\"gains\"", "\"gain\"", "gain (line 44): no such key is known")]
+    [InlineData("\"gains\"", "\"gain\"", "gain (line 45): no such key is known")]
     public void Bad_scales_are_named_with_their_key_and_value(string good, string bad, string says)
     {
         var layout = new GateLayout(Example.Model);
@@ -300,7 +301,7 @@ public sealed class SelectionPlanJsonTests : IDisposable
     [InlineData("\"format_version\": 3,", "", "the key 'format_version' is missing")]
     [InlineData("\"format_version\": 3", "\"format_version\": 3, \"format_version\": 3", "format_version (line 2): the key is there twice")]
     [InlineData("\"family\": \"llama\"", "\"famly\": \"llama\"", "famly (line 3): no such key is known")]
-    [InlineData("\"family\": \"llama\",", "", "the file (line 44): keys are missing: 'family'")]
+    [InlineData("\"family\": \"llama\",", "", "the file (line 45): keys are missing: 'family'")]
     [InlineData("\"family\": \"llama\"", "\"family\": 3", "family is 3 (line 3): it has the wrong type")]
     [InlineData("norm_then_select", "whatever", "norm_order is \"whatever\" (line 5): it must be one of \"norm_then_select\"")]
     [InlineData("\"hidden_size\": 4", "\"hidden_size\": 4.5", "model.hidden_size is 4.5 (line 8): it has the wrong type")]
@@ -312,37 +313,38 @@ public sealed class SelectionPlanJsonTests : IDisposable
     [InlineData("\"blocks\": 1,", "\"blocks\": 2000000000,", "too large to be counted: 2000000000 blocks")]
     [InlineData("\"other_parameters\": 524", "\"other_parameters\": -1", "OtherParameters is -1")]
     [InlineData("\"value\": 0.5", "\"value\": 1.5", "pruning ratio is 1.5; it must be from 0 to below 1")]
-    [InlineData("\"value\": 0.5", "\"value\": \"half\"", "provenance.budget.value is \"half\" (line 26): it has the wrong type")]
+    [InlineData("\"value\": 0.5", "\"value\": \"half\"", "provenance.budget.value is \"half\" (line 27): it has the wrong type")]
     [InlineData("\"kind\": \"ratio\"", "\"kind\": \"parameters\"", "number of parameters is 0.5; it must be a whole number")]
-    [InlineData("\"kind\": \"ratio\"", "\"kind\": \"Ratio\"", "provenance.budget.kind is \"Ratio\" (line 26): it must be one of \"ratio\"")]
-    [InlineData("\"dense\": {", "\"sparse\": 5, \"dense\": {", "parameters.sparse (line 31): no such key is known")]
+    [InlineData("\"kind\": \"ratio\"", "\"kind\": \"Ratio\"", "provenance.budget.kind is \"Ratio\" (line 27): it must be one of \"ratio\"")]
+    [InlineData("\"dense\": {", "\"sparse\": 5, \"dense\": {", "parameters.sparse (line 32): no such key is known")]
     [InlineData("\"gated_mlp\": true", "\"gated_mlp\": null", "model.gated_mlp is null (line 13): it has the wrong type")]
-    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": null", "blocks[0].mlp_input is null (line 38): it must not be null")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": null", "blocks[0].mlp_input is null (line 39): it must not be null")]
     [InlineData("\"blocks\": [", "\"blocks\": [null, ", "The plan has 2 blocks; the model has 1")]
     [InlineData("\"family\"", "\"Family\"", "Family (line 3): no such key is known")]
-    [InlineData("\"kind\": \"ratio\"", "\"kind\": 1", "provenance.budget.kind is 1 (line 26): it must be one of \"ratio\"")]
-    [InlineData("\"seed\": 42", "\"seed\": 4e40", "provenance.seed is 4e40 (line 25): it has the wrong type")]
-    [InlineData("\"dense\": {", "\"dense\": 5, \"sparse\": {", "parameters.dense is 5 (line 31): it has the wrong type")]
-    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2, \"x\"]", "blocks[0].mlp_input[1] is \"x\" (line 38): it has the wrong type")]
-    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2.0]", "blocks[0].mlp_input[0] is 2.0 (line 38): it has the wrong type")]
-    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": \"0-2\"", "blocks[0].mlp_input is \"0-2\" (line 38): it has the wrong type")]
+    [InlineData("\"kind\": \"ratio\"", "\"kind\": 1", "provenance.budget.kind is 1 (line 27): it must be one of \"ratio\"")]
+    [InlineData("\"seed\": 42", "\"seed\": 4e40", "provenance.seed is 4e40 (line 26): it has the wrong type")]
+    [InlineData("\"dense\": {", "\"dense\": 5, \"sparse\": {", "parameters.dense is 5 (line 32): it has the wrong type")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2, \"x\"]", "blocks[0].mlp_input[1] is \"x\" (line 39): it has the wrong type")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2.0]", "blocks[0].mlp_input[0] is 2.0 (line 39): it has the wrong type")]
+    [InlineData("\"mlp_input\": [2]", "\"mlp_input\": \"0-2\"", "blocks[0].mlp_input is \"0-2\" (line 39): it has the wrong type")]
     [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [4]", "block 0 S3 (MlpInput): index 4 at position 0 is not within 0 to 3")]
     [InlineData("\"mlp_input\": [2]", "\"mlp_input\": []", "block 0 S3 (MlpInput): keeps nothing")]
     [InlineData("\"mlp_input\": [2],", "", "keys are missing: 'mlp_input'")]
     [InlineData("\"mlp_input\": [2]", "\"mlp_input\": [2,]", "not valid JSON")]
     [InlineData("\"seed\": 42,", "\"seed\": 42, // the answer", "not valid JSON")]
-    [InlineData("\"strategy\": \"hypernetwork\"", "\"strategy\": \"\\ud800\"", "provenance.strategy is \"\\ud800\" (line 24)")]
+    [InlineData("\"strategy\": \"hypernetwork\"", "\"strategy\": \"\\ud800\"", "provenance.strategy is \"\\ud800\" (line 25)")]
     [InlineData("\"layout\": \"all\",", "", "the key 'layout' is missing")]
     [InlineData("\"layout\": \"all\"", "\"layout\": \"most\"", "layout is \"most\" (line 4): it must be one of \"paper\"")]
     [InlineData("\"layout\": \"all\"", "\"layout\": null", "the key 'layout' is missing")]
     [InlineData("\"layout\": \"all\"", "\"layout\": \"mlp\"", "block 0 S1 (AttentionInput): keeps 2 of 4 indices, but layout Mlp")]
     [InlineData("\"layout\": \"all\"", "\"layout\": \"stream\"", "block 0 S2 (AttentionOutput): differs from block 0 S1")]
     [InlineData(",\n      \"attention_groups\": [0]", "", "blocks[0].attention_groups is missing")]
-    [InlineData("\"attention_groups\": [0]", "\"attention_groups\": null", "blocks[0].attention_groups is null (line 41): it must")]
+    [InlineData("\"attention_groups\": [0]", "\"attention_groups\": null", "blocks[0].attention_groups is null (line 42): it must")]
     [InlineData("\"attention_groups\": [0]", "\"attention_groups\": [1]", "block 0 S6 (AttentionGroups): index 1 at position 0")]
     [InlineData("\"query_key_norm\": \"none\"", "\"query_key_norm\": \"all\"", "model.query_key_norm is \"all\" (line 18)")]
     [InlineData("\"stream_parameters\": 131", "\"stream_parameters\": -1", "StreamParameters is -1")]
     [InlineData("\"stream_parameters\": 131", "\"stream_parameters\": 132", "StreamParameters is 132 for each of 4 features")]
+    [InlineData("\"input_norm_parameters\": 1", "\"input_norm_parameters\": 66", "InputNormParameters is 66")]
     public void Bad_file_is_named_with_its_key_and_value(string good, string bad, string says)
     {
         Assert.Contains(good, ExampleText, StringComparison.Ordinal);
@@ -362,6 +364,7 @@ public sealed class SelectionPlanJsonTests : IDisposable
             + "\"mlp_output\": [1], \"attention_groups\": [1]}]";
         string scaled = ExampleText.Replace("\"hidden_size\": 4", "\"hidden_size\": 500000000", StringComparison.Ordinal)
             .Replace("\"stream_parameters\": 131", "\"stream_parameters\": 0", StringComparison.Ordinal)
+            .Replace("\"input_norm_parameters\": 1", "\"input_norm_parameters\": 0", StringComparison.Ordinal)
             .Replace("    }\n  ]\n}", $"    }}\n  ],\n  {gains}\n}}", StringComparison.Ordinal);
         foreach (var (text, says) in new[] { (wide, "too large to be counted"), (scaled, "gains[0].attention_input has 1 scales; the "
             + "model has 500000000 gates") })

@@ -47,6 +47,8 @@ internal sealed class BpeModel : ITextModel
 
     public IReadOnlyDictionary<string, int> Vocabulary => _vocabulary;
 
+    public BpeOptions Options => _options;
+
     public void Encode(string word, List<int> ids)
     {
         if (_options.IgnoresMerges && _vocabulary.TryGetValue(word, out int whole))

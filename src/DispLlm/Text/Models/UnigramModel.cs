@@ -13,8 +13,6 @@ internal sealed class UnigramModel : ITextModel
 
     private readonly Dictionary<string, int> _vocabulary = [];
     private readonly double[] _scores;
-    private readonly int? _unknownId;
-    private readonly bool _byteFallback;
     private readonly int _longest;
     private readonly double _unknownScore;
     private readonly string _path;
@@ -27,16 +25,22 @@ internal sealed class UnigramModel : ITextModel
             _vocabulary[pieces[id].Piece] = id;
         }
 
-        _unknownId = unknownId is null || unknownId < pieces.Count
+        UnknownId = unknownId is null || unknownId < pieces.Count
             ? unknownId
             : throw JsonFiles.Unsupported(path, "model.unk_id", $"{unknownId}, of {pieces.Count} pieces");
-        _byteFallback = byteFallback;
+        ByteFallback = byteFallback;
         _longest = pieces.Select(entry => entry.Piece.Length).DefaultIfEmpty().Max();
         _unknownScore = _scores.DefaultIfEmpty().Min() - UnknownPenalty;
         _path = path;
     }
 
     public IReadOnlyDictionary<string, int> Vocabulary => _vocabulary;
+
+    public IReadOnlyList<double> Scores => _scores;
+
+    public int? UnknownId { get; }
+
+    public bool ByteFallback { get; }
 
     public void Encode(string word, List<int> ids)
     {
@@ -46,7 +50,7 @@ internal sealed class UnigramModel : ITextModel
         for (int end = word.Length; end > 0; end = best[end].Start)
         {
             // Neighbouring unknown characters are one.
-            bool isUnknown = best[end].Id == _unknownId;
+            bool isUnknown = best[end].Id == UnknownId;
             if (isUnknown && unknownEnd >= 0)
             {
                 found.Pop();
@@ -83,7 +87,7 @@ internal sealed class UnigramModel : ITextModel
 
             if (!hasCharacter)
             {
-                Propose(start, width, _unknownId ?? throw NoUnknown(), _unknownScore);
+                Propose(start, width, UnknownId ?? throw NoUnknown(), _unknownScore);
             }
         }
 
@@ -108,10 +112,10 @@ internal sealed class UnigramModel : ITextModel
         }
 
         int[] bytes = [.. Encoding.UTF8.GetBytes(piece).Select(value =>
-            _byteFallback && _vocabulary.TryGetValue(FormattableString.Invariant($"<0x{value:X2}>"), out int byteId) ? byteId : -1)];
+            ByteFallback && _vocabulary.TryGetValue(FormattableString.Invariant($"<0x{value:X2}>"), out int byteId) ? byteId : -1)];
         if (bytes.Contains(-1))
         {
-            ids.Add(_unknownId ?? throw NoUnknown());
+            ids.Add(UnknownId ?? throw NoUnknown());
         }
         else
         {

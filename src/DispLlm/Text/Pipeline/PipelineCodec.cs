@@ -25,7 +25,6 @@ internal sealed class PipelineCodec : ITokenCodec
     // Longer words than this hardly ever recur: remembering their ids is not worth the memory.
     private const int LongestRemembered = 64;
 
-    private readonly TokenizerPipeline _pipeline;
     private readonly AddedTokenSplitter _added;
     private readonly Dictionary<string, int> _ids;
     private readonly Dictionary<int, string> _tokens = [];
@@ -33,7 +32,7 @@ internal sealed class PipelineCodec : ITokenCodec
 
     public PipelineCodec(TokenizerPipeline pipeline)
     {
-        _pipeline = pipeline;
+        Pipeline = pipeline;
         _added = new AddedTokenSplitter(pipeline.AddedTokens, pipeline.Normalizer, pipeline.Path);
         _ids = new Dictionary<string, int>(pipeline.Model.Vocabulary);
         _special = [.. pipeline.AddedTokens.Where(token => token.IsSpecial).Select(token => token.Content)];
@@ -51,9 +50,11 @@ internal sealed class PipelineCodec : ITokenCodec
         VocabularySize = _tokens.Keys.DefaultIfEmpty(-1).Max() + 1;
     }
 
+    public TokenizerPipeline Pipeline { get; }
+
     public int VocabularySize { get; }
 
-    public TokenTemplate Template => _pipeline.Template;
+    public TokenTemplate Template => Pipeline.Template;
 
     public int? BeginOfTextId => Template.Before.Count > 0 ? Template.Before[0] : null;
 
@@ -74,7 +75,7 @@ internal sealed class PipelineCodec : ITokenCodec
             }
             else if (piece.Text.Length > 0)
             {
-                foreach (var word in _pipeline.PreTokenizer.Split(piece))
+                foreach (var word in Pipeline.PreTokenizer.Split(piece))
                 {
                     Encode(word.Text, known, ids);
                 }
@@ -82,7 +83,7 @@ internal sealed class PipelineCodec : ITokenCodec
         }
     }
 
-    public string Decode(IReadOnlyList<int> ids, bool skipSpecialTokens) => _pipeline.Decoder.Decode(
+    public string Decode(IReadOnlyList<int> ids, bool skipSpecialTokens) => Pipeline.Decoder.Decode(
         [.. ids.Select(id => FindToken(id) ?? "\uFFFD").Where(token => !skipSpecialTokens || !_special.Contains(token))]);
 
     private void Encode(string word, Dictionary<string, int[]> known, List<int> ids)
@@ -94,7 +95,7 @@ internal sealed class PipelineCodec : ITokenCodec
         }
 
         int start = ids.Count;
-        _pipeline.Model.Encode(word, ids);
+        Pipeline.Model.Encode(word, ids);
         if (word.Length <= LongestRemembered)
         {
             known.Add(word, [.. ids.Skip(start)]);

@@ -62,11 +62,7 @@ internal static class TokenizerJson
             }
         }
 
-        var merges = Encoding.UTF8.GetString(JsonFiles.ReadBytes(mergesPath)).TrimStart('\uFEFF').Split('\n')
-            .Select(line => line.TrimEnd('\r'))
-            .Where(line => line.Length > 0 && !IsVersion(line))
-            .Select((line, index) => ParseMerge(line, mergesPath, $"merge {index}"));
-        var model = new BpeModel(vocabulary, [.. merges], new BpeOptions(), mergesPath);
+        var model = new BpeModel(vocabulary, ReadMerges(mergesPath), new BpeOptions(), mergesPath);
         CheckBytes(model, vocabularyPath);
         return new PipelineCodec(new TokenizerPipeline(model, mergesPath)
         {
@@ -76,6 +72,33 @@ internal static class TokenizerJson
             Decoder = TokenDecoder.ByteLevel,
         });
     }
+
+    /// <summary>The pairs of a model of tokenizer.json, in order of rank.</summary>
+    public static IReadOnlyList<(string Left, string Right)> ReadMerges(TokenizerPart part)
+    {
+        if (JsonFiles.Optional(part.Value, "merges") is not { ValueKind: JsonValueKind.Array } list)
+        {
+            throw new TokenizerException($"'{part.Path}': {part.Key}.merges is missing.");
+        }
+
+        // "a b" in older files, ["a", "b"] in newer ones.
+        var merges = list.EnumerateArray().Where(merge => merge.ValueKind != JsonValueKind.String || !IsVersion(merge.GetString()!));
+        return [.. merges.Select((merge, index) => merge.ValueKind switch
+        {
+            JsonValueKind.String => ParseMerge(merge.GetString()!, part.Path, $"{part.Key}.merges[{index}]"),
+            JsonValueKind.Array when merge.GetArrayLength() == 2 => (merge[0].GetString()!, merge[1].GetString()!),
+            _ => throw JsonFiles.Unsupported(part.Path, $"{part.Key}.merges[{index}]", merge.GetRawText()),
+        })];
+    }
+
+    /// <summary>The pairs of merges.txt, in order of rank.</summary>
+    public static IReadOnlyList<(string Left, string Right)> ReadMerges(string path) =>
+    [
+        .. Encoding.UTF8.GetString(JsonFiles.ReadBytes(path)).TrimStart('\uFEFF').Split('\n')
+            .Select(line => line.TrimEnd('\r'))
+            .Where(line => line.Length > 0 && !IsVersion(line))
+            .Select((line, index) => ParseMerge(line, path, $"merge {index}")),
+    ];
 
     private static ITextModel ReadModel(TokenizerPart part)
     {
@@ -160,23 +183,6 @@ internal static class TokenizerJson
         }
 
         return vocabulary;
-    }
-
-    private static List<(string Left, string Right)> ReadMerges(TokenizerPart part)
-    {
-        if (JsonFiles.Optional(part.Value, "merges") is not { ValueKind: JsonValueKind.Array } list)
-        {
-            throw new TokenizerException($"'{part.Path}': {part.Key}.merges is missing.");
-        }
-
-        // "a b" in older files, ["a", "b"] in newer ones.
-        var merges = list.EnumerateArray().Where(merge => merge.ValueKind != JsonValueKind.String || !IsVersion(merge.GetString()!));
-        return [.. merges.Select((merge, index) => merge.ValueKind switch
-        {
-            JsonValueKind.String => ParseMerge(merge.GetString()!, part.Path, $"{part.Key}.merges[{index}]"),
-            JsonValueKind.Array when merge.GetArrayLength() == 2 => (merge[0].GetString()!, merge[1].GetString()!),
-            _ => throw JsonFiles.Unsupported(part.Path, $"{part.Key}.merges[{index}]", merge.GetRawText()),
-        })];
     }
 
     /// <summary>Whether this is the first line of merges.txt, which is no merge.</summary>

@@ -49,6 +49,7 @@ internal static class DispLlmCli
             new InspectCommand(),
             new EvalCommand(),
             new GenerateCommand(),
+            new ExportCommand(),
             new TokenizeCommand(),
             new FamiliesCommand(),
             HelpWithExamples.CreateOption(s_examples),

@@ -9,7 +9,7 @@ work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 
 rm -rf "$root/artifacts/packages"
-for project in DispLlm DispLlm.Extensions.DependencyInjection DispLlm.Charts; do
+for project in DispLlm DispLlm.Export DispLlm.Extensions.DependencyInjection DispLlm.Charts; do
   dotnet pack "$root/src/$project" -c Release --nologo -v quiet
 done
 version="$(dotnet msbuild "$root/src/DispLlm" -getProperty:PackageVersion)"
@@ -19,7 +19,7 @@ unpacked="$(dotnet nuget locals global-packages --list | sed 's/^[^:]*: *//')"
 export NUGET_PACKAGES="$work/packages"
 dotnet build "$here/Consumer.slnx" -c Release --nologo -v quiet --artifacts-path "$work/build" \
   -p:DispLlmVersion="$version" -p:RestoreFallbackFolders="$unpacked" -p:CreateHardLinksForCopyLocalIfPossible=true
-for package in displlm displlm.extensions.dependencyinjection displlm.charts; do
+for package in displlm displlm.export displlm.extensions.dependencyinjection displlm.charts; do
   grep -q 'artifacts[\\/]*packages' "$NUGET_PACKAGES/$package/$version/.nupkg.metadata" ||
     { echo "$package $version was not restored from $root/artifacts/packages; is it in $unpacked?" >&2; exit 1; }
 done
@@ -45,4 +45,5 @@ displlm="$work/bin/displlm"
 [[ "$("$displlm" --version)" == "$version"* ]] || { echo "displlm --version does not say $version." >&2; exit 1; }
 [[ "$("$displlm" --help)" == *"displlm prune"* ]] || { echo "displlm --help does not name its verbs." >&2; exit 1; }
 "$displlm" generate models/SmolLM2-135M "Once upon a time" --tokens 4
+"$displlm" export models/SmolLM2-135M --to gguf --type q8_0 -o exported.gguf
 echo "consumer: ok"

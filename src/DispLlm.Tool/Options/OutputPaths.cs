@@ -10,6 +10,9 @@ internal static class OutputPaths
     public static string GetModelFolder(string model, PruningBudget budget) =>
         CreateName(model, budget.Kind == BudgetKind.Ratio ? budget.Value : 1 - budget.Value);
 
+    /// <summary>A path next to a model, with its name and a suffix.</summary>
+    public static string AddSuffix(string model, string suffix) => GetFullName(model) + suffix;
+
     /// <summary>The same for a plan, by its budget or kept fraction.</summary>
     public static string GetModelFolder(string model, SelectionPlan plan) =>
         plan.Provenance.Budget is { Kind: not BudgetKind.Parameters } budget

@@ -6,6 +6,7 @@ using TorchSharp;
 
 // Runs in a folder that holds the models and texts that the pages name.
 await Pages.README.RunAsync(default);
+await Pages.deploying.RunAsync(default);
 await Pages.getting_started.RunAsync(default);
 await Pages.choosing_a_ratio.RunAsync(default);
 

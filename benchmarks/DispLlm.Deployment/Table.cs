@@ -8,8 +8,8 @@ internal sealed class Table(Settings settings)
         var models = new Models(settings);
         var folders = models.Prepare();
         output.WriteLine(
-            $"{settings.Prompt} prompt tokens, {settings.Tokens} generated, {settings.Threads} thread(s), best of {settings.Rounds} processes "
-                + "in turns. In parentheses: against the dense model in the same program.\n");
+            $"{settings.Prompt} prompt tokens, {settings.Tokens} generated, {settings.Threads} thread(s), best of {settings.Rounds} "
+                + "processes in turns. In parentheses: against the dense model in the same program.\n");
         output.WriteLine("| program | model | prefill, tokens/s | decode, tokens/s | size | resident |");
         output.WriteLine("|---|---|---|---|---|---|");
         foreach (var runtime in Runtime.All.Where(runtime => settings.Runtimes.Contains(runtime.Name)))

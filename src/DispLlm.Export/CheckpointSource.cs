@@ -46,7 +46,7 @@ internal sealed class CheckpointSource : IDisposable
     /// <summary>What is kept; null for a dense checkpoint.</summary>
     public SelectionPlan? Plan { get; }
 
-    /// <summary>Features of the residual stream: fewer than the spec's where the plan has one selection of it for the whole model.</summary>
+    /// <summary>Features of the residual stream: fewer than the spec's where the plan selects once for the whole model.</summary>
     public int StreamSize => Plan?.Stream?.Count ?? Spec.HiddenSize;
 
     /// <summary>Opens a folder and checks that plan, configuration and tensors belong together.</summary>

@@ -1,6 +1,6 @@
 namespace DispLlm.Export;
 
-/// <summary>A model cannot be written in a format: the format, or the program that reads it, lacks something that the model needs.</summary>
+/// <summary>A model cannot be written in a format: it, or the program that reads it, lacks something that the model needs.</summary>
 public sealed class ExportException : DispLlmException
 {
     /// <summary>Creates an exception.</summary>

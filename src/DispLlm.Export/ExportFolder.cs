@@ -10,26 +10,11 @@ internal static class ExportFolder
     public static ExportResult Write(string target, Func<string, IReadOnlyList<string>> write)
     {
         ArgumentException.ThrowIfNullOrEmpty(target);
-        target = PartialPath.Resolve(target);
-        if (File.Exists(target) || (Directory.Exists(target) && Directory.EnumerateFileSystemEntries(target).Any()))
-        {
-            throw new DispLlmException(
-                $"{target} exists and is not empty. Nothing is overwritten: choose another folder, or remove it first.");
-        }
-
+        target = AtomicFolder.EnsureNew(target);
         using var folder = new AtomicFolder(target);
         var notes = write(folder.Partial);
         long bytes = new DirectoryInfo(folder.Partial).EnumerateFiles("*", SearchOption.AllDirectories).Sum(file => file.Length);
         folder.Complete();
         return new ExportResult(target, bytes, notes);
-    }
-
-    /// <summary>Copies the files of tokenizer and generation.</summary>
-    public static void CopyTokenizer(CheckpointFolder source, string target)
-    {
-        foreach (string file in source.TokenizerFiles)
-        {
-            AtomicFile.Copy(file, Path.Combine(target, Path.GetFileName(file)));
-        }
     }
 }

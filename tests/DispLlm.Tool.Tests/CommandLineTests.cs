@@ -97,7 +97,9 @@ public sealed class CommandLineTests : IDisposable
     public async Task A_misspelt_option_is_suggested(string command, string option)
     {
         // Two neighbours swapped, one letter left out, one letter too many; of a name of two letters, only that.
-        string[] words = option.Length < 5 ? [option + "s"] : [option[..3] + option[4] + option[3] + option[5..], option[..3] + option[4..], option + "s"];
+        string longer = option + "s";
+        string[] words = option.Length < 5 ? [longer]
+            : [option[..3] + option[4] + option[3] + option[5..], option[..3] + option[4..], longer];
         foreach (string word in words.Where(word => word != option))
         {
             string expected = $"There is no option '{word}'. Did you mean '{option}'?";

@@ -57,7 +57,7 @@ public static class DenseExport
                 .Select(dense => Widen(source, dense)).OfType<WeightShards.Entry>().ToList();
             WeightShards.Write(partial, tensors, new ExportClock(progress, tensors.Count), cancellation);
             AtomicFile.Write(Path.Combine(partial, CheckpointFolder.ConfigFile), source.DenseConfig.ToJson());
-            ExportFolder.CopyTokenizer(source.Folder, partial);
+            source.Folder.CopyTokenizer(partial);
             return source.Plan is null ? ["The folder was dense already."]
                 : ["This folder is no smaller than the dense model: what was cut is there as zeros."];
         });

@@ -41,14 +41,7 @@ public static class HuggingFaceExport
                 .Select(tensor => Keep(source, plan, tensor.NamedIn(source.Folder, source.Family))).ToList();
             WeightShards.Write(partial, tensors, new ExportClock(progress, tensors.Count), cancellation);
             var config = new PrunedConfig(source.DenseConfig, source.Spec, source.Family, plan);
-            AtomicFile.Write(Path.Combine(partial, CheckpointFolder.ConfigFile), config.ToJson());
-            if (config.NeedsModelingFile)
-            {
-                ModelingFile.Write(partial);
-            }
-
-            plan.Save(Path.Combine(partial, SelectionPlan.FileName));
-            ExportFolder.CopyTokenizer(source.Folder, partial);
+            config.WriteFiles(partial, source.Folder);
             return [config.Audience];
         });
     }

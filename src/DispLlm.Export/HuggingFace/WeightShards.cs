@@ -22,7 +22,7 @@ internal static class WeightShards
         var map = new JsonObject();
         for (int i = 0; i < shards.Count; i++)
         {
-            string name = shards.Count == 1 ? "model.safetensors" : $"model-{i + 1:D5}-of-{shards.Count:D5}.safetensors";
+            string name = ShardIndex.FileName(i, shards.Count);
             using var writer = SafetensorsWriter.Create(Path.Combine(folder, name), shards[i].Select(tensor => tensor.Info));
             foreach (var tensor in shards[i])
             {
@@ -38,10 +38,7 @@ internal static class WeightShards
 
         if (shards.Count > 1)
         {
-            long bytes = tensors.Sum(tensor => tensor.Info.ByteCount);
-            AtomicFile.Write(
-                Path.Combine(folder, "model.safetensors.index.json"),
-                new JsonObject { ["metadata"] = new JsonObject { ["total_size"] = bytes }, ["weight_map"] = map });
+            ShardIndex.Write(folder, map, tensors.Sum(tensor => tensor.Info.ByteCount));
         }
     }
 

@@ -74,7 +74,7 @@ public static class OnnxExport
 
     private static void WriteTokenizer(CheckpointFolder folder, string target)
     {
-        ExportFolder.CopyTokenizer(folder, target);
+        folder.CopyTokenizer(target);
         if (SentencePieceJson.IsNeeded(folder))
         {
             var tokenizer = TextTokenizer.FromFolder(folder.FolderPath);

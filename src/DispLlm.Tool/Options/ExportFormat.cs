@@ -40,7 +40,8 @@ internal sealed record ExportFormat(string Name, string Suffix, IReadOnlyList<st
         },
         new("dense", "-dense", [])
         {
-            WriteAsync = (folder, target, _, progress, cancellation) => DenseExport.WriteAsync(folder, target, null, progress, cancellation),
+            WriteAsync = (folder, target, _, progress, cancellation) =>
+                DenseExport.WriteAsync(folder, target, null, progress, cancellation),
         },
     ];
 
@@ -48,7 +49,11 @@ internal sealed record ExportFormat(string Name, string Suffix, IReadOnlyList<st
     public bool IsFile { get; init; }
 
     /// <summary>Writes a folder to an output: folder, output, type, progress, cancellation.</summary>
-    public required Func<string, string, string?, IProgress<ExportProgress>, CancellationToken, Task<ExportResult>> WriteAsync { get; init; }
+    public required Func<string, string, string?, IProgress<ExportProgress>, CancellationToken, Task<ExportResult>> WriteAsync
+    {
+        get;
+        init;
+    }
 
     private static string[] Names<T>((string Name, T Type)[] types) => [.. types.Select(type => type.Name)];
 

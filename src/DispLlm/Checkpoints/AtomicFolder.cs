@@ -9,6 +9,19 @@ internal sealed class AtomicFolder : IDisposable
     private readonly string _target;
     private readonly FileStream _lock;
 
+    /// <summary>Refuses a target that holds files, before any work.</summary>
+    /// <param name="path">Path of the target. A link is followed.</param>
+    /// <returns>The target's full path.</returns>
+    /// <exception cref="DispLlmException">The target is a file, or a folder that is not empty.</exception>
+    public static string EnsureNew(string path)
+    {
+        string target = PartialPath.Resolve(path);
+        return File.Exists(target) || (Directory.Exists(target) && Directory.EnumerateFileSystemEntries(target).Any())
+            ? throw new DispLlmException(
+                $"{target} exists and is not empty. Nothing is overwritten: choose another folder, or remove it first.")
+            : target;
+    }
+
     /// <summary>Begins a folder.</summary>
     /// <param name="path">Path of the target: nothing, an empty folder, or a link to either. A link is followed.</param>
     public AtomicFolder(string path)

@@ -66,6 +66,15 @@ public sealed class CheckpointFolder : IDisposable
     /// <summary>Full paths of those files of the tokenizer and of text generation that the folder has.</summary>
     public IEnumerable<string> TokenizerFiles => KnownTokenizerFiles.Select(name => Path.Combine(FolderPath, name)).Where(File.Exists);
 
+    /// <summary>Copies those files into another folder.</summary>
+    internal void CopyTokenizer(string folder)
+    {
+        foreach (string file in TokenizerFiles)
+        {
+            AtomicFile.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
+        }
+    }
+
     /// <summary>Opens a folder.</summary>
     /// <param name="path">Path of the folder.</param>
     /// <exception cref="CheckpointException">

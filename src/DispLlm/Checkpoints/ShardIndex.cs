@@ -1,8 +1,13 @@
+using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 
 namespace DispLlm.Checkpoints;
 
-/// <summary>Reads <c>model.safetensors.index.json</c> or <c>pytorch_model.bin.index.json</c>: which shard holds which tensor.</summary>
+/// <summary>
+/// <c>model.safetensors.index.json</c> or <c>pytorch_model.bin.index.json</c>: which shard holds which tensor. Both are read; the first is
+/// written.
+/// </summary>
 internal static class ShardIndex
 {
     private const string MapKey = "weight_map";
@@ -40,6 +45,21 @@ internal static class ShardIndex
 
         return [.. shards.Select(shard => new CheckpointShard(shard.Key, shard.Value.AsReadOnly()))];
     }
+
+    /// <summary>The name of a safetensors file that is written.</summary>
+    /// <param name="shard">Its index from 0.</param>
+    /// <param name="count">How many there are.</param>
+    public static string FileName(int shard, int count) => count == 1
+        ? WeightsFormat.Safetensors.SingleFile
+        : string.Create(CultureInfo.InvariantCulture, $"model-{shard + 1:D5}-of-{count:D5}.safetensors");
+
+    /// <summary>Writes the index of several safetensors files.</summary>
+    /// <param name="folder">Their folder.</param>
+    /// <param name="map">The file of each tensor.</param>
+    /// <param name="bytes">Bytes of all tensors.</param>
+    public static void Write(string folder, JsonObject map, long bytes) => AtomicFile.Write(
+        Path.Combine(folder, WeightsFormat.Safetensors.IndexFile),
+        new JsonObject { ["metadata"] = new JsonObject { ["total_size"] = bytes }, [MapKey] = map });
 
     /// <summary>
     /// An index comes from outside, and whoever wrote it must not choose which files of this machine are opened. Separators of every

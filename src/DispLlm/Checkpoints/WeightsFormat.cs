@@ -6,10 +6,13 @@ namespace DispLlm.Checkpoints;
 /// <param name="Open">Opens one file by its path.</param>
 internal sealed record WeightsFormat(string SingleFile, string IndexFile, Func<string, WeightsFile> Open)
 {
+    /// <summary>The format that is written too.</summary>
+    public static WeightsFormat Safetensors { get; } = new("model.safetensors", "model.safetensors.index.json", SafetensorsFile.Open);
+
     /// <summary>The formats that are read, best first: a folder that has both is read by the first.</summary>
     public static IReadOnlyList<WeightsFormat> All { get; } =
     [
-        new("model.safetensors", "model.safetensors.index.json", SafetensorsFile.Open),
+        Safetensors,
         new("pytorch_model.bin", "pytorch_model.bin.index.json", PyTorchFile.Open),
     ];
 }

@@ -23,7 +23,8 @@ internal static class PrunedFormat
     public const string OwnClass = "DispLlm";
 
     private const string Masks = "kept";
-    private const int FirstWithMasks = 3;
+    /// <summary>The first version with masks in <c>config.json</c>, and with norms that are cut.</summary>
+    public const int FirstWithMasks = 3;
     private const string IndexPrefix = "displlm.blocks.";
 
     /// <summary>
@@ -174,5 +175,5 @@ internal static class PrunedFormat
 internal sealed record PrunedFolder(IModelFamily Family, SelectionPlan Plan, int Version, ModelConfig DenseConfig)
 {
     /// <summary>Whether norms that S1 and S3 select before are stored whole.</summary>
-    public bool HasWholeNorms => Version < 3;
+    public bool HasWholeNorms => Version < PrunedFormat.FirstWithMasks;
 }

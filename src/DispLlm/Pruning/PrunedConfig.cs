@@ -31,16 +31,29 @@ internal sealed class PrunedConfig
         _model = model is not null && CanBe(model) ? model : null;
     }
 
-    /// <summary>Whether <c>modeling_displlm.py</c> belongs beside it.</summary>
-    public bool NeedsModelingFile => _model is not null && !_isOrdinary;
-
     /// <summary>Which programs open the folder, as a sentence.</summary>
     public string Audience => _model is null ? "Only DispLlm opens this folder: no class of transformers computes the model."
         : _isOrdinary ? "This folder is an ordinary model with smaller sizes: whatever opens its family opens it."
         : "Transformers opens this folder with trust_remote_code=True.";
 
-    /// <summary>Writes the configuration.</summary>
-    public JsonObject ToJson()
+    private bool NeedsModelingFile => _model is not null && !_isOrdinary;
+
+    /// <summary>Writes all that lies beside the weights of a pruned folder.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="source">The folder whose tokenizer it gets.</param>
+    public void WriteFiles(string folder, CheckpointFolder source)
+    {
+        AtomicFile.Write(Path.Combine(folder, CheckpointFolder.ConfigFile), ToJson());
+        if (NeedsModelingFile)
+        {
+            ModelingFile.Write(folder);
+        }
+
+        _plan.Save(Path.Combine(folder, SelectionPlan.FileName));
+        source.CopyTokenizer(folder);
+    }
+
+    private JsonObject ToJson()
     {
         var config = _dense.ToJson();
 

@@ -64,13 +64,7 @@ public sealed class PrunedModelBuilder
     internal void Build(string targetFolder, IProgress<PruningProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(targetFolder);
-        string target = PartialPath.Resolve(targetFolder);
-        if (File.Exists(target) || (Directory.Exists(target) && Directory.EnumerateFileSystemEntries(target).Any()))
-        {
-            throw new DispLlmException(
-                $"{target} exists and is not empty. Nothing is overwritten: choose another folder, or remove it first.");
-        }
-
+        string target = AtomicFolder.EnsureNew(targetFolder);
         using var source = CheckpointFolder.Open(_source);
         if (source.Config.Has(PrunedFormat.Section))
         {
@@ -85,19 +79,7 @@ public sealed class PrunedModelBuilder
         using var folder = new AtomicFolder(target);
         string partial = folder.Partial;
         new PrunedWeights(source, tensors, _plan, _reconstruction).Write(partial, progress, cancellationToken);
-        var config = new PrunedConfig(source.Config, spec, family, _plan);
-        AtomicFile.Write(Path.Combine(partial, CheckpointFolder.ConfigFile), config.ToJson());
-        if (config.NeedsModelingFile)
-        {
-            ModelingFile.Write(partial);
-        }
-
-        _plan.Save(Path.Combine(partial, SelectionPlan.FileName));
-        foreach (string file in source.TokenizerFiles)
-        {
-            AtomicFile.Copy(file, Path.Combine(partial, Path.GetFileName(file)));
-        }
-
+        new PrunedConfig(source.Config, spec, family, _plan).WriteFiles(partial, source);
         folder.Complete();
     }
 

@@ -10,9 +10,6 @@ namespace DispLlm;
 /// </summary>
 internal sealed class PrunedWeights
 {
-    private const string SingleFile = "model.safetensors";
-    private const string IndexFile = "model.safetensors.index.json";
-
     private readonly CheckpointFolder _source;
     private readonly SelectionPlan _plan;
     private readonly WeightReconstruction? _reconstruction;
@@ -46,7 +43,7 @@ internal sealed class PrunedWeights
         {
             for (int i = 0; i < _shards.Length; i++)
             {
-                string file = _shards.Length == 1 ? SingleFile : $"model-{i + 1:D5}-of-{_shards.Length:D5}.safetensors";
+                string file = ShardIndex.FileName(i, _shards.Length);
                 TensorInfo[] infos =
                 [
                     .. _shards[i].Select(tensor =>
@@ -72,8 +69,7 @@ internal sealed class PrunedWeights
 
         if (_shards.Length > 1)
         {
-            var index = new JsonObject { ["metadata"] = new JsonObject { ["total_size"] = bytes }, ["weight_map"] = map };
-            AtomicFile.Write(Path.Combine(folder, IndexFile), index);
+            ShardIndex.Write(folder, map, bytes);
         }
     }
 

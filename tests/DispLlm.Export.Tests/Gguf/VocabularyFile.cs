@@ -1,4 +1,3 @@
-using System.Text;
 using DispLlm.Export;
 
 namespace DispLlm.Tests;
@@ -19,68 +18,6 @@ internal static class VocabularyFile
             new("llama.attention.layer_norm_rms_epsilon", 1e-5f),
             .. values,
         ];
-        using var writer = new BinaryWriter(File.Create(path), Encoding.UTF8);
-        writer.Write("GGUF"u8);
-        writer.Write(3u);
-        writer.Write(0UL);
-        writer.Write((ulong)all.Length);
-        foreach (var (key, value) in all)
-        {
-            WriteText(writer, key);
-            if (value is Array list)
-            {
-                writer.Write(9u);
-                writer.Write(Type(list.GetType().GetElementType()!));
-                writer.Write((ulong)list.Length);
-                foreach (object item in list)
-                {
-                    WriteValue(writer, item);
-                }
-            }
-            else
-            {
-                writer.Write(Type(value.GetType()));
-                WriteValue(writer, value);
-            }
-        }
-    }
-
-    private static uint Type(Type type) => type switch
-    {
-        _ when type == typeof(uint) => 4,
-        _ when type == typeof(int) => 5,
-        _ when type == typeof(float) => 6,
-        _ when type == typeof(bool) => 7,
-        _ when type == typeof(string) => 8,
-        _ => throw new ArgumentException($"{type} is no type of a value."),
-    };
-
-    private static void WriteValue(BinaryWriter writer, object value)
-    {
-        switch (value)
-        {
-            case uint number:
-                writer.Write(number);
-                break;
-            case int number:
-                writer.Write(number);
-                break;
-            case float number:
-                writer.Write(number);
-                break;
-            case bool flag:
-                writer.Write(flag);
-                break;
-            default:
-                WriteText(writer, (string)value);
-                break;
-        }
-    }
-
-    private static void WriteText(BinaryWriter writer, string text)
-    {
-        byte[] bytes = Encoding.UTF8.GetBytes(text);
-        writer.Write((ulong)bytes.Length);
-        writer.Write(bytes);
+        File.WriteAllBytes(path, GgufWriter.Header(all, []));
     }
 }
